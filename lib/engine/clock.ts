@@ -1,0 +1,39 @@
+/**
+ * Time as the engine sees it. Injected, so that tests decide when it passes.
+ */
+export interface TimerHandle {
+  /** While referenced, a pending timer keeps the process alive. */
+  ref(): void;
+  unref(): void;
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds, with fractions; the origin is arbitrary. */
+  now(): number;
+  /** Runs `callback` once, not before `delayMs` have passed. Starts unreferenced: it doesn't keep the process alive. */
+  setTimer(callback: () => void, delayMs: number): TimerHandle;
+  /** Runs `callback` after the event loop has delivered the I/O that had already arrived. */
+  afterPoll(callback: () => void): void;
+}
+
+/** The process's own clock. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimer(callback, delayMs) {
+    const timeout = setTimeout(callback, delayMs).unref();
+    return {
+      ref: () => void timeout.ref(),
+      unref: () => void timeout.unref(),
+      cancel: () => clearTimeout(timeout),
+    };
+  },
+  afterPoll(callback) {
+    setImmediate(callback);
+  },
+};
+
+/** Wall-clock epoch milliseconds of a monotonic reading of {@link systemClock}. */
+export function epochMs(monotonicMs: number): number {
+  return performance.timeOrigin + monotonicMs;
+}

@@ -1,0 +1,270 @@
+/**
+ * What the engine throws. Every error says what happened, the numbers of that moment and the way out.
+ *
+ * Promise: printing one (`message`, `inspect`, `toJSON`) never shows a credential; the raw cause stays reachable
+ * through `cause` for code that wants it.
+ */
+import { inspect } from 'node:util';
+import { describeError, redact } from './redact.js';
+
+export interface PoolErrorFacts {
+  readonly poolId?: string | undefined;
+  readonly tenantId?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** Base of everything that this package throws on its own account. */
+export abstract class PoolError extends Error {
+  /** Stable across versions; for `switch`, logs and alerts. */
+  abstract readonly code: string;
+  readonly poolId: string | undefined;
+  readonly tenantId: string | undefined;
+
+  constructor(message: string, facts: PoolErrorFacts = {}) {
+    super(redact(message));
+    this.name = new.target.name;
+    this.poolId = facts.poolId;
+    this.tenantId = facts.tenantId;
+    if (facts.cause !== undefined) {
+      // Not enumerable, so that a logger that walks properties can't print what a driver put into it.
+      Object.defineProperty(this, 'cause', { value: facts.cause, configurable: true, writable: true });
+    }
+  }
+
+  toJSON(): Record<string, unknown> {
+    return {
+      name: this.name,
+      code: this.code,
+      message: this.message,
+      ...(this.poolId === undefined ? {} : { poolId: this.poolId }),
+      ...(this.tenantId === undefined ? {} : { tenantId: this.tenantId }),
+      ...(this.cause === undefined ? {} : { cause: describeError(this.cause) }),
+    };
+  }
+
+  [inspect.custom](): string {
+    const cause = this.cause === undefined ? '' : `\n  [cause] ${describeError(this.cause)}`;
+    return `${this.stack ?? `${this.name}: ${this.message}`}\n  [code] ${this.code}${cause}`;
+  }
+}
+
+/** A slot in use, as error messages and reports name it. */
+export interface HolderFacts {
+  readonly tenantId: string | undefined;
+  readonly heldMs: number;
+  /** Where it was acquired; only while leak detection is on. */
+  readonly stack?: string | undefined;
+}
+
+/** The numbers of a pool at one moment. */
+export interface PoolNumbers {
+  readonly active: number;
+  readonly idle: number;
+  readonly connecting: number;
+  readonly waiting: number;
+  readonly maxSize: number;
+}
+
+/** The pool, or the whole manager, has been closed or is closing. */
+export class PoolClosedError extends PoolError {
+  readonly code = 'POOL_CLOSED';
+
+  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+    super(`Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`, {
+      ...facts,
+      poolId,
+    });
+  }
+}
+
+/** The pool is suspended, and was told to refuse, or stayed so until the waiter's deadline. */
+export class PoolSuspendedError extends PoolError {
+  readonly code = 'POOL_SUSPENDED';
+
+  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+    super(`Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`, {
+      ...facts,
+      poolId,
+    });
+  }
+}
+
+/** Which of three things a waiter waited for in vain. */
+export type AcquireTimeoutKind = 'pool' | 'tenant' | 'backend';
+
+export interface AcquireTimeoutFacts extends PoolErrorFacts {
+  readonly poolId: string;
+  readonly waitedMs: number;
+  readonly numbers: PoolNumbers;
+  readonly oldestHolders: readonly HolderFacts[];
+  /** The tenant's slots in use and its maximum. */
+  readonly tenantInUse: number;
+  readonly tenantMax: number;
+  /** Leases whose holders themselves wait for this pool. */
+  readonly blockedHolders: number;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/**
+ * An acquire reached its deadline. `kind` says why: `pool`: every slot was in use; `tenant`: the tenant was at its own
+ * maximum; `backend`: no connection could be opened (`cause` is the last connect error).
+ */
+export class AcquireTimeoutError extends PoolError {
+  readonly code = 'POOL_ACQUIRE_TIMEOUT';
+  readonly kind: AcquireTimeoutKind;
+  readonly waitedMs: number;
+  readonly numbers: PoolNumbers;
+  readonly oldestHolders: readonly HolderFacts[];
+  readonly retryAfterMs: number | undefined;
+
+  constructor(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts) {
+    super(timeoutMessage(kind, facts), facts);
+    this.kind = kind;
+    this.waitedMs = facts.waitedMs;
+    this.numbers = facts.numbers;
+    this.oldestHolders = facts.oldestHolders;
+    this.retryAfterMs = facts.retryAfterMs;
+  }
+}
+
+function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): string {
+  const { poolId, tenantId, numbers, waitedMs } = facts;
+  const counts = `${numbers.active} of ${numbers.maxSize} in use, ${numbers.idle} idle, ${numbers.connecting} connecting, ${numbers.waiting} waiting`;
+  switch (kind) {
+    case 'backend': {
+      const cause = facts.cause === undefined ? 'no connect has finished yet' : `the last connect failed with ${describeError(facts.cause)}`;
+      return `Pool "${poolId}" had no live connection for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable.`;
+    }
+    case 'tenant':
+      return (
+        `Tenant "${tenantId ?? ''}" waited ${ms(waitedMs)} at its own maximum of pool "${poolId}" ` +
+        `(${facts.tenantInUse} of ${facts.tenantMax} in use by the tenant; ${counts}). Shorten its holds or raise tenants.max.`
+      );
+    case 'pool': {
+      const holders = facts.oldestHolders.map((holder) => `${holder.tenantId ?? 'no tenant'} for ${ms(holder.heldMs)}`).join(', ');
+      const nested =
+        facts.blockedHolders > 0
+          ? ` ${facts.blockedHolders} of the holders wait for this pool themselves: look for an acquire inside use() or transaction().`
+          : '';
+      return `Pool "${poolId}" was busy for ${ms(waitedMs)} (${counts}; oldest holders: ${holders || 'none'}).${nested} Shorten the holds or raise maxSize.`;
+    }
+  }
+}
+
+/** The caller's AbortSignal fired before a slot came; `cause` is the signal's reason. */
+export class AcquireAbortedError extends PoolError {
+  readonly code = 'POOL_ACQUIRE_ABORTED';
+
+  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+    super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, { ...facts, poolId });
+  }
+}
+
+/** The queue of the whole pool is full, and this request was the newest of the longest tenant's queue. */
+export class QueueFullError extends PoolError {
+  readonly code = 'POOL_QUEUE_FULL';
+  readonly retryAfterMs: number | undefined;
+
+  constructor(poolId: string, waiting: number, maxQueue: number, facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {}) {
+    super(
+      `The queue of pool "${poolId}" is full (${waiting} waiting, maxQueue ${maxQueue}), and the tenant with the longest queue gave way. ` +
+        `Send less at once, or raise maxQueue.`,
+      { ...facts, poolId },
+    );
+    this.retryAfterMs = facts.retryAfterMs;
+  }
+}
+
+export interface TenantLimitFacts extends PoolErrorFacts {
+  readonly inUse: number;
+  readonly max: number;
+  readonly waiting: number;
+  readonly maxWaiting: number;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** The tenant is at its maximum (`whenFull: 'reject'`) or has as many waiters as it may. */
+export class TenantLimitError extends PoolError {
+  readonly code = 'POOL_TENANT_LIMIT';
+  readonly inUse: number;
+  readonly max: number;
+  readonly waiting: number;
+  readonly maxWaiting: number;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(poolId: string, facts: TenantLimitFacts) {
+    const who = facts.tenantId === undefined ? 'Work without a tenant' : `Tenant "${facts.tenantId}"`;
+    super(
+      `${who} is at its limit in pool "${poolId}" (${facts.inUse} of ${facts.max} in use, ${facts.waiting} of ${facts.maxWaiting} waiting). ` +
+        `Retry later, or raise tenants.max or tenants.maxWaiting.`,
+      { ...facts, poolId },
+    );
+    this.inUse = facts.inUse;
+    this.max = facts.max;
+    this.waiting = facts.waiting;
+    this.maxWaiting = facts.maxWaiting;
+    this.retryAfterMs = facts.retryAfterMs;
+  }
+}
+
+/** The backend has been down for longer than `failFastAfterMs`; `cause` is the last connect error. */
+export class BackendUnavailableError extends PoolError {
+  readonly code = 'POOL_BACKEND_UNAVAILABLE';
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    poolId: string,
+    downForMs: number,
+    failures: number,
+    facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
+    super(
+      `The backend of pool "${poolId}" has been down for ${ms(downForMs)} (${failures} failed connects, the last with ${describeError(facts.cause)}). ` +
+        `The pool keeps trying; retry later, or check that the server is up and its credentials are right.`,
+      { ...facts, poolId },
+    );
+    this.retryAfterMs = facts.retryAfterMs;
+  }
+}
+
+/** A lease, or what it lent, was used after it had been given back. */
+export class LeaseReleasedError extends PoolError {
+  readonly code = 'POOL_LEASE_RELEASED';
+
+  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+    super(
+      `This lease of pool "${poolId}" has been released; its connection may serve somebody else by now. ` +
+        `Finish all work before release(), and acquire again for more.`,
+      { ...facts, poolId },
+    );
+  }
+}
+
+/** Every slot this acquire could get is held by code that itself waits for this pool: it would never end. */
+export class NestedAcquireError extends PoolError {
+  readonly code = 'POOL_NESTED_ACQUIRE';
+
+  constructor(poolId: string, holders: number, facts: PoolErrorFacts = {}) {
+    super(
+      `Deadlock in pool "${poolId}": all ${holders} slots that this acquire could get are held by code that waits for the same pool. ` +
+        `Use the connection you hold (the argument of use() or transaction()) instead of acquiring another inside it.`,
+      { ...facts, poolId },
+    );
+  }
+}
+
+/** An operation on a connection passed its own deadline; the connection was destroyed. */
+export class OperationTimeoutError extends PoolError {
+  readonly code = 'POOL_OPERATION_TIMEOUT';
+  readonly timeoutMs: number;
+
+  constructor(operation: string, timeoutMs: number, facts: PoolErrorFacts = {}) {
+    const where = facts.poolId === undefined ? '' : ` of pool "${facts.poolId}"`;
+    super(`${operation}${where} took longer than ${ms(timeoutMs)} and was given up.`, facts);
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+function ms(value: number): string {
+  return `${Math.round(value)} ms`;
+}

@@ -1,0 +1,118 @@
+/**
+ * Every error of the package: the engine's, and those of the layers above it.
+ */
+import { PoolError, type PoolErrorFacts } from './engine/errors.js';
+
+export * from './engine/errors.js';
+
+/** No pool of that name; the message lists those that exist. */
+export class PoolNotFoundError extends PoolError {
+  readonly code = 'POOL_NOT_FOUND';
+
+  constructor(poolId: string, known: readonly string[]) {
+    const names = known.length === 0 ? 'There are no pools yet' : `Known pools: ${known.map((id) => `"${id}"`).join(', ')}`;
+    super(`There is no pool "${poolId}". ${names}. Declare it in PoolManagerModule or create it with create…Pool().`, { poolId });
+  }
+}
+
+/** A pool of that name exists already. */
+export class PoolExistsError extends PoolError {
+  readonly code = 'POOL_EXISTS';
+
+  constructor(poolId: string) {
+    super(`There is a pool "${poolId}" already. Close it first (closePool("${poolId}")), or choose another id.`, { poolId });
+  }
+}
+
+/** One thing that is wrong with a configuration. */
+export interface ConfigProblem {
+  /** Path of the key, such as `pools.orders.maxSize`. */
+  readonly key: string;
+  /** The rule that was broken, with what was received; never a secret. */
+  readonly rule: string;
+}
+
+/** Everything that is wrong with a configuration, in one error. */
+export class PoolConfigError extends PoolError {
+  readonly code = 'POOL_CONFIG';
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[], facts: PoolErrorFacts = {}) {
+    const lines = problems.map((problem) => `  - ${problem.key}: ${problem.rule}`).join('\n');
+    super(`The pool configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines}`, facts);
+    this.problems = problems;
+  }
+}
+
+/** The pool only works for a tenant, and there is none. */
+export class TenantRequiredError extends PoolError {
+  readonly code = 'POOL_TENANT_REQUIRED';
+
+  constructor(poolId?: string) {
+    const where = poolId === undefined ? 'This operation' : `Pool "${poolId}"`;
+    super(
+      `${where} needs a tenant, and none is set. Call it inside TenantContext.run() or a guarded request, ` +
+        `name one with forTenant(id), or say explicitly that there is none with unscoped().`,
+      { poolId },
+    );
+  }
+}
+
+/** A tenant id that is malformed, or isn't the one that the context allows. */
+export class TenantInvalidError extends PoolError {
+  readonly code = 'POOL_TENANT_INVALID';
+
+  constructor(reason: string, facts: PoolErrorFacts = {}) {
+    super(`${reason}. A tenant id has 1 to 128 printable characters.`, facts);
+  }
+}
+
+/** A command that must not run on a connection that others share. */
+export class CommandRefusedError extends PoolError {
+  readonly code = 'POOL_COMMAND_REFUSED';
+
+  constructor(command: string, instead: string, facts: PoolErrorFacts = {}) {
+    super(`${command} was refused: it would change or stall the connection for everyone who shares it. ${instead}`, facts);
+  }
+}
+
+/** The database user could see rows of every tenant whatever the policies say. */
+export class UnsafeRoleError extends PoolError {
+  readonly code = 'POOL_UNSAFE_ROLE';
+  /** SQL that mends it. */
+  readonly fix: string;
+
+  constructor(poolId: string, reason: string, fix: string) {
+    super(`Pool "${poolId}" can't isolate tenants by row security: ${reason}. Mend it with:\n${fix}\nor set unsafeRole: 'warn' in development.`, {
+      poolId,
+    });
+    this.fix = fix;
+  }
+}
+
+/** The package behind this kind of pool isn't installed. */
+export class MissingDriverError extends PoolError {
+  readonly code = 'POOL_MISSING_DRIVER';
+  readonly packageName: string;
+
+  constructor(poolId: string, packageName: string, cause?: unknown) {
+    super(`Pool "${poolId}" needs the package "${packageName}", which could not be loaded. Install it: npm install ${packageName}`, {
+      poolId,
+      cause,
+    });
+    this.packageName = packageName;
+  }
+}
+
+/** A one-shot statement left a transaction open; it has been rolled back. */
+export class TransactionLeftOpenError extends PoolError {
+  readonly code = 'POOL_TRANSACTION_LEFT_OPEN';
+
+  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+    super(
+      `A one-shot query on pool "${poolId}" left a transaction open; it was rolled back. ` +
+        `Use transaction(), or connect() a client for BEGIN … COMMIT.`,
+      { ...facts, poolId },
+    );
+  }
+}
