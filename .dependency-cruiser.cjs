@@ -1,0 +1,109 @@
+/**
+ * The layers of the library, as rules: module → manager → kinds → engine.
+ *
+ * Type-only imports count: a layer that needs a type from above it depends on it just the same.
+ *
+ * @type {import('dependency-cruiser').IConfiguration}
+ */
+const kinds = '^lib/(postgres|redis|http)/';
+const manager = '^lib/connection-pool-manager\\.';
+const nestModule = '^lib/pool-manager\\.module';
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'engine-stands-alone',
+      comment:
+        'The engine knows neither Nest nor any driver, nor anything else of ours: built-ins of Node and itself only.',
+      severity: 'error',
+      from: { path: '^lib/engine/' },
+      to: { pathNot: '^lib/engine/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'kinds-are-strangers',
+      comment: 'A service that uses one kind of pool loads nothing of the others.',
+      severity: 'error',
+      from: { path: kinds },
+      to: { path: kinds, pathNot: '^lib/$1/' },
+    },
+    {
+      name: 'kinds-below-manager',
+      comment:
+        'A kind is what the manager creates; it knows neither the manager nor the module nor the health endpoints.',
+      severity: 'error',
+      from: { path: kinds },
+      to: { path: [manager, '^lib/pool-manager\\.', '^lib/health/', '^lib/index\\.'] },
+    },
+    {
+      name: 'common-ground-below-kinds',
+      comment:
+        'What every kind builds on (errors, handle, options, statistics, tenancy) depends on none of them and on nothing above.',
+      severity: 'error',
+      from: { path: '^lib/(errors\\.|pool-handle\\.|metrics/|tenancy/|options/)' },
+      to: { path: [kinds, manager, '^lib/health/', nestModule, '^lib/index\\.'] },
+    },
+    {
+      name: 'only-index-imports-the-module',
+      comment: 'The module is the outermost layer: nothing but the public face imports it.',
+      severity: 'error',
+      from: { path: '^lib/', pathNot: ['^lib/index\\.ts$', nestModule] },
+      to: { path: nestModule },
+    },
+    {
+      name: 'nothing-imports-the-index',
+      comment: 'Inside the library a file is imported from where it is, not through the public face.',
+      severity: 'error',
+      from: { path: '^lib/' },
+      to: { path: '^lib/index\\.ts$' },
+    },
+    {
+      name: 'library-imports-no-workshop',
+      comment: 'Tests, benchmarks, the sample app and scripts are not published.',
+      severity: 'error',
+      from: { path: '^lib/' },
+      to: { path: '^(test|bench|sample-app|scripts|dist)/' },
+    },
+    {
+      name: 'library-imports-declared-packages',
+      comment:
+        'The library may name (even as a type) only its dependencies and peers: nothing else is there when it is installed.',
+      severity: 'error',
+      from: { path: '^lib/' },
+      to: {
+        dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
+        dependencyTypesNot: ['npm', 'npm-peer', 'npm-optional'],
+      },
+    },
+    {
+      name: 'sample-uses-the-package-name',
+      comment: 'The sample app imports the library as its users do: by the name of the package.',
+      severity: 'error',
+      from: { path: '^sample-app/' },
+      to: { path: '^(lib|dist)/', dependencyTypesNot: ['aliased'] },
+    },
+    {
+      name: 'no-cycles',
+      comment: 'Modules that load each other depend on who is loaded first.',
+      severity: 'error',
+      from: { path: '^(lib|sample-app|test|bench)/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'everything-resolves',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^dist/' },
+    tsPreCompilationDeps: 'specify',
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      conditionNames: ['import', 'node', 'types', 'default'],
+      exportsFields: ['exports'],
+      extensions: ['.ts', '.js', '.mjs', '.cjs', '.json', '.d.ts'],
+    },
+  },
+};

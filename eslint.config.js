@@ -1,0 +1,122 @@
+// @ts-check
+import js from '@eslint/js';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** Drivers that an application installs only for the kinds of pool it uses. */
+const optionalPeers = ['pg', 'ioredis', 'axios', '@nestjs/axios', 'undici'];
+
+/** Casts that silence the compiler instead of telling it something. */
+const noDoubleCast = {
+  selector: 'TSAsExpression > TSAsExpression > TSUnknownKeyword.typeAnnotation',
+  message: 'A cast through unknown hides a wrong type: narrow it, or give the value its type where it is made.',
+};
+
+/** What the library must not do, because of how it is loaded and used. */
+const libraryOnly = [
+  noDoubleCast,
+  {
+    selector: 'AwaitExpression:not(:function AwaitExpression)',
+    message: 'No top-level await: CommonJS applications load this library through require(esm).',
+  },
+  {
+    selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
+    message: 'No top-level await: CommonJS applications load this library through require(esm).',
+  },
+  {
+    selector:
+      'Program > VariableDeclaration[kind="let"], Program > ExportNamedDeclaration > VariableDeclaration[kind="let"]',
+    message: 'No module state: two applications in one process must not see each other.',
+  },
+  {
+    selector: 'PropertyDefinition[static=true][readonly=false]',
+    message: 'No static mutable state: two applications in one process must not see each other.',
+  },
+  {
+    selector:
+      'ClassDeclaration:has(> Decorator[expression.callee.name=/^(Injectable|Controller|Module|Catch)$/]) > ClassBody > ' +
+      'MethodDefinition[kind="constructor"] > FunctionExpression > ' +
+      ':matches(Identifier, AssignmentPattern, TSParameterProperty).params:not(:has(> Decorator))',
+    message: 'Every dependency has its own @Inject: the library is built without decorator metadata.',
+  },
+];
+
+export default defineConfig(
+  globalIgnores(['dist/', 'coverage/', '.cache/']),
+  js.configs.recommended,
+  tseslint.configs.recommendedTypeChecked,
+  tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    // A rule that is wrong somewhere is changed here, for everyone to see, and not switched off in place.
+    linterOptions: { noInlineConfig: true, reportUnusedDisableDirectives: 'error' },
+    rules: {
+      eqeqeq: ['error', 'always', { null: 'ignore' }],
+      'no-restricted-syntax': ['error', noDoubleCast],
+      '@typescript-eslint/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],
+      '@typescript-eslint/consistent-type-definitions': 'off',
+      '@typescript-eslint/consistent-type-exports': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+      // A class of Nest may be all decorator.
+      '@typescript-eslint/no-extraneous-class': 'off',
+      '@typescript-eslint/no-confusing-void-expression': 'off',
+      '@typescript-eslint/no-deprecated': 'error',
+      '@typescript-eslint/no-empty-function': 'off',
+      // node:test-like `describe`/`it` aside, a promise is awaited, returned, or marked `void` on purpose.
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-import-type-side-effects': 'error',
+      '@typescript-eslint/no-non-null-assertion': 'error',
+      '@typescript-eslint/no-unnecessary-boolean-literal-compare': 'error',
+      '@typescript-eslint/no-unnecessary-type-arguments': 'error',
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' },
+      ],
+      '@typescript-eslint/prefer-readonly': 'error',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/return-await': ['error', 'in-try-catch'],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/unbound-method': 'off',
+    },
+  },
+  {
+    files: ['lib/**/*.ts'],
+    rules: {
+      'no-console': 'error',
+      'no-restricted-syntax': ['error', ...libraryOnly],
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          paths: optionalPeers.map((name) => ({
+            name,
+            allowTypeImports: true,
+            message:
+              'An optional peer: import its types, and load it with import() when the first pool of its kind is created.',
+          })),
+          patterns: [
+            {
+              group: optionalPeers.map((name) => `${name}/*`),
+              allowTypeImports: true,
+              message:
+                'An optional peer: import its types, and load it with import() when the first pool of its kind is created.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    // Fakes implement asynchronous interfaces with nothing to wait for; asymmetric matchers of Jest are `any`.
+    files: ['test/**/*.ts', 'bench/**/*.ts'],
+    rules: {
+      '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+    },
+  },
+  {
+    // Small scripts and configuration that run before anything is installed or built.
+    files: ['**/*.{js,mjs,cjs}'],
+    extends: [tseslint.configs.disableTypeChecked],
+    languageOptions: { globals: { console: 'readonly', process: 'readonly', URL: 'readonly', setTimeout: 'readonly' } },
+  },
+);
