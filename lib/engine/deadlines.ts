@@ -1,0 +1,140 @@
+/**
+ * The one coarse clock of a pool: every deadline in it shares one timer.
+ *
+ * A hashed timing wheel (Varghese & Lauck, 1987): adding and removing cost O(1) and no allocation, because the links
+ * are in the entries themselves. Promise: an entry expires within {@link TICK_MS} after its due time, never before it,
+ * at most once, and never after `remove`. When the event loop was blocked, what has already arrived is delivered first.
+ */
+import type { Clock, TimerHandle } from './clock.js';
+import { runOutside } from './outside-context.js';
+
+/** Resolution of every deadline, in milliseconds. */
+export const TICK_MS = 10;
+
+const SLOTS = 1024;
+const MASK = SLOTS - 1;
+
+/** Something with a due time. Extend it, so that waiting costs no object of its own. */
+export abstract class DeadlineEntry {
+  /** @internal Links and due tick; owned by {@link Deadlines}. */
+  dueTick = -1;
+  /** @internal */
+  laterEntry: DeadlineEntry | undefined = undefined;
+  /** @internal */
+  earlierEntry: DeadlineEntry | undefined = undefined;
+
+  /** Whether the process must stay alive until this is due or removed. */
+  abstract readonly keepsProcessAlive: boolean;
+
+  /** Called once, after the due time. */
+  abstract expire(nowMs: number): void;
+}
+
+export class Deadlines {
+  readonly #clock: Clock;
+  readonly #originMs: number;
+  readonly #slots: (DeadlineEntry | undefined)[] = new Array<DeadlineEntry | undefined>(SLOTS).fill(undefined);
+  #doneTick = 0;
+  #pending = 0;
+  #keepingAlive = 0;
+  #timer: TimerHandle | undefined;
+  #armedTick = Infinity;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#originMs = clock.now();
+  }
+
+  /** Entries that have neither expired nor been removed. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Lets `entry` expire at `dueAtMs` (a reading of the clock). An entry that is in already is moved. */
+  add(entry: DeadlineEntry, dueAtMs: number): void {
+    if (entry.dueTick >= 0) this.remove(entry);
+    if (this.#pending === 0) this.#doneTick = Math.max(this.#doneTick, this.#tickBefore(this.#clock.now()));
+    const tick = Math.max(Math.ceil((dueAtMs - this.#originMs) / TICK_MS), this.#doneTick + 1);
+    this.#link(entry, tick);
+    this.#pending++;
+    if (tick < this.#armedTick) this.#arm(tick);
+    if (entry.keepsProcessAlive && ++this.#keepingAlive === 1) this.#timer?.ref();
+  }
+
+  /** Takes `entry` out; without effect when it isn't in. */
+  remove(entry: DeadlineEntry): void {
+    if (entry.dueTick < 0) return;
+    this.#unlink(entry);
+    this.#pending--;
+    if (entry.keepsProcessAlive && --this.#keepingAlive === 0) this.#timer?.unref();
+  }
+
+  #link(entry: DeadlineEntry, tick: number): void {
+    const slot = tick & MASK;
+    const head = this.#slots[slot];
+    entry.dueTick = tick;
+    entry.laterEntry = head;
+    if (head !== undefined) head.earlierEntry = entry;
+    this.#slots[slot] = entry;
+  }
+
+  #unlink(entry: DeadlineEntry): void {
+    const { earlierEntry, laterEntry } = entry;
+    if (earlierEntry === undefined) this.#slots[entry.dueTick & MASK] = laterEntry;
+    else earlierEntry.laterEntry = laterEntry;
+    if (laterEntry !== undefined) laterEntry.earlierEntry = earlierEntry;
+    entry.earlierEntry = undefined;
+    entry.laterEntry = undefined;
+    entry.dueTick = -1;
+  }
+
+  #tickBefore(nowMs: number): number {
+    return Math.floor((nowMs - this.#originMs) / TICK_MS);
+  }
+
+  #arm(tick: number): void {
+    this.#timer?.cancel();
+    this.#armedTick = tick;
+    const delayMs = Math.max(0, this.#originMs + tick * TICK_MS - this.#clock.now());
+    // Timers inherit the async context of whoever sets them: a caller's, were it not for runOutside.
+    this.#timer = runOutside(() => this.#clock.setTimer(this.#onTick, delayMs));
+    if (this.#keepingAlive > 0) this.#timer.ref();
+  }
+
+  readonly #onTick = (): void => {
+    this.#timer = undefined;
+    this.#armedTick = Infinity;
+    // After a blocked loop the replies that free slots are already in the sockets: read them before deciding.
+    this.#clock.afterPoll(this.#expireDue);
+  };
+
+  readonly #expireDue = (): void => {
+    const nowMs = this.#clock.now();
+    const nowTick = this.#tickBefore(nowMs);
+    const due: DeadlineEntry[] = [];
+    const lastSlotTick = Math.min(nowTick, this.#doneTick + SLOTS);
+    for (let tick = this.#doneTick + 1; tick <= lastSlotTick; tick++) {
+      for (let entry = this.#slots[tick & MASK]; entry !== undefined; entry = entry.laterEntry) {
+        if (entry.dueTick <= nowTick) due.push(entry);
+      }
+    }
+    this.#doneTick = Math.max(this.#doneTick, nowTick);
+    due.sort((a, b) => a.dueTick - b.dueTick);
+    for (const entry of due) {
+      // One expiry may have removed, or moved into the future, another that was due with it.
+      if (entry.dueTick < 0 || entry.dueTick > nowTick) continue;
+      this.remove(entry);
+      entry.expire(nowMs);
+    }
+    this.#armNext();
+  };
+
+  #armNext(): void {
+    if (this.#pending === 0) return;
+    for (let tick = this.#doneTick + 1; tick <= this.#doneTick + SLOTS; tick++) {
+      if (this.#slots[tick & MASK] === undefined) continue;
+      if (tick < this.#armedTick) this.#arm(tick);
+      return;
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * One checkout of one slot. Every checkout is a new object, so a stale one can never touch the next borrower.
+ */
+import { epochMs } from './clock.js';
+import type { LeaseInfo } from './driver.js';
+import { LeaseReleasedError } from './errors.js';
+import type { LeaseScope } from './lease-scope.js';
+import type { PoolTenant, ResourcePool } from './resource-pool.js';
+import type { Slot } from './slot.js';
+
+/**
+ * A slot that is yours until `release()`.
+ *
+ * @example
+ * await using lease = await pool.acquire();
+ * await lease.connection.query('select 1');
+ */
+export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable {
+  /** @internal Reading of the engine's clock. */
+  readonly startedAtMs: number;
+  /** @internal Where it was acquired, while leak detection is on. */
+  stack: string | undefined = undefined;
+  /** @internal The request it belongs to; its end takes the lease back. */
+  scope: LeaseScope | undefined = undefined;
+  /** @internal The lease in whose `use` or `transaction` this one was acquired. */
+  within: Lease<unknown> | undefined = undefined;
+  /** @internal */
+  reportedLeak = false;
+
+  protected constructor(startedAtMs: number) {
+    this.startedAtMs = startedAtMs;
+  }
+
+  abstract get poolId(): string;
+  /** Whom the work is done for; `undefined`: nobody in particular. */
+  abstract get tenantId(): string | undefined;
+  /** True from the moment it was given back, or was cut. */
+  abstract get released(): boolean;
+  /**
+   * What was acquired.
+   *
+   * @throws LeaseReleasedError after release.
+   */
+  abstract get connection(): L;
+
+  /**
+   * Gives the slot back. Harmless when called again, though reported.
+   *
+   * @param error what went wrong with the connection, if anything did: a connection-class error costs the connection, as does `true`.
+   */
+  abstract release(error?: unknown): void;
+
+  /** @internal A waiter that only this lease's holder could let go on waits for the same pool. */
+  abstract blockOn(poolId: string): boolean;
+  /** @internal */
+  abstract unblock(): void;
+
+  /** Epoch milliseconds. */
+  get acquiredAt(): number {
+    return epochMs(this.startedAtMs);
+  }
+
+  /** Takes the lease out of the current request's scope, for work that outlives the response. Its release is up to you. */
+  detach(): this {
+    this.scope?.remove(this);
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.released) this.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { poolId: this.poolId, tenantId: this.tenantId, acquiredAt: new Date(this.acquiredAt).toISOString(), released: this.released };
+  }
+}
+
+/** The engine's side of a lease. @internal */
+export class PoolLease<C, L> extends Lease<L> {
+  readonly #pool: ResourcePool<C, L>;
+  readonly slot: Slot<C, L>;
+  readonly tenant: PoolTenant<C, L>;
+  /** Slot-milliseconds that the tenant has been charged so far. */
+  chargedMs = 0;
+  /** What the borrower sees. */
+  lent: L | undefined = undefined;
+  /** Links of the list of leases that are out, oldest first. */
+  olderLease: PoolLease<C, L> | undefined = undefined;
+  newerLease: PoolLease<C, L> | undefined = undefined;
+  #blockedWaiters = 0;
+  #released = false;
+
+  constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
+    super(startedAtMs);
+    this.#pool = pool;
+    this.slot = slot;
+    this.tenant = tenant;
+  }
+
+  override get poolId(): string {
+    return this.#pool.id;
+  }
+
+  override get tenantId(): string | undefined {
+    return this.tenant.id;
+  }
+
+  override get released(): boolean {
+    return this.#released;
+  }
+
+  override get connection(): L {
+    if (this.#released) throw new LeaseReleasedError(this.#pool.id, { tenantId: this.tenant.id });
+    return this.lent as L;
+  }
+
+  override release(error?: unknown): void {
+    if (this.#released) this.#pool.reportDoubleRelease(this);
+    else this.#pool.takeBack(this, error);
+  }
+
+  /** Marks it as given back. The pool calls this first of all, so that nothing can use it meanwhile. */
+  end(): void {
+    this.#released = true;
+    this.scope?.remove(this);
+    if (this.#blockedWaiters > 0) this.#countBlocked(-1);
+  }
+
+  override blockOn(poolId: string): boolean {
+    if (poolId !== this.#pool.id || this.#released) return false;
+    if (this.#blockedWaiters++ === 0) this.#countBlocked(1);
+    return true;
+  }
+
+  override unblock(): void {
+    if (--this.#blockedWaiters === 0 && !this.#released) this.#countBlocked(-1);
+  }
+
+  /** Whether its holder waits for this same pool. */
+  get blocked(): boolean {
+    return this.#blockedWaiters > 0;
+  }
+
+  #countBlocked(change: 1 | -1): void {
+    this.#pool.blockedLeases += change;
+    this.tenant.blockedLeases += change;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * One connection with its place in the pool, and the stack of those that are idle.
+ */
+import type { Lease } from './lease.js';
+import type { PoolTenant } from './resource-pool.js';
+
+/** Where a slot is; every slot is in exactly one state. */
+export type SlotState = 'idle' | 'leased' | 'recycling' | 'validating' | 'closing' | 'gone';
+
+export class Slot<C, L> {
+  readonly connection: C;
+  /** Pools raise their generation on `recycle()`; a slot of an older one is not lent again. */
+  readonly generation: number;
+  /** Readings of the clock. */
+  readonly openedAtMs: number;
+  readonly expiresAtMs: number;
+  /** When it last came back. */
+  idleSinceMs: number;
+  /** When it last proved to be alive. */
+  aliveAtMs: number;
+  uses = 0;
+  state: SlotState = 'closing';
+  /** Set when the connection died by itself. */
+  broken: Error | undefined = undefined;
+  lease: Lease<L> | undefined = undefined;
+  /** The tenant it served last: that tenant's session is still warm in it. */
+  lastTenant: PoolTenant<C, L> | undefined = undefined;
+
+  /** @internal Links of {@link IdleStack}: among all idle slots, and among those of the same last tenant. */
+  newer: Slot<C, L> | undefined = undefined;
+  /** @internal */
+  older: Slot<C, L> | undefined = undefined;
+  /** @internal */
+  ownNewer: Slot<C, L> | undefined = undefined;
+  /** @internal */
+  ownOlder: Slot<C, L> | undefined = undefined;
+
+  constructor(connection: C, generation: number, nowMs: number, expiresAtMs: number) {
+    this.connection = connection;
+    this.generation = generation;
+    this.openedAtMs = nowMs;
+    this.expiresAtMs = expiresAtMs;
+    this.idleSinceMs = nowMs;
+    this.aliveAtMs = nowMs;
+  }
+}
+
+/**
+ * Idle slots, newest first: the newest is the warmest, the oldest are superfluous and get closed.
+ *
+ * Each tenant's own newest idle slot is known too. Every operation is O(1) and allocates nothing.
+ */
+export class IdleStack<C, L> {
+  #newest: Slot<C, L> | undefined;
+  #oldest: Slot<C, L> | undefined;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get newest(): Slot<C, L> | undefined {
+    return this.#newest;
+  }
+
+  get oldest(): Slot<C, L> | undefined {
+    return this.#oldest;
+  }
+
+  push(slot: Slot<C, L>): void {
+    slot.state = 'idle';
+    slot.older = this.#newest;
+    if (this.#newest === undefined) this.#oldest = slot;
+    else this.#newest.newer = slot;
+    this.#newest = slot;
+    this.#size++;
+    const tenant = slot.lastTenant;
+    if (tenant === undefined) return;
+    slot.ownOlder = tenant.warmest;
+    if (tenant.warmest !== undefined) tenant.warmest.ownNewer = slot;
+    tenant.warmest = slot;
+  }
+
+  /** Takes `slot` out, for the state it has next. */
+  remove(slot: Slot<C, L>, next: SlotState): void {
+    slot.state = next;
+    if (slot.newer === undefined) this.#newest = slot.older;
+    else slot.newer.older = slot.older;
+    if (slot.older === undefined) this.#oldest = slot.newer;
+    else slot.older.newer = slot.newer;
+    slot.newer = undefined;
+    slot.older = undefined;
+    this.#size--;
+    const tenant = slot.lastTenant;
+    if (tenant === undefined) return;
+    if (slot.ownNewer === undefined) tenant.warmest = slot.ownOlder;
+    else slot.ownNewer.ownOlder = slot.ownOlder;
+    if (slot.ownOlder !== undefined) slot.ownOlder.ownNewer = slot.ownNewer;
+    slot.ownNewer = undefined;
+    slot.ownOlder = undefined;
+  }
+}
