@@ -1,0 +1,61 @@
+/**
+ * Which tenant the running code works for.
+ *
+ * There is one context per manager: it owns an AsyncLocalStorage of its own, so two applications in one process never see each other's tenants.
+ * The tenant is only ever set with `run`, for the duration of a function and everything it starts. There is no `enterWith`: that leaks into
+ * whatever else the same call chain goes on to do, another request included (nestjs-cls #404).
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+import type { Lease } from '../engine/lease.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
+import { assertTenantId } from './tenant-id.js';
+
+/** What is known about the work in hand. Frames are never changed, only replaced for an inner function. */
+export interface ContextFrame {
+  /** Whose work it is; undefined where no tenant was named. */
+  readonly tenantId: string | undefined;
+  /** The request whose end gives back what was leased on its behalf. */
+  readonly scope: LeaseScope | undefined;
+  /** The lease that the surrounding `use` or `transaction` holds, by which a deadlock of nested acquires is recognised. */
+  readonly holding: Lease<unknown> | undefined;
+}
+
+/**
+ * The tenant of the current call.
+ *
+ * @example
+ * // In a job, where no request names the tenant:
+ * await tenants.run('acme', () => this.orders.closeMonth());
+ */
+export class TenantContext {
+  private readonly storage = new AsyncLocalStorage<ContextFrame>();
+
+  /**
+   * Runs `fn`, and everything asynchronous that it starts, as the given tenant. Inside a request the leases that `fn` takes still belong to
+   * that request's scope.
+   *
+   * @returns what `fn` returns.
+   * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
+   */
+  run<T>(tenantId: string, fn: () => T): T {
+    assertTenantId(tenantId);
+    const outer = this.storage.getStore();
+    return this.storage.run({ tenantId, scope: outer?.scope, holding: outer?.holding }, fn);
+  }
+
+  /** The tenant of the running code, or undefined when none was named. */
+  current(): string | undefined {
+    return this.storage.getStore()?.tenantId;
+  }
+
+  /** @internal Everything that is known about the running code, with one look-up. */
+  frame(): ContextFrame | undefined {
+    return this.storage.getStore();
+  }
+
+  /** @internal Runs `fn` in a frame that the caller made: a request's scope, or a `use` that records the lease it holds. */
+  runFrame<T>(frame: ContextFrame, fn: () => T): T {
+    return this.storage.run(frame, fn);
+  }
+}
