@@ -45,6 +45,7 @@ export default {
     '\\.ts$': swc(true),
   },
   maxWorkers: 2,
+  reporters: process.env.CI ? ['default', './scripts/summary-line-reporter.mjs'] : ['default'],
   ...(existsSync(new URL(globalSetup, import.meta.url)) && { globalSetup }),
   ...(existsSync(new URL(globalTeardown, import.meta.url)) && { globalTeardown }),
 };
