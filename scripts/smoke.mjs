@@ -1,0 +1,131 @@
+/**
+ * The packed tarball, installed and used as its users do, in temporary folders outside the repository:
+ *
+ *   ES module, Nest 12, every peer     compiles with `skipLibCheck: false`, then boots and makes a request
+ *   … then with `pg` as the only kind  compiles with the tsconfig of `nest new`
+ *   CommonJS, Nest 11, only `pg`       compiles with the tsconfig of `nest new`; boots through require(esm)
+ *   … under Jest                       its tests run with the `transformIgnorePatterns` line of the README
+ *
+ * The applications are the folders beside this file, in `smoke/`.
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-smoke-'));
+process.on('exit', () => rmSync(work, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+const tarball = pack();
+
+const esm = project('esm-nest-12');
+step('Nest 12, ES module: every type checked, with all peers', esm, [
+  'node_modules/typescript/bin/tsc',
+  '-p',
+  'tsconfig.json',
+]);
+step('Nest 12, ES module: boots and makes a request', esm, ['dist/main.js']);
+for (const peer of ['ioredis', 'axios', '@nestjs/axios', 'undici']) {
+  rmSync(join(esm, 'node_modules', peer), { recursive: true });
+}
+step('Nest 12, ES module: types checked as by `nest new`, with pg as the only kind', esm, [
+  'node_modules/typescript/bin/tsc',
+  '-p',
+  'tsconfig.only-pg.json',
+]);
+step('Nest 12, ES module: boots with pg as the only kind', esm, ['dist/only-pg.js']);
+
+const cjs = project('cjs-nest-11');
+step('Nest 11, CommonJS: types checked as by `nest new`, with pg as the only kind', cjs, [
+  'node_modules/typescript/bin/tsc',
+  '-p',
+  'tsconfig.json',
+]);
+step('Nest 11, CommonJS: required and booted', cjs, ['dist/main.js']);
+writeFileSync(join(cjs, 'line-of-the-readme.js'), `module.exports = { ${lineOfTheReadme()} };\n`);
+step('Nest 11, CommonJS Jest: runs with the line of the README', cjs, ['node_modules/jest/bin/jest.js']);
+
+console.log('The packed tarball works.');
+
+/** @returns {string} the path of the tarball, made as it would be published */
+function pack() {
+  const output = npm(root, 'pack', '--json', '--pack-destination', work);
+  // The build that runs before packing may print, too: the answer is the last thing.
+  const { filename } = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1))[0];
+  return join(work, filename);
+}
+
+/**
+ * Copies an application out of the repository and installs what it needs.
+ *
+ * @param {string} name
+ * @returns {string} its folder
+ */
+function project(name) {
+  const folder = join(work, name);
+  cpSync(join(root, 'scripts/smoke', name), folder, { recursive: true });
+  npm(folder, 'install', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', tarball);
+  return folder;
+}
+
+/**
+ * @param {string} cwd
+ * @param {...string} args
+ * @returns {string} what npm printed
+ */
+function npm(cwd, ...args) {
+  const program = process.env.npm_execpath;
+  return program === undefined ? run(cwd, 'npm', args) : run(cwd, process.execPath, [program, ...args]);
+}
+
+/**
+ * @param {string} title
+ * @param {string} cwd
+ * @param {string[]} args of Node
+ */
+function step(title, cwd, args) {
+  console.log(title);
+  run(cwd, process.execPath, args);
+}
+
+/**
+ * Runs a program to its end. One that fails, or that has not exited by itself after three minutes, ends the smoke test.
+ *
+ * @param {string} cwd
+ * @param {string} program
+ * @param {string[]} args
+ * @returns {string} its standard output
+ */
+function run(cwd, program, args) {
+  // Without the flags that the repository's own scripts run with: nobody else has them.
+  const { NODE_OPTIONS: _flags, npm_config_node_options: _sameFlags, ...env } = process.env;
+  const { status, signal, error, stdout, stderr } = spawnSync(program, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 180_000,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (status !== 0) {
+    console.error(`${stdout ?? ''}${stderr ?? ''}`);
+    console.error(
+      `Failed: ${program} ${args.join(' ')} (${error?.message ?? signal ?? `exit code ${String(status)}`})`,
+    );
+    process.exit(1);
+  }
+  return stdout;
+}
+
+/** @returns {string} `transformIgnorePatterns: […]`, word for word */
+function lineOfTheReadme() {
+  const line = /["']?transformIgnorePatterns["']?: *\[.*\]/.exec(readFileSync(join(root, 'README.md'), 'utf8'));
+  if (line === null) {
+    console.error('README.md has no line `transformIgnorePatterns: […]` for users whose Jest runs CommonJS.');
+    process.exit(1);
+  }
+  return line[0];
+}
