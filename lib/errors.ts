@@ -116,3 +116,35 @@ export class TransactionLeftOpenError extends PoolError {
     );
   }
 }
+
+/** The connection that carried an operation died before the answer came. The operation was not repeated. */
+export class ConnectionLostError extends PoolError {
+  readonly code = 'POOL_CONNECTION_LOST';
+  /** Whether the backend may have carried it out: false when it was never sent. */
+  readonly sent: boolean;
+
+  constructor(poolId: string, operation: string, sent: boolean, facts: PoolErrorFacts = {}) {
+    super(
+      sent
+        ? `The connection of pool "${poolId}" was lost before ${operation} was answered: whether it was carried out is unknown, ` +
+            `and it was not sent again. Repeat it if that does no harm.`
+        : `The connection of pool "${poolId}" was lost before ${operation} was sent: it was not carried out. Repeat it.`,
+      { ...facts, poolId },
+    );
+    this.sent = sent;
+  }
+}
+
+/** The pool has as many connections outside its slots as it may. */
+export class DedicatedLimitError extends PoolError {
+  readonly code = 'POOL_DEDICATED_LIMIT';
+  readonly max: number;
+
+  constructor(poolId: string, open: number, max: number, setting: string, facts: PoolErrorFacts = {}) {
+    super(
+      `Pool "${poolId}" has ${open} of ${max} dedicated connections open. End those that are done (quit() or disconnect()), or raise ${setting}.`,
+      { ...facts, poolId },
+    );
+    this.max = max;
+  }
+}
