@@ -10,6 +10,7 @@
  */
 import type { Clock, TimerHandle } from '../engine/clock.js';
 import { runOutside } from '../engine/outside-context.js';
+import type { ProbeOutcome } from '../engine/probe.js';
 
 /**
  * - `starting`: nothing has been heard of the backend yet.
@@ -21,15 +22,8 @@ import { runOutside } from '../engine/outside-context.js';
  */
 export type PoolStatus = 'starting' | 'healthy' | 'degraded' | 'unhealthy' | 'draining' | 'closed';
 
-/** How a probe ended that didn't fail: a connection answered, one had answered within the interval, or no slot came free in time. */
-export type ProbeOutcome = 'alive' | 'recent' | 'saturated';
-
-export interface ProbeResult {
-  readonly outcome: ProbeOutcome;
-}
-
 export interface HealthCheckOptions {
-  /** Time between two probes, jittered by a quarter either way; 0: no background probes. */
+  /** Time between two probes, varied at random by a tenth; 0: no background probes. */
   readonly intervalMs: number;
   /** How long a probe may take, waiting for a slot included. */
   readonly timeoutMs: number;
@@ -42,12 +36,13 @@ export interface HealthCheckResult {
   readonly status: PoolStatus;
   /** Whether the backend can be expected to serve: `healthy` or `degraded`. */
   readonly available: boolean;
-  /** How the probe ended; undefined where none was made because the pool is closing. */
-  readonly outcome: ProbeOutcome | 'failed' | undefined;
-  /** Epoch milliseconds of the probe's end. */
-  readonly checkedAt: number;
-  readonly durationMs: number;
   readonly consecutiveFailures: number;
+  /** How the probe ended; undefined where there was none, because the pool isn't open. */
+  readonly outcome?: ProbeOutcome | 'failed';
+  /** When the probe ended, in epoch milliseconds. */
+  readonly checkedAt?: number;
+  /** How long the probe took, waiting for a slot included. */
+  readonly durationMs?: number;
   /** Why the probe failed. */
   readonly error?: unknown;
 }
@@ -59,9 +54,16 @@ export interface StatusChange {
   readonly error: unknown;
 }
 
+export interface HealthCheckRequest {
+  /** A result no older than this, in milliseconds, is good enough. Default 0: always probe. Keeps a busy health route from becoming load. */
+  readonly maxAgeMs?: number;
+  /** How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default: until it ends. */
+  readonly waitMs?: number;
+}
+
 export interface PoolMonitorParts {
   /** Rejects with the ping's or the connect's error; must settle within the time it is given. */
-  readonly probe: (timeoutMs: number) => Promise<ProbeResult>;
+  readonly probe: (timeoutMs: number) => Promise<ProbeOutcome>;
   readonly options: HealthCheckOptions;
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
@@ -78,9 +80,20 @@ const FASTER = 10;
 const FASTEST_INTERVAL_MS = 1_000;
 
 /** Scheduled probes come up to this share of their interval early or late, so that pools and processes don't probe in step. */
-const JITTER = 0.25;
+const JITTER = 0.1;
+/** Those of a pool that isn't well more so: an outage is what puts many processes in step. */
+const FASTER_JITTER = 0.5;
 
 type Phase = 'cold' | 'watching' | 'draining' | 'closed';
+
+/** What a probe brought to light. */
+interface Finding {
+  readonly outcome: ProbeOutcome | 'failed';
+  readonly error: unknown;
+  readonly checkedAt: number;
+  readonly durationMs: number;
+  readonly finishedAtMs: number;
+}
 
 export class PoolMonitor {
   private readonly parts: PoolMonitorParts;
@@ -95,7 +108,7 @@ export class PoolMonitor {
   private timer: TimerHandle | undefined;
   private dueAtMs = Number.POSITIVE_INFINITY;
   private underWay: Promise<HealthCheckResult> | undefined;
-  private last: HealthCheckResult | undefined;
+  private last: Finding | undefined;
 
   constructor(parts: PoolMonitorParts) {
     this.parts = parts;
@@ -115,7 +128,7 @@ export class PoolMonitor {
 
   /** The newest finished check, whoever asked for it. */
   get lastResult(): HealthCheckResult | undefined {
-    return this.last;
+    return this.last === undefined ? undefined : this.result(this.last);
   }
 
   /** The newest failure; cleared by a success. */
@@ -147,89 +160,112 @@ export class PoolMonitor {
 
   /** A connection was opened. Enough to call a starting pool healthy; a failing one is probed at once, for a server may accept and still not serve. */
   connected(): void {
-    if (this.phase === 'closed' || this.phase === 'draining') return;
-    if (!this.everAlive && this.failures === 0) {
-      this.succeeded(false);
-    } else if (this.failures > 0) {
-      void this.check();
-    } else {
-      this.everAlive = true;
-    }
+    if (this.phase !== 'watching') return;
+    if (this.failures > 0) void this.check();
+    else if (!this.everAlive) this.succeeded();
   }
 
   /** A connect failed. */
   connectFailed(error: unknown): void {
-    this.failed(error, 'passing');
+    this.failedInPassing(error);
   }
 
   /** A connection died by itself, or a borrower handed one back with a fatal error. */
   connectionBroken(error: unknown): void {
-    this.failed(error, 'passing');
+    this.failedInPassing(error);
   }
 
-  /**
-   * Probes now, or joins the probe under way.
-   *
-   * @param maxAgeMs a result no older than this is good enough; default 0: always probe. Keeps a busy health route from becoming load.
-   */
-  check(maxAgeMs = 0): Promise<HealthCheckResult> {
-    if (this.underWay !== undefined) return this.underWay;
-    if (this.phase === 'draining' || this.phase === 'closed') {
-      return Promise.resolve(this.result(undefined, this.parts.clock.now(), undefined));
-    }
+  /** Probes now, or joins the probe under way. A pool that isn't open is not probed. Never rejects. */
+  check({ maxAgeMs = 0, waitMs }: HealthCheckRequest = {}): Promise<HealthCheckResult> {
+    const { clock } = this.parts;
+    if (this.phase !== 'watching') return Promise.resolve(this.result(undefined));
     const { last } = this;
-    if (maxAgeMs > 0 && last !== undefined && Date.now() - last.checkedAt <= maxAgeMs) {
-      return Promise.resolve(this.withPresentStatus(last));
+    if (maxAgeMs > 0 && last !== undefined && clock.now() - last.finishedAtMs <= maxAgeMs) {
+      return Promise.resolve(this.result(last));
     }
-    this.underWay = runOutside(() => this.probe());
-    return this.underWay;
+    const probe = (this.underWay ??= runOutside(() => this.probe()));
+    return waitMs === undefined ? probe : this.whicheverIsFirst(probe, waitMs);
+  }
+
+  private whicheverIsFirst(probe: Promise<HealthCheckResult>, waitMs: number): Promise<HealthCheckResult> {
+    return new Promise((resolve) => {
+      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), waitMs);
+      timer.ref();
+      void probe.then((result) => {
+        timer.cancel();
+        resolve(result);
+      });
+    });
   }
 
   private async probe(): Promise<HealthCheckResult> {
     const { probe, options, clock } = this.parts;
     const startedAtMs = clock.now();
-    let outcome: ProbeOutcome | 'failed';
+    let outcome: ProbeOutcome | 'failed' = 'failed';
     let error: unknown;
     try {
-      outcome = (await probe(options.timeoutMs)).outcome;
-      if (outcome === 'saturated') this.foundSaturated();
-      else this.succeeded(true);
+      outcome = await probe(options.timeoutMs);
     } catch (cause) {
-      outcome = 'failed';
       error = cause;
-      this.failed(cause, 'probe');
     }
+    const finishedAtMs = clock.now();
+    const finding: Finding = {
+      outcome,
+      error,
+      checkedAt: Date.now(),
+      durationMs: finishedAtMs - startedAtMs,
+      finishedAtMs,
+    };
+    this.last = finding;
     this.underWay = undefined;
-    this.last = this.result(outcome, startedAtMs, error);
+    this.judge(finding, startedAtMs);
     this.schedule();
-    return this.last;
+    return this.result(finding);
   }
 
-  private succeeded(answered: boolean): void {
+  private judge(finding: Finding, startedAtMs: number): void {
+    switch (finding.outcome) {
+      case 'alive':
+      case 'recent':
+        this.succeeded();
+        break;
+      case 'saturated':
+        this.saturated = true;
+        this.report();
+        break;
+      case 'failed':
+        // A connect that failed on behalf of this probe has been counted already.
+        if (this.failures > 0 && this.failedAtMs >= startedAtMs) this.failure = finding.error;
+        else this.failed(finding.error);
+    }
+  }
+
+  private succeeded(): void {
     this.everAlive = true;
+    this.saturated = false;
     this.failures = 0;
-    this.failedAtMs = Number.NEGATIVE_INFINITY;
     this.failure = undefined;
-    if (answered) this.saturated = false;
     this.report();
   }
 
-  private foundSaturated(): void {
-    this.saturated = true;
-    this.report();
-  }
-
-  /** A probe always counts: probes come one at a time. What happens in passing comes in bursts, and a burst is one failure. */
-  private failed(error: unknown, source: 'probe' | 'passing'): void {
-    if (this.phase === 'draining' || this.phase === 'closed') return;
-    const now = this.parts.clock.now();
-    const burstMs = Math.min(BURST_MS, this.parts.options.intervalMs);
+  private failed(error: unknown): void {
+    if (this.phase !== 'watching') return;
     this.failure = error;
-    if (source === 'passing' && now - this.failedAtMs < burstMs) return;
-    this.failedAtMs = now;
+    this.failedAtMs = this.parts.clock.now();
     this.failures += 1;
     this.report();
-    if (source === 'passing') this.schedule();
+  }
+
+  /** A failure that no probe asked for. Unlike probes, which come one at a time, these come in bursts; a burst counts once. */
+  private failedInPassing(error: unknown): void {
+    const { clock, options } = this.parts;
+    const burstMs = options.intervalMs > 0 ? Math.min(BURST_MS, options.intervalMs) : BURST_MS;
+    if (this.failures > 0 && clock.now() - this.failedAtMs < burstMs) {
+      this.failure = error;
+      return;
+    }
+    this.failed(error);
+    this.schedule();
   }
 
   private report(): void {
@@ -245,9 +281,10 @@ export class PoolMonitor {
   private schedule(): void {
     const { options, clock, random } = this.parts;
     if (this.phase !== 'watching' || options.intervalMs <= 0 || this.underWay !== undefined) return;
-    const faster = Math.min(options.intervalMs, Math.max(FASTEST_INTERVAL_MS, options.intervalMs / FASTER));
-    const intervalMs = this.status === 'healthy' ? options.intervalMs : faster;
-    const delayMs = intervalMs * (1 - JITTER + 2 * JITTER * random());
+    const well = this.status === 'healthy';
+    const fasterMs = Math.min(options.intervalMs, Math.max(FASTEST_INTERVAL_MS, options.intervalMs / FASTER));
+    const jitter = well ? JITTER : FASTER_JITTER;
+    const delayMs = (well ? options.intervalMs : fasterMs) * (1 - jitter + 2 * jitter * random());
     const dueAtMs = clock.now() + delayMs;
     if (this.timer !== undefined) {
       if (this.dueAtMs <= dueAtMs) return;
@@ -267,30 +304,21 @@ export class PoolMonitor {
     this.timer = undefined;
   }
 
-  private result(outcome: HealthCheckResult['outcome'], startedAtMs: number, error: unknown): HealthCheckResult {
+  /** A finding, with the status of this moment. */
+  private result(finding: Finding | undefined): HealthCheckResult {
     const { status } = this;
     const result: HealthCheckResult = {
       status,
       available: status === 'healthy' || status === 'degraded',
-      outcome,
-      checkedAt: Date.now(),
-      durationMs: this.parts.clock.now() - startedAtMs,
       consecutiveFailures: this.failures,
+      ...(finding !== undefined && {
+        outcome: finding.outcome,
+        checkedAt: finding.checkedAt,
+        durationMs: finding.durationMs,
+      }),
     };
-    if (error !== undefined) Object.defineProperty(result, 'error', { value: error, enumerable: false });
-    return result;
-  }
-
-  /** An earlier result, with what has been learnt since. */
-  private withPresentStatus(earlier: HealthCheckResult): HealthCheckResult {
-    const { status } = this;
-    const result: HealthCheckResult = {
-      ...earlier,
-      status,
-      available: status === 'healthy' || status === 'degraded',
-      consecutiveFailures: this.failures,
-    };
-    if (earlier.error !== undefined) Object.defineProperty(result, 'error', { value: earlier.error, enumerable: false });
+    if (finding?.error !== undefined)
+      Object.defineProperty(result, 'error', { value: finding.error, enumerable: false });
     return result;
   }
 }
