@@ -50,8 +50,8 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
    */
   abstract release(error?: unknown): void;
 
-  /** @internal A waiter that only this lease's holder could let go on waits for the same pool. */
-  abstract blockOn(poolId: string): boolean;
+  /** @internal Counts a waiter that the lease's holder waits for, if it waits for this lease's own pool. */
+  abstract blockOn(pool: object): boolean;
   /** @internal */
   abstract unblock(): void;
 
@@ -131,8 +131,8 @@ export class PoolLease<C, L> extends Lease<L> {
     if (this.#blockedWaiters > 0) this.#countBlocked(-1);
   }
 
-  override blockOn(poolId: string): boolean {
-    if (poolId !== this.#pool.id || this.#released) return false;
+  override blockOn(pool: object): boolean {
+    if (pool !== this.#pool || this.#released) return false;
     if (this.#blockedWaiters++ === 0) this.#countBlocked(1);
     return true;
   }

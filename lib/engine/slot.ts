@@ -67,6 +67,17 @@ export class IdleStack<C, L> {
     return this.#oldest;
   }
 
+  /** For a slot that was only looked at: those that served more recently stay above it. */
+  pushOldest(slot: Slot<C, L>): void {
+    slot.state = 'idle';
+    slot.newer = this.#oldest;
+    if (this.#oldest === undefined) this.#newest = slot;
+    else this.#oldest.older = slot;
+    this.#oldest = slot;
+    this.#size++;
+    this.#pushOwn(slot);
+  }
+
   push(slot: Slot<C, L>): void {
     slot.state = 'idle';
     slot.older = this.#newest;
@@ -74,6 +85,10 @@ export class IdleStack<C, L> {
     else this.#newest.newer = slot;
     this.#newest = slot;
     this.#size++;
+    this.#pushOwn(slot);
+  }
+
+  #pushOwn(slot: Slot<C, L>): void {
     const tenant = slot.lastTenant;
     if (tenant === undefined) return;
     slot.ownOlder = tenant.warmest;

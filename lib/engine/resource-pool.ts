@@ -1,0 +1,1089 @@
+/**
+ * The engine: lends the connections of one driver to tenants, one borrower at a time.
+ *
+ * The path of a lease, top to bottom: acquire → admission → idle take, or wait → validate or connect → lease →
+ * release → destroy, clean, or hand over.
+ *
+ * Promises, kept after every synchronous step:
+ *  - idle + leased + recycling + validating + connecting + closing ≤ maxSize (after a downward `resize`, once the surplus is back);
+ *  - no tenant has more slots in use than its maximum;
+ *  - no idle connection stands beside a waiter that may have it;
+ *  - every waiter settles exactly once.
+ * It never begins or ends a transaction, and knows neither Nest nor any driver.
+ */
+import { settleWithin } from './bounded.js';
+import { systemClock, type Clock } from './clock.js';
+import { Connector } from './connector.js';
+import { DeadlineEntry, Deadlines } from './deadlines.js';
+import { Drain, type CloseOptions, type CloseReport } from './drain.js';
+import type { PoolDriver } from './driver.js';
+import {
+  AcquireAbortedError,
+  AcquireTimeoutError,
+  BackendUnavailableError,
+  NestedAcquireError,
+  OperationTimeoutError,
+  PoolClosedError,
+  PoolSuspendedError,
+  QueueFullError,
+  TenantLimitError,
+  type AcquireTimeoutKind,
+  type HolderFacts,
+  type PoolNumbers,
+} from './errors.js';
+import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
+import { LeaseList } from './lease-list.js';
+import { PoolLease, type Lease } from './lease.js';
+import type { PoolLimits, TenantPolicy } from './limits.js';
+import { runOutside } from './outside-context.js';
+import { PoolCounters, record, type DestroyReason, type RejectionReason } from './pool-counters.js';
+import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
+import { IdleStack, Slot } from './slot.js';
+import { TenantScheduler } from './tenant-scheduler.js';
+import type { Tenant } from './tenant.js';
+import { PromiseReceiver, Waiter, type LeaseReceiver } from './waiter.js';
+
+/** A tenant as one pool knows it. */
+export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
+
+export interface AcquireLimits {
+  /** How long to wait for a slot, in milliseconds. Default: the pool's `acquireTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a pool tells while it works; everything but `acquired` and `released` outside every caller's context. */
+export interface PoolObserver<C, L> {
+  opened?(connection: C): void;
+  connectFailed?(error: Error): void;
+  /** A connection ended; `error` is what condemned it, if anything did. */
+  destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
+  acquired?(connection: C, lease: Lease<L>): void;
+  released?(connection: C, lease: Lease<L>, error: unknown): void;
+  releasedTwice?(lease: Lease<L>): void;
+  /** A lease has been out for longer than `leakDetectionMs`. */
+  leaked?(holder: HolderFacts): void;
+  /** The driver threw where it must not. */
+  driverFailed?(method: 'kill' | 'close' | 'dispose' | 'recycle', error: unknown): void;
+}
+
+export interface ResourcePoolOptions<C, L> {
+  readonly id: string;
+  readonly driver: PoolDriver<C, L>;
+  readonly limits: PoolLimits;
+  readonly tenants: TenantPolicy;
+  readonly observer?: PoolObserver<C, L> | undefined;
+  readonly clock?: Clock | undefined;
+  /** Numbers in [0, 1). */
+  readonly random?: (() => number) | undefined;
+  /** The lease in whose `use` or `transaction` the running code is, of whichever pool. */
+  readonly currentHolder?: (() => Lease<unknown> | undefined) | undefined;
+}
+
+/** A ping before lending must not eat the deadline of the acquire that waits for it. */
+const VALIDATION_TIMEOUT_MS = 1_000;
+/** Share of the maximum lifetime that is taken off at random, so that connections don't all go at once. */
+const LIFETIME_JITTER = 0.025;
+/** How often running leases are charged while others wait, in milliseconds. */
+const CHARGE_PERIOD_MS = 50;
+/** How many of the oldest holders an error names. */
+const HOLDERS_NAMED = 3;
+const NO_LIMITS: AcquireLimits = {};
+const NO_HOLDERS: readonly Lease<unknown>[] = [];
+
+export class ResourcePool<C, L = C> {
+  readonly id: string;
+  readonly counters = new PoolCounters();
+  /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+  readonly #driver: PoolDriver<C, L>;
+  readonly #observer: PoolObserver<C, L>;
+  readonly #random: () => number;
+  readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
+  readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
+  readonly #connector: Connector<C>;
+  readonly #housekeeping: RecurringTask;
+  readonly #runningCharge: RecurringTask;
+  readonly #failFast: FailFastDeadline;
+  readonly #idle = new IdleStack<C, L>();
+  readonly #leased = new LeaseList<C, L>();
+  readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
+  readonly #validating = new Set<Slot<C, L>>();
+  readonly #closing = new Set<Slot<C, L>>();
+  #limits: PoolLimits;
+  #generation = 0;
+  #started = false;
+  #suspended: 'queue' | 'reject' | undefined;
+  #drain: Drain | undefined;
+  #disposing = false;
+  #closed = false;
+  #probe: WaitingProbe | undefined;
+  #ready = false;
+  #awaitingReady: PromiseParts[] = [];
+  /** @internal Leases whose holders wait for this pool. */
+  blockedLeases = 0;
+  /** When a connection last proved that the backend is there; a reading of the clock. */
+  aliveAtMs = -Infinity;
+
+  constructor(options: ResourcePoolOptions<C, L>) {
+    this.id = options.id;
+    this.clock = options.clock ?? systemClock;
+    this.#driver = options.driver;
+    this.#observer = options.observer ?? {};
+    this.#random = options.random ?? Math.random;
+    this.#currentHolder = options.currentHolder;
+    this.#limits = options.limits;
+    this.deadlines = new Deadlines(this.clock);
+    this.#scheduler = new TenantScheduler(options.tenants);
+    this.#connector = new Connector<C>(
+      {
+        poolId: this.id,
+        clock: this.clock,
+        random: this.#random,
+        timeoutMs: this.#limits.connectTimeoutMs,
+        open: (signal) => this.#driver.open(signal),
+        discard: (connection) => this.#kill(connection),
+        opened: (connection, tookMs, generation) => this.#opened(connection, tookMs, generation),
+        failed: (error) => this.#connectFailed(error),
+        mayRetry: () => this.#dispatch(this.clock.now()),
+      },
+      this.#limits.connectConcurrency,
+    );
+    this.#housekeeping = new RecurringTask(this.deadlines, this.#housekeepingPeriodMs(), (nowMs) => this.#keepHouse(nowMs));
+    this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
+    this.#failFast = new FailFastDeadline((nowMs) => this.#failFastWaiters(nowMs));
+  }
+
+  // ── The numbers of the moment ────────────────────────────────────────────────────────────────────────────────────
+
+  get limits(): PoolLimits {
+    return this.#limits;
+  }
+  get idle(): number {
+    return this.#idle.size;
+  }
+  get active(): number {
+    return this.#leased.size;
+  }
+  get recycling(): number {
+    return this.#recycling.size;
+  }
+  get validating(): number {
+    return this.#validating.size;
+  }
+  get connecting(): number {
+    return this.#connector.connecting;
+  }
+  get closing(): number {
+    return this.#closing.size;
+  }
+  get waiting(): number {
+    return this.#scheduler.waiting;
+  }
+  /** Waiters that could be given a slot now, were there one. */
+  get grantable(): number {
+    return this.#scheduler.grantable;
+  }
+  /** Slots taken in whatever state: what `maxSize` bounds. */
+  get total(): number {
+    return this.#live + this.#connector.connecting + this.#closing.size;
+  }
+  get generation(): number {
+    return this.#generation;
+  }
+  get suspended(): boolean {
+    return this.#suspended !== undefined;
+  }
+  get lifecycle(): 'cold' | 'open' | 'draining' | 'closed' {
+    if (this.#closed) return 'closed';
+    if (this.#drain !== undefined) return 'draining';
+    return this.#started ? 'open' : 'cold';
+  }
+  /** Failed connects since the last success, and the last error. */
+  get connectFailures(): number {
+    return this.#connector.failures;
+  }
+  get lastConnectError(): Error | undefined {
+    return this.#connector.lastError;
+  }
+  /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
+  tenants(): Iterable<PoolTenant<C, L>> {
+    return this.#scheduler.tenants();
+  }
+  /** Tenants remembered. */
+  get knownTenants(): number {
+    return this.#scheduler.known;
+  }
+  /** Since when the waiter that waits longest has waited, in milliseconds; 0 when nobody waits. */
+  get oldestWaiterMs(): number {
+    let oldestMs = Infinity;
+    for (const tenant of this.#scheduler.tenants()) {
+      if (tenant.firstWaiting !== undefined) oldestMs = Math.min(oldestMs, tenant.firstWaiting.enqueuedAtMs);
+    }
+    return oldestMs === Infinity ? 0 : this.clock.now() - oldestMs;
+  }
+  /** The oldest leases that are out. */
+  oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
+    const nowMs = this.clock.now();
+    const holders: HolderFacts[] = [];
+    for (const lease of this.#leased) {
+      if (holders.length === most) break;
+      holders.push(holderFacts(lease, nowMs));
+    }
+    return holders;
+  }
+
+  /** Connections that are there, whatever they are doing. */
+  get #live(): number {
+    return this.#idle.size + this.#leased.size + this.#recycling.size + this.#validating.size;
+  }
+
+  // ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Begins to open the minimum. Without it, the first acquire does. */
+  start(): void {
+    if (this.#started || this.#drain !== undefined) return;
+    this.#started = true;
+    const nowMs = this.clock.now();
+    this.#housekeeping.wake(nowMs);
+    this.#dispatch(nowMs);
+  }
+
+  /**
+   * Resolves once the minimum (at least one connection) has been opened. Failing connects are retried meanwhile.
+   *
+   * @throws PoolClosedError when the pool closes first.
+   */
+  whenReady(): Promise<void> {
+    this.start();
+    if (this.#ready) return Promise.resolve();
+    if (this.#drain !== undefined) return Promise.reject(new PoolClosedError(this.id));
+    return new Promise((resolve, reject) => this.#awaitingReady.push({ resolve, reject }));
+  }
+
+  // ── Acquire ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Lends a slot to `tenantId`, as soon as one is free and it is the tenant's turn.
+   *
+   * Rejects with PoolClosedError, PoolSuspendedError, AcquireTimeoutError, AcquireAbortedError, TenantLimitError,
+   * QueueFullError, BackendUnavailableError or NestedAcquireError.
+   */
+  acquire(tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): Promise<Lease<L>> {
+    try {
+      const nowMs = this.clock.now();
+      const tenant = this.#admit(tenantId, options, nowMs);
+      const lease = this.#take(tenant, nowMs);
+      if (lease !== undefined) return Promise.resolve(lease);
+      const receiver = new PromiseReceiver<L>();
+      this.#wait(tenant, receiver, options, nowMs);
+      return receiver.promise;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The same without a promise, for kinds whose own operation has one already. Uncontended, `granted` is called at once. */
+  request(receiver: LeaseReceiver<L>, tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): void {
+    let lease: Lease<L> | undefined;
+    try {
+      const nowMs = this.clock.now();
+      const tenant = this.#admit(tenantId, options, nowMs);
+      lease = this.#take(tenant, nowMs);
+      if (lease === undefined) return this.#wait(tenant, receiver, options, nowMs);
+    } catch (error) {
+      return receiver.refused(error instanceof Error ? error : new Error(String(error)));
+    }
+    receiver.granted(lease);
+  }
+
+  /** A slot if one can be had without waiting, else `undefined`. */
+  tryAcquire(tenantId: string | undefined): Lease<L> | undefined {
+    if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
+    const nowMs = this.clock.now();
+    const tenant = this.#scheduler.tenant(tenantId, nowMs);
+    const lease = this.#take(tenant, nowMs);
+    if (lease === undefined) this.#scheduler.rest(tenant);
+    return lease;
+  }
+
+  #admit(tenantId: string | undefined, options: AcquireLimits, nowMs: number): PoolTenant<C, L> {
+    if (this.#drain !== undefined) throw this.#rejected('closed', new PoolClosedError(this.id, { tenantId }));
+    if (options.signal?.aborted === true) {
+      throw this.#rejected('aborted', new AcquireAbortedError(this.id, 0, { tenantId, cause: options.signal.reason }));
+    }
+    if (this.#suspended === 'reject') throw this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
+    return this.#scheduler.tenant(tenantId, nowMs);
+  }
+
+  /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
+  #take(tenant: PoolTenant<C, L>, nowMs: number): Lease<L> | undefined {
+    if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
+    const slot = this.#pick(tenant, nowMs);
+    if (slot === undefined || this.#isStale(slot, nowMs)) return undefined;
+    this.counters.immediate++;
+    return this.#lend(slot, tenant, nowMs);
+  }
+
+  #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
+    const own = tenant.warmest;
+    return own !== undefined && !this.#isStale(own, nowMs) ? own : this.#idle.newest;
+  }
+
+  #isStale(slot: Slot<C, L>, nowMs: number): boolean {
+    return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
+  }
+
+  #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number): PoolLease<C, L> {
+    const lastTenant = slot.lastTenant;
+    this.#idle.remove(slot, 'leased');
+    const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
+    slot.lease = lease;
+    slot.uses++;
+    this.#leased.add(lease);
+    this.counters.acquisitions++;
+    lease.chargedMs = this.#scheduler.granted(tenant, nowMs);
+    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) this.#scheduler.rest(lastTenant);
+    if (this.#limits.leakDetectionMs > 0) lease.stack = new Error('acquired here').stack;
+    // Without `lend`, L is C: the default of the type parameter.
+    lease.lent = this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
+    this.#observer.acquired?.(slot.connection, lease);
+    return lease;
+  }
+
+  // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #wait(tenant: PoolTenant<C, L>, receiver: LeaseReceiver<L>, options: AcquireLimits, nowMs: number): void {
+    this.start();
+    this.#refuseOverload(tenant, nowMs);
+    const holders = this.#holdersAround();
+    if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
+      const count = tenant.mayTake ? this.#leased.size : tenant.inUse;
+      for (const holder of holders) holder.unblock();
+      throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
+    }
+    const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal);
+    this.#scheduler.enqueue(waiter, nowMs);
+    this.deadlines.add(waiter, nowMs + (options.timeoutMs ?? this.#limits.acquireTimeoutMs));
+    this.#runningCharge.wake(nowMs);
+    this.#dispatch(nowMs);
+  }
+
+  /** Throws when the waiter must not be let into the queue; when the whole queue is full, the longest one pays. */
+  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
+    const { limits } = tenant;
+    if (this.#backendIsDown(nowMs)) throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
+    if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
+      throw this.#refusedBy(
+        tenant,
+        'tenantLimit',
+        new TenantLimitError(this.id, {
+          tenantId: tenant.id,
+          inUse: tenant.inUse,
+          max: limits.max,
+          waiting: tenant.waiting,
+          maxWaiting: limits.maxWaiting,
+          retryAfterMs: this.#tenantRetryAfterMs(tenant),
+        }),
+      );
+    }
+    if (this.#scheduler.waiting < this.#limits.maxQueue) return;
+    const longest = this.#scheduler.longestQueue;
+    const newest = longest?.lastWaiting;
+    if (longest === undefined || newest === undefined || longest.waiting <= tenant.waiting) {
+      throw this.#refusedBy(tenant, 'queueFull', this.#queueFull(tenant));
+    }
+    const error = this.#queueFull(longest);
+    this.#leaveQueue(newest, nowMs);
+    newest.receiver.refused(this.#refusedBy(longest, 'queueFull', error));
+  }
+
+  #queueFull(tenant: PoolTenant<C, L>): QueueFullError {
+    return new QueueFullError(this.id, this.#scheduler.waiting, this.#limits.maxQueue, {
+      tenantId: tenant.id,
+      retryAfterMs: this.#retryAfterMs(),
+    });
+  }
+
+  /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
+  #holdersAround(): readonly Lease<unknown>[] {
+    let lease = this.#currentHolder?.();
+    if (lease === undefined) return NO_HOLDERS;
+    const holders: Lease<unknown>[] = [];
+    for (; lease !== undefined; lease = lease.within) {
+      if (lease.blockOn(this)) holders.push(lease);
+    }
+    return holders;
+  }
+
+  /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
+  #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
+    if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
+    return this.#leased.size >= this.#limits.maxSize && this.blockedLeases === this.#leased.size;
+  }
+
+  /** @internal A waiter's deadline has passed. */
+  expired(waiter: Waiter<C, L>, nowMs: number): void {
+    const { tenant } = waiter;
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    const error = this.#suspended === undefined ? this.#timedOut(waiter, waitedMs) : new PoolSuspendedError(this.id, waitedMs, { tenantId: tenant.id });
+    this.#leaveQueue(waiter, nowMs);
+    if (error instanceof AcquireTimeoutError) {
+      tenant.timeouts++;
+      this.counters.timeouts[error.kind]++;
+    } else this.counters.rejections.suspended++;
+    this.#scheduler.rest(tenant);
+    waiter.receiver.refused(error);
+  }
+
+  #timedOut({ tenant }: Waiter<C, L>, waitedMs: number): AcquireTimeoutError {
+    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : this.#live === 0 ? 'backend' : 'pool';
+    return new AcquireTimeoutError(kind, {
+      poolId: this.id,
+      tenantId: tenant.id,
+      cause: kind === 'backend' ? this.#connector.lastError : undefined,
+      waitedMs,
+      numbers: this.#numbers(),
+      oldestHolders: this.oldestHolders(),
+      tenantInUse: tenant.inUse,
+      tenantMax: tenant.limits.max,
+      blockedHolders: this.blockedLeases,
+      retryAfterMs: kind === 'tenant' ? this.#tenantRetryAfterMs(tenant) : this.#retryAfterMs(),
+    });
+  }
+
+  /** @internal A waiter's signal has fired. */
+  aborted(waiter: Waiter<C, L>, reason: unknown): void {
+    const nowMs = this.clock.now();
+    this.#leaveQueue(waiter, nowMs);
+    const error = new AcquireAbortedError(this.id, nowMs - waiter.enqueuedAtMs, { tenantId: waiter.tenant.id, cause: reason });
+    waiter.receiver.refused(this.#refusedBy(waiter.tenant, 'aborted', error));
+  }
+
+  #leaveQueue(waiter: Waiter<C, L>, nowMs: number): void {
+    waiter.leave();
+    this.deadlines.remove(waiter);
+    this.#scheduler.dequeue(waiter, nowMs);
+  }
+
+  /** Refuses every waiter. */
+  #refuseWaiters(reason: RejectionReason, nowMs: number, errorFor: (tenant: PoolTenant<C, L>) => Error): number {
+    let refused = 0;
+    for (const tenant of [...this.#scheduler.tenants()]) {
+      for (let waiter = tenant.firstWaiting; waiter !== undefined; waiter = tenant.firstWaiting) {
+        this.#leaveQueue(waiter, nowMs);
+        waiter.receiver.refused(this.#refusedBy(tenant, reason, errorFor(tenant)));
+        refused++;
+      }
+    }
+    return refused;
+  }
+
+  #refusedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
+    tenant.rejections++;
+    this.#scheduler.rest(tenant);
+    return this.#rejected(reason, error);
+  }
+
+  #rejected<E extends Error>(reason: RejectionReason, error: E): E {
+    this.counters.rejections[reason]++;
+    return error;
+  }
+
+  // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Gives what is idle to whoever should have it, and opens what is missing. Everything that frees a slot ends here. */
+  #dispatch(nowMs: number): void {
+    if (this.#drain !== undefined) return this.#endIfDrained(nowMs);
+    while (this.#idle.size > 0) {
+      if (this.#probe !== undefined) {
+        this.#probeWith(this.#idle.newest, this.#probe, nowMs);
+        continue;
+      }
+      const waiter = this.#suspended === undefined ? this.#scheduler.next : undefined;
+      if (waiter === undefined) break;
+      const slot = this.#pick(waiter.tenant, nowMs);
+      if (slot === undefined) break;
+      if (this.#isStale(slot, nowMs)) {
+        if (this.#validating.size >= this.#scheduler.grantable) break;
+        void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
+        continue;
+      }
+      this.#grant(waiter, slot, nowMs);
+    }
+    this.#openMissing();
+  }
+
+  #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
+    const { tenant } = waiter;
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    this.#leaveQueue(waiter, nowMs);
+    tenant.waitedMs += waitedMs;
+    record(this.counters.wait, waitedMs);
+    let lease: PoolLease<C, L>;
+    try {
+      lease = this.#lend(slot, tenant, nowMs);
+    } catch (error) {
+      slot.lease?.release(true);
+      waiter.receiver.refused(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    waiter.receiver.granted(lease);
+  }
+
+  /** Pings an idle slot and puts it back, or destroys it. Resolves with what was wrong. */
+  async #validate(slot: Slot<C, L>, timeoutMs: number, putBack: 'newest' | 'oldest'): Promise<Error | undefined> {
+    this.#idle.remove(slot, 'validating');
+    this.#validating.add(slot);
+    const controller = new AbortController();
+    const outcome = await settleWithin(this.clock, timeoutMs, () => this.#driver.ping(slot.connection, controller.signal));
+    controller.abort();
+    const error =
+      outcome.kind === 'done'
+        ? undefined
+        : outcome.kind === 'late'
+          ? new OperationTimeoutError('A ping', timeoutMs, { poolId: this.id })
+          : toError(outcome.error);
+    // It may have died, or the pool may have been closed, meanwhile.
+    if (!this.#validating.delete(slot)) return slot.broken ?? error;
+    const nowMs = this.clock.now();
+    if (error === undefined) {
+      this.#alive(slot, nowMs);
+      this.#connector.proveUp();
+      this.#putBack(slot, putBack, nowMs);
+    } else {
+      this.#destroy(slot, 'validation', error);
+    }
+    this.#dispatch(nowMs);
+    return error;
+  }
+
+  /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
+  #openMissing(): void {
+    if (!this.#started) return;
+    const coming = this.#connector.connecting + this.#validating.size;
+    const needed = this.#suspended === undefined ? this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) - coming : 0;
+    // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
+    const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live === 0);
+    const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
+    const total = this.total;
+    const missing = Math.max(needed, floor - total);
+    for (let count = Math.min(missing, this.#limits.maxSize - total, this.#connector.allowance); count > 0; count--) {
+      this.#connector.start(this.#generation);
+    }
+  }
+
+  #opened(connection: C, tookMs: number, generation: number): void {
+    const nowMs = this.clock.now();
+    const { maxLifetimeMs } = this.#limits;
+    const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
+    const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
+    this.counters.connects++;
+    record(this.counters.connect, tookMs);
+    this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
+    this.#observer.opened?.(connection);
+    this.#alive(slot, nowMs);
+    if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
+    this.#putBack(slot, 'newest', nowMs);
+    this.#becomeReady();
+    this.#dispatch(nowMs);
+  }
+
+  #connectFailed(error: Error): void {
+    const nowMs = this.clock.now();
+    this.counters.connectFailures++;
+    this.#observer.connectFailed?.(error);
+    const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
+    if (nowMs >= dueAtMs) this.#failFastWaiters(nowMs);
+    else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
+    this.#endIfDrained(nowMs);
+  }
+
+  /** Whether an outage has lasted so long that waiting for its end is no use. */
+  #backendIsDown(nowMs: number): boolean {
+    const { downSinceMs } = this.#connector;
+    return downSinceMs !== undefined && this.#live === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
+  }
+
+  #failFastWaiters(nowMs: number): void {
+    if (!this.#backendIsDown(nowMs)) return;
+    this.#refuseWaiters('backendDown', nowMs, (tenant) => this.#backendUnavailable(tenant, nowMs));
+  }
+
+  #backendUnavailable(tenant: PoolTenant<C, L>, nowMs: number): BackendUnavailableError {
+    const { failures, lastError } = this.#connector;
+    return new BackendUnavailableError(this.id, this.#connector.downForMs(nowMs), failures, {
+      tenantId: tenant.id,
+      cause: lastError,
+      retryAfterMs: this.#retryAfterMs(),
+    });
+  }
+
+  #becomeReady(): void {
+    if (this.#ready || this.#live < this.#limits.minSize) return;
+    this.#ready = true;
+    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
+  }
+
+  // ── Release ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal Called by `lease.release()`, once a lease. */
+  takeBack(lease: PoolLease<C, L>, error: unknown): void {
+    const nowMs = this.clock.now();
+    const { slot } = lease;
+    this.#endLease(lease);
+    if (this.#drain !== undefined) this.#drain.finished++;
+    this.#returnSlot(slot, lease, error, nowMs);
+    this.#observer.released?.(slot.connection, lease, error);
+  }
+
+  #returnSlot(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
+    const reason = this.#condemns(slot, error, nowMs);
+    if (reason !== undefined) {
+      this.#settleTenant(lease, nowMs);
+      this.#destroy(slot, reason, slot.broken ?? (error === true ? undefined : error));
+      this.#dispatch(nowMs);
+      return;
+    }
+    this.#alive(slot, nowMs);
+    slot.lastTenant = lease.tenant;
+    const cleaning = this.#clean(slot, lease);
+    if (cleaning !== undefined) return;
+    this.#settleTenant(lease, nowMs);
+    this.#putBack(slot, 'newest', nowMs);
+    if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
+  }
+
+  /** Ends a lease's rights, before anything else happens to its slot. */
+  #endLease(lease: PoolLease<C, L>): void {
+    lease.end();
+    this.#leased.remove(lease);
+    lease.slot.lease = undefined;
+    this.counters.releases++;
+  }
+
+  /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
+  #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
+    const heldMs = nowMs - lease.startedAtMs;
+    record(this.counters.use, heldMs);
+    this.#scheduler.released(lease.tenant, heldMs, lease.chargedMs, nowMs);
+  }
+
+  /** Why a returned connection must not be lent again, if so. */
+  #condemns(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
+    if (slot.broken !== undefined) return 'broken';
+    if (error !== undefined && error !== null && error !== false) {
+      if (error === true) return 'borrower';
+      if (this.#driver.isFatal(error)) return 'fatal';
+    }
+    if (this.#drain !== undefined) return 'closing';
+    if (slot.generation !== this.#generation) return 'generation';
+    if (this.#limits.maxUses > 0 && slot.uses >= this.#limits.maxUses) return 'uses';
+    if (nowMs >= slot.expiresAtMs) return 'lifetime';
+    // It is in none of the collections at this moment, so it isn't part of the total.
+    if (this.total >= this.#limits.maxSize) return 'resize';
+    return undefined;
+  }
+
+  /** Starts cleaning a returned connection; `undefined`: it is clean already. */
+  #clean(slot: Slot<C, L>, lease: PoolLease<C, L>): Cleaning<C, L> | undefined {
+    let work: void | Promise<void>;
+    try {
+      work = this.#driver.recycle?.(slot.connection, lease);
+    } catch (error) {
+      work = Promise.reject(toError(error));
+    }
+    if (work === undefined) return undefined;
+    this.counters.resets++;
+    slot.state = 'recycling';
+    const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
+      this.#cleaned(late, new OperationTimeoutError('Cleaning a connection', this.#limits.recycleTimeoutMs, { poolId: this.id }));
+    });
+    this.#recycling.set(slot, cleaning);
+    this.deadlines.add(cleaning, this.clock.now() + this.#limits.recycleTimeoutMs);
+    work.then(
+      () => this.#cleaned(cleaning, undefined),
+      (error: unknown) => this.#cleaned(cleaning, toError(error)),
+    );
+    return cleaning;
+  }
+
+  #cleaned(cleaning: Cleaning<C, L>, error: Error | undefined): void {
+    const { slot } = cleaning;
+    if (!this.#recycling.delete(slot)) return;
+    this.deadlines.remove(cleaning);
+    const nowMs = this.clock.now();
+    this.#settleTenant(cleaning.lease, nowMs);
+    if (error === undefined) this.#putBack(slot, 'newest', nowMs);
+    else {
+      this.#observer.driverFailed?.('recycle', error);
+      this.#destroy(slot, 'cleaning', error);
+    }
+    this.#dispatch(nowMs);
+  }
+
+  /** @internal Called by a lease that is released again. */
+  reportDoubleRelease(lease: PoolLease<C, L>): void {
+    this.counters.doubleReleases++;
+    this.#observer.releasedTwice?.(lease);
+  }
+
+  #alive(slot: Slot<C, L>, nowMs: number): void {
+    slot.aliveAtMs = nowMs;
+    this.aliveAtMs = nowMs;
+  }
+
+  /** Makes a connection idle, unless it has become superfluous meanwhile. */
+  #putBack(slot: Slot<C, L>, where: 'newest' | 'oldest', nowMs: number): void {
+    const reason = this.#condemns(slot, undefined, nowMs);
+    if (reason !== undefined) return this.#destroy(slot, reason, slot.broken);
+    if (where === 'oldest') return this.#idle.pushOldest(slot);
+    slot.idleSinceMs = nowMs;
+    this.#idle.push(slot);
+  }
+
+  // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
+
+  #broke(slot: Slot<C, L>, error: Error): void {
+    if (slot.state === 'gone' || slot.state === 'closing') return;
+    slot.broken = error;
+    // Its borrower finds out by itself; the slot goes when the lease comes back.
+    if (slot.state === 'leased') return;
+    const nowMs = this.clock.now();
+    const cleaning = this.#recycling.get(slot);
+    if (cleaning !== undefined) return this.#cleaned(cleaning, error);
+    if (slot.state === 'idle') this.#takeOutOfIdle(slot);
+    else this.#validating.delete(slot);
+    this.#destroy(slot, 'broken', error);
+    this.#dispatch(nowMs);
+  }
+
+  #takeOutOfIdle(slot: Slot<C, L>): void {
+    this.#idle.remove(slot, 'closing');
+    if (slot.lastTenant !== undefined && slot.lastTenant.warmest === undefined) this.#scheduler.rest(slot.lastTenant);
+  }
+
+  /** Ends a connection that is in none of the pool's collections any more: politely if there is no hurry, else at once. */
+  #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
+    this.counters.destroyed[reason]++;
+    if (POLITE.has(reason)) {
+      slot.state = 'closing';
+      this.#closing.add(slot);
+      void this.#closePolitely(slot);
+    } else {
+      slot.state = 'gone';
+      this.#kill(slot.connection);
+    }
+    this.#observer.destroyed?.(slot.connection, reason, error);
+  }
+
+  async #closePolitely(slot: Slot<C, L>): Promise<void> {
+    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => this.#driver.close(slot.connection));
+    if (outcome.kind === 'failed') this.#observer.driverFailed?.('close', outcome.error);
+    if (outcome.kind !== 'done') this.#kill(slot.connection);
+    slot.state = 'gone';
+    this.#closing.delete(slot);
+    this.#dispatch(this.clock.now());
+  }
+
+  #kill(connection: C): void {
+    try {
+      runOutside(() => this.#driver.kill(connection));
+    } catch (error) {
+      this.#observer.driverFailed?.('kill', error);
+    }
+  }
+
+  // ── Housekeeping ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #housekeepingPeriodMs(): number {
+    const { idleTimeoutMs, maxLifetimeMs, keepaliveMs, leakDetectionMs } = this.#limits;
+    return housekeepingPeriodMs(idleTimeoutMs, maxLifetimeMs, keepaliveMs, leakDetectionMs);
+  }
+
+  #keepHouse(nowMs: number): boolean {
+    this.#reportLeaks(nowMs);
+    for (let slot = this.#idle.oldest; slot !== undefined; ) {
+      const newer = slot.newer;
+      // The last idle connection stays for whoever comes next, as long as anyone is at work here.
+      if (this.#idle.size > 1 || this.#leased.size === 0) this.#tendIdle(slot, nowMs);
+      slot = newer;
+    }
+    this.#openMissing();
+    return this.#drain === undefined;
+  }
+
+  #tendIdle(slot: Slot<C, L>, nowMs: number): void {
+    const { idleTimeoutMs, keepaliveMs, minSize } = this.#limits;
+    if (nowMs >= slot.expiresAtMs) this.#retire(slot, 'lifetime');
+    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live > minSize) this.#retire(slot, 'idle');
+    else if (keepaliveMs > 0 && nowMs - slot.aliveAtMs >= keepaliveMs && this.#validating.size === 0) {
+      void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
+    }
+  }
+
+  #retire(slot: Slot<C, L>, reason: DestroyReason): void {
+    this.#takeOutOfIdle(slot);
+    this.#destroy(slot, reason, undefined);
+  }
+
+  #reportLeaks(nowMs: number): void {
+    const { leakDetectionMs } = this.#limits;
+    if (leakDetectionMs === 0) return;
+    for (const lease of this.#leased) {
+      if (nowMs - lease.startedAtMs < leakDetectionMs) return;
+      if (lease.reportedLeak) continue;
+      lease.reportedLeak = true;
+      this.counters.leaks++;
+      this.#observer.leaked?.(holderFacts(lease, nowMs));
+    }
+  }
+
+  /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
+  #chargeRunning(nowMs: number): boolean {
+    for (const lease of this.#leased) {
+      const dueMs = nowMs - lease.startedAtMs - lease.chargedMs;
+      if (dueMs <= 0) continue;
+      lease.chargedMs += dueMs;
+      this.#scheduler.charge(lease.tenant, dueMs);
+    }
+    return this.#scheduler.waiting > 0;
+  }
+
+  // ── Health ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Looks whether the backend answers, on an idle connection if there is one. Else a recent success counts; else the
+   * probe waits for a connection ahead of the queue.
+   *
+   * Rejects with the ping's error, the last connect error, or PoolClosedError.
+   */
+  async probe({ timeoutMs, recentMs }: ProbeOptions): Promise<ProbeOutcome> {
+    if (this.#drain !== undefined) throw new PoolClosedError(this.id);
+    this.start();
+    const nowMs = this.clock.now();
+    const slot = this.#idle.oldest;
+    if (slot !== undefined) {
+      const error = await this.#validate(slot, timeoutMs, 'oldest');
+      if (error !== undefined) throw error;
+      return 'alive';
+    }
+    if (nowMs - this.aliveAtMs <= recentMs) return 'recent';
+    if (this.#probe === undefined) {
+      this.#probe = new WaitingProbe(nowMs + timeoutMs, (probe) => this.#probeExpired(probe));
+      this.deadlines.add(this.#probe, this.#probe.dueAtMs);
+      this.#dispatch(nowMs);
+    }
+    return this.#probe.outcome;
+  }
+
+  #probeWith(slot: Slot<C, L> | undefined, probe: WaitingProbe, nowMs: number): void {
+    if (slot === undefined) return;
+    this.#forgetProbe(probe);
+    this.#validate(slot, Math.max(1, probe.dueAtMs - nowMs), 'newest').then(
+      (error) => (error === undefined ? probe.settle('alive') : probe.fail(error)),
+      (error: unknown) => probe.fail(toError(error)),
+    );
+  }
+
+  #settleProbe(probe: WaitingProbe, outcome: ProbeOutcome): void {
+    this.#forgetProbe(probe);
+    probe.settle(outcome);
+  }
+
+  #probeExpired(probe: WaitingProbe): void {
+    this.#forgetProbe(probe);
+    if (this.#live > 0) probe.settle('saturated');
+    else probe.fail(this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.dueAtMs - this.clock.now(), { poolId: this.id }));
+  }
+
+  #forgetProbe(probe: WaitingProbe): void {
+    this.deadlines.remove(probe);
+    if (this.#probe === probe) this.#probe = undefined;
+  }
+
+  // ── Changes while running ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Takes over new limits. Idle connections above a lower maximum go now, leased ones when they come back. */
+  changeLimits(change: Partial<PoolLimits>): void {
+    this.#limits = { ...this.#limits, ...change };
+    this.#connector.concurrency = this.#limits.connectConcurrency;
+    this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
+    for (let slot = this.#idle.oldest; slot !== undefined && this.total > this.#limits.maxSize; ) {
+      const newer = slot.newer;
+      this.#retire(slot, 'resize');
+      slot = newer;
+    }
+    this.#dispatch(this.clock.now());
+  }
+
+  /** Takes over new limits of tenants, at once. */
+  changeTenantPolicy(policy: TenantPolicy): void {
+    this.#scheduler.changePolicy(policy);
+    this.#dispatch(this.clock.now());
+  }
+
+  /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
+  recycle(): void {
+    this.#generation++;
+    for (let slot = this.#idle.oldest; slot !== undefined; ) {
+      const newer = slot.newer;
+      this.#retire(slot, 'generation');
+      slot = newer;
+    }
+    this.#dispatch(this.clock.now());
+  }
+
+  /** Stops lending. `queue`: acquires wait for `resume()`, as long as their deadlines let them; `reject`: they fail at once. */
+  suspend(mode: 'queue' | 'reject' = 'queue'): void {
+    this.#suspended = mode;
+  }
+
+  resume(): void {
+    this.#suspended = undefined;
+    this.#dispatch(this.clock.now());
+  }
+
+  // ── Close ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Refuses new acquires and waiters at once, gives leases until the deadline, then kills their connections. Always
+   * resolves. Called again, it can only bring the deadline forward.
+   */
+  close({ deadlineMs }: CloseOptions): Promise<CloseReport> {
+    const nowMs = this.clock.now();
+    const drain = this.#drain ?? this.#beginDrain(nowMs);
+    if (drain.bringForward(nowMs + deadlineMs)) {
+      if (deadlineMs <= 0) this.#cut(nowMs);
+      else if (!this.#closed) this.deadlines.add(drain, nowMs + deadlineMs);
+    }
+    this.#endIfDrained(nowMs);
+    return drain.report;
+  }
+
+  #beginDrain(nowMs: number): Drain {
+    const drain = new Drain(nowMs, (cutAtMs) => this.#cut(cutAtMs));
+    this.#drain = drain;
+    this.#housekeeping.stop();
+    this.#runningCharge.stop();
+    this.deadlines.remove(this.#failFast);
+    this.#connector.abandonAll();
+    if (this.#probe !== undefined) {
+      const probe = this.#probe;
+      this.#forgetProbe(probe);
+      probe.fail(new PoolClosedError(this.id));
+    }
+    drain.refused = this.#refuseWaiters('closed', nowMs, (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }));
+    for (const { reject } of this.#awaitingReady.splice(0)) reject(new PoolClosedError(this.id));
+    for (let slot = this.#idle.oldest; slot !== undefined; slot = this.#idle.oldest) this.#retire(slot, 'closing');
+    return drain;
+  }
+
+  /** The deadline of `close()`: whatever is still out is killed. */
+  #cut(nowMs: number): void {
+    for (const lease of this.#leased) {
+      this.#drain?.holders.push(holderFacts(lease, nowMs));
+      this.#endLease(lease);
+      this.#settleTenant(lease, nowMs);
+      this.#destroy(lease.slot, 'cut', undefined);
+    }
+    for (const cleaning of [...this.#recycling.values()]) {
+      this.#recycling.delete(cleaning.slot);
+      this.deadlines.remove(cleaning);
+      this.#settleTenant(cleaning.lease, nowMs);
+      this.#destroy(cleaning.slot, 'cut', undefined);
+    }
+    this.#endIfDrained(nowMs);
+  }
+
+  #endIfDrained(nowMs: number): void {
+    const drain = this.#drain;
+    if (drain === undefined || this.#disposing || this.total > 0) return;
+    this.#disposing = true;
+    this.deadlines.remove(drain);
+    void this.#dispose().then(() => {
+      this.#closed = true;
+      drain.settle(this.id, Math.max(nowMs, this.clock.now()));
+    });
+  }
+
+  async #dispose(): Promise<void> {
+    const { dispose } = this.#driver;
+    if (dispose === undefined) return;
+    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => dispose.call(this.#driver));
+    if (outcome.kind === 'failed') this.#observer.driverFailed?.('dispose', outcome.error);
+  }
+
+  // ── Errors' numbers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #numbers(): PoolNumbers {
+    return {
+      active: this.#leased.size,
+      idle: this.#idle.size,
+      connecting: this.#connector.connecting,
+      waiting: this.#scheduler.waiting,
+      maxSize: this.#limits.maxSize,
+    };
+  }
+
+  /** When a slot should be free for one more waiter: the queue ahead times the mean hold, over all slots. */
+  #retryAfterMs(): number {
+    return ((this.#scheduler.waiting + 1) * this.#scheduler.meanHoldMs) / this.#limits.maxSize;
+  }
+
+  #tenantRetryAfterMs(tenant: PoolTenant<C, L>): number {
+    return ((tenant.waiting + 1) * tenant.meanHoldMs) / Math.max(1, Math.min(tenant.limits.max, this.#limits.maxSize));
+  }
+}
+
+/** Reasons that leave time for a polite good-bye; with the others there is nobody to say it to. */
+const POLITE: ReadonlySet<DestroyReason> = new Set<DestroyReason>(['lifetime', 'uses', 'idle', 'generation', 'resize', 'closing']);
+
+/** A returned connection that is being made clean. */
+class Cleaning<C, L> extends DeadlineEntry {
+  readonly slot: Slot<C, L>;
+  readonly lease: PoolLease<C, L>;
+  readonly #late: (cleaning: Cleaning<C, L>) => void;
+  override readonly keepsProcessAlive = true;
+
+  constructor(slot: Slot<C, L>, lease: PoolLease<C, L>, late: (cleaning: Cleaning<C, L>) => void) {
+    super();
+    this.slot = slot;
+    this.lease = lease;
+    this.#late = late;
+  }
+
+  override expire(): void {
+    this.#late(this);
+  }
+}
+
+/** The moment at which an outage has lasted for `failFastAfterMs`. */
+class FailFastDeadline extends DeadlineEntry {
+  readonly #reached: (nowMs: number) => void;
+  override readonly keepsProcessAlive = false;
+
+  constructor(reached: (nowMs: number) => void) {
+    super();
+    this.#reached = reached;
+  }
+
+  override expire(nowMs: number): void {
+    this.#reached(nowMs);
+  }
+}
+
+interface PromiseParts {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+function holderFacts(lease: Lease<unknown>, nowMs: number): HolderFacts {
+  return { tenantId: lease.tenantId, heldMs: nowMs - lease.startedAtMs, stack: lease.stack };
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,243 @@
+/**
+ * Which tenant gets the next slot, and whether a tenant may have one at all.
+ *
+ * Start-time fair queueing (Goyal, Vin & Cheng, 1996) over the slots of a pool, charged in slot-milliseconds divided by
+ * weight. What a lease will cost isn't known when it is granted: the tenant's mean hold is charged as an estimate and
+ * corrected when the lease ends, as Kubernetes' API Priority and Fairness does; a lease that outlives its estimate is
+ * charged as it runs.
+ *
+ * Promises: a tenant's own requests are served first in, first out; no tenant gets more than its `max`; tenants below
+ * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it. Pure: no timers, no I/O,
+ * the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
+ */
+import type { TenantLimits, TenantPolicy } from './limits.js';
+import { QueueLengths } from './queue-lengths.js';
+import { TenantHeap } from './tenant-heap.js';
+import { Tenant, type QueueLinks } from './tenant.js';
+
+/** Weight of the newest hold in a moving average of holds. */
+const HOLD_SMOOTHING = 0.1;
+
+/** How far a tenant's virtual time may run ahead of the pool's: one monstrous lease is not paid for all day. */
+const MAX_DEBT_MS = 60_000;
+
+/** A waiter, as the scheduler sees it. */
+export interface Waiting<W extends QueueLinks<W>, S> extends QueueLinks<W> {
+  readonly tenant: Tenant<W, S>;
+}
+
+const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
+
+export class TenantScheduler<W extends Waiting<W, S>, S> {
+  #policy: TenantPolicy;
+  readonly #tenants = new Map<string, Tenant<W, S>>();
+  readonly #anonymous: Tenant<W, S>;
+  readonly #ready = new TenantHeap<W, S>();
+  readonly #lengths = new QueueLengths<W, S>();
+  /** Tenants that hold nothing and wait for nothing, but still have debt or a warm slot. Oldest first. */
+  readonly #lingering = new Set<Tenant<W, S>>();
+  #virtualMs = 0;
+  #meanHoldMs = 0;
+  #waiting = 0;
+  #grantable = 0;
+  /** Since when nobody has waited, or until when virtual time has been carried on. */
+  #carriedOnMs = 0;
+
+  constructor(policy: TenantPolicy) {
+    this.#policy = policy;
+    this.#anonymous = new Tenant<W, S>(undefined, UNLIMITED, 0, 0);
+  }
+
+  /** Requests waiting, of all tenants. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Waiters that could be given a slot now, were there one. */
+  get grantable(): number {
+    return this.#grantable;
+  }
+
+  /** Mean hold over all tenants. */
+  get meanHoldMs(): number {
+    return this.#meanHoldMs;
+  }
+
+  /** Tenants remembered, whether they do anything or not. */
+  get known(): number {
+    return this.#tenants.size;
+  }
+
+  /** The pool's virtual time: where a tenant that has been away starts. */
+  get virtualMs(): number {
+    return this.#virtualMs;
+  }
+
+  /** The tenant with the longest queue. */
+  get longestQueue(): Tenant<W, S> | undefined {
+    return this.#lengths.longest;
+  }
+
+  /** Everyone the scheduler knows. */
+  *tenants(): IterableIterator<Tenant<W, S>> {
+    yield this.#anonymous;
+    yield* this.#tenants.values();
+  }
+
+  find(id: string | undefined): Tenant<W, S> | undefined {
+    return id === undefined ? this.#anonymous : this.#tenants.get(id);
+  }
+
+  /** The tenant of that id; made if it is new. */
+  tenant(id: string | undefined, nowMs: number): Tenant<W, S> {
+    if (id === undefined) return this.#anonymous;
+    const known = this.#tenants.get(id);
+    if (known !== undefined) return known;
+    this.#carryOn(nowMs);
+    this.#forgetSome();
+    const tenant = new Tenant<W, S>(id, this.#limitsOf(id), this.#virtualMs, this.#meanHoldMs);
+    this.#tenants.set(id, tenant);
+    return tenant;
+  }
+
+  /** Takes over new limits, for tenants that are known as well as for those to come. */
+  changePolicy(policy: TenantPolicy): void {
+    this.#policy = policy;
+    for (const tenant of this.#tenants.values()) {
+      if (tenant.id !== undefined) tenant.limits = this.#limitsOf(tenant.id);
+      this.#refresh(tenant);
+    }
+  }
+
+  enqueue(waiter: W, nowMs: number): void {
+    const { tenant } = waiter;
+    if (tenant.waiting === 0) this.#join(tenant, nowMs);
+    waiter.previousInQueue = tenant.lastWaiting;
+    if (tenant.lastWaiting === undefined) tenant.firstWaiting = waiter;
+    else tenant.lastWaiting.nextInQueue = waiter;
+    tenant.lastWaiting = waiter;
+    this.#resized(tenant, 1);
+  }
+
+  /** Takes a waiter out of its queue, wherever in it it stands. */
+  dequeue(waiter: W, nowMs: number): void {
+    const { tenant, previousInQueue, nextInQueue } = waiter;
+    if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
+    else previousInQueue.nextInQueue = nextInQueue;
+    if (nextInQueue === undefined) tenant.lastWaiting = previousInQueue;
+    else nextInQueue.previousInQueue = previousInQueue;
+    waiter.previousInQueue = undefined;
+    waiter.nextInQueue = undefined;
+    this.#resized(tenant, -1);
+    if (this.#grantable === 0) this.#carriedOnMs = nowMs;
+    this.rest(tenant);
+  }
+
+  /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */
+  get next(): W | undefined {
+    return this.#ready.first?.firstWaiting;
+  }
+
+  /**
+   * Counts a slot that `tenant` was given.
+   *
+   * @returns what it was charged in advance, in slot-milliseconds.
+   */
+  granted(tenant: Tenant<W, S>, nowMs: number): number {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant, nowMs);
+    // A grant out of turn, to a tenant below its reserve, says nothing about where the others are.
+    if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
+    tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
+    tenant.inUse++;
+    tenant.acquisitions++;
+    if (tenant.waiting > 0) this.#refresh(tenant);
+    return tenant.meanHoldMs;
+  }
+
+  /** Charges `tenant` for a lease that is still running, beyond what it was charged before. */
+  charge(tenant: Tenant<W, S>, slotMs: number): void {
+    this.#owe(tenant, slotMs);
+    if (tenant.waiting > 0) this.#refresh(tenant);
+  }
+
+  /** Counts a slot that came back after `heldMs`, of which `chargedMs` have been charged. */
+  released(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    tenant.inUse--;
+    tenant.heldMs += heldMs;
+    tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
+    this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
+    this.#owe(tenant, heldMs - chargedMs);
+    if (tenant.waiting > 0) this.#refresh(tenant);
+    else if (tenant.inUse === 0) this.rest(tenant);
+  }
+
+  /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
+  rest(tenant: Tenant<W, S>): void {
+    if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
+    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#lingering.add(tenant);
+    else this.#forget(tenant);
+  }
+
+  #owe(tenant: Tenant<W, S>, slotMs: number): void {
+    const owed = tenant.virtualMs + slotMs / tenant.limits.weight;
+    tenant.virtualMs = Math.min(Math.max(owed, this.#virtualMs), this.#virtualMs + MAX_DEBT_MS);
+  }
+
+  /** A tenant that comes back starts where the pool is now, or behind its debt. */
+  #join(tenant: Tenant<W, S>, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    if (tenant.virtualMs < this.#virtualMs) tenant.virtualMs = this.#virtualMs;
+    this.#lingering.delete(tenant);
+  }
+
+  /**
+   * While nobody waits for a slot everyone gets what they ask for, and the virtual time of the pool passes with the
+   * clock. Otherwise debts of that time would be remembered for ever: only grants to busier tenants move it on.
+   */
+  #carryOn(nowMs: number): void {
+    if (this.#grantable > 0) return;
+    if (nowMs > this.#carriedOnMs) this.#virtualMs += nowMs - this.#carriedOnMs;
+    this.#carriedOnMs = nowMs;
+  }
+
+  #resized(tenant: Tenant<W, S>, change: 1 | -1): void {
+    const before = tenant.waiting;
+    tenant.waiting += change;
+    this.#waiting += change;
+    this.#lengths.moved(tenant, before);
+    this.#refresh(tenant);
+  }
+
+  /** Brings the heap and the count of grantable waiters up to date with a tenant's numbers. */
+  #refresh(tenant: Tenant<W, S>): void {
+    const grantable = Math.max(0, Math.min(tenant.waiting, tenant.limits.max - tenant.inUse));
+    this.#grantable += grantable - tenant.grantable;
+    tenant.grantable = grantable;
+    // At its own maximum a tenant is parked outside the heap, so that it costs the others nothing.
+    if (grantable > 0) this.#ready.place(tenant);
+    else this.#ready.remove(tenant);
+  }
+
+  /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
+  #forgetSome(): void {
+    let steps = 2;
+    for (const tenant of this.#lingering) {
+      if (steps-- === 0) return;
+      this.#lingering.delete(tenant);
+      this.rest(tenant);
+    }
+  }
+
+  #forget(tenant: Tenant<W, S>): void {
+    this.#lingering.delete(tenant);
+    if (tenant.id !== undefined) this.#tenants.delete(tenant.id);
+  }
+
+  #limitsOf(id: string): TenantLimits {
+    const { max, weight, reserved, maxWaiting, whenFull, overrides, resolve } = this.#policy;
+    const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;
+    return { max, weight, reserved, maxWaiting, whenFull, ...own, ...resolve?.(id) };
+  }
+}
