@@ -1,0 +1,95 @@
+/**
+ * The options of an HTTP pool.
+ */
+import type { CreateAxiosDefaults } from 'axios';
+import { z } from 'zod';
+
+import type { Environment } from '../options/environment.js';
+import { count, durationMs, optionsObject, untouched } from '../options/option-types.js';
+import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import {
+  basePoolShape,
+  checkPool,
+  namesElsewhere,
+  type ResolvedBasePoolOptions,
+  resolvePool,
+  whenObject,
+} from '../pool-options.js';
+
+/** Names of HTTP headers: the token of RFC 9110. */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** Anything but what would end the header and begin another. */
+const HEADER_VALUE = /^[^\0\r\n]*$/;
+
+export const httpPoolShape = {
+  /** Requests that may be in flight at once. */
+  maxSize: count(1).default(100),
+  /**
+   * What relative URLs of requests start with: an `http://` or `https://` URL.
+   * @defaultValue none: requests name whole URLs
+   */
+  baseURL: z.string().refine(isHttpUrl, { error: 'must be an http:// or https:// URL' }).optional(),
+  /** How long a request may take in all, from dispatch to the end of its body; 0: as long as it likes. */
+  timeoutMs: durationMs(0).default(30_000),
+  /** How long an idle connection is kept for the next request. Less than the server keeps it avoids resets (many close after 5 s). */
+  keepAliveTimeoutMs: durationMs(1).default(4_000),
+  /**
+   * Headers of every request.
+   * @defaultValue none
+   */
+  headers: z
+    .record(
+      z.string().regex(HEADER_NAME, { error: 'is not the name of a header' }),
+      z.string().regex(HEADER_VALUE, { error: 'must be a text without line breaks' }),
+    )
+    .default({}),
+  /** Options of axios that have no name above; they are passed on as they are. */
+  client: untouched<Readonly<CreateAxiosDefaults>>().default({}),
+};
+
+const shape = { type: z.literal('http'), ...basePoolShape, ...httpPoolShape };
+
+/** The schema of an HTTP pool, with its `type`. */
+export const httpPoolSchema = optionsObject(shape, {
+  ...namesElsewhere,
+  url: 'baseURL',
+  baseUrl: 'baseURL',
+  timeout: 'timeoutMs',
+  maxSockets: 'maxSize',
+  maxRedirects: 'client.maxRedirects',
+  proxy: 'client.proxy',
+  params: 'client.params',
+  auth: 'client.auth',
+})
+  .superRefine((pool, context) => checkPool(pool, context), whenObject)
+  .transform((pool) => seal(resolvePool(pool), { baseURL: hidden, headers: namesOnly, client: namesOnly }));
+
+/** What can be set on an HTTP pool. */
+export interface HttpPoolOptions extends z.input<
+  z.ZodObject<typeof httpPoolShape & typeof basePoolShape, z.core.$strict>
+> {
+  readonly type?: 'http';
+}
+
+/** What an HTTP pool is configured with. */
+export interface ResolvedHttpPoolOptions extends ResolvedBasePoolOptions, z.output<typeof httpPoolSchema> {}
+
+export const httpPoolKind: PoolKindOptions<typeof httpPoolSchema> = { type: 'http', schema: httpPoolSchema };
+
+/**
+ * Validates the options of an HTTP pool and fills in the defaults.
+ *
+ * @throws {PoolConfigError} with every problem, none of them with a secret in it.
+ */
+export function parseHttpPoolOptions(
+  id: string,
+  options: HttpPoolOptions,
+  env: Environment = process.env,
+): ResolvedHttpPoolOptions {
+  return parsePool(httpPoolKind, id, options, env);
+}
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text);
+}

@@ -1,0 +1,283 @@
+/**
+ * The options that pools of every kind have: one schema from which their types, defaults, messages and the README's table come.
+ *
+ * A kind's schema is its own shape on top of `basePoolShape`, checked by `checkPool` and resolved by `resolvePool`. The comment above an
+ * option is its documentation: it is what editors show and what the table in the README is made of.
+ */
+import { z } from 'zod';
+
+import type { PoolLimits, TenantLimits, TenantPolicy } from './engine/limits.js';
+import { isRecord } from './options/environment.js';
+import { callback, count, durationMs, optionsObject } from './options/option-types.js';
+import { parseOptions } from './options/option-problems.js';
+import { seal } from './options/sealed-options.js';
+import { isTenantId } from './tenancy/tenant-id.js';
+
+/** `Infinity` is a maximum too: none. */
+const tenantMaximum = z.custom<number>(
+  (value) => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 1),
+  { error: 'must be a whole number of slots, at least 1, or Infinity for no maximum' },
+);
+
+const tenantWeight = z.number().positive();
+
+const tenantLimitsShape = {
+  /** Slots that the tenant may have in use at once; `Infinity` for no maximum of its own. */
+  max: tenantMaximum.optional(),
+  /** Share of a contended pool, relative to other tenants. */
+  weight: tenantWeight.optional(),
+  /** Slots that are this tenant's first as soon as they come free; others may use them until then. */
+  reserved: count(0).optional(),
+  /** Acquires of the tenant that may wait at once. */
+  maxWaiting: count(0).optional(),
+  /** What an acquire does while the tenant is at its `max`: wait, or fail at once. */
+  whenFull: z.enum(['queue', 'reject']).optional(),
+};
+
+/** What was set to undefined is left out: an override must not take away what it doesn't name. */
+const tenantLimitsSchema = optionsObject(tenantLimitsShape).transform(
+  ({ max, weight, reserved, maxWaiting, whenFull }): Partial<TenantLimits> =>
+    Object.freeze({
+      ...(max !== undefined && { max }),
+      ...(weight !== undefined && { weight }),
+      ...(reserved !== undefined && { reserved }),
+      ...(maxWaiting !== undefined && { maxWaiting }),
+      ...(whenFull !== undefined && { whenFull }),
+    }),
+);
+
+/** What differs for one tenant from the limits of the others. */
+export interface TenantLimitOptions extends z.input<z.ZodObject<typeof tenantLimitsShape, z.core.$strict>> {}
+
+export const tenantsShape = {
+  /**
+   * Slots that each tenant may have in use at once; `Infinity` for no maximum. More than `maxSize` is the same as `maxSize`.
+   * @defaultValue none
+   */
+  max: tenantMaximum.optional(),
+  /** Each tenant's share of a contended pool, relative to other tenants: with 2 a tenant gets twice the slot time of one with 1. */
+  weight: tenantWeight.default(1),
+  /** Slots that are each tenant's first as soon as they come free; others may use them until then. */
+  reserved: count(0).default(0),
+  /** Acquires of one tenant that may wait at once; further ones fail. */
+  maxWaiting: count(0).default(256),
+  /** What an acquire does while its tenant is at its `max`: wait (`'queue'`) or fail at once (`'reject'`). */
+  whenFull: z.enum(['queue', 'reject']).default('queue'),
+  /**
+   * Whether the pool refuses to work without a tenant (`unscoped()` is the way out).
+   * @defaultValue true with `isolation`, else false
+   */
+  required: z.boolean().optional(),
+  /** Limits of single tenants, by their ids; what isn't given there is as for all. */
+  overrides: z
+    .record(
+      z.string().refine(isTenantId, { error: 'is not a tenant id: it has 1 to 128 printable characters' }),
+      tenantLimitsSchema,
+    )
+    .default({}),
+  /** Limits of a tenant by its id, asked once for each tenant that the pool gets to know; wins over `overrides`. */
+  resolve: callback<(tenantId: string) => TenantLimitOptions | undefined>().optional(),
+};
+
+interface TenantsSchema extends z.ZodObject<typeof tenantsShape, z.core.$strict> {}
+const tenantsSchema: TenantsSchema = optionsObject(tenantsShape, { maxConnections: 'max', limit: 'max' });
+
+export const healthCheckShape = {
+  /** Time between two probes, varied at random; 0: no probes, only what happens to requests counts. */
+  intervalMs: durationMs(0).default(30_000),
+  /** How long a probe may take. */
+  timeoutMs: durationMs(1).default(5_000),
+  /** Failures in a row that make the pool `unhealthy`; fewer make it `degraded`. */
+  failureThreshold: count(1).default(3),
+};
+
+interface HealthCheckSchema extends z.ZodObject<typeof healthCheckShape, z.core.$strict> {}
+const healthCheckSchema: HealthCheckSchema = optionsObject(healthCheckShape, {
+  interval: 'intervalMs',
+  timeout: 'timeoutMs',
+});
+
+export const basePoolShape = {
+  /** Slots that are kept open while the pool is idle. */
+  minSize: count(0).default(1),
+  /** Slots that may be open at once, in whatever state. */
+  maxSize: count(1).default(10),
+  /** Acquires of all tenants together that may wait at once; 0: none ever waits. */
+  maxQueue: count(0).default(10_000),
+  /** How long an acquire waits unless it says otherwise. */
+  acquireTimeoutMs: durationMs(1).default(10_000),
+  /** How long one connect may take. */
+  connectTimeoutMs: durationMs(1).default(10_000),
+  /**
+   * Connects that may be under way at once.
+   * @defaultValue a quarter of `maxSize`, at least 2
+   */
+  connectConcurrency: count(1).optional(),
+  /** When the backend has been unreachable for so long, waiting acquires fail with the last connect error instead of waiting on. */
+  failFastAfterMs: durationMs(0).default(5_000),
+  /** A connection that was idle for longer is pinged before it is lent; 0: always. */
+  validateAfterIdleMs: durationMs(0).default(500),
+  /** Idle connections above `minSize` are closed after this time; 0: never. */
+  idleTimeoutMs: durationMs(0).default(300_000),
+  /** Connections are replaced at this age, less up to 2.5 % at random; 0: never. */
+  maxLifetimeMs: durationMs(0).default(1_800_000),
+  /** Connections are replaced after so many leases; 0: never. */
+  maxUses: count(0).default(0),
+  /** Idle connections are pinged this often, so that nothing between here and the server forgets them; 0: never. */
+  keepaliveMs: durationMs(0).default(0),
+  /** A lease that is out for longer is reported with the stack of its acquire; 0: never. */
+  leakDetectionMs: durationMs(0).default(0),
+  /** How long making a returned connection clean may take before it is destroyed instead. */
+  recycleTimeoutMs: durationMs(1).default(5_000),
+  /** How long the graceful close of one connection may take before it is cut. */
+  closeTimeoutMs: durationMs(1).default(5_000),
+  /** What each tenant may take of the pool. */
+  tenants: tenantsSchema.prefault({}),
+  /**
+   * Short form of `tenants.max`.
+   * @defaultValue none
+   */
+  maxConnectionsPerTenant: tenantMaximum.optional(),
+  /** How the pool is probed. */
+  healthCheck: healthCheckSchema.prefault({}),
+  /** Whether readiness fails while the pool is unhealthy. A pool that isn't critical only degrades the answer. */
+  critical: z.boolean().default(true),
+  /**
+   * Whether the application's start waits until the pool is connected (`'wait'`) or goes on without it (`'background'`).
+   * @defaultValue `'wait'` for a critical pool, else `'background'`
+   */
+  startup: z.enum(['wait', 'background']).optional(),
+  /** How long `startup: 'wait'` retries before the start fails. */
+  startupTimeoutMs: durationMs(1).default(30_000),
+};
+
+type BaseSchema = z.ZodObject<typeof basePoolShape, z.core.$strict>;
+
+/** What can be set on a pool of any kind. */
+export interface BasePoolOptions extends z.input<BaseSchema> {}
+
+/** The options of every kind after parsing, before what follows from others is filled in. */
+type ParsedPool = z.output<BaseSchema>;
+
+/** Tenants' limits as the engine takes them, and whether there must be a tenant. */
+export interface ResolvedTenantOptions extends TenantPolicy {
+  readonly required: boolean;
+}
+
+/** What every pool is configured with: nothing is missing any more. */
+export interface ResolvedBasePoolOptions extends PoolLimits {
+  readonly tenants: ResolvedTenantOptions;
+  readonly healthCheck: Readonly<z.output<HealthCheckSchema>>;
+  readonly critical: boolean;
+  readonly startup: 'wait' | 'background';
+  readonly startupTimeoutMs: number;
+}
+
+/** Names that other pools use for the same thing. */
+export const namesElsewhere: Readonly<Record<string, string>> = {
+  max: 'maxSize',
+  min: 'minSize',
+  poolSize: 'maxSize',
+  size: 'maxSize',
+  maxConnections: 'maxSize',
+  connectionTimeoutMillis: 'acquireTimeoutMs (waiting for a slot) or connectTimeoutMs (one connect)',
+  acquireTimeoutMillis: 'acquireTimeoutMs',
+  idleTimeoutMillis: 'idleTimeoutMs',
+  maxLifetimeSeconds: 'maxLifetimeMs',
+  maxPerTenant: 'tenants.max',
+};
+
+interface Reporter {
+  addIssue(issue: { code: 'custom'; path: PropertyKey[]; message: string }): void;
+}
+
+/** The rules between options of one pool. They are checked even while single options are wrong: all problems come in one error. */
+export function checkPool(pool: Partial<ParsedPool>, report: Reporter, rules: { failsClosed?: boolean } = {}): void {
+  const { minSize, maxSize, maxConnectionsPerTenant: short } = pool;
+  const refuse = (path: PropertyKey[], message: string) => report.addIssue({ code: 'custom', path, message });
+
+  if (valid(minSize) && valid(maxSize) && maxSize > 0 && minSize > maxSize) {
+    refuse(['maxSize'], `must be at least minSize (${minSize}), got ${maxSize}`);
+  }
+
+  const tenants: Partial<ParsedPool['tenants']> = isRecord(pool.tenants) ? pool.tenants : {};
+  if (valid(short) && valid(tenants.max) && short !== tenants.max) {
+    refuse(
+      ['maxConnectionsPerTenant'],
+      `must be left out or be the same as tenants.max (${tenants.max}), whose short form it is, got ${short}`,
+    );
+  }
+  if (rules.failsClosed === true && tenants.required === false) {
+    refuse(['tenants', 'required'], 'must not be false with isolation; call unscoped() where no tenant is meant');
+  }
+
+  const max = valid(tenants.max) ? tenants.max : valid(short) ? short : Infinity;
+  const reserved = valid(tenants.reserved) ? tenants.reserved : 0;
+  if (reserved > max) {
+    refuse(['tenants', 'reserved'], `must be at most tenants.max (${max}), got ${reserved}`);
+  } else if (valid(maxSize) && reserved > maxSize) {
+    refuse(['tenants', 'reserved'], `must be at most maxSize (${maxSize}), got ${reserved}`);
+  }
+
+  let reservedInAll = 0;
+  for (const [tenantId, limits] of Object.entries(isRecord(tenants.overrides) ? tenants.overrides : {})) {
+    if (!isRecord(limits)) continue;
+    const own = valid(limits.reserved) ? limits.reserved : reserved;
+    const ownMax = valid(limits.max) ? limits.max : max;
+    reservedInAll += own;
+    if (own > ownMax && (limits.reserved !== undefined || limits.max !== undefined)) {
+      const path = ['tenants', 'overrides', tenantId, 'reserved'];
+      refuse(path, `must be at most the tenant's max (${ownMax}), got ${own}`);
+    }
+  }
+  if (valid(maxSize) && maxSize > 0 && reservedInAll > maxSize) {
+    refuse(
+      ['tenants', 'overrides'],
+      `must not reserve more than maxSize (${maxSize}) slots together, got ${reservedInAll}`,
+    );
+  }
+}
+
+/** When to look at rules between options: whenever there is an object to look at. */
+export const whenObject = { when: ({ value }: { value: unknown }): boolean => isRecord(value) };
+
+/** Fills in what follows from other options. */
+export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClosed?: boolean } = {}) {
+  const { maxConnectionsPerTenant, connectConcurrency, startup, tenants, healthCheck, ...rest } = parsed;
+  const { required, resolve, overrides, ...limits } = tenants;
+  const resolvedTenants: ResolvedTenantOptions = seal({
+    ...limits,
+    max: limits.max ?? maxConnectionsPerTenant ?? Infinity,
+    required: required ?? rules.failsClosed ?? false,
+    overrides: Object.freeze(overrides),
+    resolve: resolve && ((tenantId: string) => checkedLimits(tenantId, resolve(tenantId))),
+  });
+  return {
+    ...rest,
+    connectConcurrency: connectConcurrency ?? Math.max(2, Math.floor(parsed.maxSize / 4)),
+    startup: startup ?? (parsed.critical ? 'wait' : 'background'),
+    healthCheck: Object.freeze(healthCheck),
+    tenants: resolvedTenants,
+  };
+}
+
+/**
+ * Limits of one tenant that come at run time.
+ *
+ * @throws {PoolConfigError} when they are malformed.
+ */
+export function parseTenantLimits(
+  limits: TenantLimitOptions,
+  at: readonly string[] = ['tenants'],
+): Partial<TenantLimits> {
+  return parseOptions(tenantLimitsSchema, limits, at);
+}
+
+function checkedLimits(tenantId: string, limits: TenantLimitOptions | undefined): Partial<TenantLimits> | undefined {
+  return limits === undefined ? undefined : parseTenantLimits(limits, ['tenants', `resolve(${tenantId})`]);
+}
+
+/** Whether an option has a value that rules can be applied to; what else is wrong with it is said elsewhere. */
+function valid(value: number | undefined): value is number {
+  return typeof value === 'number' && value >= 0;
+}

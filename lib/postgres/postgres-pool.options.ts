@@ -1,0 +1,196 @@
+/**
+ * The options of a PostgreSQL pool.
+ */
+import type { ConnectionOptions } from 'node:tls';
+
+import type { ClientConfig } from 'pg';
+import { z } from 'zod';
+
+import { type Environment, isRecord } from '../options/environment.js';
+import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import {
+  basePoolShape,
+  checkPool,
+  namesElsewhere,
+  type ResolvedBasePoolOptions,
+  resolvePool,
+  whenObject,
+} from '../pool-options.js';
+
+const noIsolationShape = {
+  mode: z.literal('none'),
+};
+
+export const rlsIsolationShape = {
+  /** Row security: the tenant is bound to a setting for the length of a transaction, and policies read it. */
+  mode: z.literal('rls'),
+  /** The setting that the policies read, as in `current_setting('app.tenant_id', true)`. */
+  setting: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+$/, {
+      error: "must be a setting's name with a dot in it, such as 'app.tenant_id'",
+    })
+    .default('app.tenant_id'),
+  /** What to do at start when the database user is not bound by row security: refuse, or only warn (for development). */
+  unsafeRole: z.enum(['refuse', 'warn']).default('refuse'),
+};
+
+export const roleIsolationShape = {
+  /** A database role a tenant: `SET LOCAL ROLE`. */
+  mode: z.literal('role'),
+  /** The tenant's role. It is quoted as an identifier. */
+  role: callback<(tenantId: string) => string>(),
+};
+
+export const schemaIsolationShape = {
+  /** A schema a tenant: `SET LOCAL search_path`. */
+  mode: z.literal('schema'),
+  /** The tenant's schema. It is quoted as an identifier. */
+  schema: callback<(tenantId: string) => string>(),
+};
+
+const isolationSchema = z.discriminatedUnion('mode', [
+  optionsObject(noIsolationShape),
+  optionsObject(rlsIsolationShape),
+  optionsObject(roleIsolationShape),
+  optionsObject(schemaIsolationShape),
+]);
+
+export const sessionShape = {
+  /**
+   * Whether one-shot queries are trusted to leave nothing behind in their session, so that a session that served nothing else isn't reset
+   * before it serves another tenant.
+   */
+  trustOneShot: z.boolean().default(false),
+};
+
+interface SessionSchema extends z.ZodObject<typeof sessionShape, z.core.$strict> {}
+const sessionSchema: SessionSchema = optionsObject(sessionShape);
+
+export const postgresPoolShape = {
+  /**
+   * Where the database is: `postgres://user:password@host:5432/database`. Not needed when `client.host` is set.
+   * @defaultValue the environment variable `DATABASE_URL`
+   */
+  connectionString: z
+    .string()
+    .refine(isConnectionString, {
+      error: 'must be a postgres:// URL; special characters in user and password are percent-encoded',
+    })
+    .optional(),
+  /**
+   * The password, or a function that gives it for every new connection (rotation: change it, then `recycle()` the pool).
+   * @defaultValue that of the connection string
+   */
+  password: secretText().optional(),
+  /**
+   * TLS: `true`, `false`, or options of Node's `tls.connect`.
+   * @defaultValue that of the connection string
+   */
+  ssl: tlsOptions<ConnectionOptions>().optional(),
+  /**
+   * What `pg_stat_activity` shows as `application_name`; the server cuts it off after 63 bytes.
+   * @defaultValue application, pool and process id
+   */
+  applicationName: z.string().min(1).optional(),
+  /** After this time the server cancels a statement; 0: never. */
+  statementTimeoutMs: durationMs(0).default(0),
+  /** After this time the server ends a session that sits idle in a transaction; 0: never. */
+  idleInTransactionTimeoutMs: durationMs(0).default(0),
+  /** How tenants are kept apart inside the database. */
+  isolation: isolationSchema.prefault({ mode: 'none' }),
+  /** How sessions are handed from one borrower to the next. */
+  session: sessionSchema.prefault({}),
+  /** Options of `pg.Client` that have no name above; they are passed on as they are. */
+  client: untouched<Readonly<ClientConfig>>().default({}),
+};
+
+const shape = { type: z.literal('database'), ...basePoolShape, ...postgresPoolShape };
+
+/** The schema of a PostgreSQL pool, with its `type`. */
+export const postgresPoolSchema = optionsObject(shape, {
+  ...namesElsewhere,
+  url: 'connectionString',
+  uri: 'connectionString',
+  host: 'client.host',
+  port: 'client.port',
+  user: 'client.user',
+  database: 'client.database',
+  tls: 'ssl',
+  unsafeRole: 'isolation.unsafeRole',
+  trustOneShot: 'session.trustOneShot',
+  types: 'client.types',
+  application_name: 'applicationName',
+  statement_timeout: 'statementTimeoutMs',
+  idle_in_transaction_session_timeout: 'idleInTransactionTimeoutMs',
+  query_timeout: 'statementTimeoutMs',
+})
+  .superRefine((pool, context) => {
+    checkPool(pool, context, { failsClosed: isIsolated(pool.isolation) });
+    const client = isRecord(pool.client) ? pool.client : {};
+    const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+    if (client['connectionString'] !== undefined) {
+      refuse(['client', 'connectionString'], 'is not a driver option here. Set connectionString of the pool instead');
+    } else if (pool.connectionString === undefined && client['host'] === undefined) {
+      refuse(
+        ['connectionString'],
+        'is required: a postgres:// URL here or in the environment variable DATABASE_URL, or client.host',
+      );
+    }
+  }, whenObject)
+  .transform((pool) =>
+    seal(
+      { ...resolvePool(pool, { failsClosed: isIsolated(pool.isolation) }), isolation: Object.freeze(pool.isolation) },
+      { connectionString: hidden, password: hidden, ssl: hidden, client: namesOnly },
+    ),
+  );
+
+/** What can be set on a PostgreSQL pool. */
+export interface PostgresPoolOptions extends z.input<
+  z.ZodObject<typeof postgresPoolShape & typeof basePoolShape, z.core.$strict>
+> {
+  readonly type?: 'database';
+}
+
+/** What a PostgreSQL pool is configured with. */
+export interface ResolvedPostgresPoolOptions extends ResolvedBasePoolOptions, z.output<typeof postgresPoolSchema> {}
+
+/** How tenants are kept apart inside a database, resolved. */
+export type ResolvedIsolation = ResolvedPostgresPoolOptions['isolation'];
+
+export const postgresPoolKind: PoolKindOptions<typeof postgresPoolSchema> = {
+  type: 'database',
+  schema: postgresPoolSchema,
+  address: {
+    option: 'connectionString',
+    variable: 'DATABASE_URL',
+    isElsewhere: ({ client }) => isRecord(client) && client['host'] !== undefined,
+  },
+};
+
+/**
+ * Validates the options of a PostgreSQL pool and fills in the defaults.
+ *
+ * @throws {PoolConfigError} with every problem, none of them with a secret in it.
+ */
+export function parsePostgresPoolOptions(
+  id: string,
+  options: PostgresPoolOptions,
+  env: Environment = process.env,
+): ResolvedPostgresPoolOptions {
+  return parsePool(postgresPoolKind, id, options, env);
+}
+
+function isIsolated(isolation: unknown): boolean {
+  return isRecord(isolation) && isolation['mode'] !== 'none';
+}
+
+/** URLs, and the two forms of pg for a socket: `/directory database` and `socket:/directory?db=database`. */
+function isConnectionString(text: string): boolean {
+  if (text.startsWith('/')) return true;
+  if (!/^(postgres|postgresql|socket):/i.test(text)) return false;
+  // pg accepts a URL without a host (`postgres://user@/database`), which URL refuses.
+  return URL.canParse(text) || URL.canParse(text.replace('@/', '@localhost/'));
+}

@@ -1,0 +1,179 @@
+/**
+ * The options of a Redis pool.
+ */
+import type { ConnectionOptions } from 'node:tls';
+
+import type { ClusterOptions, RedisOptions } from 'ioredis';
+import { z } from 'zod';
+
+import { type Environment, isRecord } from '../options/environment.js';
+import { count, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import {
+  basePoolShape,
+  checkPool,
+  namesElsewhere,
+  type ResolvedBasePoolOptions,
+  resolvePool,
+  whenObject,
+} from '../pool-options.js';
+
+export const nodeShape = {
+  /** Name or address. */
+  host: z.string().min(1),
+  /** TCP port. */
+  port: z.int().min(1).max(65_535).optional(),
+};
+
+interface NodeSchema extends z.ZodObject<typeof nodeShape, z.core.$strict> {}
+const nodeSchema: NodeSchema = optionsObject(nodeShape);
+
+export const sentinelShape = {
+  /** Name of the group of servers, as the sentinels know it. */
+  name: z.string().min(1),
+  /** The sentinels; port 26379 where none is given. */
+  nodes: z.array(nodeSchema).min(1, { error: 'must name at least one node' }).readonly(),
+  /** Which server of the group to connect to. */
+  role: z.enum(['master', 'slave']).default('master'),
+  /** User name at the sentinels themselves. */
+  username: z.string().min(1).optional(),
+  /** Password at the sentinels themselves. */
+  password: secretText().optional(),
+};
+
+const sentinelSchema = optionsObject(sentinelShape, { sentinels: 'nodes', group: 'name' }).transform((sentinel) =>
+  seal(sentinel, { password: hidden }),
+);
+
+export const clusterShape = {
+  /** Some of the cluster's nodes, from which the others are found; port 6379 where none is given. */
+  nodes: z.array(nodeSchema).min(1, { error: 'must name at least one node' }).readonly(),
+  /** Options of `ioredis.Cluster` that have no name here; they are passed on as they are. */
+  client: untouched<Readonly<ClusterOptions>>().default({}),
+};
+
+const clusterSchema = optionsObject(clusterShape, { options: 'client' }).transform((cluster) =>
+  seal(cluster, { client: namesOnly }),
+);
+
+export const redisPoolShape = {
+  /**
+   * Where the server is: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or the path of a socket. Not needed with `sentinel`,
+   * `cluster` or `client.host`.
+   * @defaultValue the environment variable `REDIS_URL`
+   */
+  url: z
+    .string()
+    .refine(isRedisUrl, {
+      error: 'must be a redis:// or rediss:// URL; special characters in user and password are percent-encoded',
+    })
+    .optional(),
+  /** A server that sentinels watch over, instead of `url`. */
+  sentinel: sentinelSchema.optional(),
+  /** A cluster, instead of `url`. */
+  cluster: clusterSchema.optional(),
+  /**
+   * User name.
+   * @defaultValue that of the URL
+   */
+  username: z.string().min(1).optional(),
+  /**
+   * The password, or a function that gives it for every new connection (rotation: change it, then `recycle()` the pool).
+   * @defaultValue that of the URL
+   */
+  password: secretText().optional(),
+  /**
+   * Number of the database. A cluster has only 0.
+   * @defaultValue that of the URL, else 0
+   */
+  db: count(0).optional(),
+  /**
+   * TLS: `true`, `false`, or options of Node's `tls.connect`.
+   * @defaultValue on for `rediss://`
+   */
+  tls: tlsOptions<ConnectionOptions>().optional(),
+  /** Options of `ioredis` that have no name above; they are passed on as they are. */
+  client: untouched<Readonly<RedisOptions>>().default({}),
+};
+
+const shape = { type: z.literal('redis'), ...basePoolShape, ...redisPoolShape };
+
+/** The schema of a Redis pool, with its `type`. */
+export const redisPoolSchema = optionsObject(shape, {
+  ...namesElsewhere,
+  uri: 'url',
+  connectionString: 'url',
+  host: 'client.host',
+  port: 'client.port',
+  path: 'client.path',
+  database: 'db',
+  ssl: 'tls',
+  keyPrefix: 'client.keyPrefix',
+  sentinels: 'sentinel.nodes',
+  nodes: 'cluster.nodes',
+  name: 'sentinel.name',
+  connectTimeout: 'connectTimeoutMs',
+})
+  .superRefine((pool, context) => {
+    checkPool(pool, context);
+    const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const named = ['url', 'sentinel', 'cluster'].filter((name) => Object.hasOwn(pool, name));
+    const places = named.filter((name) =>
+      Object.entries(pool).some(([key, value]) => key === name && value !== undefined),
+    );
+    if (places.length > 1) {
+      refuse([], `must have only one of url, sentinel and cluster, got ${places.join(' and ')}`);
+    } else if (places.length === 0 && !hasOwnServer(pool.client)) {
+      refuse(
+        ['url'],
+        'is required: a redis:// URL here or in the environment variable REDIS_URL, or sentinel, cluster or client.host',
+      );
+    }
+    if (pool.cluster !== undefined && typeof pool.db === 'number' && pool.db > 0) {
+      refuse(['db'], `must be 0 with a cluster, got ${pool.db}`);
+    }
+  }, whenObject)
+  .transform((pool) => seal(resolvePool(pool), { url: hidden, password: hidden, tls: hidden, client: namesOnly }));
+
+/** What can be set on a Redis pool. */
+export interface RedisPoolOptions extends z.input<
+  z.ZodObject<typeof redisPoolShape & typeof basePoolShape, z.core.$strict>
+> {
+  readonly type?: 'redis';
+}
+
+/** What a Redis pool is configured with. */
+export interface ResolvedRedisPoolOptions extends ResolvedBasePoolOptions, z.output<typeof redisPoolSchema> {}
+
+export const redisPoolKind: PoolKindOptions<typeof redisPoolSchema> = {
+  type: 'redis',
+  schema: redisPoolSchema,
+  address: {
+    option: 'url',
+    variable: 'REDIS_URL',
+    isElsewhere: ({ sentinel, cluster, client }) =>
+      sentinel !== undefined || cluster !== undefined || hasOwnServer(client),
+  },
+};
+
+/**
+ * Validates the options of a Redis pool and fills in the defaults.
+ *
+ * @throws {PoolConfigError} with every problem, none of them with a secret in it.
+ */
+export function parseRedisPoolOptions(
+  id: string,
+  options: RedisPoolOptions,
+  env: Environment = process.env,
+): ResolvedRedisPoolOptions {
+  return parsePool(redisPoolKind, id, options, env);
+}
+
+function hasOwnServer(client: unknown): boolean {
+  return isRecord(client) && (client['host'] !== undefined || client['path'] !== undefined);
+}
+
+function isRedisUrl(text: string): boolean {
+  return text.startsWith('/') || (/^rediss?:\/\//i.test(text) && URL.canParse(text));
+}
