@@ -63,6 +63,8 @@ export default defineConfig(
       '@typescript-eslint/no-confusing-void-expression': 'off',
       '@typescript-eslint/no-deprecated': 'error',
       '@typescript-eslint/no-empty-function': 'off',
+      // An interface may be there to name what a schema infers, or for an application to fill in.
+      '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'always' }],
       // node:test-like `describe`/`it` aside, a promise is awaited, returned, or marked `void` on purpose.
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-import-type-side-effects': 'error',

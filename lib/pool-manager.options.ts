@@ -128,7 +128,7 @@ export function parseManagerOptions(
   const input: unknown = options;
   const notes = new Map<string, string>();
   const located =
-    isRecord(input) && isRecord(input['pools']) ? { ...input, pools: locateAll(input['pools'], env, notes) } : input;
+    isRecord(input) && isRecord(input.pools) ? { ...input, pools: locateAll(input.pools, env, notes) } : input;
   return parseOptions(managerSchema, located, [], namesMismatch(input, staticNames), notes);
 }
 
@@ -139,7 +139,7 @@ function locateAll(
 ): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(pools).map(([id, pool]) => {
-      const kind = isRecord(pool) ? kinds.find(({ type }) => type === pool['type']) : undefined;
+      const kind = isRecord(pool) ? kinds.find(({ type }) => type === pool.type) : undefined;
       const { options, filled } = locate(pool, kind?.address, env);
       if (filled !== undefined) notes.set(keyOf(['pools', id, filled.option]), `read from ${filled.variable}`);
       return [id, options];
@@ -148,8 +148,8 @@ function locateAll(
 }
 
 function namesMismatch(input: unknown, staticNames: readonly string[] | undefined): ConfigProblem[] {
-  if (staticNames === undefined || !isRecord(input) || !isRecord(input['pools'])) return [];
-  const given = Object.keys(input['pools']);
+  if (staticNames === undefined || !isRecord(input) || !isRecord(input.pools)) return [];
+  const given = Object.keys(input.pools);
   const missing = staticNames.filter((name) => !given.includes(name));
   const extra = given.filter((name) => !staticNames.includes(name));
   if (missing.length === 0 && extra.length === 0) return [];

@@ -131,9 +131,9 @@ export const postgresPoolSchema = optionsObject(shape, {
     checkPool(pool, context, { failsClosed: isIsolated(pool.isolation) });
     const client = isRecord(pool.client) ? pool.client : {};
     const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
-    if (client['connectionString'] !== undefined) {
+    if (client.connectionString !== undefined) {
       refuse(['client', 'connectionString'], 'is not a driver option here. Set connectionString of the pool instead');
-    } else if (pool.connectionString === undefined && client['host'] === undefined) {
+    } else if (pool.connectionString === undefined && client.host === undefined) {
       refuse(
         ['connectionString'],
         'is required: a postgres:// URL here or in the environment variable DATABASE_URL, or client.host',
@@ -166,7 +166,7 @@ export const postgresPoolKind: PoolKindOptions<typeof postgresPoolSchema> = {
   address: {
     option: 'connectionString',
     variable: 'DATABASE_URL',
-    isElsewhere: ({ client }) => isRecord(client) && client['host'] !== undefined,
+    isElsewhere: ({ client }) => isRecord(client) && client.host !== undefined,
   },
 };
 
@@ -184,7 +184,7 @@ export function parsePostgresPoolOptions(
 }
 
 function isIsolated(isolation: unknown): boolean {
-  return isRecord(isolation) && isolation['mode'] !== 'none';
+  return isRecord(isolation) && isolation.mode !== 'none';
 }
 
 /** URLs, and the two forms of pg for a socket: `/directory database` and `socket:/directory?db=database`. */

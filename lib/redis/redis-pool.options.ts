@@ -171,7 +171,7 @@ export function parseRedisPoolOptions(
 }
 
 function hasOwnServer(client: unknown): boolean {
-  return isRecord(client) && (client['host'] !== undefined || client['path'] !== undefined);
+  return isRecord(client) && (client.host !== undefined || client.path !== undefined);
 }
 
 function isRedisUrl(text: string): boolean {
