@@ -2,17 +2,28 @@
  * Every error of the package: the engine's, and those of the layers above it.
  */
 import { PoolError, type PoolErrorFacts } from './engine/errors.js';
+import { closestName } from './options/closest-name.js';
 
 export * from './engine/errors.js';
 
-/** No pool of that name; the message lists those that exist. */
+/** No pool of that name, or none yet; the message lists those that exist, and suggests the one that may have been meant. */
 export class PoolNotFoundError extends PoolError {
   readonly code = 'POOL_NOT_FOUND';
 
-  constructor(poolId: string, known: readonly string[]) {
-    const names = known.length === 0 ? 'There are no pools yet' : `Known pools: ${known.map((id) => `"${id}"`).join(', ')}`;
-    super(`There is no pool "${poolId}". ${names}. Declare it in PoolManagerModule or create it with create…Pool().`, { poolId });
+  constructor(poolId: string, known: readonly string[], why: 'unknown' | 'unbuilt' = 'unknown') {
+    super(why === 'unknown' ? unknownPool(poolId, known) : unbuiltPool(poolId), { poolId });
   }
+}
+
+function unknownPool(poolId: string, known: readonly string[]): string {
+  const meant = closestName(poolId, known);
+  const suggestion = meant === undefined ? '' : ` Did you mean "${meant}"?`;
+  const names = known.length === 0 ? 'There are no pools yet' : `Known pools: ${known.map((id) => `"${id}"`).join(', ')}`;
+  return `There is no pool "${poolId}".${suggestion} ${names}. Declare it in PoolManagerModule or create it with create…Pool().`;
+}
+
+function unbuiltPool(poolId: string): string {
+  return `Pool "${poolId}" is declared, but not there yet. Await the manager's start(), or the create…Pool() that makes it, before asking for it.`;
 }
 
 /** A pool of that name exists already. */
