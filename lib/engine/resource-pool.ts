@@ -919,6 +919,10 @@ export class ResourcePool<C, L = C> {
     this.#dispatch(this.clock.now());
   }
 
+  get tenantPolicy(): TenantPolicy {
+    return this.#scheduler.policy;
+  }
+
   /** Takes over new limits of tenants, at once. */
   changeTenantPolicy(policy: TenantPolicy): void {
     this.#scheduler.changePolicy(policy);

@@ -48,6 +48,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#anonymous = new Tenant<W, S>(undefined, UNLIMITED, 0, 0);
   }
 
+  get policy(): TenantPolicy {
+    return this.#policy;
+  }
+
   /** Requests waiting, of all tenants. */
   get waiting(): number {
     return this.#waiting;

@@ -1,0 +1,64 @@
+/**
+ * A pool's events. Each listener runs in the async context of whoever added it: a pool's own work has none.
+ *
+ * A listener that throws is logged. It can't disturb the pool, nor the other listeners.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
+
+import { describeError } from './engine/redact.js';
+import type { CloseReport } from './engine/drain.js';
+import type { HolderFacts } from './engine/errors.js';
+import type { StatusChange } from './health/pool-monitor.js';
+
+/** A lease that has been out for longer than `leakDetectionMs`, with the stack of its acquire. */
+export interface LeakReport extends HolderFacts {
+  readonly poolId: string;
+}
+
+/** What every pool tells. Kinds add their own. */
+export interface PoolEventMap {
+  status: [change: StatusChange];
+  leak: [report: LeakReport];
+  connectError: [error: Error];
+  close: [report: CloseReport];
+}
+
+/** The emitter behind a pool's handle and its views; the handle gives the events their types. */
+export class PoolEvents {
+  readonly #emitter = new EventEmitter();
+  readonly #onListenerError: (message: string) => void;
+
+  constructor(onListenerError: (message: string) => void) {
+    this.#onListenerError = onListenerError;
+    // A pool injected into many services has many listeners; that is no leak.
+    this.#emitter.setMaxListeners(0);
+  }
+
+  add<A extends unknown[]>(event: string, listener: (...args: A) => void, { once }: { readonly once: boolean }): void {
+    const inContext = AsyncResource.bind(listener);
+    const call = (...args: A): void => {
+      if (once) this.#emitter.off(event, registered);
+      try {
+        inContext(...args);
+      } catch (error) {
+        this.#onListenerError(`A listener of the event "${event}" threw ${describeError(error)}`);
+      }
+    };
+    // EventEmitter finds a wrapped listener by this property.
+    const registered = Object.assign(call, { listener });
+    this.#emitter.on(event, registered);
+  }
+
+  remove<A extends unknown[]>(event: string, listener: (...args: A) => void): void {
+    this.#emitter.off(event, listener);
+  }
+
+  listenerCount(event: string): number {
+    return this.#emitter.listenerCount(event);
+  }
+
+  emit(event: string, ...args: readonly unknown[]): void {
+    if (this.#emitter.listenerCount(event) > 0) this.#emitter.emit(event, ...args);
+  }
+}

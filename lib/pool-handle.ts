@@ -1,0 +1,273 @@
+/**
+ * What users hold: one pool, whatever its kind. What `@InjectPool` injects, what `create…Pool` returns and what
+ * `getPool` finds is the same object.
+ *
+ * `forTenant` and `unscoped` are views of it: the same connections, limits and statistics, with the tenant fixed or
+ * explicitly absent.
+ */
+import { inspect } from 'node:util';
+
+import type { CloseReport } from './engine/drain.js';
+import type { Lease } from './engine/lease.js';
+import type { PoolLimits, TenantPolicy } from './engine/limits.js';
+import type { AcquireLimits } from './engine/resource-pool.js';
+import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
+import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
+import { PoolStats } from './metrics/pool-stats.js';
+import type { PoolCore, PoolType } from './pool-core.js';
+import type { PoolEventMap } from './pool-events.js';
+import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { assertTenantId } from './tenancy/tenant-id.js';
+
+export type { PoolCore, PoolLogger, PoolSurroundings, PoolType } from './pool-core.js';
+export { createPoolCore } from './pool-core.js';
+
+/** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
+export type TenantBinding =
+  | { readonly kind: 'context' }
+  | { readonly kind: 'tenant'; readonly tenantId: string }
+  | { readonly kind: 'unscoped' };
+
+const FROM_CONTEXT: TenantBinding = { kind: 'context' };
+const UNSCOPED: TenantBinding = { kind: 'unscoped' };
+
+/** A listener of an event with these arguments. */
+export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
+
+export interface AcquireOptions extends AcquireLimits {
+  /**
+   * Whom the work is for. Default: the tenant of the view, else that of the running code's context. A tenant other than
+   * those can only be named with `forTenant()`.
+   */
+  readonly tenantId?: string | undefined;
+}
+
+/** How long a pool that is closed by hand lets leases go on, in milliseconds. */
+const DRAIN_MS = 10_000;
+
+export abstract class PoolHandle<C = unknown, L = C, E extends PoolEventMap = PoolEventMap> {
+  protected readonly core: PoolCore<C, L>;
+  protected readonly binding: TenantBinding;
+
+  constructor(core: PoolCore<C, L>, binding: TenantBinding = FROM_CONTEXT) {
+    this.core = core;
+    this.binding = binding;
+  }
+
+  get id(): string {
+    return this.core.id;
+  }
+
+  get type(): PoolType {
+    return this.core.type;
+  }
+
+  get status(): PoolStatus {
+    return this.core.monitor.status;
+  }
+
+  /** What it was configured with; prints without secrets. */
+  get config(): ResolvedBasePoolOptions {
+    return this.core.config;
+  }
+
+  /** The numbers of this moment. */
+  stats(): PoolStats {
+    const { engine, monitor, type, unscopedUses } = this.core;
+    return new PoolStats(engine, {
+      type,
+      status: monitor.status,
+      lastHealthCheck: monitor.lastResult,
+      consecutiveFailures: monitor.consecutiveFailures,
+      lastError: monitor.lastError,
+      unscopedUses,
+    });
+  }
+
+  /**
+   * Borrows a slot until the lease is released.
+   *
+   * Rejects with TenantRequiredError, TenantInvalidError, PoolClosedError, PoolSuspendedError, AcquireTimeoutError,
+   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError or NestedAcquireError.
+   *
+   * @example
+   * await using lease = await pool.acquire({ timeoutMs: 500 });
+   */
+  acquire(options?: AcquireOptions): Promise<Lease<L>> {
+    let tenantId: string | undefined;
+    try {
+      tenantId = this.tenantFor(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const acquired = this.core.engine.acquire(tenantId, options);
+    const scope = this.core.surroundings.tenants.frame()?.scope;
+    if (scope === undefined) return acquired;
+    return acquired.then((lease) => {
+      scope.add(lease);
+      return lease;
+    });
+  }
+
+  /** A slot if one can be had without waiting, else `undefined`. */
+  tryAcquire(): Lease<L> | undefined {
+    const lease = this.core.engine.tryAcquire(this.tenantFor(undefined));
+    if (lease !== undefined) this.core.surroundings.tenants.frame()?.scope?.add(lease);
+    return lease;
+  }
+
+  /**
+   * Borrows a slot for the duration of `fn`. An acquire from this pool inside `fn` that could never be granted, because
+   * all slots are held this way, fails with NestedAcquireError.
+   *
+   * @returns what `fn` returns.
+   */
+  async use<T>(fn: (connection: L, lease: Lease<L>) => T | Promise<T>, options?: AcquireOptions): Promise<T> {
+    const lease = await this.acquire(options);
+    let failure: unknown;
+    try {
+      return await this.holding(lease, () => fn(lease.connection, lease));
+    } catch (error) {
+      failure = error;
+      throw error;
+    } finally {
+      if (!lease.released) lease.release(failure);
+    }
+  }
+
+  /** The same pool, working for `tenantId` whatever the running code's context says. */
+  forTenant(tenantId: string): this {
+    assertTenantId(tenantId);
+    return this.view({ kind: 'tenant', tenantId });
+  }
+
+  /** The same pool, explicitly working for no tenant: for migrations, guards, jobs over all tenants. */
+  unscoped(): this {
+    return this.view(UNSCOPED);
+  }
+
+  /** Asks the backend now. Never rejects. */
+  healthCheck(request?: HealthCheckRequest): Promise<HealthCheckResult> {
+    return this.core.monitor.check(request);
+  }
+
+  /**
+   * Changes the pool's size while it runs. Surplus connections go when they come back.
+   *
+   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other.
+   */
+  resize(sizes: { readonly minSize?: number; readonly maxSize?: number }): void {
+    const { minSize = this.core.engine.limits.minSize, maxSize = this.core.engine.limits.maxSize } = sizes;
+    const problems: ConfigProblem[] = [];
+    const key = (name: string): string => `pools.${this.id}.${name}`;
+    if (!Number.isSafeInteger(minSize) || minSize < 0) problems.push({ key: key('minSize'), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
+    if (!Number.isSafeInteger(maxSize) || maxSize < 1) problems.push({ key: key('maxSize'), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
+    if (minSize > maxSize) problems.push({ key: key('maxSize'), rule: `must be at least minSize (${minSize}), got ${maxSize}` });
+    if (problems.length > 0) throw new PoolConfigError(problems, { poolId: this.id });
+    const limits: Partial<PoolLimits> = { minSize, maxSize };
+    this.core.engine.changeLimits(limits);
+  }
+
+  /** Changes what tenants may take, at once and for those that are at work too. */
+  limitTenants(change: Partial<TenantPolicy>): void {
+    this.core.engine.changeTenantPolicy({ ...this.core.engine.tenantPolicy, ...change });
+  }
+
+  /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
+  recycle(): void {
+    this.core.engine.recycle();
+  }
+
+  /** Stops lending: acquires wait for `resume()` (`queue`) or fail at once (`reject`). What is lent stays so. */
+  suspend(mode: 'queue' | 'reject' = 'queue'): void {
+    this.core.engine.suspend(mode);
+  }
+
+  resume(): void {
+    this.core.engine.resume();
+  }
+
+  /**
+   * Closes the pool: new acquires and waiters are refused at once, leases get until the deadline, then their
+   * connections are killed. Never rejects; called again, it can only bring the deadline forward.
+   *
+   * @param options.deadlineMs default 10 000.
+   */
+  async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
+    const { engine, monitor, events } = this.core;
+    const first = engine.lifecycle === 'cold' || engine.lifecycle === 'open';
+    monitor.drain();
+    const report = await engine.close({ deadlineMs });
+    monitor.close();
+    if (first) events.emit('close', report);
+    return report;
+  }
+
+  /** Listens to the pool. The listener runs in the async context of this call. */
+  on<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.add(event, listener, { once: false });
+    return this;
+  }
+
+  once<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.add(event, listener, { once: true });
+    return this;
+  }
+
+  off<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.remove(event, listener);
+    return this;
+  }
+
+  /** @internal Opens the pool; the manager's business. Resolves once the minimum is open. */
+  start(): Promise<void> {
+    this.core.monitor.start();
+    return this.core.engine.whenReady();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { id: this.id, type: this.type, status: this.status, binding: this.binding };
+  }
+
+  [inspect.custom](): string {
+    const { engine } = this.core;
+    const whose = this.binding.kind === 'tenant' ? ` for tenant "${this.binding.tenantId}"` : this.binding.kind === 'unscoped' ? ' unscoped' : '';
+    return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
+  }
+
+  /** A handle of the same kind over the same core. */
+  protected abstract view(binding: TenantBinding): this;
+
+  /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
+  protected tenantFor(options: AcquireOptions | undefined): string | undefined {
+    const { core, binding } = this;
+    const named = options?.tenantId;
+    if (named !== undefined) assertTenantId(named);
+    if (binding.kind === 'unscoped') {
+      if (named !== undefined) throw this.mismatch(named, undefined);
+      if (core.requiresTenant) core.unscopedUses++;
+      return undefined;
+    }
+    const fixed = binding.kind === 'tenant' ? binding.tenantId : core.surroundings.tenants.current();
+    if (named !== undefined && fixed !== undefined && named !== fixed) throw this.mismatch(named, fixed);
+    const tenantId = fixed ?? named;
+    if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(core.id);
+    return tenantId;
+  }
+
+  /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
+  protected holding<T>(lease: Lease<L>, fn: () => T): T {
+    const { tenants } = this.core.surroundings;
+    const frame = tenants.frame();
+    lease.within = frame?.holding;
+    return tenants.runFrame({ tenantId: frame?.tenantId, scope: frame?.scope, holding: lease }, fn);
+  }
+
+  private mismatch(named: string, fixed: string | undefined): TenantInvalidError {
+    const here = fixed === undefined ? 'on a view without a tenant' : `while working for tenant "${fixed}"`;
+    return new TenantInvalidError(`Tenant "${named}" was named ${here} of pool "${this.id}"; say so visibly with forTenant("${named}")`, {
+      poolId: this.id,
+      tenantId: named,
+    });
+  }
+}
