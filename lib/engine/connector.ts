@@ -37,6 +37,8 @@ export class Connector<C> {
   #backoff: TimerHandle | undefined;
   /** Failed connects since the last success. */
   failures = 0;
+  /** Pauses since the last success: connects that fail together lengthen the next pause once. */
+  #pauses = 0;
   lastError: Error | undefined;
   /** When the first of these failures was. */
   downSinceMs: number | undefined;
@@ -118,27 +120,31 @@ export class Connector<C> {
   #succeeded(): void {
     this.#window = this.failures > 0 ? 1 : Math.min(this.#window * 2, this.concurrency);
     this.failures = 0;
+    this.#pauses = 0;
     this.downSinceMs = undefined;
     this.#backoff?.cancel();
     this.#backoff = undefined;
   }
 
   #failed(error: Error): void {
-    const { clock, random } = this.#options;
     this.lastError = error;
-    this.downSinceMs ??= clock.now();
-    const ceilingMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.failures);
+    this.downSinceMs ??= this.#options.clock.now();
     this.failures++;
+    this.#backoff ??= this.#pause();
+    this.#options.failed(error);
+  }
+
+  #pause(): TimerHandle {
+    const { clock, random, mayRetry } = this.#options;
+    const ceilingMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#pauses++);
     // Half of the pause is fixed, so that it can't be nothing; half is random, so that pools of many processes drift apart.
     const pauseMs = ceilingMs / 2 + (ceilingMs / 2) * random();
-    this.#backoff?.cancel();
-    this.#backoff = runOutside(() =>
+    return runOutside(() =>
       clock.setTimer(() => {
         this.#backoff = undefined;
-        this.#options.mayRetry();
+        mayRetry();
       }, pauseMs),
     );
-    this.#options.failed(error);
   }
 }
 

@@ -324,7 +324,7 @@ export class ResourcePool<C, L = C> {
     const slot = this.#pick(tenant, nowMs);
     if (slot === undefined || this.#isStale(slot, nowMs)) return undefined;
     this.counters.immediate++;
-    return this.#lend(slot, tenant, nowMs);
+    return this.#lend(slot, tenant, nowMs, this.#stack());
   }
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
@@ -336,7 +336,12 @@ export class ResourcePool<C, L = C> {
     return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
   }
 
-  #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number): PoolLease<C, L> {
+  /** Where the running acquire was made, for the report of a leak. */
+  #stack(): string | undefined {
+    return this.#limits.leakDetectionMs > 0 ? new Error('acquired here').stack : undefined;
+  }
+
+  #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
     const lastTenant = slot.lastTenant;
     this.#idle.remove(slot, 'leased');
     const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
@@ -346,7 +351,7 @@ export class ResourcePool<C, L = C> {
     this.counters.acquisitions++;
     lease.chargedMs = this.#scheduler.granted(tenant, nowMs);
     if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) this.#scheduler.rest(lastTenant);
-    if (this.#limits.leakDetectionMs > 0) lease.stack = new Error('acquired here').stack;
+    lease.stack = stack;
     // Without `lend`, L is C: the default of the type parameter.
     lease.lent = this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
     this.#observer.acquired?.(slot.connection, lease);
@@ -364,7 +369,7 @@ export class ResourcePool<C, L = C> {
       for (const holder of holders) holder.unblock();
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
-    const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal);
+    const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal, this.#stack());
     this.#scheduler.enqueue(waiter, nowMs);
     this.deadlines.add(waiter, nowMs + (options.timeoutMs ?? this.#limits.acquireTimeoutMs));
     this.#runningCharge.wake(nowMs);
@@ -524,7 +529,7 @@ export class ResourcePool<C, L = C> {
     record(this.counters.wait, waitedMs);
     let lease: PoolLease<C, L>;
     try {
-      lease = this.#lend(slot, tenant, nowMs);
+      lease = this.#lend(slot, tenant, nowMs, waiter.stack);
     } catch (error) {
       slot.lease?.release(true);
       waiter.receiver.refused(error instanceof Error ? error : new Error(String(error)));
@@ -651,8 +656,9 @@ export class ResourcePool<C, L = C> {
     slot.lastTenant = lease.tenant;
     const cleaning = this.#clean(slot, lease);
     if (cleaning !== undefined) return;
-    this.#settleTenant(lease, nowMs);
+    // First the slot: a tenant with a warm slot is remembered.
     this.#putBack(slot, 'newest', nowMs);
+    this.#settleTenant(lease, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
   }
 
@@ -715,12 +721,12 @@ export class ResourcePool<C, L = C> {
     if (!this.#recycling.delete(slot)) return;
     this.deadlines.remove(cleaning);
     const nowMs = this.clock.now();
-    this.#settleTenant(cleaning.lease, nowMs);
     if (error === undefined) this.#putBack(slot, 'newest', nowMs);
     else {
       this.#observer.driverFailed?.('recycle', error);
       this.#destroy(slot, 'cleaning', error);
     }
+    this.#settleTenant(cleaning.lease, nowMs);
     this.#dispatch(nowMs);
   }
 

@@ -123,7 +123,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#resized(tenant, 1);
   }
 
-  /** Takes a waiter out of its queue, wherever in it it stands. */
+  /** Takes a waiter out of its queue, wherever in it it stands. Unless it is granted now, `rest` comes next. */
   dequeue(waiter: W, nowMs: number): void {
     const { tenant, previousInQueue, nextInQueue } = waiter;
     if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
@@ -134,7 +134,6 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     waiter.nextInQueue = undefined;
     this.#resized(tenant, -1);
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
-    this.rest(tenant);
   }
 
   /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */

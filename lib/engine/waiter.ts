@@ -19,6 +19,8 @@ export class Waiter<C, L> extends DeadlineEntry {
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
   readonly #holders: readonly Lease<unknown>[];
   #signal: AbortSignal | undefined;
+  /** Where the acquire was made, while leak detection is on. */
+  readonly stack: string | undefined;
   override readonly keepsProcessAlive = true;
 
   /** Links of the tenant's queue. */
@@ -32,6 +34,7 @@ export class Waiter<C, L> extends DeadlineEntry {
     enqueuedAtMs: number,
     holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
+    stack: string | undefined,
   ) {
     super();
     this.#pool = pool;
@@ -40,6 +43,7 @@ export class Waiter<C, L> extends DeadlineEntry {
     this.enqueuedAtMs = enqueuedAtMs;
     this.#holders = holders;
     this.#signal = signal;
+    this.stack = stack;
     signal?.addEventListener('abort', this);
   }
 

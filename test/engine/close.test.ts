@@ -1,0 +1,89 @@
+import { describe, expect, it } from '@jest/globals';
+import { LeaseReleasedError, PoolClosedError } from '../../lib/errors.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
+import { settle } from '../support/fakes/fake-clock.js';
+
+describe('closing a pool', () => {
+  it('refuses newcomers and waiters at once, waits for leases, and reports', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
+    const held = await pool.acquire('acme');
+    const waiting = pool.acquire('globex');
+    const refused = expect(waiting).rejects.toBeInstanceOf(PoolClosedError);
+    const closing = pool.close({ deadlineMs: 1_000 });
+    await refused;
+    await expect(pool.acquire(undefined)).rejects.toBeInstanceOf(PoolClosedError);
+    expect(pool.lifecycle).toBe('draining');
+
+    await clock.advance(400);
+    held.release();
+    const report = await closing;
+    expect(report).toMatchObject({ poolId: 'orders', finished: 1, cut: 0, refused: 1, holders: [] });
+    expect(report.waitedMs).toBe(400);
+    expect(driver.live).toHaveLength(0);
+    expect(driver.disposals).toBe(1);
+    expect(pool.lifecycle).toBe('closed');
+    expect(clock.keepsProcessAlive).toBe(false);
+  });
+
+  it('cuts a lease that never comes back at the deadline, and says who held it', async () => {
+    const { pool, driver, clock } = fakePool();
+    const held = await pool.acquire('acme');
+    const closing = pool.close({ deadlineMs: 1_000 });
+    await clock.advance(1_100);
+    const report = await closing;
+    expect(report.cut).toBe(1);
+    expect(report.holders[0]).toMatchObject({ tenantId: 'acme' });
+    expect(driver.opened[0]?.state).toBe('killed');
+    expect(() => held.connection).toThrow(LeaseReleasedError);
+    expect(() => held.release()).not.toThrow();
+  });
+
+  it('resolves though the driver never finishes closing a connection', async () => {
+    const { pool, driver, clock } = fakePool();
+    (await pool.acquire(undefined)).release();
+    driver.closeBehaviour = 'hang';
+    const closing = pool.close({ deadlineMs: 1_000 });
+    await clock.advance(300);
+    await closing;
+    expect(driver.opened[0]?.state).toBe('killed');
+  });
+
+  it('gives up connects that are under way', async () => {
+    const { pool, driver } = fakePool();
+    driver.openBehaviour = 'hang';
+    const waiting = pool.acquire(undefined);
+    const refused = expect(waiting).rejects.toBeInstanceOf(PoolClosedError);
+    await settle();
+    await pool.close({ deadlineMs: 1_000 });
+    await refused;
+    expect(driver.aborted).toBe(1);
+    expect(driver.live).toHaveLength(0);
+  });
+
+  it('is the same however often it is called, and a later call can bring the deadline forward', async () => {
+    const { pool } = fakePool();
+    await pool.acquire(undefined);
+    const patient = pool.close({ deadlineMs: 60_000 });
+    const hasty = pool.close({ deadlineMs: 0 });
+    expect(await hasty).toEqual(await patient);
+    expect((await patient).cut).toBe(1);
+    expect((await pool.close({ deadlineMs: 10 })).cut).toBe(1);
+  });
+
+  it('ends a pool that was never opened', async () => {
+    const { pool, driver } = fakePool();
+    await pool.close({ deadlineMs: 10 });
+    expect(driver.opens).toBe(0);
+    await expect(pool.whenReady()).rejects.toBeInstanceOf(PoolClosedError);
+  });
+
+  it('cuts a connection that is still being cleaned', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { recycleTimeoutMs: 5_000 } });
+    driver.recycleBehaviour = 'hang';
+    (await pool.acquire(undefined)).release();
+    const closing = pool.close({ deadlineMs: 100 });
+    await clock.advance(200);
+    await closing;
+    expect(driver.opened[0]?.state).toBe('killed');
+  });
+});
