@@ -54,6 +54,8 @@ export interface PoolParts<C, L> {
   readonly surroundings: PoolSurroundings;
   /** What the kind itself wants to know of the engine's work. */
   readonly observer?: PoolObserver<C, L> | undefined;
+  /** Asks what the kind has besides its slots, a shared client for one, whether it is alive; rejects within the time given when it isn't. */
+  readonly probe?: ((timeoutMs: number) => Promise<void>) | undefined;
 }
 
 /** Puts a pool together. Nothing is opened. */
@@ -62,7 +64,10 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<C, L> {
   const { logger, clock, random, tenants } = surroundings;
   const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
   const monitor = new PoolMonitor({
-    probe: (timeoutMs) => engine.probe({ timeoutMs, recentMs: config.healthCheck.intervalMs }),
+    probe: async (timeoutMs) => {
+      const [outcome] = await Promise.all([engine.probe({ timeoutMs, recentMs: config.healthCheck.intervalMs }), parts.probe?.(timeoutMs)]);
+      return outcome;
+    },
     options: config.healthCheck,
     clock,
     random,

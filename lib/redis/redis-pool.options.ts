@@ -7,7 +7,7 @@ import type { ClusterOptions, RedisOptions } from 'ioredis';
 import { z } from 'zod';
 
 import { type Environment, isRecord } from '../options/environment.js';
-import { count, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import { count, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import {
@@ -93,7 +93,17 @@ export const redisPoolShape = {
    * @defaultValue on for `rediss://`
    */
   tls: tlsOptions<ConnectionOptions>().optional(),
-  /** Options of `ioredis` that have no name above; they are passed on as they are. */
+  /**
+   * How long a command may take, on the shared client and on a leased connection alike; 0: as long as it likes. A blocking command has that
+   * long on top of its own time-out. A leased connection that let a command go overdue is destroyed.
+   */
+  commandTimeoutMs: durationMs(0).default(10_000),
+  /** Clients from `duplicate()` that may be open at once, besides `maxSize` and the shared client. */
+  maxDuplicates: count(0).default(50),
+  /**
+   * Options of `ioredis` that have no name above; they are passed on as they are. `autoResendUnfulfilledCommands` is false unless it is set
+   * here: commands that were unanswered when the connection was lost fail, and are not sent again.
+   */
   client: untouched<Readonly<RedisOptions>>().default({}),
 };
 
@@ -114,6 +124,9 @@ export const redisPoolSchema = optionsObject(shape, {
   nodes: 'cluster.nodes',
   name: 'sentinel.name',
   connectTimeout: 'connectTimeoutMs',
+  commandTimeout: 'commandTimeoutMs',
+  autoResendUnfulfilledCommands: 'client.autoResendUnfulfilledCommands',
+  maxRetriesPerRequest: 'client.maxRetriesPerRequest',
 })
   .superRefine((pool, context) => {
     checkPool(pool, context);

@@ -1,0 +1,70 @@
+/**
+ * The event listeners that callers add to a client of ours.
+ *
+ * Promise: each runs in the async context of whoever added it (a connection's own events run outside every request's);
+ * whoever added them through one facade can have all of them removed, and nobody else's; `off` finds them by the
+ * function that was passed to `on`.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import type { EventEmitter } from 'node:events';
+
+export type Listener = (...args: unknown[]) => void;
+type EventName = string | symbol;
+
+interface Registration {
+  readonly event: EventName;
+  readonly bound: Listener & { readonly listener: Listener };
+}
+
+export class BoundListeners {
+  #emitter: EventEmitter;
+  #added: Registration[] = [];
+
+  constructor(emitter: EventEmitter) {
+    this.#emitter = emitter;
+  }
+
+  add(event: EventName, listener: Listener, options: { readonly once: boolean; readonly first: boolean }): void {
+    const inContext = AsyncResource.bind(listener);
+    const call: Listener = options.once
+      ? (...args) => {
+          this.#drop(registration);
+          inContext(...args);
+        }
+      : inContext;
+    // EventEmitter looks at `listener` when it searches for a function, and shows it in listeners().
+    const registration: Registration = { event, bound: Object.assign(call, { listener }) };
+    this.#added.push(registration);
+    if (options.first) this.#emitter.prependListener(event, registration.bound);
+    else this.#emitter.on(event, registration.bound);
+  }
+
+  /** Removes the newest registration of `listener`, as EventEmitter does. */
+  remove(event: EventName, listener: Listener): void {
+    const registration = this.#added.findLast((candidate) => candidate.event === event && candidate.bound.listener === listener);
+    if (registration !== undefined) this.#drop(registration);
+  }
+
+  /** Removes what was added here: for one event, or for all. */
+  removeAll(event?: EventName): void {
+    for (const registration of this.#added) {
+      if (event === undefined || registration.event === event) this.#emitter.off(registration.event, registration.bound);
+    }
+    this.#added = event === undefined ? [] : this.#added.filter((registration) => registration.event !== event);
+  }
+
+  /** Goes on with another emitter, which takes the first one's place. */
+  moveTo(emitter: EventEmitter): void {
+    for (const { event, bound } of this.#added) {
+      this.#emitter.off(event, bound);
+      emitter.on(event, bound);
+    }
+    this.#emitter = emitter;
+  }
+
+  #drop(registration: Registration): void {
+    const index = this.#added.indexOf(registration);
+    if (index >= 0) this.#added.splice(index, 1);
+    this.#emitter.off(registration.event, registration.bound);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Tells the engine how to open, check, clean and end exclusive Redis connections.
+ */
+import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
+import { ConnectionLostError } from '../errors.js';
+import type { Credentials } from './credentials.js';
+import { ExclusiveConnection } from './exclusive-connection.js';
+import { LentClient, type LendingTerms } from './lent-client.js';
+import type { RedisClient } from './redis-client.js';
+
+export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
+  readonly poolId: string;
+  readonly credentials: Credentials;
+  /** Makes a client that is not connected yet and never reconnects. */
+  readonly make: () => C;
+  readonly database: number;
+  /** Ends what the pool has besides its slots. */
+  readonly dispose: () => Promise<void>;
+}
+
+export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveConnection<C>, C> {
+  readonly #parts: RedisDriverParts<C>;
+
+  constructor(parts: RedisDriverParts<C>) {
+    this.#parts = parts;
+  }
+
+  async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
+    const connection = new ExclusiveConnection(this.#parts.make(), this.#parts.database);
+    await connection.open(signal, this.#parts.credentials);
+    return connection;
+  }
+
+  close(connection: ExclusiveConnection<C>): Promise<void> {
+    return connection.close();
+  }
+
+  kill(connection: ExclusiveConnection<C>): void {
+    connection.kill();
+  }
+
+  async ping(connection: ExclusiveConnection<C>): Promise<void> {
+    await connection.client.ping();
+  }
+
+  lend(connection: ExclusiveConnection<C>, lease: LeaseInfo): C {
+    return new LentClient(connection, lease, this.#parts).proxy;
+  }
+
+  recycle(connection: ExclusiveConnection<C>): void | Promise<void> {
+    return connection.recycle();
+  }
+
+  onBroken(connection: ExclusiveConnection<C>, listener: (error: Error) => void): void {
+    connection.onBroken(listener);
+  }
+
+  /** A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say nothing about it. */
+  isFatal(error: unknown): boolean {
+    return error instanceof ConnectionLostError && error.poolId === this.#parts.poolId;
+  }
+
+  dispose(): Promise<void> {
+    return this.#parts.dispose();
+  }
+}
