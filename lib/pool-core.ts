@@ -3,6 +3,7 @@
  */
 import type { Clock } from './engine/clock.js';
 import type { PoolDriver } from './engine/driver.js';
+import type { LendingEngine } from './engine/lending-engine.js';
 import { describeError } from './engine/redact.js';
 import { ResourcePool, type PoolObserver } from './engine/resource-pool.js';
 import { PoolMonitor } from './health/pool-monitor.js';
@@ -32,11 +33,11 @@ export interface PoolSurroundings {
   readonly owner: string;
 }
 
-export interface PoolCore<C, L> {
+export interface PoolCore<L> {
   readonly id: string;
   readonly type: PoolType;
   readonly config: ResolvedBasePoolOptions;
-  readonly engine: ResourcePool<C, L>;
+  readonly engine: LendingEngine<L>;
   readonly monitor: PoolMonitor;
   readonly events: PoolEvents;
   readonly surroundings: PoolSurroundings;
@@ -59,7 +60,7 @@ export interface PoolParts<C, L> {
 }
 
 /** Puts a pool together. Nothing is opened. */
-export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<C, L> {
+export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
   const { logger, clock, random, tenants } = surroundings;
   const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));

@@ -10,7 +10,7 @@ import { inspect } from 'node:util';
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
 import type { PoolLimits, TenantPolicy } from './engine/limits.js';
-import type { AcquireLimits } from './engine/resource-pool.js';
+import type { AcquireLimits } from './engine/lending-engine.js';
 import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
 import { PoolStats } from './metrics/pool-stats.js';
@@ -45,11 +45,11 @@ export interface AcquireOptions extends AcquireLimits {
 /** How long a pool that is closed by hand lets leases go on, in milliseconds. */
 const DRAIN_MS = 10_000;
 
-export abstract class PoolHandle<C = unknown, L = C, E extends PoolEventMap = PoolEventMap> {
-  protected readonly core: PoolCore<C, L>;
+export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
+  protected readonly core: PoolCore<L>;
   protected readonly binding: TenantBinding;
 
-  constructor(core: PoolCore<C, L>, binding: TenantBinding = FROM_CONTEXT) {
+  constructor(core: PoolCore<L>, binding: TenantBinding = FROM_CONTEXT) {
     this.core = core;
     this.binding = binding;
   }

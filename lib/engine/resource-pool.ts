@@ -33,6 +33,7 @@ import {
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
 import { LeaseList } from './lease-list.js';
+import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { PoolLease, type Lease } from './lease.js';
 import type { PoolLimits, TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
@@ -45,13 +46,6 @@ import { PromiseReceiver, Waiter, type LeaseReceiver } from './waiter.js';
 
 /** A tenant as one pool knows it. */
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
-
-export interface AcquireLimits {
-  /** How long to wait for a slot, in milliseconds. Default: the pool's `acquireTimeoutMs`. */
-  readonly timeoutMs?: number | undefined;
-  /** Ends the wait. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** What a pool tells while it works; everything but `acquired` and `released` outside every caller's context. */
 export interface PoolObserver<C, L> {
@@ -92,7 +86,7 @@ const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
 const NO_HOLDERS: readonly Lease<unknown>[] = [];
 
-export class ResourcePool<C, L = C> {
+export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly id: string;
   readonly counters = new PoolCounters();
   /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */

@@ -3,7 +3,7 @@
  */
 import type { DestroyReason, PoolCounters, RejectionReason } from '../engine/pool-counters.js';
 import { describeError } from '../engine/redact.js';
-import type { PoolLimits, TenantLimits } from '../engine/limits.js';
+import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
 import type { HealthCheckResult, PoolStatus } from '../health/pool-monitor.js';
 import { durationStats, type DurationStats } from './duration-stats.js';
 
@@ -35,38 +35,6 @@ export interface StatsContext {
   readonly lastError: unknown;
   /** Uses of `unscoped()` where a tenant would have been required. */
   readonly unscopedUses: number;
-}
-
-/** What is read off a tenant. */
-interface MeasuredTenant {
-  readonly id: string | undefined;
-  readonly limits: TenantLimits;
-  readonly inUse: number;
-  readonly waiting: number;
-  readonly acquisitions: number;
-  readonly timeouts: number;
-  readonly rejections: number;
-  readonly heldMs: number;
-  readonly waitedMs: number;
-  readonly meanHoldMs: number;
-}
-
-/** What is read off an engine. */
-interface MeasuredEngine {
-  readonly id: string;
-  readonly counters: PoolCounters;
-  readonly limits: PoolLimits;
-  readonly total: number;
-  readonly active: number;
-  readonly idle: number;
-  readonly connecting: number;
-  readonly recycling: number;
-  readonly validating: number;
-  readonly closing: number;
-  readonly waiting: number;
-  readonly suspended: boolean;
-  readonly oldestWaiterMs: number;
-  tenants(): Iterable<MeasuredTenant>;
 }
 
 /** Tenants that `toJSON` shows: the busiest. */
@@ -114,7 +82,7 @@ export class PoolStats {
   /** Those that the scheduler still knows: who holds, waits, has debt or a warm connection. */
   readonly tenants: readonly TenantStats[];
 
-  constructor(engine: MeasuredEngine, context: StatsContext) {
+  constructor(engine: LendingEngine<unknown>, context: StatsContext) {
     const { counters, limits } = engine;
     this.poolId = engine.id;
     this.type = context.type;
@@ -164,7 +132,7 @@ export class PoolStats {
   }
 }
 
-function tenantStats(tenant: MeasuredTenant): TenantStats {
+function tenantStats(tenant: TenantNumbers): TenantStats {
   return {
     tenantId: tenant.id,
     active: tenant.inUse,
