@@ -1,0 +1,101 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { DeadlineEntry, Deadlines, TICK_MS } from '../../lib/engine/deadlines.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
+
+class Alarm extends DeadlineEntry {
+  override readonly keepsProcessAlive: boolean;
+  expiredAtMs: number | undefined;
+  expiries = 0;
+  onExpire: (() => void) | undefined;
+
+  constructor(keepsProcessAlive = false) {
+    super();
+    this.keepsProcessAlive = keepsProcessAlive;
+  }
+
+  override expire(nowMs: number): void {
+    this.expiries++;
+    this.expiredAtMs = nowMs;
+    this.onExpire?.();
+  }
+}
+
+describe('deadlines on one coarse clock', () => {
+  it('expire once, never early, and within a tick', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.record({ addAt: fc.nat(3_000), after: fc.nat(30_000) }), { maxLength: 40 }), async (plan) => {
+        const clock = new FakeClock(12_345.678);
+        const deadlines = new Deadlines(clock);
+        const alarms: { alarm: Alarm; dueAtMs: number }[] = [];
+        const startMs = clock.now();
+        for (const { addAt, after } of [...plan].sort((a, b) => a.addAt - b.addAt)) {
+          await clock.advance(startMs + addAt - clock.now());
+          const alarm = new Alarm();
+          const dueAtMs = clock.now() + after;
+          deadlines.add(alarm, dueAtMs);
+          alarms.push({ alarm, dueAtMs });
+        }
+        await clock.advance(40_000);
+        for (const { alarm, dueAtMs } of alarms) {
+          expect(alarm.expiries).toBe(1);
+          expect(alarm.expiredAtMs).toBeGreaterThanOrEqual(dueAtMs);
+          expect(alarm.expiredAtMs).toBeLessThanOrEqual(dueAtMs + 2 * TICK_MS);
+        }
+        expect(deadlines.pending).toBe(0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('never expire after they were removed, not even by another that was due with them', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const first = new Alarm();
+    const second = new Alarm();
+    first.onExpire = () => deadlines.remove(second);
+    second.onExpire = () => deadlines.remove(first);
+    deadlines.add(first, 100);
+    deadlines.add(second, 100);
+    await clock.advance(1_000);
+    expect(first.expiries + second.expiries).toBe(1);
+  });
+
+  it('share one timer, and set none when nothing is pending', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const alarms = Array.from({ length: 1_000 }, () => new Alarm());
+    for (const [index, alarm] of alarms.entries()) deadlines.add(alarm, 50 + index);
+    expect(clock.pendingTimers).toBe(1);
+    await clock.advance(2_000);
+    expect(alarms.every((alarm) => alarm.expiries === 1)).toBe(true);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('keep the process alive only while one of them must', () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const quiet = new Alarm(false);
+    const important = new Alarm(true);
+    deadlines.add(quiet, 100);
+    expect(clock.keepsProcessAlive).toBe(false);
+    deadlines.add(important, 5_000);
+    expect(clock.keepsProcessAlive).toBe(true);
+    deadlines.remove(important);
+    expect(clock.keepsProcessAlive).toBe(false);
+  });
+
+  it('come before one that was set earlier for later', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const late = new Alarm();
+    const soon = new Alarm();
+    deadlines.add(late, 20_000);
+    deadlines.add(soon, 30);
+    await clock.advance(50);
+    expect(soon.expiries).toBe(1);
+    expect(late.expiries).toBe(0);
+    await clock.advance(20_000);
+    expect(late.expiries).toBe(1);
+  });
+});

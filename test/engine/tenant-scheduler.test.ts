@@ -1,0 +1,164 @@
+import { describe, expect, it } from '@jest/globals';
+import type { TenantPolicy } from '../../lib/engine/limits.js';
+import { TenantScheduler, type Waiting } from '../../lib/engine/tenant-scheduler.js';
+import type { Tenant } from '../../lib/engine/tenant.js';
+import { noTenantLimits } from '../support/fakes/fake-pool.js';
+
+/** A waiter that is nothing but its place in the queue. */
+class Ticket implements Waiting<Ticket, unknown> {
+  nextInQueue: Ticket | undefined = undefined;
+  previousInQueue: Ticket | undefined = undefined;
+  constructor(readonly tenant: Tenant<Ticket, unknown>) {}
+}
+
+/** A pool in virtual time: slots that are always contended, tenants that always come back for more. */
+class Simulation {
+  readonly scheduler: TenantScheduler<Ticket, unknown>;
+  readonly service = new Map<string, number>();
+  nowMs = 0;
+  #running: { tenant: Tenant<Ticket, unknown>; startedAtMs: number; endsAtMs: number; chargedMs: number; id: string }[] = [];
+
+  constructor(
+    readonly slots: number,
+    policy: Partial<TenantPolicy>,
+    readonly holdOf: (id: string) => number,
+  ) {
+    this.scheduler = new TenantScheduler({ ...noTenantLimits, maxWaiting: Infinity, ...policy });
+  }
+
+  arrive(id: string): void {
+    this.scheduler.enqueue(new Ticket(this.scheduler.tenant(id, this.nowMs)), this.nowMs);
+  }
+
+  /** Runs until `untilMs`; who finishes comes back at once. */
+  run(untilMs: number): void {
+    for (;;) {
+      for (let ticket = this.scheduler.next; ticket !== undefined && this.#running.length < this.slots; ticket = this.scheduler.next) {
+        this.scheduler.dequeue(ticket, this.nowMs);
+        const { tenant } = ticket;
+        const id = tenant.id ?? '';
+        const chargedMs = this.scheduler.granted(tenant, this.nowMs);
+        this.#running.push({ tenant, id, chargedMs, startedAtMs: this.nowMs, endsAtMs: this.nowMs + this.holdOf(id) });
+      }
+      this.#running.sort((a, b) => a.endsAtMs - b.endsAtMs);
+      const first = this.#running.shift();
+      if (first === undefined || first.endsAtMs > untilMs) return;
+      this.nowMs = first.endsAtMs;
+      const heldMs = this.nowMs - first.startedAtMs;
+      this.service.set(first.id, (this.service.get(first.id) ?? 0) + heldMs);
+      this.scheduler.released(first.tenant, heldMs, first.chargedMs, this.nowMs);
+      this.arrive(first.id);
+    }
+  }
+
+  share(id: string): number {
+    let all = 0;
+    for (const ms of this.service.values()) all += ms;
+    return (this.service.get(id) ?? 0) / all;
+  }
+}
+
+function jain(values: readonly number[]): number {
+  const sum = values.reduce((a, b) => a + b, 0);
+  return sum ** 2 / (values.length * values.reduce((a, b) => a + b * b, 0));
+}
+
+describe('fairness between tenants', () => {
+  it('gives tenants with short and with long holds the same time, not the same number of turns', () => {
+    const ids = Array.from({ length: 50 }, (_, index) => `${index < 25 ? 'short' : 'long'}-${index}`);
+    const simulation = new Simulation(10, {}, (id) => (id.startsWith('short') ? 5 : 50));
+    for (let caller = 0; caller < 4; caller++) for (const id of ids) simulation.arrive(id);
+    simulation.run(120_000);
+    expect(jain(ids.map((id) => simulation.service.get(id) ?? 0))).toBeGreaterThan(0.99);
+  });
+
+  it('does so with a single caller per tenant too: debt outlives the lease that made it', () => {
+    const ids = Array.from({ length: 50 }, (_, index) => `${index < 25 ? 'short' : 'long'}-${index}`);
+    const simulation = new Simulation(10, {}, (id) => (id.startsWith('short') ? 5 : 50));
+    for (const id of ids) simulation.arrive(id);
+    simulation.run(120_000);
+    expect(jain(ids.map((id) => simulation.service.get(id) ?? 0))).toBeGreaterThan(0.98);
+  });
+
+  it('divides slots by weight', () => {
+    const simulation = new Simulation(2, { overrides: { big: { weight: 10 } } }, () => 10);
+    for (let caller = 0; caller < 20; caller++) for (const id of ['big', 'a', 'b']) simulation.arrive(id);
+    simulation.run(60_000);
+    expect(simulation.share('big')).toBeCloseTo(0.833, 1.5);
+    expect(simulation.share('a')).toBeCloseTo(0.083, 1.5);
+    expect(simulation.share('b')).toBeCloseTo(0.083, 1.5);
+  });
+
+  it('lets a tenant that was idle bank no credit', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
+    let nowMs = 0;
+    for (let round = 0; round < 100; round++) {
+      const busy = scheduler.tenant('busy', nowMs);
+      scheduler.enqueue(new Ticket(busy), nowMs);
+      const ticket = scheduler.next;
+      if (ticket === undefined) throw new Error('nobody to serve');
+      scheduler.dequeue(ticket, nowMs);
+      const charged = scheduler.granted(busy, nowMs);
+      nowMs += 100;
+      scheduler.released(busy, 100, charged, nowMs);
+    }
+    const sleeper = scheduler.tenant('sleeper', nowMs);
+    scheduler.enqueue(new Ticket(sleeper), nowMs);
+    expect(sleeper.virtualMs).toBeGreaterThanOrEqual(scheduler.virtualMs);
+  });
+
+  it('serves tenants below their reserve before all others', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, overrides: { vip: { reserved: 2 } } });
+    const flood = scheduler.tenant('flood', 0);
+    for (let i = 0; i < 50; i++) scheduler.enqueue(new Ticket(flood), 0);
+    const vip = scheduler.tenant('vip', 0);
+    for (let i = 0; i < 3; i++) scheduler.enqueue(new Ticket(vip), 0);
+    const order: (string | undefined)[] = [];
+    for (let i = 0; i < 3; i++) {
+      const ticket = scheduler.next;
+      if (ticket === undefined) break;
+      scheduler.dequeue(ticket, 0);
+      scheduler.granted(ticket.tenant, 0);
+      order.push(ticket.tenant.id);
+    }
+    expect(order.slice(0, 2)).toEqual(['vip', 'vip']);
+  });
+
+  it('parks a tenant at its maximum and serves the others', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, max: 1 });
+    const a = scheduler.tenant('a', 0);
+    scheduler.granted(a, 0);
+    scheduler.enqueue(new Ticket(a), 0);
+    expect(scheduler.next).toBeUndefined();
+    expect(scheduler.grantable).toBe(0);
+    scheduler.enqueue(new Ticket(scheduler.tenant('b', 0)), 0);
+    expect(scheduler.next?.tenant.id).toBe('b');
+    scheduler.changePolicy({ ...noTenantLimits, max: 2 });
+    expect(scheduler.grantable).toBe(2);
+  });
+
+  it('keeps each tenant first in, first out, whoever leaves in between', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
+    const tenant = scheduler.tenant('a', 0);
+    const tickets = Array.from({ length: 5 }, () => new Ticket(tenant));
+    for (const ticket of tickets) scheduler.enqueue(ticket, 0);
+    for (const index of [2, 0, 4]) {
+      const ticket = tickets[index];
+      if (ticket !== undefined) scheduler.dequeue(ticket, 0);
+    }
+    expect(scheduler.next).toBe(tickets[1]);
+    if (tickets[1] !== undefined) scheduler.dequeue(tickets[1], 0);
+    expect(scheduler.next).toBe(tickets[3]);
+  });
+
+  it('forgets tenants that came and went, and remembers those in debt only as long as they are', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
+    for (let i = 0; i < 10_000; i++) {
+      const nowMs = i * 2;
+      const tenant = scheduler.tenant(`tenant-${i}`, nowMs);
+      const charged = scheduler.granted(tenant, nowMs);
+      scheduler.released(tenant, 50, charged, nowMs + 1);
+    }
+    expect(scheduler.known).toBeLessThan(200);
+  });
+});
