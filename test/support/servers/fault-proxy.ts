@@ -112,6 +112,13 @@ class Counters implements ProxyCounters {
   }
 }
 
+/** Resolves once what was written before can have been read by a client in this process: a whole turn of the event loop. */
+async function readable(): Promise<void> {
+  // The first immediate may come before the next poll for input; the second can't.
+  await nextTurn();
+  await nextTurn();
+}
+
 /** Something on its way: bytes, or the end of the stream. */
 interface Parcel {
   readonly bytes: Buffer | undefined;
@@ -174,14 +181,13 @@ class Lane {
       const rest = this.#restBeforeCut();
       if (rest <= piece.length) {
         if (rest > 0) await this.#write(piece.subarray(0, rest));
-        // A turn of the loop, so that the bytes are read before the reset is.
-        await nextTurn();
+        await readable();
         this.#cut();
         return;
       }
       this.#passedSinceCut += piece.length;
       await this.#write(piece);
-      if (this.#faults.sliceBytes !== undefined) await nextTurn();
+      if (this.#faults.sliceBytes !== undefined) await readable();
     }
   }
 
@@ -227,6 +233,8 @@ class Link {
       faults,
       true,
       (bytes) => {
+        // Now, and not when it came from the server: what the client says before it has heard this is no answer to it.
+        clientSpoke = false;
         counters.bytesToClient += bytes?.length ?? 0;
         return this.#send(this.#client, bytes);
       },
@@ -260,10 +268,7 @@ class Link {
       if (signal.aborted) return undefined;
       const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
       this.#server = server;
-      server.on('data', (bytes) => {
-        clientSpoke = false;
-        toClient.put(bytes);
-      });
+      server.on('data', (bytes) => toClient.put(bytes));
       watch(server, toClient);
       return server;
     })();

@@ -152,8 +152,9 @@ function truncated({ response, request }: Exchange): void {
 function last({ request, response }: Exchange): void {
   json(response, 200, { last: true });
   response.once('finish', () => {
-    // Before the parser sees the next request: the server has closed, and the client does not know yet.
-    request.socket.prependListener('data', () => request.socket.resetAndDestroy());
+    // The next request is never seen: the server has closed, and the client does not know yet.
+    request.socket.removeAllListeners('data');
+    request.socket.once('data', () => request.socket.resetAndDestroy());
   });
 }
 
