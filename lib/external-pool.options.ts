@@ -5,7 +5,7 @@ import { z } from 'zod';
 
 import type { PoolDriver } from './engine/driver.js';
 import type { Environment } from './options/environment.js';
-import { optionsObject } from './options/option-types.js';
+import { opaque, optionsObject } from './options/option-types.js';
 import { type PoolKindOptions, parsePool } from './options/parse-pool.js';
 import { seal } from './options/sealed-options.js';
 import {
@@ -21,9 +21,7 @@ const METHODS = ['open', 'close', 'kill', 'ping', 'onBroken', 'isFatal'] as cons
 
 export const externalPoolShape = {
   /** Opens, checks and ends the connections; not needed where `createPool` gets it as an argument. */
-  driver: z.custom<PoolDriver<unknown>>(isDriver, {
-    error: `must be a PoolDriver: an object with the methods ${METHODS.join(', ')}`,
-  }),
+  driver: opaque<PoolDriver<unknown>>(`a PoolDriver with the methods ${METHODS.join(', ')}`, isDriver),
 };
 
 const shape = { type: z.literal('external'), ...basePoolShape, ...externalPoolShape };

@@ -3,7 +3,6 @@
  *
  * Promise: everything that is wrong comes in one `PoolConfigError`, and nothing of it is a secret.
  */
-import type { ExecutionContext } from '@nestjs/common';
 import { z } from 'zod';
 
 import type { ConfigProblem } from './errors.js';
@@ -23,9 +22,8 @@ import {
   postgresPoolKind,
   type ResolvedPostgresPoolOptions,
 } from './postgres/postgres-pool.options.js';
+import type { TenantResolver } from './tenancy/tenancy.options.js';
 import { type RedisPoolOptions, redisPoolKind, type ResolvedRedisPoolOptions } from './redis/redis-pool.options.js';
-
-type TenantResolver = (context: ExecutionContext) => string | undefined | Promise<string | undefined>;
 
 const kinds: readonly PoolKindOptions<z.ZodType>[] = [postgresPoolKind, redisPoolKind, httpPoolKind, externalPoolKind];
 
@@ -44,11 +42,8 @@ const poolId = z.string().regex(POOL_ID, {
 });
 
 export const tenancyShape = {
-  /**
-   * Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, or a function of one's own.
-   * @defaultValue none
-   */
-  resolve: callback<TenantResolver>().optional(),
+  /** Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of one's own. */
+  resolve: callback<TenantResolver>(),
   /** Whether a guarded request without a tenant is refused (400). */
   required: z.boolean().default(true),
 };
@@ -72,8 +67,11 @@ const shutdownSchema: ShutdownSchema = optionsObject(shutdownShape, {
 export const poolManagerShape = {
   /** The pools by name, each with its `type`; `{}` when all are created at run time. */
   pools: z.record(poolId, poolSchema),
-  /** How the tenant of a request is found. */
-  tenancy: tenancySchema.prefault({}),
+  /**
+   * How the tenant of a request is found.
+   * @defaultValue none: requests name no tenant
+   */
+  tenancy: tenancySchema.optional(),
   /** How the pools end with the application. */
   shutdown: shutdownSchema.prefault({}),
   /** What servers are told about who is connected; a pool adds its name. */
@@ -81,7 +79,12 @@ export const poolManagerShape = {
 };
 
 const managerSchema = optionsObject(poolManagerShape).transform(({ tenancy, shutdown, pools, ...rest }) =>
-  seal({ ...rest, pools: Object.freeze(pools), tenancy: Object.freeze(tenancy), shutdown: Object.freeze(shutdown) }),
+  seal({
+    ...rest,
+    pools: Object.freeze(pools),
+    tenancy: tenancy && Object.freeze(tenancy),
+    shutdown: Object.freeze(shutdown),
+  }),
 );
 
 /** A pool of a registration: the options of its kind, and which kind it is. */

@@ -8,15 +8,15 @@ import { z } from 'zod';
 
 import type { PoolLimits, TenantLimits, TenantPolicy } from './engine/limits.js';
 import { isRecord } from './options/environment.js';
-import { callback, count, durationMs, optionsObject } from './options/option-types.js';
+import { callback, count, durationMs, opaque, optionsObject } from './options/option-types.js';
 import { parseOptions } from './options/option-problems.js';
 import { seal } from './options/sealed-options.js';
 import { isTenantId } from './tenancy/tenant-id.js';
 
 /** `Infinity` is a maximum too: none. */
-const tenantMaximum = z.custom<number>(
+const tenantMaximum = opaque<number>(
+  'a whole number, at least 1, or Infinity',
   (value) => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 1),
-  { error: 'must be a whole number of slots, at least 1, or Infinity for no maximum' },
 );
 
 const tenantWeight = z.number().positive();

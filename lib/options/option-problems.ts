@@ -79,9 +79,8 @@ export function unknownOption(
 ): string {
   const moved = Object.hasOwn(elsewhere, name) ? elsewhere[name] : undefined;
   const suggestion = moved ?? closestName(name, known);
-  return suggestion === undefined
-    ? `is not an option. Options here: ${known.join(', ')}`
-    : `is not an option. Did you mean ${suggestion}?`;
+  if (suggestion !== undefined) return `is not an option. Did you mean ${suggestion}?`;
+  return known.length > 12 ? 'is not an option' : `is not an option. There are: ${known.join(', ')}`;
 }
 
 /** The rule that a value broke, in our words. Undefined leaves it to the schema's own message. */

@@ -5,7 +5,8 @@
  */
 import { z } from 'zod';
 
-import { unknownOption } from './option-problems.js';
+import { isRecord } from './environment.js';
+import { typeName, unknownOption } from './option-problems.js';
 
 /** The longest delay of `setTimeout`: beyond it Node fires at once. Some 24.8 days. */
 export const LONGEST_TIMER_MS = 2_147_483_647;
@@ -22,30 +23,43 @@ export function durationMs(least: 0 | 1): z.ZodNumber {
 
 /** A function; its arguments and result are the type's business. */
 export function callback<F extends (...args: never[]) => unknown>(): z.ZodCustom<F, F> {
-  return z.custom<F>((value) => typeof value === 'function', { error: 'must be a function' });
+  return opaque<F>('a function', (value) => typeof value === 'function');
 }
 
 /** A text, or a function that gives it when it is needed (and gives the new one after a rotation). */
-export function secretText(): z.ZodCustom<SecretText, SecretText> {
-  return z.custom<SecretText>((value) => (typeof value === 'string' && value !== '') || typeof value === 'function', {
-    error: 'must be a text that is not empty, or a function that returns one (or a promise of one)',
-  });
-}
 export type SecretText = string | (() => string | Promise<string>);
+
+export function secretText(): z.ZodCustom<SecretText, SecretText> {
+  return opaque<SecretText>(
+    'a text, or a function that returns one (or a promise of one)',
+    (value) => (typeof value === 'string' && value !== '') || typeof value === 'function',
+  );
+}
 
 /** An object that goes to a driver as it is. */
 export function untouched<T extends object>(): z.ZodCustom<T, T> {
-  return z.custom<T>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
-    error: "must be an object of the driver's own options",
-  });
+  return opaque<T>("an object of the driver's own options", isRecord);
 }
 
 /** TLS: on with the defaults, off, or the options of Node's `tls.connect`. */
 export function tlsOptions<T extends object>(): z.ZodCustom<boolean | T, boolean | T> {
-  return z.custom<boolean | T>(
-    (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null && !Array.isArray(value)),
-    { error: 'must be true, false or an object of TLS options' },
+  return opaque<boolean | T>(
+    'true, false, or an object of TLS options',
+    (value) => typeof value === 'boolean' || isRecord(value),
   );
+}
+
+/**
+ * A value that is only looked at from outside.
+ *
+ * @param what the type in words, for messages and for the table of options.
+ */
+export function opaque<T>(what: string, accepts: (value: unknown) => boolean): z.ZodCustom<T, T> {
+  return z
+    .custom<T>(accepts, {
+      error: ({ input }) => (input === undefined ? `is required: ${what}` : `must be ${what}, got ${typeName(input)}`),
+    })
+    .describe(what);
 }
 
 /**
