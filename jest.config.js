@@ -45,6 +45,8 @@ export default {
     '\\.ts$': swc(true),
   },
   maxWorkers: 2,
+  // Some start servers of their own, on machines that do other things at the same time.
+  testTimeout: 30_000,
   reporters: process.env.CI ? ['default', './scripts/summary-line-reporter.mjs'] : ['default'],
   ...(existsSync(new URL(globalSetup, import.meta.url)) && { globalSetup }),
   ...(existsSync(new URL(globalTeardown, import.meta.url)) && { globalTeardown }),
