@@ -131,7 +131,6 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
    * one that is refused on the way would leave the others waiting for ever: it is refused before anything is sent.
    */
   #pipeline(made: unknown, commands: unknown): unknown {
-    this.assertUsable();
     if (!isPipeline(made, this.ioredis)) return made;
     const pipeline = made;
     const queue = pipeline.sendCommand.bind(pipeline);
@@ -160,13 +159,13 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     });
     Object.defineProperty(pipeline, 'exec', {
       writable: true,
-      value: (callback?: unknown): unknown => {
+      value: (...args: readonly unknown[]): unknown => {
         if (open > 0) {
           open--;
-          return Reflect.apply(execute, pipeline, [callback]);
+          return Reflect.apply(execute, pipeline, args);
         }
         const refused = refusal ?? this.refusalOfPipeline(pipeline.length);
-        return refused === undefined ? Reflect.apply(execute, pipeline, [callback]) : rejectedWith(refused, callback);
+        return refused === undefined ? Reflect.apply(execute, pipeline, args) : rejectedWith(refused, args[0]);
       },
     });
     if (Array.isArray(commands)) pipeline.addBatch(commands);

@@ -38,6 +38,8 @@ const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 2_000;
 /** A server that is loading its data is asked again this often at least. */
 const LOADING_RETRY_MS = 500;
+/** How long ioredis lets the other side take to close; its timer keeps the process alive even when there is no socket any more. */
+const DISCONNECT_TIMEOUT_MS = 500;
 const SENTINEL_PORT = 26_379;
 
 export class ServerDeployment implements Deployment<Redis> {
@@ -76,6 +78,7 @@ export class ServerDeployment implements Deployment<Redis> {
       connectTimeout: config.connectTimeoutMs,
       connectionName: client.connectionName ?? name,
       autoResendUnfulfilledCommands: this.resends,
+      disconnectTimeout: client.disconnectTimeout ?? DISCONNECT_TIMEOUT_MS,
       maxLoadingRetryTime: client.maxLoadingRetryTime ?? LOADING_RETRY_MS,
     };
   }
@@ -143,6 +146,7 @@ export class ClusterDeployment implements Deployment<Cluster> {
         connectTimeout: config.connectTimeoutMs,
         connectionName: ofNodes.connectionName ?? name,
         autoResendUnfulfilledCommands: this.resends,
+        disconnectTimeout: ofNodes.disconnectTimeout ?? DISCONNECT_TIMEOUT_MS,
       },
     };
   }

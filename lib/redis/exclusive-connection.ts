@@ -7,17 +7,16 @@
  */
 import { once } from 'node:events';
 
-import type { Redis } from 'ioredis';
-
 import type { Credentials } from './credentials.js';
-import { owesReplies, rejectUnanswered, sever, type RedisClient } from './redis-client.js';
+import { isEcho, isWritable, owesReplies, rejectUnanswered, sever, type IoredisModule, type RedisClient } from './redis-client.js';
 import { SessionState, type Cleanup } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
   readonly client: C;
   /** The database that the pool is configured with. */
   readonly #database: number;
-  #session = new SessionState();
+  readonly #ioredis: IoredisModule;
+  readonly #session = new SessionState();
   /** Commands of the present borrower that have not settled. */
   unsettled = 0;
   #lastError: Error | undefined;
@@ -27,8 +26,9 @@ export class ExclusiveConnection<C extends RedisClient> {
   #endLoan: (() => void) | undefined;
   #unfit: Error | undefined;
 
-  constructor(client: C, database: number) {
+  constructor(client: C, database: number, ioredis: IoredisModule) {
     this.client = client;
+    this.#ioredis = ioredis;
     this.#database = database;
     client.on('error', (error: Error) => this.#failed(error));
     client.on('node error', (error: Error) => this.#failed(error));
@@ -88,10 +88,10 @@ export class ExclusiveConnection<C extends RedisClient> {
     this.#endLoan?.();
     this.#endLoan = undefined;
     if (this.#unfit !== undefined) throw this.#unfit;
-    if (this.client.status !== 'ready') throw new Error('The connection is closed.', { cause: this.#lastError });
+    if (!isWritable(this.client)) throw new Error('The connection is closed.', { cause: this.#lastError });
     if (this.unsettled > 0 || owesReplies(this.client)) throw new Error('It was given back before every command on it was answered.');
     if (this.#session.lasting !== undefined) throw new Error(`${this.#session.lasting.toUpperCase()} changed it for good.`);
-    const { cleanups } = this.#session;
+    const cleanups = this.#session.cleanups(this.#database);
     if (cleanups.length > 0) return this.#clean(cleanups);
   }
 
@@ -122,35 +122,23 @@ export class ExclusiveConnection<C extends RedisClient> {
     const { client } = this;
     // A cluster client keeps its state on several connections. And in RESP2 a subscriber takes no other command.
     if ('nodes' in client) throw new Error('A client of a cluster is cleaned by replacing it.');
-    if (client.mode !== 'normal' && !cleanups.every((cleanup) => cleanup.endsWith('unsubscribe'))) {
+    if (client.mode !== 'normal' && !cleanups.every(({ name }) => name.endsWith('unsubscribe'))) {
       throw new Error('A subscriber under RESP2 can undo nothing but its subscriptions.');
     }
     client.stream.cork();
-    const undone = cleanups.map((cleanup) => this.#undo(client, cleanup));
+    const undone = cleanups.map(({ name, args }) => {
+      // Made by hand: a client's own methods would put its key prefix before the channels once more.
+      const command = new this.#ioredis.Command(name, [...args]);
+      client.sendCommand(command);
+      return command.promise;
+    });
     client.stream.uncork();
     await Promise.all(undone);
     this.#session.forget();
   }
 
-  #undo(client: Redis, cleanup: Cleanup): Promise<unknown> {
-    switch (cleanup) {
-      case 'discard':
-        return client.discard();
-      case 'unwatch':
-        return client.unwatch();
-      case 'unsubscribe':
-        return client.unsubscribe();
-      case 'punsubscribe':
-        return client.punsubscribe();
-      case 'sunsubscribe':
-        return client.sunsubscribe();
-      case 'select':
-        return client.select(this.#database);
-    }
-  }
-
   #failed(error: Error): void {
-    this.#lastError = error;
+    if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
   }
 
   #died(): void {

@@ -78,10 +78,15 @@ const CONNECTION_GONE = [
 
 const SOCKET_CODES: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND']);
 
+/** Whether an error says no more than that there is no connection: it never explains why. */
+export function isEcho(error: Error): boolean {
+  return CONNECTION_GONE.includes(error.message);
+}
+
 /** Whether an error says that the connection is gone, rather than that the server refused the command. */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  if (CONNECTION_GONE.includes(error.message) || error.name === 'MaxRetriesPerRequestError') return true;
+  if (isEcho(error) || error.name === 'MaxRetriesPerRequestError') return true;
   return 'code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code);
 }
 

@@ -26,7 +26,7 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
-    const connection = new ExclusiveConnection(this.#parts.make(), this.#parts.database);
+    const connection = new ExclusiveConnection(this.#parts.make(), this.#parts.database, this.#parts.ioredis);
     await connection.open(signal, this.#parts.credentials);
     return connection;
   }

@@ -34,11 +34,11 @@ interface Companions<C extends RedisClient> {
  *   return redis.multi().set('stock', left - 1).exec();             // null when somebody was faster
  * });
  */
-export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<ExclusiveConnection<C>, C> {
+export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   readonly #companions: Companions<C>;
 
   /** @internal Made by {@link createRedisPool}. */
-  constructor(core: PoolCore<ExclusiveConnection<C>, C>, companions: Companions<C>, binding?: TenantBinding) {
+  constructor(core: PoolCore<C>, companions: Companions<C>, binding?: TenantBinding) {
     super(core, binding);
     this.#companions = companions;
   }
@@ -83,7 +83,17 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<Exclusi
  *
  * @throws MissingDriverError when `ioredis` isn't installed.
  */
-export async function createRedisPool(id: string, config: ResolvedRedisPoolOptions, surroundings: PoolSurroundings): Promise<RedisPool | RedisPool<Cluster>> {
+export function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions & { readonly cluster: object },
+  surroundings: PoolSurroundings,
+): Promise<RedisPool<Cluster>>;
+export function createRedisPool(id: string, config: ResolvedRedisPoolOptions, surroundings: PoolSurroundings): Promise<RedisPool>;
+export async function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions,
+  surroundings: PoolSurroundings,
+): Promise<RedisPool | RedisPool<Cluster>> {
   const ioredis = await loadIoredis(id);
   const name = connectionName(surroundings.owner, id);
   const { cluster } = config;

@@ -6,16 +6,21 @@
  */
 import { effectOf } from './redis-commands.js';
 
-/** How to undo what is left, in this order: a queued transaction would swallow the others. */
-export type Cleanup = 'discard' | 'unwatch' | 'unsubscribe' | 'punsubscribe' | 'sunsubscribe' | 'select';
+/** A command that undoes something, with its arguments. */
+export interface Cleanup {
+  readonly name: 'discard' | 'unwatch' | 'unsubscribe' | 'punsubscribe' | 'sunsubscribe' | 'select';
+  readonly args: readonly (string | number | Buffer)[];
+}
+
+type Channel = string | Buffer;
 
 export class SessionState {
+  readonly #channels = new Set<Channel>();
+  readonly #patterns = new Set<Channel>();
+  readonly #shardChannels = new Set<Channel>();
   #watching = false;
   #inTransaction = false;
   #selected = false;
-  #channels = false;
-  #patterns = false;
-  #shardChannels = false;
   #lasting: string | undefined;
 
   /** Takes note of a command that is about to be sent. */
@@ -39,13 +44,13 @@ export class SessionState {
         this.#selected = true;
         break;
       case 'subscribe':
-        this.#channels = true;
+        addAll(this.#channels, args);
         break;
       case 'psubscribe':
-        this.#patterns = true;
+        addAll(this.#patterns, args);
         break;
       case 'ssubscribe':
-        this.#shardChannels = true;
+        addAll(this.#shardChannels, args);
         break;
       case 'lasting':
       case 'ending':
@@ -61,36 +66,45 @@ export class SessionState {
 
   /** Whether the server keeps something for this session that would be gone on another connection. */
   get bound(): boolean {
-    return this.#watching || this.#inTransaction || this.subscribed;
+    return this.#watching || this.#inTransaction || this.#subscribed;
   }
 
-  get subscribed(): boolean {
-    return this.#channels || this.#patterns || this.#shardChannels;
+  get #subscribed(): boolean {
+    return this.#channels.size + this.#patterns.size + this.#shardChannels.size > 0;
   }
 
-  /** What it takes to be as good as new; empty when nothing was left. */
-  get cleanups(): readonly Cleanup[] {
-    if (!this.bound && !this.#selected) return CLEAN;
+  /**
+   * What it takes to be as good as new, in this order: a queued transaction would swallow the others. Empty when nothing was left.
+   *
+   * @param database the one that the connection belongs on.
+   */
+  cleanups(database: number): readonly Cleanup[] {
+    if (!this.bound && !this.#selected) return NONE;
     const cleanups: Cleanup[] = [];
     // DISCARD ends the watches too.
-    if (this.#inTransaction) cleanups.push('discard');
-    else if (this.#watching) cleanups.push('unwatch');
-    if (this.#channels) cleanups.push('unsubscribe');
-    if (this.#patterns) cleanups.push('punsubscribe');
-    if (this.#shardChannels) cleanups.push('sunsubscribe');
-    if (this.#selected) cleanups.push('select');
+    if (this.#inTransaction) cleanups.push({ name: 'discard', args: [] });
+    else if (this.#watching) cleanups.push({ name: 'unwatch', args: [] });
+    // By name: ioredis loses count of an UNSUBSCRIBE from everything while there are subscriptions of another kind.
+    if (this.#channels.size > 0) cleanups.push({ name: 'unsubscribe', args: [...this.#channels] });
+    if (this.#patterns.size > 0) cleanups.push({ name: 'punsubscribe', args: [...this.#patterns] });
+    if (this.#shardChannels.size > 0) cleanups.push({ name: 'sunsubscribe', args: [...this.#shardChannels] });
+    if (this.#selected) cleanups.push({ name: 'select', args: [database] });
     return cleanups;
   }
 
   /** The connection has been cleaned. */
   forget(): void {
+    this.#channels.clear();
+    this.#patterns.clear();
+    this.#shardChannels.clear();
     this.#watching = false;
     this.#inTransaction = false;
     this.#selected = false;
-    this.#channels = false;
-    this.#patterns = false;
-    this.#shardChannels = false;
   }
 }
 
-const CLEAN: readonly Cleanup[] = [];
+const NONE: readonly Cleanup[] = [];
+
+function addAll(channels: Set<Channel>, args: readonly unknown[]): void {
+  for (const arg of args.flat()) channels.add(Buffer.isBuffer(arg) ? arg : String(arg));
+}

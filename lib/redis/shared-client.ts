@@ -9,7 +9,10 @@
  *    `failFastAfterMs`.
  * It reconnects by itself and for as long as the pool is open.
  */
+import { once } from 'node:events';
+
 import type { Command } from 'ioredis';
+
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
@@ -19,7 +22,7 @@ import { ClientFacade, rejectedWith } from './client-facade.js';
 import type { Credentials } from './credentials.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { connectionsOf, isConnectionError, isWritable, owesReplies, rejectUnanswered, sever, type IoredisModule, type RedisClient } from './redis-client.js';
+import { connectionsOf, isConnectionError, isEcho, isWritable, owesReplies, rejectUnanswered, sever, type IoredisModule, type RedisClient } from './redis-client.js';
 import { effectOf, type CommandEffect } from './redis-commands.js';
 
 export interface SharedClientParts<C extends RedisClient> {
@@ -171,13 +174,15 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
         await client.quit();
       });
     }
+    const ended = client.status === 'ready' ? once(client, 'end') : undefined;
     sever(client);
+    await ended;
   }
 
   #attend(client: C): void {
     this.#parts.credentials.follow(client);
     client.on('error', (error: Error) => {
-      this.#lastError = error;
+      if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
       // An error reply before the client is ready is a handshake that failed in part, a SELECT for one: ioredis would
       // go on, in another database.
       if (!('nodes' in client) && client.status === 'connect' && error.name === 'ReplyError') client.disconnect(true);

@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Cluster } from 'ioredis';
+import { systemClock } from '../../lib/engine/clock.js';
+import { CommandRefusedError, LeaseReleasedError } from '../../lib/errors.js';
+import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
+import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
+import { TenantContext } from '../../lib/tenancy/tenant-context.js';
+import { eventually } from '../support/eventually.js';
+import { startRedisCluster, type RedisCluster } from '../support/servers/index.js';
+
+describe('a Redis pool on a cluster', () => {
+  let cluster: RedisCluster;
+  let pool: RedisPool<Cluster>;
+
+  beforeAll(async () => {
+    cluster = await startRedisCluster();
+    const nodes = cluster.nodes.map(({ host, port }) => ({ host, port }));
+    const options: RedisPoolOptions = { cluster: { nodes }, maxSize: 2 };
+    const silent = { log() {}, warn() {}, error() {}, debug() {} };
+    const config = parseRedisPoolOptions('cache', options, {});
+    pool = await createRedisPool(
+      'cache',
+      { ...config, ...readSecrets(config), cluster: config.cluster ?? { nodes, client: {} } },
+      { tenants: new TenantContext(), clock: systemClock, random: Math.random, logger: silent, owner: 'test' },
+    );
+    await pool.start();
+  }, 60_000);
+
+  /** A spread of sealed options loses them. */
+  function readSecrets(config: ReturnType<typeof parseRedisPoolOptions>): Pick<typeof config, 'client'> {
+    return { client: config.client };
+  }
+
+  afterAll(async () => {
+    await pool.close({ deadlineMs: 0 });
+    await cluster.stop();
+  });
+
+  it('shares one client of the cluster', async () => {
+    expect(pool.client).toBeInstanceOf(Cluster);
+    const keys = Array.from({ length: 50 }, (_, index) => `key:${index}`);
+    await Promise.all(keys.map((key) => pool.client.set(key, key)));
+    expect(await Promise.all(keys.map((key) => pool.client.get(key)))).toEqual(keys);
+    expect(pool.client.nodes('master')).toHaveLength(3);
+    expect(await pool.client.pipeline().set('{a}1', 1).get('{a}1').exec()).toEqual([
+      [null, 'OK'],
+      [null, '1'],
+    ]);
+    expect(await pool.client.multi().incr('{a}2').exec()).toEqual([[null, 1]]);
+  });
+
+  it('refuses on it what would stall a node for the others', async () => {
+    await expect(pool.client.blpop('queue', 1)).rejects.toThrow(CommandRefusedError);
+    await expect(pool.client.pipeline().watch('a').exec()).rejects.toThrow(CommandRefusedError);
+    await expect(pool.client.quit()).rejects.toThrow(CommandRefusedError);
+    expect(() => pool.client.disconnect()).toThrow(CommandRefusedError);
+  });
+
+  it('lends a client of the cluster for what must not be shared', async () => {
+    const job = pool.use((mine) => mine.blpop('jobs', 5));
+    await pool.client.rpush('jobs', 'first');
+    expect(await job).toEqual(['jobs', 'first']);
+
+    await pool.client.set('stock', 3);
+    const lost = await pool.use(async (mine) => {
+      await mine.watch('stock');
+      await pool.client.decr('stock');
+      return mine.multi().set('stock', 99).exec();
+    });
+    expect(lost).toBeNull();
+  });
+
+  it('a watch that was left is not the next borrower\'s', async () => {
+    const one = await pool.acquire();
+    await one.connection.watch('watched');
+    const kept = one.connection;
+    one.release();
+    await expect(kept.get('watched')).rejects.toThrow(LeaseReleasedError);
+    for (let round = 0; round < 4; round++) {
+      await pool.use(async (theirs) => {
+        await pool.client.incr('watched');
+        expect(await theirs.multi().set('watched', 0).exec()).toEqual([[null, 'OK']]);
+      });
+    }
+  });
+
+  it('duplicates are known and end with the pool', async () => {
+    const mine = pool.client.duplicate();
+    const heard = new Promise((resolve) => mine.on('message', (...args: unknown[]) => resolve(args)));
+    await mine.subscribe('news');
+    await pool.client.publish('news', 'hello');
+    expect(await heard).toEqual(['news', 'hello']);
+    expect(pool.duplicates).toBe(1);
+    mine.disconnect();
+    await eventually(() => pool.duplicates === 0);
+  });
+});
