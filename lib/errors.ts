@@ -35,6 +35,15 @@ export class PoolExistsError extends PoolError {
   }
 }
 
+/** The whole manager has been stopped, or is stopping. */
+export class ManagerStoppedError extends PoolError {
+  readonly code = 'POOL_MANAGER_STOPPED';
+
+  constructor() {
+    super('This ConnectionPoolManager has been stopped, and opens nothing any more. Make a new one to start again.');
+  }
+}
+
 /** One thing that is wrong with a configuration. */
 export interface ConfigProblem {
   /** Path of the key, such as `pools.orders.maxSize`. */

@@ -103,6 +103,8 @@ export class PoolMonitor {
   private saturated = false;
   private failures = 0;
   private failedAtMs = Number.NEGATIVE_INFINITY;
+  /** Failures counted so far, whatever came between them. */
+  private failuresEver = 0;
   private failure: unknown;
   private reported: PoolStatus = 'starting';
   private timer: TimerHandle | undefined;
@@ -201,6 +203,7 @@ export class PoolMonitor {
   private async probe(): Promise<HealthCheckResult> {
     const { probe, options, clock } = this.parts;
     const startedAtMs = clock.now();
+    const failuresBefore = this.failuresEver;
     let outcome: ProbeOutcome | 'failed' = 'failed';
     let error: unknown;
     try {
@@ -218,12 +221,12 @@ export class PoolMonitor {
     };
     this.last = finding;
     this.underWay = undefined;
-    this.judge(finding, startedAtMs);
+    this.judge(finding, failuresBefore);
     this.schedule();
     return this.result(finding);
   }
 
-  private judge(finding: Finding, startedAtMs: number): void {
+  private judge(finding: Finding, failuresBefore: number): void {
     switch (finding.outcome) {
       case 'alive':
       case 'recent':
@@ -235,7 +238,7 @@ export class PoolMonitor {
         break;
       case 'failed':
         // A connect that failed on behalf of this probe has been counted already.
-        if (this.failures > 0 && this.failedAtMs >= startedAtMs) this.failure = finding.error;
+        if (this.failuresEver > failuresBefore) this.failure = finding.error;
         else this.failed(finding.error);
     }
   }
@@ -253,6 +256,7 @@ export class PoolMonitor {
     this.failure = error;
     this.failedAtMs = this.parts.clock.now();
     this.failures += 1;
+    this.failuresEver += 1;
     this.report();
   }
 

@@ -1,0 +1,130 @@
+/**
+ * Pools as Terminus sees them.
+ *
+ * Promises: an answer is never later than `timeoutMs`, asking often doesn't load the backends, and nothing in an answer names a host, a URL, a
+ * credential or a driver's message.
+ */
+import { Inject, Injectable } from '@nestjs/common';
+import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
+
+import { ConnectionPoolManager } from '../connection-pool-manager.js';
+import type { PoolType } from '../pool-core.js';
+import { PoolHandle } from '../pool-handle.js';
+import type { HealthCheckRequest, PoolStatus } from './pool-monitor.js';
+
+export interface PoolHealthOptions {
+  /**
+   * How long to wait for a probe, in milliseconds, before answering with what is known already. Default 800: less than the second that an
+   * orchestrator waits unless told otherwise.
+   */
+  readonly timeoutMs?: number;
+  /** A probe no older than this, in milliseconds, is good enough. Default 1,000. */
+  readonly maxAgeMs?: number;
+}
+
+/** How a pool is, in words of Terminus. */
+type Verdict = 'up' | 'degraded' | 'down';
+
+/** All that an answer says beside the verdict. */
+interface PublicFacts extends Record<string, unknown> {
+  readonly state: PoolStatus | 'overridden';
+  readonly type?: PoolType;
+  readonly critical?: boolean;
+}
+
+/**
+ * @example
+ * @Get('health') @HealthCheck()
+ * check() {
+ *   return this.health.check([() => this.pools.check('orders'), () => this.pools.check('cache')]);
+ * }
+ */
+@Injectable()
+export class PoolHealthIndicator {
+  constructor(
+    @Inject(HealthIndicatorService) private readonly indicators: HealthIndicatorService,
+    @Inject(ConnectionPoolManager) private readonly manager: ConnectionPoolManager,
+  ) {}
+
+  /**
+   * One pool, under its own name. A pool that isn't critical is degraded at worst. With Terminus 11, which has no word for it, a degraded pool
+   * is up and its data says `degraded: true`.
+   *
+   * @throws {PoolNotFoundError}
+   */
+  async check<const Id extends string>(id: Id, options: PoolHealthOptions = {}): Promise<HealthIndicatorResult<Id>> {
+    const pool = this.manager.getPool(id);
+    // What a test put in the pool's place has no health of its own.
+    if (!(pool instanceof PoolHandle)) return this.answer(id, 'up', { state: 'overridden' });
+    const { status } = await pool.healthCheck(request(options));
+    return this.report(id, pool.type, pool.config.critical, status);
+  }
+
+  /** Every pool of the manager, each under its name. */
+  async checkAll(options: PoolHealthOptions = {}): Promise<HealthIndicatorResult> {
+    await this.manager.healthCheck(request(options));
+    const answers = this.manager
+      .listPools()
+      .map(({ id, type, critical, status }) => this.report(id, type, critical, status));
+    return answers.reduce<HealthIndicatorResult>((all, one) => ({ ...all, ...one }), {});
+  }
+
+  /**
+   * Whether requests should be sent here, under the key `pools`: down until the application has started, while a critical pool is unavailable,
+   * and from the beginning of the shutdown on.
+   */
+  async checkReadiness(options: PoolHealthOptions = {}): Promise<HealthIndicatorResult<'pools'>> {
+    const { ready, status } = await this.manager.healthCheck(request(options));
+    const verdict = !ready ? 'down' : status === 'healthy' ? 'up' : 'degraded';
+    return this.answer('pools', verdict, { state: status });
+  }
+
+  private report<const Id extends string>(
+    id: Id,
+    type: PoolType,
+    critical: boolean,
+    status: PoolStatus,
+  ): HealthIndicatorResult<Id> {
+    const state = this.manager.isStopping && status !== 'closed' ? 'draining' : status;
+    return this.answer(id, verdictOn(state, critical), { state, type, critical });
+  }
+
+  private answer<const Key extends string>(key: Key, verdict: Verdict, facts: PublicFacts): HealthIndicatorResult<Key> {
+    const session = this.indicators.check(key);
+    switch (verdict) {
+      case 'up':
+        return session.up(facts);
+      case 'down':
+        return session.down(facts);
+      case 'degraded':
+        // Only Terminus 12 knows the word.
+        return 'degraded' in session ? session.degraded(facts) : upButDegraded(session, facts);
+    }
+  }
+}
+
+function upButDegraded<const Key extends string>(
+  session: { up(facts: Record<string, unknown>): HealthIndicatorResult<Key> },
+  facts: PublicFacts,
+): HealthIndicatorResult<Key> {
+  return session.up({ ...facts, degraded: true });
+}
+
+function verdictOn(state: PoolStatus, critical: boolean): Verdict {
+  switch (state) {
+    case 'healthy':
+      return 'up';
+    case 'degraded':
+      return 'degraded';
+    case 'starting':
+    case 'unhealthy':
+      return critical ? 'down' : 'degraded';
+    case 'draining':
+    case 'closed':
+      return 'down';
+  }
+}
+
+function request({ timeoutMs = 800, maxAgeMs = 1_000 }: PoolHealthOptions): HealthCheckRequest {
+  return { waitMs: timeoutMs, maxAgeMs };
+}

@@ -1,0 +1,59 @@
+/**
+ * The module that an application imports: every outgoing connection, declared in one place.
+ *
+ * Each `forRoot` or `forRootAsync` is a registration with a manager of its own. An application has one, or gives the others a `name`.
+ */
+import { Module, type DynamicModule } from '@nestjs/common';
+
+import { poolProvider } from './pool-manager.core-module.js';
+import {
+  ConfigurableModuleClass,
+  type PoolManagerModuleAsyncOptions,
+  type PoolManagerModuleOptions,
+} from './pool-manager.module-definition.js';
+import type { PoolName } from './pool-registry.js';
+import { DEFAULT_MANAGER } from './pool-manager.tokens.js';
+
+/**
+ * @example
+ * @Module({
+ *   imports: [
+ *     PoolManagerModule.forRoot({
+ *       pools: { orders: { type: 'database', connectionString: process.env.DATABASE_URL, maxSize: 20 } },
+ *     }),
+ *   ],
+ * })
+ * class AppModule {}
+ */
+@Module({})
+export class PoolManagerModule extends ConfigurableModuleClass {
+  /** Declares pools whose options are known by now. */
+  static override forRoot(options: PoolManagerModuleOptions): DynamicModule {
+    return super.forRoot({ ...options, poolNames: Object.keys(options.pools ?? {}) });
+  }
+
+  /**
+   * Declares pools whose options come from a factory (`useFactory`, `useClass` or `useExisting`, with `inject` and `imports`).
+   *
+   * @example
+   * PoolManagerModule.forRootAsync({
+   *   pools: ['orders'],
+   *   inject: [ConfigService],
+   *   useFactory: (env: ConfigService) => ({ pools: { orders: { type: 'database', connectionString: env.get('DATABASE_URL') } } }),
+   * })
+   */
+  static override forRootAsync(options: PoolManagerModuleAsyncOptions): DynamicModule {
+    const { pools, ...rest } = options;
+    return super.forRootAsync(pools === undefined ? rest : { ...rest, poolNames: pools });
+  }
+
+  /**
+   * Makes the named pools injectable in the importing module, where the registration has `isGlobal: false`.
+   *
+   * @param manager the registration's `name`, if it has one.
+   */
+  static forFeature(pools: readonly PoolName[], manager: string = DEFAULT_MANAGER): DynamicModule {
+    const providers = pools.map((pool) => poolProvider(pool, manager));
+    return { module: PoolManagerModule, providers, exports: providers.map(({ provide }) => provide) };
+  }
+}

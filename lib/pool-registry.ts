@@ -1,0 +1,26 @@
+/**
+ * The names of an application's pools, as types.
+ *
+ * Promise: nothing here exists at run time. A name that isn't listed stays usable; it is only not typed.
+ */
+import type { PoolHandle } from './pool-handle.js';
+
+/**
+ * Empty here, filled in by the application, so that `getPool('orders')` is known to be a `PostgresPool` and a misspelt name is caught where it
+ * is injected.
+ *
+ * @example
+ * declare module 'nestjs-pool-manager' {
+ *   interface PoolRegistry {
+ *     orders: PostgresPool;
+ *     cache: RedisPool;
+ *   }
+ * }
+ */
+export interface PoolRegistry {}
+
+/** The names that {@link PoolRegistry} lists; any string while it lists none. */
+export type PoolName = keyof PoolRegistry extends never ? string : Extract<keyof PoolRegistry, string>;
+
+/** The class of a kind of pool, abstract or not: what `getPool(name, PostgresPool)` takes. */
+export type PoolClass<P extends PoolHandle> = abstract new (...args: never) => P;
