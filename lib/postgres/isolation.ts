@@ -1,0 +1,90 @@
+/**
+ * What "as this tenant" means to the server.
+ *
+ * Every mode comes down to one setting: the policy's own (`rls`), `role`, or `search_path`. Set locally it lasts for one
+ * transaction, and a one-shot query is one; set for the session it lasts for one lease and goes with the reset that
+ * follows it. Names of tenants only ever travel as parameters of `set_config`, never as part of a statement's text.
+ */
+import { createHash } from 'node:crypto';
+
+/** One setting that makes a session, or a transaction, a tenant's. */
+export interface TenantSetting {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** How the tenants of one pool are kept apart. */
+export interface TenantIsolation {
+  readonly mode: 'rls' | 'role' | 'schema' | 'none';
+  /** What binds work to `tenantId`; undefined in mode `none`, and for work that has no tenant. */
+  settingFor(tenantId: string | undefined): TenantSetting | undefined;
+  /** The name under which the server knows a caller's named statement while it serves `tenantId`. */
+  statementName(name: string, tenantId: string | undefined): string;
+}
+
+export type IsolationOptions =
+  | { readonly mode: 'rls'; readonly setting: string }
+  | { readonly mode: 'role'; readonly role: (tenantId: string) => string }
+  | { readonly mode: 'schema'; readonly schema: (tenantId: string) => string | readonly string[] }
+  | { readonly mode: 'none' };
+
+export function isolationOf(options: IsolationOptions): TenantIsolation {
+  switch (options.mode) {
+    case 'rls': {
+      const { setting } = options;
+      return {
+        mode: 'rls',
+        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: setting, value: tenantId }),
+        statementName: unchanged,
+      };
+    }
+    case 'role': {
+      const { role } = options;
+      return {
+        mode: 'role',
+        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'role', value: role(tenantId) }),
+        statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, role(tenantId))),
+      };
+    }
+    case 'schema': {
+      const { schema } = options;
+      const pathOf = (tenantId: string): string => searchPath(schema(tenantId));
+      return {
+        mode: 'schema',
+        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'search_path', value: pathOf(tenantId) }),
+        statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, pathOf(tenantId))),
+      };
+    }
+    case 'none':
+      return { mode: 'none', settingFor: () => undefined, statementName: unchanged };
+  }
+}
+
+function unchanged(name: string): string {
+  return name;
+}
+
+/** The value of `search_path` for schemas of any name. */
+export function searchPath(schemas: string | readonly string[]): string {
+  const names = typeof schemas === 'string' ? [schemas] : schemas;
+  return names.map(quoteIdentifier).join(', ');
+}
+
+/** An identifier as SQL spells it, whatever it contains. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** PostgreSQL compares only this many bytes of a statement's name. */
+const MAX_NAME_BYTES = 63;
+const DIGEST_CHARACTERS = 20;
+
+/**
+ * A plan made as one role, or with one search path, must not be run as another (CVE-2023-2455), so the same name means
+ * another statement for each. Names that would be cut are replaced by their digest as a whole.
+ */
+function nameApart(name: string, owner: string): string {
+  const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, DIGEST_CHARACTERS);
+  const apart = `${name}@${digest(owner)}`;
+  return Buffer.byteLength(apart) <= MAX_NAME_BYTES ? apart : `${digest(name)}@${digest(owner)}`;
+}

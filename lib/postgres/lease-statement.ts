@@ -1,0 +1,66 @@
+/**
+ * A statement that runs in a lease: on a client that somebody holds, or in a transaction.
+ */
+import { CallerStatement } from './caller-statement.js';
+import type { LeasedClient } from './leased-client.js';
+import type { PgSession } from './pg-session.js';
+import type { ResultBuilder, TypeParsers } from './pg-module.js';
+import type { StatementConfig } from './statement.js';
+
+export class LeaseStatement extends CallerStatement {
+  readonly #client: LeasedClient;
+  /** Nothing more will come for it. */
+  #over = false;
+
+  constructor(client: LeasedClient, text: string | undefined, values: readonly unknown[] | undefined, config: StatementConfig | undefined) {
+    super(text, values, config);
+    this.#client = client;
+  }
+
+  protected override get poolId(): string {
+    return this.#client.lease.poolId;
+  }
+
+  protected override get tenantId(): string | undefined {
+    return this.#client.lease.tenantId;
+  }
+
+  protected override typeParsers(): TypeParsers {
+    return this.#client;
+  }
+
+  override submit(): Error | null {
+    this.refusal ??= this.session?.bindingError;
+    return super.submit();
+  }
+
+  protected override completed(result: ResultBuilder | ResultBuilder[]): void {
+    this.#over = true;
+    this.lastWord();
+    this.session?.finished();
+    this.fulfil(result);
+  }
+
+  protected override failed(error: Error): void {
+    if (!this.#over) {
+      this.#over = true;
+      this.lastWord();
+      this.session?.failed();
+    }
+    this.reject(this.session?.bindingError ?? error);
+  }
+
+  protected override abandoned(): void {
+    const { session } = this;
+    if (session === undefined || this.#over) return;
+    // Not sent yet: it never will be.
+    this.refusal = new Error('The query was given up before it was sent');
+    if (!this.isSent) return;
+    this.#client.awaitLastWordOf(this);
+    session.interrupt();
+  }
+
+  protected override stuck(): void {
+    this.session?.kill(new Error('The server did not obey a cancel request'));
+  }
+}

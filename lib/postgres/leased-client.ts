@@ -1,0 +1,232 @@
+/**
+ * What a borrower gets: a client that passes for pg's `PoolClient`, for the length of one lease.
+ *
+ * Promise: after release every use of it fails with LeaseReleasedError and never reaches the connection, which may serve
+ * somebody else by then. Listeners and type parsers that the borrower set go with the lease.
+ *
+ * Its name has no "Pool" in it on purpose: Drizzle takes whatever has for a pool, and would ask it for a client.
+ */
+import type { Client, TransactionStatus } from 'pg';
+
+import type { Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/clock.js';
+import type { LeaseInfo } from '../engine/driver.js';
+import { Lease } from '../engine/lease.js';
+import { LeaseReleasedError } from '../errors.js';
+import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
+import { LeaseEvents } from './lease-events.js';
+import { LeaseStatement } from './lease-statement.js';
+import { isStatementError } from './pg-errors.js';
+import type { TypeParser } from './pg-module.js';
+import type { PgSession } from './pg-session.js';
+import type { QueryRequest } from './query-arguments.js';
+
+/** What of the pool its clients need. */
+export interface ClientSurroundings {
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+}
+
+export class LeasedClient extends LeaseEvents {
+  /** @internal */
+  readonly lease: LeaseInfo;
+  /** @internal Only for the pool itself: it knows no release. */
+  readonly session: PgSession;
+  readonly #surroundings: ClientSurroundings;
+  #parsers: Map<string, TypeParser> | undefined = undefined;
+  #bound = false;
+  #condemned = false;
+
+  /** @internal */
+  constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
+    super();
+    this.session = session;
+    this.lease = lease;
+    this.#surroundings = surroundings;
+  }
+
+  // ── The lease ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Gives the connection back. Harmless when called again, though reported.
+   *
+   * @param destroy `true`, or an error that isn't just a refused statement: the connection is closed instead of kept.
+   */
+  release(destroy?: Error | boolean): void {
+    if (!(this.lease instanceof Lease)) return;
+    const gone = this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
+    this.lease.release(gone ? true : undefined);
+  }
+
+  /** As in pg: ends the connection itself. It leaves the pool when the lease ends, which is still up to `release()`. */
+  end(): Promise<void>;
+  end(callback: (error?: Error) => void): void;
+  end(callback?: (error?: Error) => void): Promise<void> | void {
+    const ended = this.#alive().end();
+    this.#condemned = true;
+    if (callback === undefined) return ended;
+    ended.then(() => callback(), callback);
+  }
+
+  /** @internal The transaction is bound to the tenant already, or needs no binding. */
+  bindNothing(): void {
+    this.#bound = true;
+  }
+
+  /** @internal */
+  awaitLastWordOf(statement: LeaseStatement): void {
+    statement.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+  }
+
+  /** @internal The lease is over. */
+  retire(): void {
+    this.stopListening(this.session.client);
+    this.#parsers = undefined;
+  }
+
+  #alive(): PgSession {
+    if (this.lease.released) throw new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId });
+    return this.session;
+  }
+
+  protected override source(): Client {
+    return this.#alive().client;
+  }
+
+  // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  protected override runQuery(request: QueryRequest): unknown {
+    return this.execute(request);
+  }
+
+  /** @internal What `query` comes down to. */
+  execute(request: QueryRequest): unknown {
+    if (request.foreign !== undefined) return this.runForeign(request.foreign, request.callback);
+    const { text, values, config, callback } = request;
+    const statement = new LeaseStatement(this, text, values, config);
+    const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
+    this.#run(statement);
+    return promise;
+  }
+
+  /** @internal Runs a statement of the pool's own in this lease. */
+  run(statement: LeaseStatement): ReturnType<LeaseStatement['promise']> {
+    const promise = statement.promise();
+    this.#run(statement);
+    return promise;
+  }
+
+  #run(statement: LeaseStatement): void {
+    const { timeoutMs, signal } = statement.config ?? {};
+    const { deadlines, clock } = this.#surroundings;
+    if (this.lease.released) {
+      statement.giveUp(new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId }));
+    } else if (signal?.aborted === true) {
+      statement.abort(signal);
+    } else {
+      if (timeoutMs !== undefined || signal !== undefined) statement.limit(deadlines, clock.now(), timeoutMs, signal);
+      if (!this.#bound) this.#bind();
+      if (statement.name !== undefined) {
+        statement.name = this.session.rules.isolation.statementName(statement.name, this.lease.tenantId);
+      }
+      this.session.runInLease(statement);
+    }
+  }
+
+  /**
+   * @internal Runs a Submittable.
+   * @param over called when the connection is ready again, or gone.
+   */
+  runForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined, over?: (error: Error | undefined) => void): T {
+    const session = this.#alive();
+    const foreign = new ForeignQuery(
+      query,
+      {
+        refusal: () => session.bindingError,
+        finished: () => {
+          session.finished();
+          over?.(undefined);
+        },
+        failed: (error) => {
+          session.failed();
+          if (over !== undefined) session.whenReady(() => over(error));
+        },
+      },
+      callback,
+    );
+    if (!this.#bound) this.#bind();
+    session.runInLease(foreign);
+    return query;
+  }
+
+  /** Ahead of the first statement: makes the session the tenant's for as long as the lease lasts. */
+  #bind(): void {
+    this.#bound = true;
+    const setting = this.session.rules.isolation.settingFor(this.lease.tenantId);
+    if (setting !== undefined) this.session.bind(setting);
+  }
+
+  // ── What pg's clients have besides ───────────────────────────────────────────────────────────────────────────────
+
+  get processID(): number {
+    return this.session.processID;
+  }
+  get user(): string | undefined {
+    return this.session.client.user;
+  }
+  get database(): string | undefined {
+    return this.session.client.database;
+  }
+  get host(): string {
+    return this.session.client.host;
+  }
+  get port(): number {
+    return this.session.client.port;
+  }
+  get ssl(): boolean {
+    return this.session.client.ssl !== false;
+  }
+  /** Queries wait for each other. */
+  get pipeline(): boolean {
+    return false;
+  }
+
+  /** A client that was lent is connected: rejects, as pg's clients do when they are connected twice. */
+  connect(): Promise<never> {
+    return Promise.reject(new Error('This client was lent by a pool and is connected already.'));
+  }
+
+  getTransactionStatus(): TransactionStatus {
+    return this.#alive().transactionStatus;
+  }
+
+  escapeIdentifier(name: string): string {
+    return this.session.client.escapeIdentifier(name);
+  }
+
+  escapeLiteral(text: string): string {
+    return this.session.client.escapeLiteral(text);
+  }
+
+  /** For this lease alone: the connection's own parsers stay as they are. */
+  setTypeParser(oid: number, format: string | TypeParser, parser?: TypeParser): void {
+    this.#alive();
+    const chosen = typeof format === 'function' ? format : parser;
+    if (chosen === undefined) throw new TypeError('setTypeParser() needs a parser');
+    this.#parsers ??= new Map();
+    this.#parsers.set(parserKey(oid, typeof format === 'string' ? format : 'text'), chosen);
+  }
+
+  getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): TypeParser {
+    const own = this.#parsers?.get(parserKey(oid, format));
+    return own ?? this.session.typeParsers.getTypeParser(oid, format);
+  }
+
+  /** The pool decides what keeps the process alive: nothing happens. */
+  ref(): void {}
+  unref(): void {}
+}
+
+function parserKey(oid: number, format: string): string {
+  return `${oid}:${format}`;
+}

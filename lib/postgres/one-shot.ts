@@ -1,0 +1,94 @@
+/**
+ * `pool.query`: one statement that is all there is to its lease.
+ *
+ * One object does it all: it waits for the slot, carries the caller's promise, is the statement on the wire and gives the
+ * slot back. It is given back before the caller is told, so that whoever waits loses no time, and never before
+ * ReadyForQuery: a transaction that the statement left open is rolled back first.
+ */
+import type { Lease } from '../engine/lease.js';
+import type { LeaseReceiver } from '../engine/waiter.js';
+import { TransactionLeftOpenError } from '../errors.js';
+import { CallerStatement } from './caller-statement.js';
+import type { ClientSurroundings, LeasedClient } from './leased-client.js';
+import type { ResultBuilder } from './pg-module.js';
+import type { StatementConfig } from './statement.js';
+
+export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
+  protected override readonly poolId: string;
+  protected override readonly tenantId: string | undefined;
+  readonly #surroundings: ClientSurroundings;
+  #lease: Lease<LeasedClient> | undefined = undefined;
+
+  constructor(
+    poolId: string,
+    tenantId: string | undefined,
+    surroundings: ClientSurroundings,
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
+    super(text, values, config);
+    this.poolId = poolId;
+    this.tenantId = tenantId;
+    this.#surroundings = surroundings;
+  }
+
+  granted(lease: Lease<LeasedClient>): void {
+    if (this.answered) return lease.release();
+    this.#lease = lease;
+    lease.connection.session.runOneShot(this);
+  }
+
+  refused(error: Error): void {
+    this.reject(error);
+  }
+
+  protected override completed(result: ResultBuilder | ResultBuilder[]): void {
+    if (this.session?.transactionStatus !== 'I') return this.#rollBack();
+    this.#giveBack(undefined);
+    this.fulfil(result);
+  }
+
+  protected override failed(error: Error): void {
+    const { session } = this;
+    // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
+    session?.whenReady(() => {
+      if (session.transactionStatus !== 'I') return this.#rollBack(error);
+      this.#giveBack(error);
+      this.reject(error);
+    });
+  }
+
+  /** What it left open must not reach anybody; nor must the caller think that it is going on. */
+  #rollBack(error?: Error): void {
+    const answer = error ?? new TransactionLeftOpenError(this.poolId, { tenantId: this.tenantId });
+    this.session?.reset().then(
+      () => {
+        this.#giveBack(error);
+        this.reject(answer);
+      },
+      (resetError: unknown) => {
+        this.#giveBack(true);
+        this.reject(error ?? new TransactionLeftOpenError(this.poolId, { tenantId: this.tenantId, cause: resetError }));
+      },
+    );
+  }
+
+  #giveBack(error: unknown): void {
+    this.lastWord();
+    const lease = this.#lease;
+    this.#lease = undefined;
+    if (lease !== undefined && !lease.released) lease.release(error);
+  }
+
+  protected override abandoned(): void {
+    // Without a lease it is still waiting for one; the waiter has the same deadline and signal.
+    if (this.#lease === undefined) return;
+    this.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+    this.session?.interrupt();
+  }
+
+  protected override stuck(): void {
+    this.#giveBack(true);
+  }
+}

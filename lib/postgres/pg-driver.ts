@@ -1,0 +1,139 @@
+/**
+ * Opens, checks, cleans and ends PostgreSQL sessions for the engine.
+ *
+ * Sockets are unreferenced while nobody holds them, so that an idle process can exit; one timer, referenced while
+ * anything is lent, keeps it alive for all of them (a reference per socket and query would cost more).
+ */
+import type { ClientConfig } from 'pg';
+
+import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
+import { type ClientSurroundings, LeasedClient } from './leased-client.js';
+import { isFatalError } from './pg-errors.js';
+import type { PgModule } from './pg-module.js';
+import { PgSession, type SessionRules } from './pg-session.js';
+import { ProcessHold } from './process-hold.js';
+
+/** A password, or whoever knows the current one. */
+export type Password = string | (() => string | Promise<string>);
+
+export interface PgDriverOptions {
+  readonly pg: PgModule;
+  readonly clientConfig: ClientConfig;
+  /** Wins over the connection string's. */
+  readonly password: Password | undefined;
+  readonly rules: SessionRules;
+  /** Known once the engine exists, which needs the driver first. */
+  readonly surroundings: () => ClientSurroundings;
+  /** Does what is to be done once on each new connection. */
+  readonly setUp: (session: PgSession) => Promise<void>;
+}
+
+export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
+  readonly #options: PgDriverOptions;
+  readonly #hold = new ProcessHold();
+  /** Sessions that came back with somebody's state in them. */
+  #unclean: PgSession[] = [];
+
+  constructor(options: PgDriverOptions) {
+    this.#options = options;
+  }
+
+  async open(signal: AbortSignal): Promise<PgSession> {
+    const { pg, clientConfig, password, rules, setUp } = this.#options;
+    signal.throwIfAborted();
+    const client = new pg.Client(clientConfig);
+    // pg's own connection strings win over its password option, even when they have none.
+    if (password !== undefined) Object.defineProperty(client, 'password', { value: password, writable: true, configurable: true });
+    const tearDown = (): void => void client.connection.stream.destroy(asError(signal.reason));
+    signal.addEventListener('abort', tearDown, { once: true });
+    // Until the session listens: an error event without a listener would end the process.
+    const ignore = (): void => {};
+    client.on('error', ignore);
+    try {
+      await client.connect();
+      const session = new PgSession(pg, client, rules);
+      client.removeListener('error', ignore);
+      await session.prepare();
+      await setUp(session);
+      signal.throwIfAborted();
+      session.unref();
+      return session;
+    } catch (error) {
+      client.connection.stream.destroy();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', tearDown);
+    }
+  }
+
+  async close(session: PgSession): Promise<void> {
+    this.#forget(session);
+    await session.end();
+  }
+
+  kill(session: PgSession): void {
+    this.#forget(session);
+    session.kill();
+  }
+
+  ping(session: PgSession): Promise<void> {
+    this.#hold.acquire();
+    return session.ping().finally(() => this.#hold.release());
+  }
+
+  lend(session: PgSession, lease: LeaseInfo): LeasedClient {
+    session.lend(lease.tenantId);
+    const client = new LeasedClient(session, lease, this.#options.surroundings());
+    session.borrower = client;
+    this.#hold.acquire();
+    return client;
+  }
+
+  recycle(session: PgSession): void | Promise<void> {
+    this.#forget(session);
+    const ready = session.retire();
+    if (ready !== undefined) return ready;
+    if (session.servedLease) this.#resetSoon(session);
+    return undefined;
+  }
+
+  onBroken(session: PgSession, listener: (error: Error) => void): void {
+    session.onBroken(listener);
+  }
+
+  dispose(): Promise<void> {
+    this.#hold.dispose();
+    return Promise.resolve();
+  }
+
+  isFatal(error: unknown): boolean {
+    return isFatalError(error);
+  }
+
+  #forget(session: PgSession): void {
+    const client = session.borrower;
+    if (client === undefined) return;
+    session.borrower = undefined;
+    client.retire();
+    this.#hold.release();
+  }
+
+  /**
+   * A reset travels with the next borrower's first statement. When nobody has come by the end of this turn of the event
+   * loop it goes alone, so that an idle session holds no advisory lock and no temporary table.
+   */
+  #resetSoon(session: PgSession): void {
+    if (this.#unclean.push(session) > 1) return;
+    setImmediate(() => {
+      const sessions = this.#unclean;
+      this.#unclean = [];
+      for (const unclean of sessions) {
+        if (!unclean.isLent && unclean.servedLease) unclean.resetIdle();
+      }
+    });
+  }
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

@@ -1,0 +1,463 @@
+/**
+ * A server session with the bookkeeping that decides what it owes before it serves the next borrower.
+ *
+ * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
+ * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
+ * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself when
+ * nobody comes.
+ */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Client, Submittable, TransactionStatus } from 'pg';
+
+import { cancelRunning } from './cancel-request.js';
+import type { TenantIsolation, TenantSetting } from './isolation.js';
+import type { LeasedClient } from './leased-client.js';
+import { MessageWriter } from './message-writer.js';
+import type { PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
+import { backendKeyOf, wireOf } from './pg-module.js';
+import { SessionPreamble, type PreambleParts } from './session-preamble.js';
+import { Statement } from './statement.js';
+
+/** How sessions of one pool are treated. */
+export interface SessionRules {
+  readonly isolation: TenantIsolation;
+  /** One-shot queries leave nothing behind, says the pool's owner. */
+  readonly trustOneShot: boolean;
+}
+
+/** Who may have left something in the session since it was last clean. */
+type Residue = 'nothing' | 'oneShot' | 'lease';
+
+export class PgSession {
+  readonly client: Client;
+  readonly wire: WireConnection;
+  readonly writer = new MessageWriter();
+  readonly rules: SessionRules;
+  readonly Result: ResultConstructor;
+  /** Results come in binary, unless a query says otherwise. */
+  readonly binary: boolean;
+  readonly #pg: PgModule;
+  readonly #socket: Duplex;
+  #residue: Residue = 'nothing';
+  #servedTenant: string | undefined = undefined;
+  /** Something must go out before the next statement. */
+  #owes = false;
+  #owesReset = false;
+  #pendingSetting: TenantSetting | undefined = undefined;
+  #bindingError: Error | undefined = undefined;
+  #bindPrepared = false;
+  #marks = 0;
+  /** Queries of the lease that haven't reached ReadyForQuery, and who waits for the last of them. */
+  #outstanding = 0;
+  #quiet: (() => void) | undefined = undefined;
+  /** Queries that came while a preamble was under way. */
+  #held: Submittable[] | undefined = undefined;
+  /** What waits last in pg's queue, if it is one of ours that others can wait with: pg dislikes a long queue. */
+  #lastTurn: Turn | undefined = undefined;
+  /** A reset that nobody waits for. */
+  #resetting: Promise<void> | undefined = undefined;
+  /** A cancel request under way. */
+  #cancelling: Promise<void> | undefined = undefined;
+  /** Who has it at the moment. */
+  borrower: LeasedClient | undefined = undefined;
+  #ending = false;
+  #broken: Error | undefined = undefined;
+  #brokenListener: ((error: Error) => void) | undefined = undefined;
+
+  /** @param client has connected just now. */
+  constructor(pg: PgModule, client: Client, rules: SessionRules) {
+    this.#pg = pg;
+    this.client = client;
+    this.wire = wireOf(client);
+    this.rules = rules;
+    this.Result = pg.Result;
+    this.binary = 'binary' in client && client.binary === true;
+    this.#socket = this.wire.stream;
+    // Without a listener an error event would end the process (node-postgres #2762).
+    client.on('error', (error) => this.#died(error));
+    client.on('end', () => this.#died(new Error('The server closed the connection')));
+  }
+
+  get typeParsers(): TypeParsers {
+    return this.client;
+  }
+
+  prepareValue(value: unknown): WireValue {
+    return this.#pg.prepareValue(value);
+  }
+
+  get processID(): number {
+    return backendKeyOf(this.client).processID;
+  }
+
+  get transactionStatus(): TransactionStatus {
+    return this.client.getTransactionStatus();
+  }
+
+  /** Whether a lease may have left something in it. */
+  get servedLease(): boolean {
+    return this.#residue === 'lease';
+  }
+
+  get isLent(): boolean {
+    return this.borrower !== undefined;
+  }
+
+  /** Why statements of this lease are refused: it could not be bound to its tenant. */
+  get bindingError(): Error | undefined {
+    return this.#bindingError;
+  }
+
+  // ── From borrower to borrower ────────────────────────────────────────────────────────────────────────────────────
+
+  /** A lease for `tenantId` begins. */
+  lend(tenantId: string | undefined): void {
+    const isForeign = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
+    if (this.#residue === 'lease' || isForeign) {
+      this.#owesReset = true;
+      this.#owes = true;
+    }
+    this.#servedTenant = tenantId;
+  }
+
+  /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
+  retire(): void | Promise<void> {
+    this.#pendingSetting = undefined;
+    this.#bindingError = undefined;
+    if (this.#outstanding === 0 && this.#cancelling === undefined && this.transactionStatus === 'I') return undefined;
+    return this.#settle();
+  }
+
+  async #settle(): Promise<void> {
+    if (this.#outstanding > 0) {
+      await new Promise<void>((resolve) => {
+        this.#quiet = resolve;
+      });
+      this.#quiet = undefined;
+    }
+    await new Promise<void>((resolve) => this.whenReady(resolve));
+    if (this.transactionStatus === 'I') return;
+    await this.reset();
+  }
+
+  /** Resets it now, in a round trip of its own, and rolls back what is open. */
+  reset(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const preamble = this.#takePreamble({
+        rollback: this.transactionStatus !== 'I',
+        discard: true,
+        done: (error) => (error === undefined ? resolve() : reject(error)),
+      });
+      this.client.query(preamble);
+    });
+  }
+
+  /** Resets it while nobody has it. Whoever comes meanwhile waits for it. */
+  resetIdle(): void {
+    const over = (): void => {
+      this.#resetting = undefined;
+    };
+    // It answers for its own failure: the session is destroyed then.
+    this.#resetting = this.reset().then(over, over);
+  }
+
+  /** Prepares what every borrower needs. */
+  prepare(): Promise<void> {
+    if (!this.needsBindStatement) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | undefined): void => (error === undefined ? resolve() : reject(error));
+      this.client.query(this.#takePreamble({ discard: false, done }));
+    });
+  }
+
+  /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
+  ping(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.query(new Ping(this, resolve, reject));
+    });
+  }
+
+  // ── Statements ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Runs what is all there is to a lease. */
+  runOneShot(statement: Statement): void {
+    statement.session = this;
+    this.#send(statement);
+    if (this.#residue === 'nothing') this.#residue = 'oneShot';
+  }
+
+  /** Binds the session to `setting` ahead of the lease's first statement. */
+  bind(setting: TenantSetting): void {
+    this.#pendingSetting = setting;
+    this.#owes = true;
+  }
+
+  /** Runs a statement of a lease. {@link finished} or {@link failed} must be called for it. */
+  runInLease(query: Submittable): void {
+    this.#outstanding++;
+    if (query instanceof Statement) query.session = this;
+    if (this.#resetting === undefined) this.#sendInLease(query);
+    else void this.#resetting.then(() => this.#sendInLease(query));
+  }
+
+  #sendInLease(query: Submittable): void {
+    this.#send(query);
+    this.#residue = 'lease';
+  }
+
+  /** In the order of the calls; ahead of the first goes what is owed. */
+  #send(query: Submittable): void {
+    this.#lastTurn = undefined;
+    if (this.#held !== undefined) {
+      this.#held.push(query);
+    } else if (this.#owes) {
+      this.#held = [];
+      this.client.query(this.#takePreamble({ discard: this.#owesReset, next: query }));
+    } else {
+      this.client.query(query);
+    }
+  }
+
+  /** The server is done with a preamble, for better or worse: on with what came behind it. */
+  preambleOver(next: Submittable | undefined): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    if (next !== undefined) this.client.query(next);
+    for (const query of held) this.client.query(query);
+  }
+
+  /** A query of the lease has reached ReadyForQuery. */
+  finished(): void {
+    if (--this.#outstanding === 0) this.#quiet?.();
+  }
+
+  /** A query of the lease has failed; ReadyForQuery is still to come. */
+  failed(): void {
+    this.whenReady(() => this.finished());
+  }
+
+  /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
+  whenReady(reached: () => void): void {
+    if (this.#lastTurn?.join(reached) === true) return;
+    const barrier = new Barrier(reached);
+    this.#lastTurn = barrier;
+    if (this.#held === undefined) this.client.query(barrier);
+    else this.#held.push(barrier);
+  }
+
+  /**
+   * Cancels what is running. Nothing else runs before the cancel request has been dealt with: late, it would hit the
+   * next statement.
+   */
+  interrupt(): void {
+    if (this.#cancelling !== undefined) return;
+    this.#cancelling = cancelRunning(this.client).then(
+      () => {
+        this.#cancelling = undefined;
+      },
+      (error: unknown) => {
+        this.kill(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+    const fence = new CancelFence(this, this.#cancelling);
+    this.#lastTurn = fence;
+    this.client.query(fence);
+  }
+
+  #takePreamble(parts: Pick<PreambleParts, 'discard' | 'next' | 'done'> & { rollback?: boolean }): SessionPreamble {
+    const preamble = new SessionPreamble(this, {
+      ...parts,
+      rollback: parts.rollback ?? false,
+      mark: `pool_mark_${++this.#marks}`,
+      setting: this.#pendingSetting,
+    });
+    // From here on the preamble answers for it: should it fail, the connection dies or the lease is refused.
+    if (parts.discard) {
+      this.#residue = 'nothing';
+      this.#owesReset = false;
+    }
+    this.#pendingSetting = undefined;
+    this.#owes = false;
+    return preamble;
+  }
+
+  // ── What the server knows ────────────────────────────────────────────────────────────────────────────────────────
+
+  get needsBindStatement(): boolean {
+    return !this.#bindPrepared && this.rules.isolation.mode !== 'none';
+  }
+
+  bindStatementPrepared(): void {
+    this.#bindPrepared = true;
+  }
+
+  /** The server drops every prepared statement: pg has to parse each again. */
+  forgetStatements(): void {
+    this.wire.parsedStatements = {};
+    this.#bindPrepared = false;
+  }
+
+  /** A borrower has made the server drop them. */
+  statementsDropped(): void {
+    this.forgetStatements();
+    if (this.needsBindStatement) this.#owes = true;
+  }
+
+  /** The lease could not be bound to its tenant: nothing may run in it. */
+  bindingFailed(error: Error): void {
+    this.#bindingError = error;
+    this.#residue = 'lease';
+  }
+
+  // ── The socket ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends what has been written, in one piece. */
+  flush(): void {
+    const batch = this.writer.take();
+    if (this.#socket.writable) this.#socket.write(batch);
+  }
+
+  onBroken(listener: (error: Error) => void): void {
+    this.#brokenListener = listener;
+    if (this.#broken !== undefined) listener(this.#broken);
+  }
+
+  #died(error: Error): void {
+    if (this.#broken !== undefined) return;
+    this.#broken = error;
+    if (!this.#ending) this.#brokenListener?.(error);
+  }
+
+  /** Whether the open connection alone keeps the process alive. */
+  ref(): void {
+    if (this.#socket instanceof Socket) this.#socket.ref();
+  }
+
+  unref(): void {
+    if (this.#socket instanceof Socket) this.#socket.unref();
+  }
+
+  /** Ends the session politely. */
+  async end(): Promise<void> {
+    this.#ending = true;
+    this.ref();
+    await this.client.end();
+  }
+
+  /** Ends it now. @param reason given when the session has condemned itself. */
+  kill(reason?: Error): void {
+    if (reason === undefined) this.#ending = true;
+    else this.#died(reason);
+    this.#socket.destroy();
+  }
+}
+
+const NOTHING_TO_SEND = new Error('Nothing to send');
+
+/** Something of ours in pg's queue, whose turn others may wait for too. */
+interface Turn {
+  /** @returns whether `reached` will be called; not when the turn is over. */
+  join(reached: () => void): boolean;
+}
+
+/**
+ * Takes a turn among the queries of a client and sends nothing: its turn comes at ReadyForQuery, with the transaction's
+ * status known, also after an error, of which pg tells the query before that.
+ */
+class Barrier implements Turn {
+  #reached: (() => void)[] | undefined;
+
+  constructor(reached: () => void) {
+    this.#reached = [reached];
+  }
+
+  join(reached: () => void): boolean {
+    this.#reached?.push(reached);
+    return this.#reached !== undefined;
+  }
+
+  submit(): Error {
+    this.#pass();
+    return NOTHING_TO_SEND;
+  }
+
+  handleError(): void {
+    this.#pass();
+  }
+
+  #pass(): void {
+    const reached = this.#reached ?? [];
+    this.#reached = undefined;
+    for (const call of reached) call();
+  }
+}
+
+/**
+ * Holds its turn until a cancel request has been dealt with. The Sync that ends the turn also makes the server notice a
+ * cancel that came after the statement it was meant for: there is nothing left for it to cancel.
+ */
+class CancelFence implements Turn {
+  readonly #session: PgSession;
+  readonly #cancelled: Promise<void>;
+  #reached: (() => void)[] | undefined = [];
+
+  constructor(session: PgSession, cancelled: Promise<void>) {
+    this.#session = session;
+    this.#cancelled = cancelled;
+  }
+
+  join(reached: () => void): boolean {
+    this.#reached?.push(reached);
+    return this.#reached !== undefined;
+  }
+
+  submit(): null {
+    void this.#cancelled.then(() => {
+      this.#session.writer.sync();
+      this.#session.flush();
+    });
+    return null;
+  }
+
+  handleReadyForQuery(): void {
+    this.#pass();
+  }
+
+  handleError(): void {
+    this.#pass();
+  }
+
+  #pass(): void {
+    const reached = this.#reached ?? [];
+    this.#reached = undefined;
+    for (const call of reached) call();
+  }
+}
+
+/** A bare Sync: the server answers ReadyForQuery and does nothing. */
+class Ping {
+  readonly #session: PgSession;
+  readonly #answered: () => void;
+  readonly #failed: (error: Error) => void;
+
+  constructor(session: PgSession, answered: () => void, failed: (error: Error) => void) {
+    this.#session = session;
+    this.#answered = answered;
+    this.#failed = failed;
+  }
+
+  submit(): null {
+    this.#session.writer.sync();
+    this.#session.flush();
+    return null;
+  }
+
+  handleReadyForQuery(): void {
+    this.#answered();
+  }
+
+  handleError(error: Error): void {
+    this.#failed(error);
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * `query` as pg has it, for whatever can run queries on one connection: a client that was lent, a transaction.
+ */
+import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
+
+import { type CallLimits, type QueryRequest, readQuery } from './query-arguments.js';
+
+export abstract class Queryable {
+  /**
+   * Runs a query, with pg's own arguments. A config object may also have `timeoutMs` and `signal`.
+   *
+   * @example
+   * const { rows } = await client.query('select * from orders where id = $1', [7]);
+   */
+  query<T extends Submittable>(query: T): T;
+  query<R extends unknown[] = unknown[]>(
+    config: QueryArrayConfig<unknown[]> & CallLimits,
+    values?: readonly unknown[],
+  ): Promise<QueryArrayResult<R>>;
+  query<R extends QueryResultRow = QueryResultRow>(
+    config: string | (QueryConfig<unknown[]> & CallLimits),
+    values?: readonly unknown[],
+  ): Promise<QueryResult<R>>;
+  query<R extends unknown[] = unknown[]>(
+    config: QueryArrayConfig<unknown[]> & CallLimits,
+    callback: (error: Error, result: QueryArrayResult<R>) => void,
+  ): void;
+  query<R extends QueryResultRow = QueryResultRow>(
+    config: string | (QueryConfig<unknown[]> & CallLimits),
+    callback: (error: Error, result: QueryResult<R>) => void,
+  ): void;
+  query<R extends QueryResultRow = QueryResultRow>(
+    config: string | (QueryConfig<unknown[]> & CallLimits),
+    values: readonly unknown[] | undefined,
+    callback: (error: Error, result: QueryResult<R>) => void,
+  ): void;
+  query(query: unknown, values?: unknown, callback?: unknown): unknown {
+    return this.runQuery(readQuery(query, values, callback));
+  }
+
+  protected abstract runQuery(request: QueryRequest): unknown;
+}

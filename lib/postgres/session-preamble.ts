@@ -1,0 +1,102 @@
+/**
+ * What a session owes before it may serve its borrower, as one implicit transaction ahead of the first statement.
+ *
+ * Depending on what is owed: roll back, `DISCARD ALL`, prepare the statement that binds transactions to tenants, bind the
+ * session to the lease's tenant, and last of all leave a mark. The first statement goes out in the same write and is
+ * guarded by the mark: the server executes nothing of it unless everything here has worked. So a reset costs no round
+ * trip of its own and can still never be skipped.
+ *
+ * DISCARD ALL is the whole reset in the server's own words (cursors, session authorization and role, settings, prepared
+ * statements, LISTEN, advisory locks, plans, temporary tables, sequences). It is safe for pg's named statements because
+ * pg's list of them is emptied in the same step: each is parsed again at its next use.
+ */
+import type { Submittable } from 'pg';
+
+import type { TenantSetting } from './isolation.js';
+import type { ActiveQuery, CommandCompleteMessage } from './pg-module.js';
+import type { PgSession } from './pg-session.js';
+import { BIND_STATEMENT, Statement } from './statement.js';
+
+export interface PreambleParts {
+  /** A transaction is open. */
+  readonly rollback: boolean;
+  /** Somebody else's state may be in the session. */
+  readonly discard: boolean;
+  /** Name of the mark, never used before on this session. */
+  readonly mark: string;
+  /** Binds the session for the length of a lease. */
+  readonly setting: TenantSetting | undefined;
+  /** What comes behind it. */
+  readonly next?: Submittable | undefined;
+  readonly done?: ((error: Error | undefined) => void) | undefined;
+}
+
+export class SessionPreamble implements ActiveQuery {
+  readonly #session: PgSession;
+  readonly #parts: PreambleParts;
+  /** Commands that have to complete before the session is clean. */
+  #cleaningLeft: number;
+  #error: Error | undefined = undefined;
+
+  constructor(session: PgSession, parts: PreambleParts) {
+    this.#session = session;
+    this.#parts = parts;
+    this.#cleaningLeft = (parts.rollback ? 1 : 0) + (parts.discard ? 1 : 0);
+  }
+
+  submit(): null {
+    const session = this.#session;
+    const { rollback, discard, mark, setting, next } = this.#parts;
+    const { writer } = session;
+    if (rollback) writer.command('ROLLBACK');
+    if (discard) {
+      writer.command('DISCARD ALL');
+      session.forgetStatements();
+    }
+    if (session.needsBindStatement) {
+      writer.parse(BIND_STATEMENT, 'select pg_catalog.set_config($1, $2, true)');
+      session.bindStatementPrepared();
+    }
+    if (setting !== undefined) {
+      writer.parse('', 'select pg_catalog.set_config($1, $2, false)');
+      writer.bind('', [setting.name, setting.value], false);
+      writer.execute();
+    }
+    writer.parse(mark, '');
+    writer.sync();
+    if (next instanceof Statement && !next.isScript) next.encodeBehind(session, mark);
+    session.flush();
+    return null;
+  }
+
+  handleRowDescription(): void {}
+
+  handleDataRow(): void {}
+
+  handleCommandComplete(_message: CommandCompleteMessage): void {
+    if (this.#cleaningLeft > 0) this.#cleaningLeft--;
+  }
+
+  handleEmptyQuery(): void {}
+
+  handlePortalSuspended(): void {}
+
+  handleCopyInResponse(): void {}
+
+  handleCopyData(): void {}
+
+  handleReadyForQuery(): void {
+    this.#session.preambleOver(this.#parts.next);
+    this.#parts.done?.(undefined);
+  }
+
+  handleError(error: Error): void {
+    if (this.#error !== undefined) return;
+    this.#error = error;
+    if (this.#cleaningLeft > 0) this.#session.kill(error);
+    else this.#session.bindingFailed(error);
+    // What has gone out behind it is skipped by the server, but answered for.
+    this.#session.preambleOver(this.#parts.next);
+    this.#parts.done?.(error);
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * One statement on its way through a connection: what goes over the wire, and the result that comes back.
+ *
+ * It takes the place of pg's own `Query` and gives the same results, errors included. It is leaner (one object, one
+ * write) and can carry two things in front of the statement in the same round trip:
+ *  - a guard, which fails unless the reset sent just before has worked; then nothing of the statement is executed;
+ *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
+ *    rolls back as a whole, and nothing of the setting survives on the session.
+ */
+import type { Connection, QueryArrayResult, QueryResult } from 'pg';
+
+import { DeadlineEntry } from '../engine/deadlines.js';
+import type { TenantSetting } from './isolation.js';
+import type { MessageWriter } from './message-writer.js';
+import type { PgSession } from './pg-session.js';
+import type {
+  ActiveQuery,
+  CommandCompleteMessage,
+  DataRowMessage,
+  ResultBuilder,
+  RowDescriptionMessage,
+  TypeParsers,
+  WireValue,
+} from './pg-module.js';
+
+/** Name of the prepared statement that binds a transaction to a tenant. */
+export const BIND_STATEMENT = 'pool_bind';
+
+/** A statement as callers hand it in: pg's query config, with a deadline and a signal. */
+export interface StatementConfig {
+  readonly text?: string | undefined;
+  readonly values?: readonly unknown[] | undefined;
+  readonly name?: string | undefined;
+  readonly rowMode?: string | undefined;
+  readonly types?: TypeParsers | undefined;
+  readonly binary?: boolean | undefined;
+  /** `extended` sends even a statement without values by the extended protocol. */
+  readonly queryMode?: string | undefined;
+  /** For the call as a whole, in milliseconds: waiting for a connection included. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a statement resolves to; an array when its text held several statements. */
+export type StatementResult = QueryResult | QueryArrayResult;
+
+const NOTHING: readonly WireValue[] = [];
+
+export abstract class Statement extends DeadlineEntry implements ActiveQuery {
+  override readonly keepsProcessAlive = true;
+  readonly text: string | undefined;
+  readonly values: readonly unknown[] | undefined;
+  readonly config: StatementConfig | undefined;
+  /** As the server knows it; pg keeps its list of parsed statements by it. */
+  name: string | undefined;
+  /** Binds just this statement to a tenant. */
+  binding: TenantSetting | undefined = undefined;
+  /** Where it runs, once it has a connection. */
+  session: PgSession | undefined = undefined;
+  /** Why it must not be sent any more. */
+  refusal: Error | undefined = undefined;
+  /** Set when its messages have gone out together with those of a preamble. */
+  #written = false;
+  /** Results of the setting in front of it that are still to come, and not for the caller. */
+  #settingsToSkip = 0;
+  #extended = false;
+  #result: ResultBuilder | undefined = undefined;
+  #results: ResultBuilder[] | undefined = undefined;
+  #rowError: Error | undefined = undefined;
+
+  protected constructor(text: string | undefined, values: readonly unknown[] | undefined, config: StatementConfig | undefined) {
+    super();
+    this.text = text;
+    this.values = values;
+    this.config = config;
+    this.name = config?.name;
+  }
+
+  /** It is over, and the connection ready for the next one. */
+  protected abstract completed(results: ResultBuilder | ResultBuilder[]): void;
+  /** It has failed; the connection isn't ready yet. */
+  protected abstract failed(error: Error): void;
+
+  /** Whether it can only go by the simple protocol, alone: several statements in one text. */
+  get isScript(): boolean {
+    return this.name === undefined && (this.values === undefined || this.values.length === 0) && hasSeveralStatements(this.text);
+  }
+
+  /** Called by pg when it is this statement's turn. @returns why it can't be sent. */
+  submit(_connection?: Connection): Error | null {
+    if (this.refusal !== undefined) return this.refusal;
+    if (this.#written) return null;
+    const { session } = this;
+    if (session === undefined) return new Error('A statement was submitted without a session');
+    const error = this.encode(session, undefined);
+    if (error !== undefined) return error;
+    this.#written = true;
+    session.flush();
+    return null;
+  }
+
+  /** Whether the server has it, or soon will. */
+  get isSent(): boolean {
+    return this.#written;
+  }
+
+  /**
+   * Puts its messages behind those of a preamble. When they can't be encoded nothing is put there, and the error is
+   * reported when its turn comes.
+   */
+  encodeBehind(session: PgSession, guard: string): void {
+    this.refusal ??= this.encode(session, guard);
+    this.#written = true;
+  }
+
+  /** @returns why it can't be put on the wire; nothing has been then. */
+  protected encode(session: PgSession, guard: string | undefined): Error | undefined {
+    const { text, name, values, binding } = this;
+    const problem = this.#problem(session);
+    if (problem !== undefined) return problem;
+    const { writer } = session;
+    if (guard === undefined && binding === undefined && !this.#needsExtended()) {
+      writer.query(text ?? '');
+      return undefined;
+    }
+    let wireValues: readonly WireValue[];
+    try {
+      wireValues = values === undefined ? NOTHING : prepareAll(values, session);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+    this.#extended = true;
+    if (guard !== undefined) {
+      writer.describeStatement(guard);
+      writer.closeStatement(guard);
+    }
+    if (binding !== undefined) this.#encodeBinding(writer, binding);
+    if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
+    writer.bind(name ?? '', wireValues, this.config?.binary === true || session.binary);
+    writer.describePortal();
+    writer.execute();
+    writer.sync();
+    return undefined;
+  }
+
+  #problem(session: PgSession): Error | undefined {
+    const { text, name, values } = this;
+    if (typeof text !== 'string' && typeof name !== 'string') return new Error('A query must have either a text or a name.');
+    if (values !== undefined && !Array.isArray(values)) return new Error('Query values must be an array');
+    if (name === undefined) return undefined;
+    const known = session.wire.parsedStatements[name];
+    if (known !== undefined && text && known !== text) {
+      return new Error(`Prepared statements must be unique: "${this.config?.name ?? name}" was used for a different statement`);
+    }
+    return undefined;
+  }
+
+  #needsExtended(): boolean {
+    return this.name !== undefined || (this.values !== undefined && this.values.length > 0) || this.config?.queryMode === 'extended';
+  }
+
+  #encodeBinding(writer: MessageWriter, binding: TenantSetting): void {
+    writer.bind(BIND_STATEMENT, [binding.name, binding.value], false);
+    writer.execute();
+    this.#settingsToSkip = 1;
+  }
+
+  handleRowDescription(message: RowDescriptionMessage): void {
+    this.#resultOfNext().addFields(message.fields);
+  }
+
+  handleDataRow(message: DataRowMessage): void {
+    if (this.#settingsToSkip > 0 || this.#rowError !== undefined) return;
+    const result = this.#current();
+    try {
+      result.addRow(result.parseRow(message.fields));
+    } catch (error) {
+      this.#rowError = error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  handleCommandComplete(message: CommandCompleteMessage): void {
+    if (this.#settingsToSkip > 0) {
+      this.#settingsToSkip--;
+      return;
+    }
+    const { text } = message;
+    this.#resultOfNext().addCommandComplete(message);
+    if (text === 'DISCARD ALL' || text === 'DEALLOCATE ALL') this.session?.statementsDropped();
+  }
+
+  handleEmptyQuery(): void {
+    this.#current();
+  }
+
+  handlePortalSuspended(): void {
+    // Never: every portal is run to its end.
+  }
+
+  handleCopyInResponse(): void {
+    const { session } = this;
+    if (session === undefined) return;
+    session.writer.copyFail('COPY … FROM STDIN needs a stream: pass one of pg-copy-streams to query()');
+    // The Sync sent with the statement was swallowed by the copy.
+    if (this.#extended) session.writer.sync();
+    session.flush();
+  }
+
+  handleCopyData(): void {
+    // COPY … TO STDOUT without a stream: its rows have nowhere to go, as in pg.
+  }
+
+  handleReadyForQuery(): void {
+    if (this.#rowError !== undefined) this.failed(this.#rowError);
+    else this.completed(this.#results ?? this.#current());
+  }
+
+  handleError(error: Error): void {
+    this.failed(this.#rowError ?? error);
+  }
+
+  /** The result being filled; made on first use. */
+  #current(): ResultBuilder {
+    return (this.#result ??= this.#newResult());
+  }
+
+  /** Like {@link #current}; a result that has its command already was an earlier statement's of the same text. */
+  #resultOfNext(): ResultBuilder {
+    const current = this.#result;
+    if (current === undefined) return (this.#result = this.#newResult());
+    if (!current.command) return current;
+    this.#results ??= [current];
+    this.#result = this.#newResult();
+    this.#results.push(this.#result);
+    return this.#result;
+  }
+
+  #newResult(): ResultBuilder {
+    const { session } = this;
+    if (session === undefined) throw new Error('A statement got a result without a session');
+    return new session.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
+  }
+
+  protected typeParsers(session: PgSession): TypeParsers {
+    return session.typeParsers;
+  }
+}
+
+function prepareAll(values: readonly unknown[], session: PgSession): readonly WireValue[] {
+  const prepared = new Array<WireValue>(values.length);
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    prepared[index] = typeof value === 'string' ? value : session.prepareValue(value);
+  }
+  return prepared;
+}
+
+/**
+ * A semicolon with something behind it. A text that has one only in a literal is taken for several statements too:
+ * that costs it a round trip and changes nothing else.
+ */
+const SEMICOLON_INSIDE = /;\s*\S/;
+
+function hasSeveralStatements(text: string | undefined): boolean {
+  return text !== undefined && SEMICOLON_INSIDE.test(text);
+}

@@ -1,0 +1,311 @@
+/**
+ * Transactions: bound to the tenant from their first moment, committed when the function returns, rolled back when it
+ * throws, tried again when the server says that only their timing was wrong.
+ *
+ * BEGIN, the tenant's setting and the server's own time limit go out in one round trip.
+ */
+import type { Clock } from '../engine/clock.js';
+import { DeadlineEntry } from '../engine/deadlines.js';
+import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
+import type { Lease } from '../engine/lease.js';
+import { LeaseReleasedError } from '../errors.js';
+import type { TenantSetting } from './isolation.js';
+import { LeaseStatement } from './lease-statement.js';
+import type { ClientSurroundings, LeasedClient } from './leased-client.js';
+import { isFatalError, isRetriable } from './pg-errors.js';
+import type { PgSession } from './pg-session.js';
+import { QueryAbortedError } from './query-aborted-error.js';
+import { Queryable } from './queryable.js';
+import type { QueryRequest } from './query-arguments.js';
+import { BIND_STATEMENT } from './statement.js';
+
+export interface TransactionOptions {
+  /** Default: the server's. */
+  readonly isolation?: 'read committed' | 'repeatable read' | 'serializable' | undefined;
+  readonly readOnly?: boolean | undefined;
+  /** With `serializable` and `readOnly`: waits for a snapshot that can't fail. */
+  readonly deferrable?: boolean | undefined;
+  /** How often the function is called again after a serialization failure (40001) or a deadlock (40P01). Default: 0. */
+  readonly retries?: number | undefined;
+  /** For the call as a whole, in milliseconds: waiting for a connection and retries included. Default: none. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The transaction was rolled back although its function returned: a statement in it had failed, and the error was swallowed. */
+export class TransactionAbortedError extends PoolError {
+  readonly code = 'POOL_TRANSACTION_ABORTED';
+
+  constructor(poolId: string, facts: PoolErrorFacts) {
+    super(
+      `A transaction on pool "${poolId}" was rolled back instead of committed: a statement in it had failed (see cause). ` +
+        `Let such errors reach transaction(), or run what may fail in a nested tx.transaction().`,
+      { ...facts, poolId },
+    );
+  }
+}
+
+/** What a transaction needs of its pool. */
+export interface TransactionHost extends ClientSurroundings {
+  readonly poolId: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  acquire(limits: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<Lease<LeasedClient>>;
+  /** Runs `fn` as the holder of `lease`. */
+  holding<T>(lease: Lease<LeasedClient>, fn: () => T): T;
+}
+
+/** A transaction that is under way. Calls on the pool itself use connections of their own. */
+export class PgTransaction extends Queryable {
+  readonly #client: LeasedClient;
+  #savepoints = 0;
+  #ended = false;
+  /** The first statement that failed: what a swallowed error was. */
+  #failure: Error | undefined = undefined;
+
+  /** @internal */
+  constructor(client: LeasedClient) {
+    super();
+    this.#client = client;
+  }
+
+  /** The connection, for libraries that want a pg client. Beginning and ending the transaction is not theirs to do. */
+  get client(): LeasedClient {
+    this.#mustBeOpen();
+    return this.#client;
+  }
+
+  /** Whom it works for. */
+  get tenantId(): string | undefined {
+    return this.#client.lease.tenantId;
+  }
+
+  /**
+   * A part that can fail by itself: a savepoint, rolled back to when `fn` throws.
+   *
+   * @returns what `fn` returns.
+   */
+  async transaction<T>(fn: (tx: PgTransaction) => T | Promise<T>): Promise<T> {
+    this.#mustBeOpen();
+    const name = `pool_savepoint_${++this.#savepoints}`;
+    await this.#client.run(new LeaseStatement(this.#client, `SAVEPOINT ${name}`, undefined, undefined));
+    const inner = new PgTransaction(this.#client);
+    inner.#savepoints = this.#savepoints;
+    try {
+      const result = await fn(inner);
+      inner.#ended = true;
+      await this.#client.run(new LeaseStatement(this.#client, `RELEASE SAVEPOINT ${name}`, undefined, undefined));
+      return result;
+    } catch (error) {
+      inner.#ended = true;
+      // Leaves the outer transaction usable. Should that fail, the outer one can't be committed either.
+      await this.#client.run(new LeaseStatement(this.#client, `ROLLBACK TO SAVEPOINT ${name}`, undefined, undefined)).catch(() => {});
+      throw error;
+    } finally {
+      this.#savepoints = inner.#savepoints;
+    }
+  }
+
+  protected override runQuery(request: QueryRequest): unknown {
+    this.#mustBeOpen();
+    const answer = this.#client.execute(request);
+    if (answer instanceof Promise) {
+      answer.catch((error: unknown) => {
+        if (error instanceof Error) this.#failure ??= error;
+      });
+    }
+    return answer;
+  }
+
+  /** @internal */
+  async commit(): Promise<void> {
+    this.#ended = true;
+    const result = await this.#client.run(new LeaseStatement(this.#client, 'COMMIT', undefined, undefined));
+    // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
+    if (Array.isArray(result) || result.command === 'COMMIT') return;
+    throw new TransactionAbortedError(this.#client.lease.poolId, { tenantId: this.tenantId, cause: this.#failure });
+  }
+
+  /** @internal */
+  async rollback(): Promise<void> {
+    this.#ended = true;
+    await this.#client.run(new LeaseStatement(this.#client, 'ROLLBACK', undefined, undefined));
+  }
+
+  /** @internal */
+  end(): void {
+    this.#ended = true;
+  }
+
+  #mustBeOpen(): void {
+    if (this.#ended) throw new LeaseReleasedError(this.#client.lease.poolId, { tenantId: this.tenantId });
+  }
+}
+
+/** BEGIN with everything that is to hold inside, in one round trip. */
+class TransactionOpening extends LeaseStatement {
+  readonly #settings: readonly TenantSetting[];
+  readonly #begin: string;
+  readonly #tenant: TenantSetting | undefined;
+
+  constructor(client: LeasedClient, begin: string, tenant: TenantSetting | undefined, settings: readonly TenantSetting[]) {
+    super(client, begin, undefined, undefined);
+    this.#begin = begin;
+    this.#tenant = tenant;
+    this.#settings = settings;
+  }
+
+  protected override encode(session: PgSession, guard: string | undefined): undefined {
+    const { writer } = session;
+    if (guard !== undefined) {
+      writer.describeStatement(guard);
+      writer.closeStatement(guard);
+    }
+    writer.command(this.#begin);
+    if (this.#tenant !== undefined) {
+      writer.bind(BIND_STATEMENT, [this.#tenant.name, this.#tenant.value], false);
+      writer.execute();
+    }
+    for (const { name, value } of this.#settings) {
+      writer.parse('', 'select pg_catalog.set_config($1, $2, true)');
+      writer.bind('', [name, value], false);
+      writer.execute();
+    }
+    writer.sync();
+    return undefined;
+  }
+
+  override handleRowDescription(): void {}
+  override handleDataRow(): void {}
+  override handleCommandComplete(): void {}
+}
+
+/** Ends a transaction at its deadline, or when its caller's signal fires. */
+class TransactionLimit extends DeadlineEntry {
+  override readonly keepsProcessAlive = true;
+  readonly reached: Promise<never>;
+  readonly #host: TransactionHost;
+  readonly #options: TransactionOptions;
+  readonly #dueAtMs: number;
+  #reject: (error: Error) => void = () => {};
+  error: Error | undefined = undefined;
+
+  constructor(host: TransactionHost, options: TransactionOptions) {
+    super();
+    this.#host = host;
+    this.#options = options;
+    this.#dueAtMs = options.timeoutMs === undefined ? Infinity : host.clock.now() + options.timeoutMs;
+    this.reached = new Promise((_, reject) => {
+      this.#reject = reject;
+    });
+    // Nobody may be waiting when it comes.
+    this.reached.catch(() => {});
+    if (options.timeoutMs !== undefined) host.deadlines.add(this, this.#dueAtMs);
+    if (options.signal?.aborted === true) this.handleEvent();
+    else options.signal?.addEventListener('abort', this);
+  }
+
+  get remainingMs(): number | undefined {
+    return this.#options.timeoutMs === undefined ? undefined : Math.max(1, this.#dueAtMs - this.#host.clock.now());
+  }
+
+  override expire(): void {
+    this.#end(new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, { poolId: this.#host.poolId }));
+  }
+
+  handleEvent(): void {
+    this.#end(new QueryAbortedError(this.#host.poolId, { cause: this.#options.signal?.reason }));
+  }
+
+  remove(): void {
+    this.#host.deadlines.remove(this);
+    this.#options.signal?.removeEventListener('abort', this);
+  }
+
+  #end(error: Error): void {
+    this.error = error;
+    this.#reject(error);
+  }
+}
+
+const FIRST_RETRY_MS = 10;
+const LONGEST_RETRY_MS = 1_000;
+
+/** @returns what `fn` returned, after COMMIT. */
+export async function runTransaction<T>(
+  host: TransactionHost,
+  fn: (tx: PgTransaction) => T | Promise<T>,
+  options: TransactionOptions,
+): Promise<T> {
+  const limit = new TransactionLimit(host, options);
+  try {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await attemptOnce(host, fn, options, limit);
+      } catch (error) {
+        if (limit.error !== undefined) throw limit.error;
+        if (attempt >= (options.retries ?? 0) || !isWorthRetrying(error)) throw error;
+        const ceilingMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt);
+        await Promise.race([pause(host, ceilingMs * (0.5 + host.random() / 2)), limit.reached]);
+      }
+    }
+  } finally {
+    limit.remove();
+  }
+}
+
+async function attemptOnce<T>(
+  host: TransactionHost,
+  fn: (tx: PgTransaction) => T | Promise<T>,
+  options: TransactionOptions,
+  limit: TransactionLimit,
+): Promise<T> {
+  const lease = await host.acquire({ timeoutMs: limit.remainingMs, signal: options.signal });
+  const client = lease.connection;
+  const tx = new PgTransaction(client);
+  let condemned: unknown;
+  try {
+    client.bindNothing();
+    await Promise.race([client.run(opening(client, options, limit)), limit.reached]);
+    const work = host.holding(lease, async () => fn(tx));
+    const result = await Promise.race([work, limit.reached]);
+    // Once COMMIT is on its way its outcome counts, not the clock.
+    await tx.commit();
+    return result;
+  } catch (error) {
+    tx.end();
+    if (limit.error !== undefined) client.session.interrupt();
+    else if (isFatalError(error)) condemned = error;
+    else await tx.rollback().catch(() => (condemned = true));
+    throw error;
+  } finally {
+    // A rollback that nobody waited for is the first thing to happen to the returned connection.
+    if (!lease.released) lease.release(condemned);
+  }
+}
+
+function opening(client: LeasedClient, options: TransactionOptions, limit: TransactionLimit): TransactionOpening {
+  const modes = [
+    options.isolation === undefined ? '' : ` ISOLATION LEVEL ${ISOLATION_LEVELS[options.isolation]}`,
+    options.readOnly === undefined ? '' : options.readOnly ? ' READ ONLY' : ' READ WRITE',
+    options.deferrable === undefined ? '' : options.deferrable ? ' DEFERRABLE' : ' NOT DEFERRABLE',
+  ].join('');
+  const timeout = limit.remainingMs;
+  const settings = timeout === undefined ? [] : [{ name: 'statement_timeout', value: String(Math.ceil(timeout)) }];
+  return new TransactionOpening(client, `BEGIN${modes}`, client.session.rules.isolation.settingFor(client.lease.tenantId), settings);
+}
+
+// A caller without types could put anything here: only these words reach the server.
+const ISOLATION_LEVELS = {
+  'read committed': 'READ COMMITTED',
+  'repeatable read': 'REPEATABLE READ',
+  serializable: 'SERIALIZABLE',
+} as const;
+
+function isWorthRetrying(error: unknown): boolean {
+  return isRetriable(error instanceof TransactionAbortedError ? error.cause : error);
+}
+
+function pause(host: TransactionHost, delayMs: number): Promise<void> {
+  return new Promise((resolve) => host.clock.setTimer(resolve, delayMs).ref());
+}
