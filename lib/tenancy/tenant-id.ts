@@ -43,7 +43,8 @@ export function assertTenantId(value: unknown): asserts value is string {
 
 /** What is wrong with it. The value itself is left out: what was sent in place of a tenant id may be a secret. */
 function faultOf(value: unknown): string {
-  if (typeof value !== 'string') return `The tenant id is ${value === null ? 'null' : `of type ${typeof value}`}, not a string`;
+  if (typeof value !== 'string')
+    return `The tenant id is ${value === null ? 'null' : `of type ${typeof value}`}, not a string`;
   if (value.length === 0) return 'The tenant id is empty';
   if (value.length > 2 * MAX_TENANT_ID_LENGTH) return `The tenant id is too long (${value.length} UTF-16 units)`;
   const characters = [...value];

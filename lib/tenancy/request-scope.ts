@@ -1,0 +1,95 @@
+/**
+ * One request (or message) while it is served: whose it is, and what was leased on its behalf.
+ *
+ * Promise: it ends exactly once, when its response is over and the body that was being sent has let go of what it reads from; a body that
+ * doesn't let go is waited for only so long. Leases that are still out then are reported, and their connections destroyed.
+ */
+import type { Logger } from '@nestjs/common';
+
+import type { Lease } from '../engine/lease.js';
+import { LeaseScope } from '../engine/lease-scope.js';
+import { runOutside } from '../engine/outside-context.js';
+
+/**
+ * How long the end of a scope waits for a stopped body, in milliseconds. A cursor that is closed when its stream is destroyed needs a round
+ * trip before it gives its connection back, and that comes after the response has closed.
+ */
+const STOP_GRACE_MS = 1_000;
+
+export class RequestScope {
+  readonly leases = new LeaseScope();
+  /** Whose request it is, as far as is known. */
+  tenantId: string | undefined = undefined;
+  /** Whether an interceptor has settled that, after all guards. What a middleware found before is provisional. */
+  guarded = false;
+  /** The handler, once it is known: what a report names. */
+  handler = 'a request';
+  readonly #openBodies = new Set<() => void>();
+  readonly #logger: Logger;
+  readonly #stopGraceMs: number;
+  #over = false;
+  #grace: NodeJS.Timeout | undefined;
+
+  constructor(logger: Logger, stopGraceMs: number = STOP_GRACE_MS) {
+    this.#logger = logger;
+    this.#stopGraceMs = stopGraceMs;
+  }
+
+  /** Whether the response is over. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /**
+   * Keeps the scope open for a body that is being sent.
+   *
+   * @param stop called when the response is over before the body is: nobody reads the rest.
+   * @returns what to call when the body has let go of everything.
+   */
+  hold(stop: () => void): () => void {
+    // The client has gone before there was anything to send; Nest gives up what it doesn't send.
+    if (this.#over) return () => {};
+    this.#openBodies.add(stop);
+    return () => {
+      if (this.#openBodies.delete(stop) && this.#over && this.#openBodies.size === 0) this.#end();
+    };
+  }
+
+  /** The response has been sent, or its client has gone. */
+  responseOver(): void {
+    if (this.#over) return;
+    this.#over = true;
+    for (const stop of [...this.#openBodies]) stop();
+    if (this.#openBodies.size === 0) return this.#end();
+    this.#grace = runOutside(() => setTimeout(() => this.#end(), this.#stopGraceMs).unref());
+  }
+
+  /** The handler is done, and there is no response whose end could be awaited: it ends with the last body, or now. */
+  handlerDone(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#openBodies.size === 0) this.#end();
+  }
+
+  #end(): void {
+    clearTimeout(this.#grace);
+    this.#openBodies.clear();
+    // What ends a request may run in anybody's async context; a report belongs to none.
+    runOutside(() => {
+      for (const lease of this.leases.end()) this.#report(lease);
+    });
+  }
+
+  #report(lease: Lease<unknown>): void {
+    const tenant = lease.tenantId === undefined ? 'no tenant' : `tenant "${lease.tenantId}"`;
+    const where =
+      lease.stack === undefined
+        ? ' Set leakDetectionMs to see where it was acquired.'
+        : `\nIt was acquired at:\n${lease.stack}`;
+    this.#logger.error(
+      `A lease of pool "${lease.poolId}" (${tenant}) was still out when the response of ${this.handler} was over, ` +
+        `${Date.now() - lease.acquiredAt} ms after it was acquired. Its connection was destroyed. ` +
+        `Release it before the response ends, or detach() it for work that outlives the response.${where}`,
+    );
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * How an application says where the tenant of a request is found.
+ */
+import type { ExecutionContext } from '@nestjs/common';
+
+/**
+ * Finds the tenant of a request, message or event; null or undefined where it names none.
+ *
+ * What it returns is checked like every tenant id. It may throw `TenantInvalidError` for something that was meant as a tenant and can't be one;
+ * both answer 400. Other errors answer as they would anywhere in a request. In {@link TenantMiddleware} it runs before there is a handler, and
+ * before guards have set `request.user`: what it finds there is only used until the interceptor asks again.
+ *
+ * @example
+ * // HTTP requests by header, messages by a property of their payload:
+ * const header = fromHeader('x-tenant-id');
+ * const payload = fromPayload('tenantId');
+ * const resolve: TenantResolver = (context) => (context.getType() === 'rpc' ? payload(context) : header(context));
+ */
+export type TenantResolver = (
+  context: ExecutionContext,
+) => string | null | undefined | Promise<string | null | undefined>;
+
+export interface TenancyOptions {
+  /** Where the tenant is found: `fromHeader`, `fromSubdomain`, `fromPath`, `fromUser`, `fromPayload`, or a function of one's own. */
+  readonly resolve: TenantResolver;
+  /** Whether a request without a tenant is refused with 400. A malformed one always is. Default true. */
+  readonly required?: boolean | undefined;
+}
+
+/** Injection token of the {@link TenancyOptions} that the manager was registered with; undefined where it has none. */
+export const TENANCY_OPTIONS = Symbol('nestjs-pool-manager:tenancy-options');

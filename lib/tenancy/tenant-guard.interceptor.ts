@@ -1,0 +1,144 @@
+/**
+ * Runs every handler as the tenant that its request names.
+ */
+import {
+  type CallHandler,
+  type ExecutionContext,
+  HttpException,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+  Optional,
+} from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { catchError, from, map, mergeMap, Observable, throwError } from 'rxjs';
+
+import { PoolConfigError, TenantInvalidError } from '../errors.js';
+import { type Answer, answerTo, TENANT_MALFORMED, TENANT_MISSING } from './pool-error-answer.js';
+import type { RequestScope } from './request-scope.js';
+import { RequestScopes } from './request-scopes.js';
+import type { BodyOwner } from './response-body.js';
+import { SKIP_TENANT } from './tenant.decorators.js';
+import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
+import type { ContextFrame } from './tenant-context.js';
+import { assertTenantId } from './tenant-id.js';
+import { httpException, transportError } from './transport-error.js';
+
+/**
+ * Resolves the tenant of a request with the `tenancy` options of the manager, refuses one that is missing or malformed with 400, and runs the
+ * handler, and everything that its response still does (Observables, files, event streams, generators), in the tenant's context. For HTTP on
+ * Express and Fastify, GraphQL, microservices and WebSocket.
+ *
+ * Refusals of a pool become answers: 429 where the tenant is at its own limit, 503 where the pool is busy, closing or cut off from its backend,
+ * each with `Retry-After`. Leases that are still out when the response is over are reported, and their connections destroyed; `detach()` exempts
+ * those that are meant to outlive it.
+ *
+ * @throws {PoolConfigError} when it is created and the manager has no `tenancy` options.
+ * @example
+ * @Controller('orders')
+ * @UseInterceptors(TenantGuardInterceptor)
+ * class OrdersController {}
+ */
+@Injectable()
+export class TenantGuardInterceptor implements NestInterceptor {
+  readonly #options: TenancyOptions;
+
+  constructor(
+    @Inject(RequestScopes) private readonly scopes: RequestScopes,
+    @Inject(Reflector) private readonly reflector: Reflector,
+    @Optional() @Inject(TENANCY_OPTIONS) options?: TenancyOptions,
+  ) {
+    if (options == null) {
+      const rule =
+        "TenantGuardInterceptor needs it to find the tenant of a request, for example { resolve: fromHeader('x-tenant-id') }";
+      throw new PoolConfigError([{ key: 'tenancy', rule }]);
+    }
+    this.#options = options;
+  }
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const { scope, endsWithResponse } = this.scopes.of(context);
+    scope.handler = `${context.getClass().name}.${context.getHandler().name}`;
+    const tenantId = this.#isSkipped(context) ? withoutTenant(context, scope) : await this.#tenantOf(context, scope);
+    return this.#inFrame(this.scopes.frameOf(scope, tenantId), context, next, scope, endsWithResponse);
+  }
+
+  #isSkipped(context: ExecutionContext): boolean {
+    return (
+      this.reflector.getAllAndOverride<boolean | undefined>(SKIP_TENANT, [context.getHandler(), context.getClass()]) ??
+      false
+    );
+  }
+
+  /** Asked once a request, by the first interceptor; what a middleware found before the guards doesn't count. */
+  async #tenantOf(context: ExecutionContext, scope: RequestScope): Promise<string | undefined> {
+    if (scope.guarded) return scope.tenantId;
+    let tenantId: string | null | undefined;
+    try {
+      tenantId = await this.#options.resolve(context);
+      if (tenantId != null) assertTenantId(tenantId);
+    } catch (error) {
+      if (error instanceof TenantInvalidError) throw await transportError(TENANT_MALFORMED, context, error);
+      throw error;
+    }
+    if (tenantId == null && this.#options.required !== false) throw await transportError(TENANT_MISSING, context);
+    scope.tenantId = tenantId ?? undefined;
+    scope.guarded = true;
+    return scope.tenantId;
+  }
+
+  /**
+   * Nest's `handle()` is lazy: the handler runs when its Observable is subscribed to, and whatever it returns goes on from there. So the
+   * subscription is what runs in the frame, and its end as well.
+   */
+  #inFrame(
+    frame: ContextFrame,
+    context: ExecutionContext,
+    next: CallHandler,
+    scope: RequestScope,
+    endsWithResponse: boolean,
+  ): Observable<unknown> {
+    const { tenants, bodies } = this.scopes;
+    const owner: BodyOwner = {
+      scope,
+      run: (step) => tenants.runFrame(frame, step),
+      translate: (error) => translated(error, (answer) => httpException(answer, context, error)) ?? error,
+      hold: (stop) => scope.hold(stop),
+    };
+    const streams = ['http', 'graphql'].includes(context.getType<string>());
+    return new Observable((subscriber) => {
+      const subscription = owner.run(() =>
+        next
+          .handle()
+          .pipe(
+            map((value: unknown) => (streams ? bodies.bind(value, owner) : value)),
+            catchError((error: unknown) => refusal(error, context)),
+          )
+          .subscribe(subscriber),
+      );
+      return () => {
+        owner.run(() => subscription.unsubscribe());
+        if (!endsWithResponse) scope.handlerDone();
+      };
+    });
+  }
+}
+
+/** A route has one handler, and without a tenant is how it is settled; beside the field of a GraphQL operation there are others. */
+function withoutTenant(context: ExecutionContext, scope: RequestScope): undefined {
+  if (context.getType<string>() !== 'http') return;
+  scope.tenantId = undefined;
+  scope.guarded = true;
+}
+
+/** What to say instead of an error of the handler; undefined where it says what it means to, or isn't about a pool. */
+function translated<T>(error: unknown, say: (answer: Answer) => T): T | undefined {
+  const answer = error instanceof HttpException ? undefined : answerTo(error);
+  return answer === undefined ? undefined : say(answer);
+}
+
+function refusal(error: unknown, context: ExecutionContext): Observable<never> {
+  const instead = translated(error, (answer) => transportError(answer, context, error));
+  if (instead === undefined) return throwError(() => error);
+  return from(Promise.resolve(instead)).pipe(mergeMap((said) => throwError(() => said)));
+}
