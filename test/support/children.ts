@@ -58,12 +58,13 @@ export function startChild(
 
   const waitForLine = async (pattern: RegExp, { withinMs = LINE_WITHIN_MS } = {}) => {
     const signal = AbortSignal.timeout(withinMs);
-    for (let seen = 0; ; ) {
+    for (let seen = 0; ;) {
       for (; seen < lines.length; seen++) {
         const match = lines[seen]?.match(pattern);
         if (match) return match;
       }
-      if (exit) throw new Error(`${command} ended (${exit.signal ?? exit.code}) without a line like ${pattern}:\n${output()}`);
+      if (exit)
+        throw new Error(`${command} ended (${exit.signal ?? exit.code}) without a line like ${pattern}:\n${output()}`);
       await once(changes, 'line', { signal }).catch((error: unknown) => {
         if (!signal.aborted) throw error;
         throw new Error(`No line like ${pattern} within ${withinMs} ms:\n${output()}`, { cause: error });

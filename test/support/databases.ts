@@ -64,7 +64,7 @@ export async function claimRedis(): Promise<TestRedis> {
 
 /** Asks the program that keeps the shared servers (shared-servers.ts). */
 async function ask<Answer>(method: string, path: string): Promise<Answer> {
-  const base = process.env['TEST_SERVERS_URL'];
+  const base = process.env.TEST_SERVERS_URL;
   if (base === undefined) throw new Error('The shared servers are only there under Jest, after its global set-up.');
   const outgoing = request(`${base}${path}`, { method, agent: false });
   outgoing.end();

@@ -4,7 +4,6 @@
 // Jest loads this file outside its own module system: it imports nothing of ours.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export default async function globalSetup({ rootDir }: { readonly rootDir: string }): Promise<void> {
@@ -27,7 +26,7 @@ export default async function globalSetup({ rootDir }: { readonly rootDir: strin
   // It may end, by request, at any time from now on.
   failed.catch(() => {});
   // Inherited by the processes that run the test files.
-  process.env['TEST_SERVERS_URL'] = url;
+  process.env.TEST_SERVERS_URL = url;
   // Found there by the global teardown, which Jest loads by itself.
   Reflect.set(globalThis, Symbol.for('nestjs-pool-manager.shared-servers'), program);
 }

@@ -28,7 +28,10 @@ describe('the HTTP upstream', () => {
     return response;
   }
 
-  async function get(path: string, options: Parameters<typeof send>[1] = {}): Promise<{ status: number; text: string }> {
+  async function get(
+    path: string,
+    options: Parameters<typeof send>[1] = {},
+  ): Promise<{ status: number; text: string }> {
     const response = await send(path, options);
     let text = '';
     for await (const chunk of response.setEncoding('utf8')) text += chunk as string;

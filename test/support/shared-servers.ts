@@ -51,7 +51,11 @@ class SharedPostgres {
     const server = await providePostgres({ maxConnections: 400 });
     if (server.own) return new SharedPostgres(server, server.user, server.password);
     // A server that runs already: an ordinary role is added for the time of the tests.
-    const shared = new SharedPostgres(server, `pool_user_${randomBytes(4).toString('hex')}`, randomBytes(12).toString('hex'));
+    const shared = new SharedPostgres(
+      server,
+      `pool_user_${randomBytes(4).toString('hex')}`,
+      randomBytes(12).toString('hex'),
+    );
     try {
       await shared.#administer(
         `CREATE ROLE ${shared.#user} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '${shared.#password}'`,
@@ -76,7 +80,15 @@ class SharedPostgres {
     const url = new URL(superuser);
     url.username = this.#user;
     url.password = this.#password;
-    return { name, host, port, user: this.#user, password: this.#password, url: url.href, superuserUrl: superuser.href };
+    return {
+      name,
+      host,
+      port,
+      user: this.#user,
+      password: this.#password,
+      url: url.href,
+      superuserUrl: superuser.href,
+    };
   }
 
   async drop(name: string): Promise<void> {
@@ -176,14 +188,15 @@ async function serve(method: string | undefined, path: string): Promise<object |
 const secret = `/${randomBytes(12).toString('hex')}`;
 const server = createServer({ keepAlive: false }, (request: IncomingMessage, response) => {
   const path = request.url ?? '/';
-  void (path.startsWith(secret) ? serve(request.method, path.slice(secret.length)) : Promise.reject(new Error('No.')))
-    .then(
-      (body) => response.writeHead(body ? 200 : 204, { connection: 'close' }).end(body && JSON.stringify(body)),
-      (error: unknown) => {
-        const message = error instanceof Error ? error.message : String(error);
-        response.writeHead(500, { connection: 'close' }).end(JSON.stringify({ error: message }));
-      },
-    );
+  void (
+    path.startsWith(secret) ? serve(request.method, path.slice(secret.length)) : Promise.reject(new Error('No.'))
+  ).then(
+    (body) => response.writeHead(body ? 200 : 204, { connection: 'close' }).end(body && JSON.stringify(body)),
+    (error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      response.writeHead(500, { connection: 'close' }).end(JSON.stringify({ error: message }));
+    },
+  );
 });
 server.listen({ host: LOOPBACK, port: 0 });
 await once(server, 'listening');
@@ -194,7 +207,10 @@ console.log(`http://${LOOPBACK}:${address.port}${secret}`);
 process.stdin.resume();
 await once(process.stdin, 'close');
 server.close();
-const stops = await Promise.allSettled([postgres?.then((shared) => shared.stop()), redis?.then((shared) => shared.stop())]);
+const stops = await Promise.allSettled([
+  postgres?.then((shared) => shared.stop()),
+  redis?.then((shared) => shared.stop()),
+]);
 for (const stop of stops) if (stop.status === 'rejected') console.error(stop.reason);
 // Whatever a failed stop has left open must not keep the run from ending.
 process.exit(stops.some((stop) => stop.status === 'rejected') ? 1 : 0);

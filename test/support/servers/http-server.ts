@@ -162,7 +162,10 @@ function json(response: ServerResponse, status: number, body: object): void {
   const text = JSON.stringify(body);
   // 204 and 304 have no body.
   if (status === 204 || status === 304) response.writeHead(status).end();
-  else response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }).end(text);
+  else
+    response
+      .writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+      .end(text);
 }
 
 function number(query: URLSearchParams, name: string, otherwise: number): number {

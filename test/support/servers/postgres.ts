@@ -1,4 +1,4 @@
-// A real PostgreSQL on 127.0.0.1, with a directory of its own that goes when it goes. Durability is switched off, nothing else.
+// A real PostgreSQL on 127.0.0.1, with a directory of its own that goes when it goes.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -44,9 +44,9 @@ const DATABASE = 'pool_test';
 /** What halts the postmaster how (PostgreSQL's documentation, "Shutting Down the Server"). */
 const HALT_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
+/** Quick, but what was committed survives the crash of the server (not the machine's): tests kill servers, and look afterwards. */
 const QUICK = {
   fsync: 'off',
-  synchronous_commit: 'off',
   full_page_writes: 'off',
   wal_level: 'minimal',
   max_wal_senders: 0,
@@ -147,7 +147,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 
 /** The server of DATABASE_URL where that is set (both URLs are then that one), else {@link startPostgres}. */
 export async function providePostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const existing = process.env['DATABASE_URL'];
+  const existing = process.env.DATABASE_URL;
   if (!existing) return startPostgres(options);
   const url = new URL(existing);
   return {

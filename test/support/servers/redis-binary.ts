@@ -20,7 +20,7 @@ export interface RedisBinary {
 const PACKAGES = ['redis-server', 'redis-tools', 'libjemalloc2', 'liblzf1'];
 
 /** Finds or fetches a redis-server. `path` is where to look for programs. */
-export async function redisBinary(path: string = process.env['PATH'] ?? ''): Promise<RedisBinary> {
+export async function redisBinary(path: string = process.env.PATH ?? ''): Promise<RedisBinary> {
   const installed = await findProgram('redis-server', path);
   if (installed) return describe(installed, process.env);
 

@@ -45,7 +45,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     databases: String(options.databases ?? 16),
     'maxmemory-policy': options.maxMemoryPolicy ?? 'noeviction',
     ...(options.maxMemory && { maxmemory: options.maxMemory }),
-    ...(options.password && { requirepass: options.password, masterauth: options.password }),
+    ...(options.password && { requirepass: quoted(options.password), masterauth: quoted(options.password) }),
     // DEBUG SLEEP stalls a server in tests; since Redis 7 it has to be allowed.
     ...(binary.major >= 7 && { 'enable-debug-command': 'local' }),
     ...options.config,
@@ -73,7 +73,7 @@ export async function startSentinel(
     `sentinel monitor ${name} ${LOOPBACK} ${primary.port} 1`,
     `sentinel down-after-milliseconds ${name} 500`,
     `sentinel failover-timeout ${name} 2000`,
-    ...(primary.password ? [`sentinel auth-pass ${name} ${primary.password}`] : []),
+    ...(primary.password ? [`sentinel auth-pass ${name} ${quoted(primary.password)}`] : []),
     '',
   ];
   return runRedis({
@@ -86,9 +86,14 @@ export async function startSentinel(
   });
 }
 
+/** A value of redis.conf, whatever is in it. */
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
+
 /** The server of REDIS_URL where that is set, else {@link startRedis}. */
 export async function provideRedis(options: RedisOptions = {}): Promise<RedisServer> {
-  const existing = process.env['REDIS_URL'];
+  const existing = process.env.REDIS_URL;
   if (!existing) return startRedis(options);
   const url = new URL(existing);
   return {

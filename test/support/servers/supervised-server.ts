@@ -47,9 +47,7 @@ export class SupervisedServer {
   }
 
   /** A supervisor with a prepared directory; nothing runs yet. */
-  static async prepare(
-    preparation: Pick<Preparation, 'prefix'> & Partial<Preparation>,
-  ): Promise<SupervisedServer> {
+  static async prepare(preparation: Pick<Preparation, 'prefix'> & Partial<Preparation>): Promise<SupervisedServer> {
     const server = new SupervisedServer();
     try {
       const { directory } = await server.#ask({
@@ -112,7 +110,7 @@ export class SupervisedServer {
 
   #ask(request: WithoutId<Request>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const refusal = this.#lostBy ?? (this.#stopped && new Error(`The server was stopped: can't ${request.request} it.`));
+      const refusal = this.#stopped ? new Error(`The server was stopped: can't ${request.request} it.`) : this.#lostBy;
       if (refusal) {
         reject(refusal);
         return;

@@ -9,18 +9,10 @@
  * Plain JavaScript: it must run as it is, from the sources as well as for compiled code.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import {
-  chownSync,
-  cpSync,
-  lchownSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chownSync, cpSync, lchownSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** @import { Answer, Command, Event, Launch, Preparation, Request } from './supervisor-protocol.js' */
 
@@ -154,9 +146,7 @@ function childrenOf(pid) {
     for (const entry of readdirSync('/proc')) {
       if (!/^\d+$/.test(entry)) continue;
       try {
-        const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-        // "pid (name) state ppid …", and the name may hold spaces and brackets.
-        if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid) children.push(Number(entry));
+        if (Number(statOf(entry)[1]) === pid) children.push(Number(entry));
       } catch {
         // It has ended meanwhile.
       }
@@ -187,12 +177,47 @@ function runningPid() {
   return running.pid;
 }
 
-function freeze() {
+async function freeze() {
   const pid = runningPid();
   // The parent first: a stopped parent starts no more children.
-  signalTo(pid, 'SIGSTOP');
+  await freezeOne(pid);
   frozen = childrenOf(pid);
-  for (const child of frozen) signalTo(child, 'SIGSTOP');
+  await Promise.all(frozen.map(freezeOne));
+}
+
+/**
+ * The signal is sent at once, but on a busy machine the process may run on for a while.
+ *
+ * @param {number} pid
+ */
+async function freezeOne(pid) {
+  signalTo(pid, 'SIGSTOP');
+  while (/^[^TtZX]/.test(stateOf(pid))) await delay(1);
+}
+
+/**
+ * The letter of a process's state; empty once it has gone.
+ *
+ * @param {number} pid
+ */
+function stateOf(pid) {
+  try {
+    if (process.platform !== 'linux')
+      return execFileSync('ps', ['-o', 'state=', '-p', String(pid)], { encoding: 'utf8' });
+    return statOf(pid)[0] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * State, parent, and what else Linux says of a process. The line begins "pid (name) …", and the name may hold spaces and brackets.
+ *
+ * @param {number | string} pid
+ */
+function statOf(pid) {
+  const line = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return line.slice(line.lastIndexOf(')') + 2).split(' ');
 }
 
 function thaw() {

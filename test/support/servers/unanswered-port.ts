@@ -44,7 +44,7 @@ export async function startUnansweredPort(): Promise<UnansweredPort> {
     await exited;
   };
   // Fills the queue until a connection is no longer made.
-  for (let full = false; !full; ) {
+  for (let full = false; !full;) {
     const socket = connect({ host: LOOPBACK, port });
     socket.on('error', () => {});
     filling.push(socket);

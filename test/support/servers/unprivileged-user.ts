@@ -55,5 +55,7 @@ export async function temporaryFolder(owner: Owner | undefined): Promise<string>
       // Not there, or not for us.
     }
   }
-  throw new Error(`No folder for temporary files that this user${owner ? ` and uid ${owner.uid}` : ''} can use: tried ${folders.join(', ')}.`);
+  throw new Error(
+    `No folder for temporary files that this user${owner ? ` and uid ${owner.uid}` : ''} can use: tried ${folders.join(', ')}.`,
+  );
 }
