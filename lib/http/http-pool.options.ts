@@ -11,6 +11,7 @@ import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import {
   basePoolShape,
   checkPool,
+  healthCheckShape,
   namesElsewhere,
   type ResolvedBasePoolOptions,
   resolvePool,
@@ -21,6 +22,23 @@ import {
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Anything but what would end the header and begin another. */
 const HEADER_VALUE = /^[^\0\r\n]*$/;
+
+export const httpHealthCheckShape = {
+  ...healthCheckShape,
+  /**
+   * What a probe asks for: a path on `baseURL`, or a whole URL. Any answer below 500 means alive. Without it a probe only opens
+   * a TCP connection to the host of `baseURL`, and closes it.
+   * @defaultValue none
+   */
+  path: z.string().min(1).optional(),
+};
+
+interface HttpHealthCheckSchema extends z.ZodObject<typeof httpHealthCheckShape, z.core.$strict> {}
+const healthCheckSchema: HttpHealthCheckSchema = optionsObject(httpHealthCheckShape, {
+  interval: 'intervalMs',
+  timeout: 'timeoutMs',
+  url: 'path',
+});
 
 export const httpPoolShape = {
   /** Requests that may be in flight at once. */
@@ -34,6 +52,13 @@ export const httpPoolShape = {
   timeoutMs: durationMs(0).default(30_000),
   /** How long an idle connection is kept for the next request. Less than the server keeps it avoids resets (many close after 5 s). */
   keepAliveTimeoutMs: durationMs(1).default(4_000),
+  /**
+   * A slot that was idle for longer is probed before it is lent; 0: always.
+   * @defaultValue never: a closed connection is replaced without a probe
+   */
+  validateAfterIdleMs: durationMs(0).default(Infinity),
+  /** How the upstream is probed. */
+  healthCheck: healthCheckSchema.prefault({}),
   /**
    * Headers of every request.
    * @defaultValue none
@@ -63,17 +88,23 @@ export const httpPoolSchema = optionsObject(shape, {
   auth: 'client.auth',
 })
   .superRefine((pool, context) => checkPool(pool, context), whenObject)
-  .transform((pool) => seal(resolvePool(pool), { baseURL: hidden, headers: namesOnly, client: namesOnly }));
+  .transform((pool) =>
+    seal(
+      { ...resolvePool(pool), healthCheck: Object.freeze(pool.healthCheck) },
+      { baseURL: hidden, headers: namesOnly, client: namesOnly },
+    ),
+  );
 
 /** What can be set on an HTTP pool. */
 export interface HttpPoolOptions extends z.input<
-  z.ZodObject<typeof httpPoolShape & typeof basePoolShape, z.core.$strict>
+  z.ZodObject<Omit<typeof basePoolShape, keyof typeof httpPoolShape> & typeof httpPoolShape, z.core.$strict>
 > {
   readonly type?: 'http';
 }
 
 /** What an HTTP pool is configured with. */
-export interface ResolvedHttpPoolOptions extends ResolvedBasePoolOptions, z.output<typeof httpPoolSchema> {}
+export interface ResolvedHttpPoolOptions
+  extends Omit<ResolvedBasePoolOptions, 'healthCheck'>, z.output<typeof httpPoolSchema> {}
 
 export const httpPoolKind: PoolKindOptions<typeof httpPoolSchema> = { type: 'http', schema: httpPoolSchema };
 

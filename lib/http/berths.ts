@@ -1,0 +1,110 @@
+/**
+ * The two places where requests get their slots: the pool, for each request one of its own, and a lease, whose one slot
+ * its requests use one after the other.
+ */
+import type { AxiosInstance } from 'axios';
+import type { LeaseInfo } from '../engine/driver.js';
+import type { Lease } from '../engine/lease.js';
+import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
+import type { LeaseReceiver } from '../engine/waiter.js';
+import { LeaseReleasedError } from '../errors.js';
+import type { Berth, Flight } from './flight.js';
+import type { HttpSlot } from './http-slot.js';
+
+export type HttpEngine = LendingEngine<AxiosInstance>;
+
+/** A slot from the pool, for one request. */
+export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
+  readonly tenantId: string | undefined;
+  readonly #engine: HttpEngine;
+  readonly #slotOf: (lease: LeaseInfo) => HttpSlot | undefined;
+  #flight: Flight | undefined;
+  #lease: Lease<AxiosInstance> | undefined;
+  #cancel: AbortController | undefined;
+
+  constructor(engine: HttpEngine, slotOf: (lease: LeaseInfo) => HttpSlot | undefined, tenantId: string | undefined) {
+    this.#engine = engine;
+    this.#slotOf = slotOf;
+    this.tenantId = tenantId;
+  }
+
+  enter(flight: Flight): void {
+    this.#flight = flight;
+    const lease = this.#engine.tryAcquire(this.tenantId);
+    if (lease !== undefined) return this.granted(lease);
+    this.#cancel = new AbortController();
+    const { acquireTimeoutMs } = flight.config;
+    const limits: AcquireLimits = {
+      signal: this.#cancel.signal,
+      ...(acquireTimeoutMs !== undefined && { timeoutMs: acquireTimeoutMs }),
+    };
+    this.#engine.request(this, this.tenantId, limits);
+  }
+
+  granted(lease: Lease<AxiosInstance>): void {
+    this.#lease = lease;
+    const slot = this.#slotOf(lease);
+    if (slot === undefined) throw new LeaseReleasedError(lease.poolId, { tenantId: lease.tenantId });
+    this.#flight?.launch(slot);
+  }
+
+  refused(error: Error): void {
+    this.#flight?.refuse(error);
+  }
+
+  forget(): void {
+    this.#cancel?.abort();
+  }
+
+  leave(_flight: Flight, error: unknown): void {
+    // The pool may have taken the slot back itself: cut at close.
+    if (this.#lease?.released === false) this.#lease.release(error);
+  }
+}
+
+/** The slot of a lease. Requests that are made at once are sent one after the other. */
+export class LeaseBerth implements Berth {
+  readonly #lease: LeaseInfo;
+  readonly #slot: HttpSlot;
+  readonly #waiting: Flight[] = [];
+  #current: Flight | undefined;
+
+  constructor(lease: LeaseInfo, slot: HttpSlot) {
+    this.#lease = lease;
+    this.#slot = slot;
+  }
+
+  get tenantId(): string | undefined {
+    return this.#lease.tenantId;
+  }
+
+  enter(flight: Flight): void {
+    this.#waiting.push(flight);
+    this.#next();
+  }
+
+  forget(flight: Flight): void {
+    const place = this.#waiting.indexOf(flight);
+    if (place >= 0) this.#waiting.splice(place, 1);
+  }
+
+  leave(flight: Flight): void {
+    if (this.#current !== flight) return;
+    this.#current = undefined;
+    this.#next();
+  }
+
+  #next(): void {
+    const { poolId, tenantId } = this.#lease;
+    while (this.#current === undefined) {
+      const flight = this.#waiting.shift();
+      if (flight === undefined) return;
+      if (this.#lease.released) {
+        flight.refuse(new LeaseReleasedError(poolId, { tenantId }));
+        continue;
+      }
+      this.#current = flight;
+      flight.launch(this.#slot);
+    }
+  }
+}

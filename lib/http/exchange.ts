@@ -1,0 +1,267 @@
+/**
+ * One request and its answer on one undici connection.
+ *
+ * Promises: `answer` settles exactly once; after `abort` the socket is closed and no byte reaches the caller any more; a
+ * body that is streamed is emitted in the async context of whoever sent the request, not of whoever opened the socket.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { runOutside } from '../engine/outside-context.js';
+import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
+import { isRedirect } from './redirects.js';
+import type { UndiciConnection } from './undici-connection.js';
+
+export interface AnswerHead {
+  readonly status: number;
+  readonly statusText: string;
+  /** Lower-case names; repeated fields as Node's own parser gives them. */
+  readonly headers: HeaderFields;
+}
+
+/** How the body arrives: whole, as a stream, or not at all because the answer is a redirect that will be followed. */
+export type Answer =
+  | { readonly head: AnswerHead; readonly kind: 'whole'; readonly body: Buffer }
+  | { readonly head: AnswerHead; readonly kind: 'stream'; readonly body: Readable }
+  | { readonly head: AnswerHead; readonly kind: 'redirect'; readonly location: string };
+
+export interface ExchangeOptions {
+  readonly followRedirects: boolean;
+  /** Whether a body that starts with this head should arrive as a stream. */
+  readonly wantsStream: (head: AnswerHead) => boolean;
+  /** A whole body longer than this ends the exchange with `tooLong()`; -1: no limit. */
+  readonly maxBytes: number;
+  readonly tooLong: () => Error;
+  /** Called for each sign of life of the upstream. */
+  readonly progress: () => void;
+}
+
+/** A redirect's body up to this size is read to its end, which keeps the socket; a longer one costs the socket. */
+const MAX_SKIPPED_BYTES = 64 * 1024;
+
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<Answer>;
+  readonly #connection: UndiciConnection;
+  readonly #options: ExchangeOptions;
+  readonly #context: AsyncResource | undefined;
+  #resolve!: (answer: Answer) => void;
+  #reject!: (error: Error) => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  #head: AnswerHead | undefined;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #redirect: string | undefined;
+  #stream: BodyStream | undefined;
+  #aborted: Error | undefined;
+  #done = false;
+  /** The request, or its beginning, is on the wire. */
+  sent = false;
+  /** The socket had served another request before. */
+  reusedSocket = false;
+  /** A byte of the answer has arrived. */
+  answered = false;
+
+  constructor(connection: UndiciConnection, options: ExchangeOptions, streams: boolean) {
+    this.#connection = connection;
+    this.#options = options;
+    this.#context = streams ? new AsyncResource('HttpResponseBody', { requireManualDestroy: true }) : undefined;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Sends the request. Failures come through `answer`. */
+  send(request: OutgoingRequest): void {
+    const { client } = this.#connection;
+    runOutside(() =>
+      client.dispatch(
+        { path: request.path, method: request.method, headers: request.headers, body: request.body ?? null },
+        this,
+      ),
+    );
+  }
+
+  /** Ends it now, in whatever phase. Without effect once the whole body is here. */
+  abort(reason: Error): void {
+    if (this.#done || this.#aborted !== undefined) return;
+    this.#aborted = reason;
+    if (this.#controller === undefined) {
+      // Not written yet: it waits for the connect, which nobody else waits for.
+      this.#connection.destroy(reason);
+      this.#fail(reason);
+      return;
+    }
+    this.#controller.abort(reason);
+    this.#fail(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#aborted !== undefined) {
+      controller.abort(this.#aborted);
+      return;
+    }
+    this.sent = true;
+    this.reusedSocket = this.#connection.begin();
+  }
+
+  /** The first byte of an answer is here (undici tells handlers that have this method). */
+  onResponseStarted(): void {
+    this.answered = true;
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    statusText?: string,
+  ): void {
+    this.answered = true;
+    // 100 Continue and 103 Early Hints precede the answer.
+    if (status < 200) return;
+    this.#options.progress();
+    const head: AnswerHead = { status, statusText: statusText ?? '', headers: asNodeParses(headers) };
+    this.#head = head;
+    const { location } = head.headers;
+    if (this.#options.followRedirects && isRedirect(status, location)) {
+      this.#redirect = location;
+      return;
+    }
+    if (!this.#options.wantsStream(head)) return;
+    this.#stream = new BodyStream(controller, (reason) => this.#abandoned(reason));
+    this.#resolve({ head, kind: 'stream', body: this.#stream });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#options.progress();
+    const stream = this.#stream;
+    if (stream !== undefined) {
+      const wantsMore = this.#inContext(() => stream.push(chunk));
+      if (!wantsMore) controller.pause();
+      return;
+    }
+    this.#bytes += chunk.length;
+    if (this.#redirect !== undefined) {
+      if (this.#bytes > MAX_SKIPPED_BYTES) this.#leaveForRedirect(controller, this.#redirect);
+      return;
+    }
+    const { maxBytes, tooLong } = this.#options;
+    if (maxBytes > -1 && this.#bytes > maxBytes) {
+      this.abort(tooLong());
+      return;
+    }
+    this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    const head = this.#head;
+    if (head === undefined) return;
+    this.#done = true;
+    const stream = this.#stream;
+    if (stream !== undefined) {
+      this.#inContext(() => stream.complete());
+    } else if (this.#redirect !== undefined) {
+      this.#resolve({ head, kind: 'redirect', location: this.#redirect });
+    } else {
+      const [first] = this.#chunks;
+      const body = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks, this.#bytes);
+      this.#resolve({ head, kind: 'whole', body });
+    }
+    this.#chunks = [];
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    this.#fail(this.#aborted ?? error);
+  }
+
+  #leaveForRedirect(controller: Dispatcher.DispatchController, location: string): void {
+    const head = this.#head;
+    if (this.#done || head === undefined) return;
+    this.#done = true;
+    this.#resolve({ head, kind: 'redirect', location });
+    controller.abort(new Error('A redirect is followed; its body is not read to the end.'));
+  }
+
+  /** The caller destroyed the body before its end. */
+  #abandoned(reason: Error | null): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#controller?.abort(reason ?? new Error('The response body was destroyed before its end.'));
+  }
+
+  #fail(error: Error): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#chunks = [];
+    const stream = this.#stream;
+    if (stream === undefined) this.#reject(error);
+    else this.#inContext(() => stream.destroy(error));
+  }
+
+  #inContext<T>(fn: () => T): T {
+    return this.#context === undefined ? fn() : this.#context.runInAsyncScope(fn);
+  }
+}
+
+/** The body of a streamed answer. Reading drives the socket; destroying it early closes the socket. */
+class BodyStream extends Readable {
+  readonly #controller: Dispatcher.DispatchController;
+  readonly #abandoned: (reason: Error | null) => void;
+  #complete = false;
+
+  constructor(controller: Dispatcher.DispatchController, abandoned: (reason: Error | null) => void) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#controller = controller;
+    this.#abandoned = abandoned;
+  }
+
+  complete(): void {
+    this.#complete = true;
+    this.push(null);
+  }
+
+  override _read(): void {
+    this.#controller.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    if (!this.#complete) this.#abandoned(error);
+    callback(error);
+  }
+}
+
+/** Fields of which Node keeps the first when a server repeats them. */
+const SINGLE_FIELDS = new Set([
+  'age',
+  'authorization',
+  'content-length',
+  'content-type',
+  'etag',
+  'expires',
+  'from',
+  'host',
+  'if-modified-since',
+  'if-unmodified-since',
+  'last-modified',
+  'location',
+  'max-forwards',
+  'proxy-authorization',
+  'referer',
+  'retry-after',
+  'server',
+  'user-agent',
+]);
+
+/** Repeated fields joined, or the first kept, and `set-cookie` always a list: what `IncomingMessage.headers` has. */
+function asNodeParses(headers: IncomingHttpHeaders): HeaderFields {
+  const parsed: HeaderFields = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) continue;
+    if (name === 'set-cookie') parsed[name] = typeof value === 'string' ? [value] : value;
+    else if (!Array.isArray(value)) parsed[name] = value;
+    else parsed[name] = SINGLE_FIELDS.has(name) ? (value[0] ?? '') : value.join(', ');
+  }
+  return parsed;
+}

@@ -1,0 +1,126 @@
+/**
+ * Makes axios work inside the slots of a pool: its adapters take a slot for each request, or use the one of a lease.
+ *
+ * The adapter is the seam because everything passes through it: observables, `axiosRef`, interceptors, retries.
+ */
+import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import type { LeaseInfo } from '../engine/driver.js';
+import { LeaseBerth, PoolBerth, type HttpEngine } from './berths.js';
+import { boundAxios, type AdapterChoice } from './bound-axios.js';
+import { Flight, type Berth, type FlightParts } from './flight.js';
+import type { HttpSlot } from './http-slot.js';
+import { NodeTransport } from './node-transport.js';
+import type { Transport } from './transport.js';
+
+export interface HttpClientParts extends FlightParts {
+  readonly engine: HttpEngine;
+  /** What sends requests that name no adapter. */
+  readonly transport: Transport;
+  /** The instance that users know as `axiosRef`. */
+  readonly instance: AxiosInstance;
+}
+
+export class HttpClient {
+  readonly instance: AxiosInstance;
+  readonly transport: Transport;
+  readonly #parts: HttpClientParts;
+  readonly #axios: AxiosStatic;
+  readonly #slots = new WeakMap<LeaseInfo, HttpSlot>();
+  readonly #ownAdapters = new WeakSet<object>();
+
+  constructor(parts: HttpClientParts) {
+    this.#parts = parts;
+    this.#axios = parts.axios;
+    this.instance = parts.instance;
+    this.transport = parts.transport;
+  }
+
+  /**
+   * An adapter that takes a slot for each request.
+   *
+   * @param tenant whom the request is for, asked at each request; may throw.
+   * @param named the adapter that the request names itself, and that is to send it.
+   */
+  adapter(tenant: () => string | undefined, named?: AdapterChoice): AxiosAdapter {
+    return this.#own(async (config) => this.#inPool(config, tenant(), named).response);
+  }
+
+  /** The same for one subscription, which may lose interest. */
+  abandonable(tenantId: string | undefined, named: AdapterChoice | undefined): AbandonableAdapter {
+    const chosen = this.#foreign(named);
+    const abandonable = new AbandonableAdapter((config) => this.#inPool(config, tenantId, chosen), this.#axios);
+    this.#own(abandonable.adapter);
+    return abandonable;
+  }
+
+  /** `axiosRef` of a view: the instance with another idea of whom it works for. */
+  bound(tenant: () => string | undefined): AxiosInstance {
+    return boundAxios(this.#axios, this.instance, (named) => this.adapter(tenant, this.#foreign(named)));
+  }
+
+  /** What the borrower of a slot gets: the instance, with requests that go through this slot, one after the other. */
+  lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
+    this.#slots.set(lease, slot);
+    let berth: LeaseBerth | undefined;
+    return boundAxios(this.#axios, this.instance, (named) => {
+      const own = (berth ??= new LeaseBerth(lease, slot));
+      const chosen = this.#foreign(named);
+      return this.#own(async (config) => this.#launch(config, own, chosen).response);
+    });
+  }
+
+  /** Makes the instance take slots, for requests that name an adapter of their own as well. */
+  install(tenant: () => string | undefined): void {
+    this.instance.defaults.adapter = this.adapter(tenant);
+    this.instance.interceptors.request.use(
+      (config) => {
+        const named = this.#foreign(config.adapter);
+        if (named !== undefined) config.adapter = this.adapter(tenant, named);
+        return config;
+      },
+      null,
+      { synchronous: true },
+    );
+  }
+
+  /** The adapter that a request names, unless it is one of ours. */
+  #foreign(named: AdapterChoice | undefined): AdapterChoice | undefined {
+    return typeof named === 'function' && this.#ownAdapters.has(named) ? undefined : named;
+  }
+
+  #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
+    return this.#launch(config, new PoolBerth(this.#parts.engine, (lease) => this.#slots.get(lease), tenantId), named);
+  }
+
+  #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
+    const transport = named === undefined ? this.transport : new NodeTransport(this.#axios.getAdapter(named, config));
+    return new Flight(this.#parts, berth, transport, config);
+  }
+
+  #own(adapter: AxiosAdapter): AxiosAdapter {
+    this.#ownAdapters.add(adapter);
+    return adapter;
+  }
+}
+
+/** An adapter whose request ends when nobody wants the answer any more; a retry after that is not sent. */
+export class AbandonableAdapter {
+  readonly adapter: AxiosAdapter;
+  readonly #axios: AxiosStatic;
+  #flight: Flight | undefined;
+  #abandoned = false;
+
+  constructor(launch: (config: InternalAxiosRequestConfig) => Flight, axios: AxiosStatic) {
+    this.#axios = axios;
+    this.adapter = async (config): Promise<AxiosResponse> => {
+      if (this.#abandoned) throw new this.#axios.CanceledError(undefined, config);
+      this.#flight = launch(config);
+      return this.#flight.response;
+    };
+  }
+
+  abandon(): void {
+    this.#abandoned = true;
+    this.#flight?.abandon();
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * An HTTP client with the limits, fairness, health and shutdown of a pool, used like `HttpService` of `@nestjs/axios`.
+ *
+ * A slot is a request in flight: from its dispatch until its body has been read, closed or aborted. A response with
+ * `responseType: 'stream'` holds its slot until the stream has ended or was destroyed; one that nobody reads is cut by
+ * `timeoutMs`.
+ */
+import type { HttpService } from '@nestjs/axios';
+import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
+import { Observable } from 'rxjs';
+import { TenantRequiredError } from '../errors.js';
+import {
+  createPoolCore,
+  PoolHandle,
+  type PoolCore,
+  type PoolSurroundings,
+  type TenantBinding,
+} from '../pool-handle.js';
+import type { HttpRequestOptions } from './flight.js';
+import { HttpClient } from './http-client.js';
+import { HttpDriver, type SlotUse } from './http-driver.js';
+import { loadHttpPackages } from './http-packages.js';
+import type { ResolvedHttpPoolOptions } from './http-pool.options.js';
+import type { HttpSlot } from './http-slot.js';
+import { NodeTransport } from './node-transport.js';
+import { OutgoingRequests } from './outgoing-request.js';
+import { UndiciTransport } from './undici-transport.js';
+import { UpstreamCheck } from './upstream-check.js';
+
+export type { HttpRequestOptions } from './flight.js';
+
+/** What axios takes for a type that nobody names. */
+type Untyped = AxiosResponse['data'];
+
+/** A request's options: axios' own, and the pool's. */
+export type HttpPoolRequestConfig<D = Untyped> = AxiosRequestConfig<D> & HttpRequestOptions;
+
+interface HttpParts {
+  readonly client: HttpClient;
+  readonly service: HttpService;
+}
+
+/**
+ * What `@InjectPool` injects for a pool of type `http`.
+ *
+ * The tenant of a request is the one of the code that calls `get()` and its likes, not of the code that subscribes.
+ * Unsubscribing aborts the request and frees its slot. What fails with axios fails with the same `AxiosError` here; on top of
+ * that a request can fail with what `acquire()` fails with, with `OperationTimeoutError` (its `timeoutMs` has passed) and with
+ * `PoolClosedError` (cut by the end of a shutdown).
+ *
+ * @example
+ * const { data } = await firstValueFrom(this.billing.get<Invoice>('/invoices/7'));
+ * const { data } = await this.billing.axiosRef.get<Invoice>('/invoices/7');
+ */
+export class HttpPool extends PoolHandle<AxiosInstance> {
+  readonly #parts: HttpParts;
+  #axiosRef: AxiosInstance | undefined;
+
+  /** @internal Pools are made by `createHttpPool`. */
+  constructor(core: PoolCore<AxiosInstance>, parts: HttpParts, binding?: TenantBinding) {
+    super(core, binding);
+    this.#parts = parts;
+  }
+
+  /**
+   * The axios instance behind the pool. Its requests take slots, whether or not they name an adapter of their own, and so do
+   * those of instances made with its `create()`. Interceptors and defaults are shared by all views of the pool.
+   */
+  get axiosRef(): AxiosInstance {
+    const { client } = this.#parts;
+    if (this.binding.kind === 'context') return client.instance;
+    return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined)));
+  }
+
+  request<T = Untyped>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
+    return this.#observe(config, (service, own) => service.request<T>(own));
+  }
+
+  get<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.get<T, D>(url, own));
+  }
+
+  delete<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.delete<T, D>(url, own));
+  }
+
+  head<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.head<T, D>(url, own));
+  }
+
+  post<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.post<T, D>(url, data, own));
+  }
+
+  put<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.put<T, D>(url, data, own));
+  }
+
+  patch<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.patch<T, D>(url, data, own));
+  }
+
+  postForm<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.postForm<T, D>(url, data, own));
+  }
+
+  putForm<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.putForm<T, D>(url, data, own));
+  }
+
+  patchForm<T = Untyped, D = Untyped>(
+    url: string,
+    data?: D,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
+    return this.#observe(config, (service, own) => service.patchForm<T, D>(url, data, own));
+  }
+
+  protected override view(binding: TenantBinding): this {
+    return new HttpPool(this.core, this.#parts, binding) as this;
+  }
+
+  /** `HttpService` makes the observable; ours adds the tenant of this moment, and the end that its own leaves out for streams. */
+  #observe<T, D>(
+    config: HttpPoolRequestConfig<D> | undefined,
+    call: (service: HttpService, own: AxiosRequestConfig<D>) => Observable<AxiosResponse<T, D>>,
+  ): Observable<AxiosResponse<T, D>> {
+    const { client, service } = this.#parts;
+    let tenantId: string | undefined;
+    let refusal: unknown;
+    try {
+      tenantId = this.tenantFor(undefined);
+    } catch (error) {
+      refusal = error;
+    }
+    return new Observable((subscriber) => {
+      if (refusal !== undefined) return subscriber.error(refusal);
+      const request = client.abandonable(tenantId, config?.adapter);
+      let delivered = false;
+      const subscription = call(service, { ...config, adapter: request.adapter }).subscribe({
+        next: (response) => {
+          delivered = true;
+          subscriber.next(response);
+        },
+        error: (error: unknown) => subscriber.error(error),
+        complete: () => subscriber.complete(),
+      });
+      return () => {
+        subscription.unsubscribe();
+        if (!delivered) request.abandon();
+      };
+    });
+  }
+}
+
+/**
+ * Builds an HTTP pool. Nothing is opened before its `start()`.
+ *
+ * @throws MissingDriverError when `axios` or `@nestjs/axios` isn't installed. `undici` is optional, and makes it faster.
+ */
+export async function createHttpPool(
+  id: string,
+  config: ResolvedHttpPoolOptions,
+  surroundings: PoolSurroundings,
+): Promise<HttpPool> {
+  const { logger, tenants, clock } = surroundings;
+  const { axios, HttpService, undici } = await loadHttpPackages(id, (message) => logger.warn(message));
+  const { baseURL, headers, client: axiosOptions, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
+  const instance = axios.create({
+    ...axiosOptions,
+    ...(baseURL !== undefined && { baseURL }),
+    headers: { ...axiosOptions.headers, ...headers },
+  });
+
+  // The engine needs the driver, and what the driver's slots are used for needs the engine.
+  const driver = new HttpDriver({ poolId: id, keepAliveTimeoutMs, use: () => use });
+  const core = createPoolCore<HttpSlot, AxiosInstance>({ id, type: 'http', config, driver, surroundings });
+  const { engine } = core;
+  const { deadlines } = engine;
+  const requests = new OutgoingRequests(axios, process.env);
+  const node = new NodeTransport(axios.getAdapter('http'));
+  const transport =
+    undici === undefined
+      ? node
+      : new UndiciTransport({
+          poolId: id,
+          axios,
+          undici,
+          settings: { connectTimeoutMs, keepAliveTimeoutMs },
+          requests,
+          deadlines,
+          clock,
+          fallback: node,
+        });
+  const client = new HttpClient({ poolId: id, axios, engine, transport, instance, deadlines, clock, timeoutMs });
+  client.install(() => {
+    const tenantId = tenants.current();
+    if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(id);
+    return tenantId;
+  });
+  const use: SlotUse = {
+    lend: (slot, lease) => client.lend(slot, lease),
+    check: new UpstreamCheck({
+      axios,
+      instance,
+      transport,
+      path: config.healthCheck.path,
+      throughProxy: requests.throughProxy,
+    }),
+    closing: () => engine.lifecycle === 'draining' || engine.lifecycle === 'closed',
+  };
+  return new HttpPool(core, { client, service: new HttpService(instance) });
+}

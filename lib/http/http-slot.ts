@@ -1,0 +1,108 @@
+/**
+ * A slot of an HTTP pool: room for one request in flight, with the sockets that its requests use.
+ *
+ * Each slot owns its connections, so that the engine's rules hold for sockets as they do for database sessions: a pool
+ * has no more sockets to an origin than slots, `recycle()`, `maxLifetimeMs` and `idleTimeoutMs` close sockets, and what
+ * is known of a socket (has it served before?) is known exactly. Nothing is opened before a request needs it.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
+import type { UndiciConnection } from './undici-connection.js';
+
+/** Something under way in a slot that can be cut off. */
+export interface Cancellable {
+  abort(reason: Error): void;
+}
+
+/** A slot keeps sockets to this many origins; of more, the one unused for longest is closed. */
+const ORIGINS_KEPT = 8;
+
+export class HttpSlot {
+  readonly #keepAliveTimeoutMs: number;
+  /** Least recently used first. */
+  readonly #connections = new Map<string, UndiciConnection>();
+  #agents: KeepAliveAgents | undefined;
+  /** The request in flight. */
+  flight: Cancellable | undefined = undefined;
+
+  /** @param keepAliveTimeoutMs how long the agents keep an idle socket. */
+  constructor(keepAliveTimeoutMs: number) {
+    this.#keepAliveTimeoutMs = keepAliveTimeoutMs;
+  }
+
+  /** The undici connection to an origin; `make` is asked when there is none, or it has been destroyed. */
+  connection(origin: string, make: (origin: string) => UndiciConnection): UndiciConnection {
+    const known = this.#connections.get(origin);
+    const connection = known === undefined || known.destroyed ? make(origin) : known;
+    if (connection === known && this.#connections.size === 1) return connection;
+    this.#connections.delete(origin);
+    this.#connections.set(origin, connection);
+    if (this.#connections.size > ORIGINS_KEPT) this.#dropOldest();
+    return connection;
+  }
+
+  /** The agents for what goes through Node's own client. */
+  agents(): KeepAliveAgents {
+    this.#agents ??= new KeepAliveAgents(this.#keepAliveTimeoutMs);
+    return this.#agents;
+  }
+
+  /** Closes the agents' sockets, so that the next request through Node's client opens a new one. */
+  dropAgents(): void {
+    this.#agents?.destroy();
+    this.#agents = undefined;
+  }
+
+  /** Cuts off the request in flight, if there is one. */
+  cut(reason: Error): void {
+    const { flight } = this;
+    this.flight = undefined;
+    flight?.abort(reason);
+  }
+
+  /** Closes every socket once what is under way on it has ended. */
+  async close(): Promise<void> {
+    this.dropAgents();
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
+  }
+
+  /** Closes every socket now. */
+  destroy(): void {
+    for (const connection of this.#connections.values()) connection.destroy();
+    this.#connections.clear();
+    this.dropAgents();
+  }
+
+  #dropOldest(): void {
+    for (const [origin, connection] of this.#connections) {
+      this.#connections.delete(origin);
+      connection.destroy();
+      return;
+    }
+  }
+}
+
+/** Node's agents, with at most one idle socket an origin. */
+export class KeepAliveAgents {
+  readonly http: http.Agent;
+  readonly https: https.Agent;
+
+  constructor(keepAliveTimeoutMs: number) {
+    const options = { keepAlive: true, maxFreeSockets: 1, timeout: keepAliveTimeoutMs };
+    this.http = new http.Agent(options);
+    this.https = new https.Agent(options);
+  }
+
+  /** The sockets that wait for a next request. */
+  idleSockets(): Socket[] {
+    return [this.http.freeSockets, this.https.freeSockets].flatMap((byOrigin) =>
+      Object.values(byOrigin).flatMap((sockets) => sockets ?? []),
+    );
+  }
+
+  destroy(): void {
+    this.http.destroy();
+    this.https.destroy();
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The seam between what holds a slot and what sends the request.
+ */
+import type { AxiosResponse, InternalAxiosRequestConfig } from 'axios';
+import type { Cancellable, HttpSlot } from './http-slot.js';
+
+/** A request that has been sent. */
+export interface Sent extends Cancellable {
+  /** Settles as the promise of an axios adapter does. With `responseType: 'stream'` the body is still to come. */
+  readonly response: Promise<AxiosResponse>;
+  /** Whether it failed on a connection that had been idle and that the server had closed: this says nothing about the server's health. */
+  readonly stale: boolean;
+  /** Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`. */
+  abort(reason: Error): void;
+}
+
+export interface Transport {
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent;
+}
+
+/** Methods that may be sent again: doing them twice is the same as doing them once (RFC 9110, 9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method.toUpperCase());
+}
+
+/** Codes of a connection that could not be made, or ended before its time. */
+const CONNECTION_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EADDRNOTAVAIL',
+  'UND_ERR_SOCKET',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** Codes of a connection that ended while a request was on it. */
+const LOST_CODES = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** Whether the backend could not be reached, or broke the connection. What it answers with never counts. */
+export function isConnectionError(error: unknown): boolean {
+  const code = errorCode(error);
+  return code !== undefined && CONNECTION_CODES.has(code);
+}
+
+export function isConnectionLost(error: unknown): boolean {
+  const code = errorCode(error);
+  return code !== undefined && LOST_CODES.has(code);
+}

@@ -1,0 +1,271 @@
+/**
+ * Sends axios requests over a slot's undici connections, with the results that axios' own adapter gives.
+ *
+ * Promises: redirects and the one retry of the keep-alive race stay inside the slot; a request that undici can't do as
+ * axios does it goes to the fallback; axios' `timeout` runs until the answer begins and again between parts of its body.
+ */
+import type { Readable } from 'node:stream';
+import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import type { Clock } from '../engine/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import { ConnectionLostError, PoolError } from '../errors.js';
+import { Exchange, type Answer } from './exchange.js';
+import type { Undici } from './http-packages.js';
+import type { HttpSlot } from './http-slot.js';
+import type { OutgoingRequest, OutgoingRequests } from './outgoing-request.js';
+import { DEFAULT_MAX_REDIRECTS, redirected } from './redirects.js';
+import { contentCoding, decompressed, limited, text, whole } from './response-body.js';
+import { errorCode, isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
+import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
+
+export interface UndiciTransportParts {
+  readonly poolId: string;
+  readonly axios: AxiosStatic;
+  readonly undici: Undici;
+  readonly settings: ConnectionSettings;
+  readonly requests: OutgoingRequests;
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+  /** Takes what undici can't do. */
+  readonly fallback: Transport;
+}
+
+export class UndiciTransport implements Transport {
+  readonly #parts: UndiciTransportParts;
+
+  constructor(parts: UndiciTransportParts) {
+    this.#parts = parts;
+  }
+
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent {
+    const request = this.#parts.requests.from(config);
+    if (request === undefined) return this.#parts.fallback.send(config, slot);
+    return new UndiciRequest(this.#parts, config, slot, request);
+  }
+}
+
+/** What a caller finds as `response.request`: enough to see where a chain of redirects ended. */
+class SentRequest {
+  readonly method: string;
+  readonly protocol: string;
+  readonly host: string;
+  readonly path: string;
+  readonly res: { readonly responseUrl: string };
+
+  constructor(request: OutgoingRequest) {
+    const { url, method, path } = request;
+    this.method = method;
+    this.protocol = url.protocol;
+    this.host = url.hostname;
+    this.path = path;
+    this.res = { responseUrl: url.origin + path };
+  }
+}
+
+class UndiciRequest extends DeadlineEntry implements Sent {
+  override readonly keepsProcessAlive = true;
+  readonly response: Promise<AxiosResponse>;
+  stale = false;
+  readonly #parts: UndiciTransportParts;
+  readonly #config: InternalAxiosRequestConfig;
+  readonly #slot: HttpSlot;
+  readonly #timeoutMs: number;
+  /** The one that is being sent: changes with each redirect. */
+  #request: OutgoingRequest;
+  #exchange: Exchange | undefined;
+  /** What the caller reads, while it may still be reading. */
+  #body: Readable | undefined;
+  #aborted: Error | undefined;
+
+  constructor(
+    parts: UndiciTransportParts,
+    config: InternalAxiosRequestConfig,
+    slot: HttpSlot,
+    request: OutgoingRequest,
+  ) {
+    super();
+    this.#parts = parts;
+    this.#config = config;
+    this.#slot = slot;
+    this.#request = request;
+    this.#timeoutMs = Number(config.timeout) || 0;
+    this.response = this.#run();
+  }
+
+  abort(reason: Error): void {
+    if (this.#aborted !== undefined) return;
+    this.#aborted = reason;
+    this.#exchange?.abort(reason);
+    this.#body?.destroy(reason);
+  }
+
+  /** axios' own `timeout` has passed. */
+  override expire(): void {
+    const { timeoutErrorMessage, transitional } = this.#config;
+    const { AxiosError } = this.#parts.axios;
+    const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
+    const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
+    this.abort(new AxiosError(message, code, this.#config, new SentRequest(this.#request)));
+  }
+
+  async #run(): Promise<AxiosResponse> {
+    try {
+      this.#checkBodyLength();
+      const answer = await this.#followed();
+      return settled(this.#parts.axios, await this.#respond(answer));
+    } catch (error) {
+      throw this.#failure(error);
+    } finally {
+      if (this.#body === undefined) this.#parts.deadlines.remove(this);
+    }
+  }
+
+  /** The first answer that isn't a redirect to follow. */
+  async #followed(): Promise<Exclude<Answer, { kind: 'redirect' }>> {
+    const allowed = this.#config.maxRedirects ?? DEFAULT_MAX_REDIRECTS;
+    for (let redirects = 0; ; redirects++) {
+      const answer = await this.#answer();
+      if (answer.kind !== 'redirect') return answer;
+      if (redirects >= allowed)
+        throw this.#failedRedirect('Maximum number of redirects exceeded', 'ERR_FR_TOO_MANY_REDIRECTS');
+      const next = redirected(this.#request, answer.head.status, answer.location);
+      if (next === undefined) throw this.#failedRedirect('Redirected request failed', 'ERR_FR_REDIRECTION_FAILURE');
+      this.#request = next;
+    }
+  }
+
+  /** One exchange; two, when the server closed an idle connection just as an idempotent request set out on it. */
+  async #answer(): Promise<Answer> {
+    const exchange = this.#send();
+    try {
+      return await exchange.answer;
+    } catch (error) {
+      if (!this.#mayRepeat(exchange, error)) throw error;
+    }
+    this.#connection().destroy();
+    return this.#send().answer;
+  }
+
+  #mayRepeat(exchange: Exchange, error: unknown): boolean {
+    if (this.#aborted !== undefined || exchange.answered || !exchange.reusedSocket) return false;
+    return isIdempotent(this.#request.method) && isConnectionLost(error);
+  }
+
+  #send(): Exchange {
+    if (this.#aborted !== undefined) throw this.#aborted;
+    const { decompress, maxContentLength = -1, maxRedirects, responseType } = this.#config;
+    const streams = responseType === 'stream';
+    const exchange = new Exchange(
+      this.#connection(),
+      {
+        followRedirects: maxRedirects !== 0,
+        wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
+        maxBytes: maxContentLength,
+        tooLong: () => this.#tooLong(),
+        progress: () => this.#restartTimeout(),
+      },
+      streams,
+    );
+    this.#exchange = exchange;
+    this.#restartTimeout();
+    exchange.send(this.#request);
+    return exchange;
+  }
+
+  #connection(): UndiciConnection {
+    const { undici, settings } = this.#parts;
+    return this.#slot.connection(this.#request.url.origin, (origin) => new UndiciConnection(undici, origin, settings));
+  }
+
+  #restartTimeout(): void {
+    if (this.#timeoutMs <= 0 || this.#aborted !== undefined) return;
+    this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#timeoutMs);
+  }
+
+  async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
+    const { head } = answer;
+    const { responseType, responseEncoding, decompress } = this.#config;
+    const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
+    const response: AxiosResponse<unknown> = {
+      data: undefined,
+      status: head.status,
+      statusText: head.statusText,
+      headers: new this.#parts.axios.AxiosHeaders(head.headers),
+      config: this.#config,
+      request: new SentRequest(this.#request),
+    };
+    if (answer.kind === 'whole') {
+      response.data = responseType === 'arraybuffer' ? answer.body : text(answer.body, responseEncoding);
+      return response;
+    }
+    const body = this.#readable(answer.body, coding);
+    if (responseType === 'stream') {
+      this.#body = body;
+      body.once('close', () => this.#parts.deadlines.remove(this));
+      response.data = body;
+      return response;
+    }
+    const bytes = await whole(body);
+    response.data = responseType === 'arraybuffer' ? bytes : text(bytes, responseEncoding);
+    return response;
+  }
+
+  #readable(source: Readable, coding: ReturnType<typeof contentCoding>): Readable {
+    const { maxContentLength = -1 } = this.#config;
+    const readable = coding === undefined ? source : decompressed(source, coding);
+    return maxContentLength > -1 ? limited(readable, maxContentLength, () => this.#tooLong()) : readable;
+  }
+
+  #checkBodyLength(): void {
+    const { maxBodyLength = -1 } = this.#config;
+    if (maxBodyLength < 0 || this.#request.body === undefined || this.#request.body.length <= maxBodyLength) return;
+    const { AxiosError } = this.#parts.axios;
+    throw new AxiosError('Request body larger than maxBodyLength limit', AxiosError.ERR_BAD_REQUEST, this.#config);
+  }
+
+  #tooLong(): Error {
+    const { AxiosError } = this.#parts.axios;
+    return new AxiosError(
+      `maxContentLength size of ${this.#config.maxContentLength} exceeded`,
+      AxiosError.ERR_BAD_RESPONSE,
+      this.#config,
+      new SentRequest(this.#request),
+    );
+  }
+
+  #failedRedirect(message: string, code: string): Error {
+    return new this.#parts.axios.AxiosError(message, code, this.#config, new SentRequest(this.#request));
+  }
+
+  /** What the caller gets: axios' own kind of error, with Node's codes. */
+  #failure(error: unknown): unknown {
+    const { AxiosError } = this.#parts.axios;
+    if (this.#aborted !== undefined) return this.#aborted;
+    if (error instanceof AxiosError || error instanceof PoolError) return error;
+    const request = new SentRequest(this.#request);
+    if (!isConnectionLost(error)) {
+      const code = errorCode(error);
+      return AxiosError.from(error, code === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : code, this.#config, request);
+    }
+    const { method, url } = this.#request;
+    const sent = this.#exchange?.sent === true;
+    this.stale = this.#exchange?.reusedSocket === true && !this.#exchange.answered;
+    const lost = new ConnectionLostError(this.#parts.poolId, `${method} ${url.pathname}`, sent, { cause: error });
+    return AxiosError.from(lost, 'ECONNRESET', this.#config, request);
+  }
+}
+
+/** What axios does with a response: its `validateStatus` decides. */
+export function settled(axios: AxiosStatic, response: AxiosResponse): AxiosResponse {
+  const { validateStatus } = response.config;
+  if (!response.status || !validateStatus || validateStatus(response.status)) return response;
+  const { AxiosError } = axios;
+  const isClientError = response.status >= 400 && response.status < 500;
+  throw new AxiosError(
+    `Request failed with status code ${response.status}`,
+    isClientError ? AxiosError.ERR_BAD_REQUEST : AxiosError.ERR_BAD_RESPONSE,
+    response.config,
+    response.request,
+    response,
+  );
+}

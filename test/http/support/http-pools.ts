@@ -1,0 +1,31 @@
+// HTTP pools as a manager would make them, without a manager.
+import { systemClock } from '../../../lib/engine/clock.js';
+import { createHttpPool, type HttpPool } from '../../../lib/http/http-pool.js';
+import { parseHttpPoolOptions, type HttpPoolOptions } from '../../../lib/http/http-pool.options.js';
+import type { PoolSurroundings } from '../../../lib/pool-handle.js';
+import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
+
+export interface MadePool extends AsyncDisposable {
+  readonly pool: HttpPool;
+  readonly tenants: TenantContext;
+  /** Everything that was logged. */
+  readonly log: string[];
+}
+
+/** Makes and starts a pool; probes only when asked. Disposing it cuts whatever is still under way. */
+export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool> {
+  const log: string[] = [];
+  const write = (message: string) => void log.push(message);
+  const tenants = new TenantContext();
+  const surroundings: PoolSurroundings = {
+    tenants,
+    clock: systemClock,
+    random: Math.random,
+    logger: { log: write, warn: write, error: write, debug: write },
+    owner: 'tests',
+  };
+  const config = parseHttpPoolOptions('billing', { healthCheck: { intervalMs: 0 }, ...options });
+  const pool = await createHttpPool('billing', config, surroundings);
+  await pool.start();
+  return { pool, tenants, log, [Symbol.asyncDispose]: async () => void (await pool.close({ deadlineMs: 0 })) };
+}
