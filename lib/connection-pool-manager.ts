@@ -30,7 +30,7 @@ import {
   type PoolManagerOptions,
   type ResolvedPoolManagerOptions,
 } from './pool-manager.options.js';
-import type { PoolClass, PoolRegistry } from './pool-registry.js';
+import type { ListedPoolName, PoolClass, PoolRegistry } from './pool-registry.js';
 import { PoolTable } from './pool-table.js';
 import { createPostgresPool, type PostgresPool } from './postgres/postgres-pool.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from './postgres/postgres-pool.options.js';
@@ -163,7 +163,7 @@ export class ConnectionPoolManager {
     options: Omit<ExternalPoolOptions, 'driver'> = {},
   ): Promise<ExternalPool<L>> {
     const config = parseExternalPoolOptions(parsePoolId(id), { ...options, driver });
-    return this.create(id, async () => createExternalPool(id, driver, config, this.surroundings));
+    return this.create(id, () => Promise.resolve(createExternalPool(id, driver, config, this.surroundings)));
   }
 
   /**
@@ -173,7 +173,7 @@ export class ConnectionPoolManager {
    * @throws {PoolNotFoundError} naming the pools that there are.
    * @throws {PoolConfigError} when the pool isn't of that class.
    */
-  getPool<N extends keyof PoolRegistry & string>(id: N): PoolRegistry[N];
+  getPool<N extends ListedPoolName>(id: N): PoolRegistry[N];
   getPool<P extends PoolHandle>(id: string, kind: PoolClass<P>): P;
   getPool(id: string): PoolHandle;
   getPool(id: string, kind?: PoolClass<PoolHandle>): PoolHandle {
@@ -189,10 +189,7 @@ export class ConnectionPoolManager {
    *
    * Rejects with PoolNotFoundError and with what {@link PoolHandle.acquire} rejects with.
    */
-  acquireConnection<N extends keyof PoolRegistry & string>(
-    id: N,
-    options?: AcquireOptions,
-  ): Promise<LeaseOf<PoolRegistry[N]>>;
+  acquireConnection<N extends ListedPoolName>(id: N, options?: AcquireOptions): Promise<LeaseOf<PoolRegistry[N]>>;
   acquireConnection(id: string, options?: AcquireOptions): Promise<Lease<unknown>>;
   async acquireConnection(id: string, options?: AcquireOptions): Promise<Lease<unknown>> {
     return this.table.get(id).acquire(options);

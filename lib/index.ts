@@ -13,7 +13,7 @@ export type {
 export { InjectPool, InjectPoolManager } from './pool-manager.decorators.js';
 export { getPoolManagerToken, getPoolToken } from './pool-manager.tokens.js';
 // A star, because only then can an application augment the interface under this package's name.
-export * from './pool-registry.js';
+export type * from './pool-registry.js';
 
 // The manager and its options.
 export { ConnectionPoolManager, type PoolListing, type PoolManagerSurroundings } from './connection-pool-manager.js';
@@ -46,8 +46,7 @@ export { TenantContext } from './tenancy/tenant-context.js';
 export { isTenantId } from './tenancy/tenant-id.js';
 export { TenantGuardInterceptor } from './tenancy/tenant-guard.interceptor.js';
 export { TenantMiddleware } from './tenancy/tenant.middleware.js';
-export { CurrentTenant } from './tenancy/current-tenant.decorator.js';
-export { SkipTenant } from './tenancy/skip-tenant.decorator.js';
+export { CurrentTenant, SkipTenant } from './tenancy/tenant.decorators.js';
 export {
   fromHeader,
   fromPath,

@@ -11,7 +11,6 @@ import {
   type PoolManagerModuleAsyncOptions,
   type PoolManagerModuleOptions,
 } from './pool-manager.module-definition.js';
-import type { PoolName } from './pool-registry.js';
 import { DEFAULT_MANAGER } from './pool-manager.tokens.js';
 
 /**
@@ -52,7 +51,7 @@ export class PoolManagerModule extends ConfigurableModuleClass {
    *
    * @param manager the registration's `name`, if it has one.
    */
-  static forFeature(pools: readonly PoolName[], manager: string = DEFAULT_MANAGER): DynamicModule {
+  static forFeature(pools: readonly string[], manager: string = DEFAULT_MANAGER): DynamicModule {
     const providers = pools.map((pool) => poolProvider(pool, manager));
     return { module: PoolManagerModule, providers, exports: providers.map(({ provide }) => provide) };
   }

@@ -6,7 +6,6 @@
 import type { InjectionToken } from '@nestjs/common';
 
 import { ConnectionPoolManager } from './connection-pool-manager.js';
-import type { PoolName } from './pool-registry.js';
 
 /** The name of the registration that gives itself none. */
 export const DEFAULT_MANAGER = 'default';
@@ -21,7 +20,7 @@ export const MODULE_OPTIONS = 'PoolManagerOptions';
  * @example
  * Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getPoolToken('orders')).useValue(fakeOrders);
  */
-export function getPoolToken(pool: PoolName, manager: string = DEFAULT_MANAGER): string {
+export function getPoolToken(pool: string, manager: string = DEFAULT_MANAGER): string {
   return manager === DEFAULT_MANAGER ? `Pool(${pool})` : `Pool(${manager}/${pool})`;
 }
 

@@ -6,8 +6,8 @@
 import type { PoolHandle } from './pool-handle.js';
 
 /**
- * Empty here, filled in by the application, so that `getPool('orders')` is known to be a `PostgresPool` and a misspelt name is caught where it
- * is injected.
+ * Empty here, filled in by the application (and only by it), so that `getPool('orders')` is known to be a `PostgresPool` and a misspelt name
+ * can't be injected.
  *
  * @example
  * declare module 'nestjs-pool-manager' {
@@ -19,8 +19,11 @@ import type { PoolHandle } from './pool-handle.js';
  */
 export interface PoolRegistry {}
 
-/** The names that {@link PoolRegistry} lists; any string while it lists none. */
-export type PoolName = keyof PoolRegistry extends never ? string : Extract<keyof PoolRegistry, string>;
+/** The names that {@link PoolRegistry} lists. */
+export type ListedPoolName = Extract<keyof PoolRegistry, string>;
+
+/** What can be injected: the listed names, or any name while none is listed. */
+export type PoolName = keyof PoolRegistry extends never ? string : ListedPoolName;
 
 /** The class of a kind of pool, abstract or not: what `getPool(name, PostgresPool)` takes. */
 export type PoolClass<P extends PoolHandle> = abstract new (...args: never) => P;

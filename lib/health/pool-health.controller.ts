@@ -5,7 +5,7 @@
 import { Controller, Get, Header, Inject, VERSION_NEUTRAL } from '@nestjs/common';
 import { HealthCheck, HealthCheckService, type HealthCheckResult } from '@nestjs/terminus';
 
-import { SkipTenant } from '../tenancy/skip-tenant.decorator.js';
+import { SkipTenant } from '../tenancy/tenant.decorators.js';
 import { PoolHealthIndicator } from './pool-health.indicator.js';
 
 @SkipTenant()

@@ -103,11 +103,13 @@ function settles(
       timer.cancel();
       resolve(true);
     };
-    // The async wrapper turns what throws into what rejects.
-    (async () => await run())().then(settled, (error: unknown) => {
-      logger.error(`Draining failed: ${describeError(error)}`);
-      settled();
-    });
+    // Called from a promise, what throws rejects.
+    Promise.resolve()
+      .then(run)
+      .then(settled, (error: unknown) => {
+        logger.error(`Draining failed: ${describeError(error)}`);
+        settled();
+      });
   });
 }
 
