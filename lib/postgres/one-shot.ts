@@ -11,12 +11,18 @@ import { TransactionLeftOpenError } from '../errors.js';
 import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
+import { sqlStateOf } from './pg-errors.js';
+import type { PgSession } from './pg-session.js';
 import type { StatementConfig } from './statement.js';
+
+/** invalid_sql_statement_name */
+const UNKNOWN_STATEMENT = '26000';
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   protected override readonly poolId: string;
   protected override readonly tenantId: string | undefined;
   readonly #surroundings: ClientSurroundings;
+  #resent = false;
   #lease: Lease<LeasedClient> | undefined = undefined;
 
   constructor(
@@ -51,12 +57,28 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
   protected override failed(error: Error): void {
     const { session } = this;
+    if (session !== undefined && this.#mayResend(error)) return this.#resend(session);
     // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
     session?.whenReady(() => {
       if (session.transactionStatus !== 'I') return this.#rollBack(error);
       this.#giveBack(error);
       this.reject(error);
     });
+  }
+
+  /**
+   * A function that ran in the session before has made the server forget its prepared statements, and nobody could tell.
+   * The whole implicit transaction has been rolled back, so it can be sent again.
+   */
+  #mayResend(error: Error): boolean {
+    return !this.#resent && !this.answered && (this.binding !== undefined || this.name !== undefined) && sqlStateOf(error) === UNKNOWN_STATEMENT;
+  }
+
+  #resend(session: PgSession): void {
+    this.#resent = true;
+    this.rewind();
+    session.statementsDropped();
+    session.whenReady(() => session.runOneShot(this));
   }
 
   /** What it left open must not reach anybody; nor must the caller think that it is going on. */

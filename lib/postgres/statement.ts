@@ -113,6 +113,15 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     this.#written = true;
   }
 
+  /** Makes it ready to be sent once more; what has come for it so far is dropped. */
+  protected rewind(): void {
+    this.#written = false;
+    this.#settingsToSkip = 0;
+    this.#extended = false;
+    this.#result = undefined;
+    this.#results = undefined;
+  }
+
   /** @returns why it can't be put on the wire; nothing has been then. */
   protected encode(session: PgSession, guard: string | undefined): Error | undefined {
     const { text, name, values, binding } = this;

@@ -12,12 +12,12 @@ import { LeaseReleasedError } from '../errors.js';
 import type { TenantSetting } from './isolation.js';
 import { LeaseStatement } from './lease-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
-import { isFatalError, isRetriable } from './pg-errors.js';
+import { isFatalError, isRetriable, sqlStateOf } from './pg-errors.js';
+import type { MessageWriter } from './message-writer.js';
 import type { PgSession } from './pg-session.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Queryable } from './queryable.js';
 import type { QueryRequest } from './query-arguments.js';
-import { BIND_STATEMENT } from './statement.js';
 
 export interface TransactionOptions {
   /** Default: the server's. */
@@ -162,17 +162,16 @@ class TransactionOpening extends LeaseStatement {
       writer.closeStatement(guard);
     }
     writer.command(this.#begin);
-    if (this.#tenant !== undefined) {
-      writer.bind(BIND_STATEMENT, [this.#tenant.name, this.#tenant.value], false);
-      writer.execute();
-    }
-    for (const { name, value } of this.#settings) {
-      writer.parse('', 'select pg_catalog.set_config($1, $2, true)');
-      writer.bind('', [name, value], false);
-      writer.execute();
-    }
+    if (this.#tenant !== undefined) this.#set(writer, this.#tenant);
+    for (const setting of this.#settings) this.#set(writer, setting);
     writer.sync();
     return undefined;
+  }
+
+  #set(writer: MessageWriter, { name, value }: TenantSetting): void {
+    writer.parse('', 'select pg_catalog.set_config($1, $2, true)');
+    writer.bind('', [name, value], false);
+    writer.execute();
   }
 
   override handleRowDescription(): void {}
@@ -209,8 +208,17 @@ class TransactionLimit extends DeadlineEntry {
     return this.#options.timeoutMs === undefined ? undefined : Math.max(1, this.#dueAtMs - this.#host.clock.now());
   }
 
+  /** The server's own clock may notice first. */
+  get isDue(): boolean {
+    return this.#host.clock.now() + TIMEOUT_SLACK_MS >= this.#dueAtMs;
+  }
+
+  timeout(cause?: unknown): OperationTimeoutError {
+    return new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, { poolId: this.#host.poolId, cause });
+  }
+
   override expire(): void {
-    this.#end(new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, { poolId: this.#host.poolId }));
+    this.#end(this.timeout());
   }
 
   handleEvent(): void {
@@ -228,6 +236,10 @@ class TransactionLimit extends DeadlineEntry {
   }
 }
 
+/** query_canceled: what the server answers when `statement_timeout` has passed. */
+const QUERY_CANCELED = '57014';
+/** How much earlier than ours the server's clock may run out. */
+const TIMEOUT_SLACK_MS = 20;
 const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 1_000;
 
@@ -244,6 +256,7 @@ export async function runTransaction<T>(
         return await attemptOnce(host, fn, options, limit);
       } catch (error) {
         if (limit.error !== undefined) throw limit.error;
+        if (limit.isDue && sqlStateOf(error) === QUERY_CANCELED) throw limit.timeout(error);
         if (attempt >= (options.retries ?? 0) || !isWorthRetrying(error)) throw error;
         const ceilingMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt);
         await Promise.race([pause(host, ceilingMs * (0.5 + host.random() / 2)), limit.reached]);
