@@ -143,9 +143,9 @@ function received(value: unknown): string {
   return typeName(value);
 }
 
-/** What was received where one of a few words was wanted. */
+/** What was received where one of a few words was wanted: repeated if it is a word. */
 function word(value: unknown): string {
-  return typeof value === 'string' ? quote(value) : received(value);
+  return typeof value === 'string' && /^[\p{L}\p{N}_ .:-]{1,40}$/u.test(value) ? JSON.stringify(value) : received(value);
 }
 
 export function typeName(value: unknown): string {
@@ -156,8 +156,7 @@ export function typeName(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
-/** A short text in quotes, without credentials. */
-export function quote(text: string): string {
-  const safe = redact(text);
-  return JSON.stringify(safe.length > 40 ? `${safe.slice(0, 40)}…` : safe);
+/** A name in quotes; one that may be somebody's address or has no end is not repeated. */
+export function quote(name: string): string {
+  return name.length > 128 || name.includes('://') ? '"…"' : JSON.stringify(redact(name));
 }
