@@ -41,14 +41,17 @@ export class BoundListeners {
 
   /** Removes the newest registration of `listener`, as EventEmitter does. */
   remove(event: EventName, listener: Listener): void {
-    const registration = this.#added.findLast((candidate) => candidate.event === event && candidate.bound.listener === listener);
+    const registration = this.#added.findLast(
+      (candidate) => candidate.event === event && candidate.bound.listener === listener,
+    );
     if (registration !== undefined) this.#drop(registration);
   }
 
   /** Removes what was added here: for one event, or for all. */
   removeAll(event?: EventName): void {
     for (const registration of this.#added) {
-      if (event === undefined || registration.event === event) this.#emitter.off(registration.event, registration.bound);
+      if (event === undefined || registration.event === event)
+        this.#emitter.off(registration.event, registration.bound);
     }
     this.#added = event === undefined ? [] : this.#added.filter((registration) => registration.event !== event);
   }

@@ -175,8 +175,9 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
 /** A promise that is rejected; a callback in ioredis' style is told instead, if there is one. */
 export function rejectedWith(error: Error, callback: unknown): Promise<never> {
-  const promise = Promise.reject<never>(error);
-  if (typeof callback === 'function') promise.catch((reason: unknown) => void Reflect.apply(callback, undefined, [reason]));
+  const promise: Promise<never> = Promise.reject(error);
+  if (typeof callback === 'function')
+    promise.catch((reason: unknown) => void Reflect.apply(callback, undefined, [reason]));
   return promise;
 }
 

@@ -6,11 +6,22 @@
  * what was sent over a connection that died is rejected rather than repeated or forgotten.
  */
 import type { Command } from 'ioredis';
+import { settleWithin } from '../engine/bounded.js';
+import type { Clock } from '../engine/clock.js';
 import { runOutside } from '../engine/outside-context.js';
 import { DedicatedLimitError, PoolClosedError } from '../errors.js';
 import { ClientFacade } from './client-facade.js';
 import type { Credentials } from './credentials.js';
-import { connectionsOf, owesReplies, rejectUnanswered, sever, type CommandSink, type IoredisModule, type RedisClient } from './redis-client.js';
+import {
+  connectionsOf,
+  end,
+  rejectUnanswered,
+  sever,
+  type CommandSink,
+  type IoredisModule,
+  type RedisClient,
+} from './redis-client.js';
+import { effectOf } from './redis-commands.js';
 
 export interface DedicatedClientsParts<C extends RedisClient> {
   readonly poolId: string;
@@ -58,16 +69,13 @@ export class DedicatedClients<C extends RedisClient> {
     return new DedicatedFacade(client, ioredis, this).proxy;
   }
 
-  /** Ends all that are open: at once those that wait for something that may never come, the others after their replies. */
-  async close(): Promise<void> {
+  /** Ends all that are open: after the replies they are owed, except those that wait for something that may never come. */
+  async close(timeoutMs: number, clock: Clock): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#open].map((client) => endOne(client)));
-  }
-
-  /** Ends what is still open, now. */
-  sever(): void {
-    for (const client of this.#open) sever(client);
-    this.#open.clear();
+    const outcome = await settleWithin(clock, timeoutMs, async () => {
+      await Promise.all([...this.#open].map((client) => end(client, !waitsForEvents(client))));
+    });
+    if (outcome.kind !== 'done') for (const client of this.#open) sever(client);
   }
 
   /** An ended client can be connected again by its owner. */
@@ -77,12 +85,12 @@ export class DedicatedClients<C extends RedisClient> {
   }
 }
 
-async function endOne(client: RedisClient): Promise<void> {
-  const subscribed = connectionsOf(client).some((connection) => connection.mode !== 'normal');
-  if (client.status !== 'ready' || subscribed || owesReplies(client)) return sever(client);
-  await client.quit().then(
-    () => undefined,
-    () => sever(client),
+/** Whether a client subscribes, monitors or blocks. */
+function waitsForEvents(client: RedisClient): boolean {
+  return connectionsOf(client).some(
+    ({ mode, commandQueue }) =>
+      mode !== 'normal' ||
+      commandQueue.toArray().some(({ command }) => effectOf(command.name, command.args) === 'blocking'),
   );
 }
 
@@ -114,7 +122,8 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
     switch (key) {
       case 'connect':
         // Its handshake would otherwise go through the facade, and its socket would carry this caller's context.
-        return (callback?: unknown) => runOutside(() => Reflect.apply(this.#client.connect, this.#client, [callback]));
+        return (callback?: unknown): unknown =>
+          runOutside((): unknown => Reflect.apply(this.#client.connect, this.#client, [callback]));
       default:
         return undefined;
     }

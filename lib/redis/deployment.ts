@@ -93,7 +93,9 @@ export class ServerDeployment implements Deployment<Redis> {
       maxRetriesPerRequest: this.#client.maxRetriesPerRequest ?? null,
       retryStrategy: this.#client.retryStrategy ?? ((times) => backoffMs(times, this.#random)),
       // After a failover the old primary answers as a replica until the client looks for the new one.
-      reconnectOnError: this.#client.reconnectOnError ?? (this.#watchedBySentinels ? (error) => error.message.startsWith('READONLY') : null),
+      reconnectOnError:
+        this.#client.reconnectOnError ??
+        (this.#watchedBySentinels ? (error) => error.message.startsWith('READONLY') : null),
       autoPipeliningIgnoredCommands: [...(this.#client.autoPipeliningIgnoredCommands ?? []), ...DELICATE_COMMANDS],
     });
   }
@@ -115,7 +117,11 @@ export class ServerDeployment implements Deployment<Redis> {
   }
 
   dedicated([override]: readonly unknown[]): Redis {
-    return new this.#ioredis.Redis({ ...this.#options, ...this.credentials.current, ...(isOptions<ServerOptions>(override) && override) });
+    return new this.#ioredis.Redis({
+      ...this.#options,
+      ...this.credentials.current,
+      ...(isOptions<ServerOptions>(override) && override),
+    });
   }
 }
 
@@ -128,7 +134,14 @@ export class ClusterDeployment implements Deployment<Cluster> {
   readonly #options: ClusterOptions;
   readonly #random: () => number;
 
-  constructor(ioredis: IoredisModule, config: ResolvedRedisPoolOptions, nodes: readonly ClusterNode[], client: Readonly<ClusterOptions>, name: string, random: () => number) {
+  constructor(
+    ioredis: IoredisModule,
+    config: ResolvedRedisPoolOptions,
+    nodes: readonly ClusterNode[],
+    client: Readonly<ClusterOptions>,
+    name: string,
+    random: () => number,
+  ) {
     const ofNodes: NodeOptions = { ...ownOfNodes(config.client), ...client.redisOptions };
     this.#ioredis = ioredis;
     this.#nodes = nodes;
@@ -160,23 +173,47 @@ export class ClusterDeployment implements Deployment<Cluster> {
   }
 
   exclusive(): Cluster {
-    return this.#make({ lazyConnect: true, clusterRetryStrategy: () => null, retryDelayOnFailover: 0, enableAutoPipelining: false });
+    return this.#make({
+      lazyConnect: true,
+      clusterRetryStrategy: () => null,
+      retryDelayOnFailover: 0,
+      enableAutoPipelining: false,
+    });
   }
 
   dedicated([nodes, override]: readonly unknown[]): Cluster {
-    return this.#make(isOptions<ClusterOptions>(override) ? override : {}, isNodes(nodes) && nodes.length > 0 ? nodes : this.#nodes);
+    return this.#make(
+      isOptions<ClusterOptions>(override) ? override : {},
+      isNodes(nodes) && nodes.length > 0 ? nodes : this.#nodes,
+    );
   }
 
   #make(override: ClusterOptions, nodes: readonly ClusterNode[] = this.#nodes): Cluster {
-    const redisOptions: NodeOptions = { ...this.#options.redisOptions, ...this.credentials.current, ...override.redisOptions };
+    const redisOptions: NodeOptions = {
+      ...this.#options.redisOptions,
+      ...this.credentials.current,
+      ...override.redisOptions,
+    };
     return new this.#ioredis.Cluster([...nodes], { ...this.#options, ...override, redisOptions });
   }
 }
 
 /** What of a client's options goes for the nodes of a cluster. */
 function ownOfNodes(client: Readonly<RedisOptions>): NodeOptions {
-  const { port, host, path, sentinels, retryStrategy, enableOfflineQueue, readOnly, himportFieldsets, ...rest } = client;
-  return rest;
+  const own = { ...client };
+  // What a cluster's client knows itself: the addresses, and how it comes back.
+  for (const name of [
+    'host',
+    'port',
+    'path',
+    'sentinels',
+    'retryStrategy',
+    'enableOfflineQueue',
+    'readOnly',
+    'himportFieldsets',
+  ] as const)
+    delete own[name];
+  return own;
 }
 
 function tlsOf(tls: ResolvedRedisPoolOptions['tls']): Pick<RedisOptions, 'tls'> {

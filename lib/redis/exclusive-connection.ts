@@ -8,7 +8,15 @@
 import { once } from 'node:events';
 
 import type { Credentials } from './credentials.js';
-import { isEcho, isWritable, owesReplies, rejectUnanswered, sever, type IoredisModule, type RedisClient } from './redis-client.js';
+import {
+  isEcho,
+  isWritable,
+  owesReplies,
+  rejectUnanswered,
+  sever,
+  type IoredisModule,
+  type RedisClient,
+} from './redis-client.js';
 import { SessionState, type Cleanup } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
@@ -37,7 +45,10 @@ export class ExclusiveConnection<C extends RedisClient> {
     client.on('-node', () => {
       if (this.#session.bound) this.break(new Error('A connection to a node of the cluster was lost.'));
     });
-    if (!('nodes' in client)) client.on('close', () => rejectUnanswered(client, () => new Error('Connection is closed.', { cause: this.#lastError })));
+    if (!('nodes' in client))
+      client.on('close', () =>
+        rejectUnanswered(client, () => new Error('Connection is closed.', { cause: this.#lastError })),
+      );
   }
 
   get session(): SessionState {
@@ -50,7 +61,9 @@ export class ExclusiveConnection<C extends RedisClient> {
     signal.throwIfAborted();
     const abort = new AbortController();
     try {
-      const aborted = once(signal, 'abort', { signal: abort.signal }).then(() => Promise.reject(toError(signal.reason)));
+      const aborted = once(signal, 'abort', { signal: abort.signal }).then(() =>
+        Promise.reject(toError(signal.reason)),
+      );
       await Promise.race([this.client.connect(), aborted]);
       // An error reply in the handshake, to SELECT for one, doesn't keep ioredis from calling the client ready.
       if (this.#lastError?.name === 'ReplyError') throw this.#lastError;
@@ -89,8 +102,10 @@ export class ExclusiveConnection<C extends RedisClient> {
     this.#endLoan = undefined;
     if (this.#unfit !== undefined) throw this.#unfit;
     if (!isWritable(this.client)) throw new Error('The connection is closed.', { cause: this.#lastError });
-    if (this.unsettled > 0 || owesReplies(this.client)) throw new Error('It was given back before every command on it was answered.');
-    if (this.#session.lasting !== undefined) throw new Error(`${this.#session.lasting.toUpperCase()} changed it for good.`);
+    if (this.unsettled > 0 || owesReplies(this.client))
+      throw new Error('It was given back before every command on it was answered.');
+    if (this.#session.lasting !== undefined)
+      throw new Error(`${this.#session.lasting.toUpperCase()} changed it for good.`);
     const cleanups = this.#session.cleanups(this.#database);
     if (cleanups.length > 0) return this.#clean(cleanups);
   }

@@ -103,7 +103,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
           return Promise.resolve();
         };
       case 'quit':
-        return (callback?: unknown) => {
+        return (callback?: unknown): unknown => {
           if (this.#lease.released) return rejectedWith(this.#released(), callback);
           this.#connection.session.observe('quit', []);
           return Reflect.apply(this.client.quit, this.client, [callback]);
@@ -133,7 +133,10 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   overdue(pending: PendingCommand): void {
     const { poolId, tenantId } = this.#lease;
     const { name } = pending.command;
-    const error = new OperationTimeoutError(`Redis command ${name.toUpperCase()}`, this.#terms.commandTimeoutMs, { poolId, tenantId });
+    const error = new OperationTimeoutError(`Redis command ${name.toUpperCase()}`, this.#terms.commandTimeoutMs, {
+      poolId,
+      tenantId,
+    });
     pending.command.reject(error);
     this.#connection.break(error);
   }
@@ -142,6 +145,9 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (isUnfitServer(error)) this.#connection.condemn(error);
     if (!isConnectionError(error)) return error;
     const { poolId, tenantId } = this.#lease;
-    return new ConnectionLostError(poolId, `Redis command ${pending.command.name.toUpperCase()}`, pending.sent, { cause: error, tenantId });
+    return new ConnectionLostError(poolId, `Redis command ${pending.command.name.toUpperCase()}`, pending.sent, {
+      cause: error,
+      tenantId,
+    });
   }
 }

@@ -1,6 +1,8 @@
 /**
  * What the rest of this folder needs to know of ioredis, in one place.
  */
+import { once } from 'node:events';
+
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
 import { MissingDriverError } from '../errors.js';
 
@@ -56,6 +58,15 @@ export function sever(client: RedisClient): void {
   }
 }
 
+/** Waits for the replies that are owed, if `patient`; then ends the client. Resolves when its sockets are closed. */
+export async function end(client: RedisClient, patient: boolean): Promise<void> {
+  if (patient && client.status === 'ready' && owesReplies(client)) await client.quit().catch(() => undefined);
+  // One that isn't connected, or waits to reconnect, may never say that it has ended.
+  const ended = client.status === 'ready' ? once(client, 'end') : undefined;
+  sever(client);
+  await ended;
+}
+
 /**
  * Rejects what was sent over a connection that closed.
  *
@@ -63,7 +74,8 @@ export function sever(client: RedisClient): void {
  * never settle.
  */
 export function rejectUnanswered(client: Redis, error: () => Error): void {
-  for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift()) item.command.reject(error());
+  for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift())
+    item.command.reject(error());
 }
 
 /** Words by which ioredis says that a connection is gone: it has neither classes nor codes for them. */
@@ -76,7 +88,16 @@ const CONNECTION_GONE = [
   'None of startup nodes is available',
 ];
 
-const SOCKET_CODES: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND']);
+const SOCKET_CODES: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+]);
 
 /** Whether an error says no more than that there is no connection: it never explains why. */
 export function isEcho(error: Error): boolean {

@@ -148,5 +148,9 @@ function orForever(durationMs: number): number {
 }
 
 function word(arg: unknown): string {
-  return typeof arg === 'string' ? arg.toLowerCase() : typeof arg === 'number' || Buffer.isBuffer(arg) ? arg.toString().toLowerCase() : '';
+  return typeof arg === 'string'
+    ? arg.toLowerCase()
+    : typeof arg === 'number' || Buffer.isBuffer(arg)
+      ? arg.toString().toLowerCase()
+      : '';
 }

@@ -26,7 +26,7 @@ export const nodeShape = {
   port: z.int().min(1).max(65_535).optional(),
 };
 
-interface NodeSchema extends z.ZodObject<typeof nodeShape, z.core.$strict> {}
+export interface NodeSchema extends z.ZodObject<typeof nodeShape, z.core.$strict> {}
 const nodeSchema: NodeSchema = optionsObject(nodeShape);
 
 export const sentinelShape = {

@@ -9,7 +9,13 @@ import type { Cluster, Redis } from 'ioredis';
 
 import { Deadlines } from '../engine/deadlines.js';
 import { describeError } from '../engine/redact.js';
-import { createPoolCore, PoolHandle, type PoolCore, type PoolSurroundings, type TenantBinding } from '../pool-handle.js';
+import {
+  createPoolCore,
+  PoolHandle,
+  type PoolCore,
+  type PoolSurroundings,
+  type TenantBinding,
+} from '../pool-handle.js';
 import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
@@ -44,7 +50,8 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   }
 
   /**
-   * The shared client, to be used like any client of ioredis. It belongs to no tenant and counts against no limit.
+   * The shared client, to be used like any client of ioredis. It belongs to no tenant, counts against no limit, and isn't held
+   * back by `suspend()`.
    *
    * Commands that would change or stall the connection for its other users (blocking ones, WATCH and an open MULTI, SELECT,
    * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR, QUIT) are rejected with CommandRefusedError: use `use()` or
@@ -88,7 +95,11 @@ export function createRedisPool(
   config: ResolvedRedisPoolOptions & { readonly cluster: object },
   surroundings: PoolSurroundings,
 ): Promise<RedisPool<Cluster>>;
-export function createRedisPool(id: string, config: ResolvedRedisPoolOptions, surroundings: PoolSurroundings): Promise<RedisPool>;
+export function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions,
+  surroundings: PoolSurroundings,
+): Promise<RedisPool>;
 export async function createRedisPool(
   id: string,
   config: ResolvedRedisPoolOptions,
@@ -98,7 +109,13 @@ export async function createRedisPool(
   const name = connectionName(surroundings.owner, id);
   const { cluster } = config;
   if (cluster !== undefined) {
-    return assemble(id, config, surroundings, ioredis, new ClusterDeployment(ioredis, config, cluster.nodes, cluster.client, name, surroundings.random));
+    return assemble(
+      id,
+      config,
+      surroundings,
+      ioredis,
+      new ClusterDeployment(ioredis, config, cluster.nodes, cluster.client, name, surroundings.random),
+    );
   }
   return assemble(id, config, surroundings, ioredis, new ServerDeployment(ioredis, config, name, surroundings.random));
 }
@@ -114,7 +131,13 @@ function assemble<C extends RedisClient>(
   const { credentials, database, resends } = deployment;
   const { commandTimeoutMs, failFastAfterMs, closeTimeoutMs } = config;
   const deadlines = new Deadlines(clock);
-  const dedicated = new DedicatedClients<C>({ poolId, ioredis, max: config.maxDuplicates, credentials, make: (args) => deployment.dedicated(args) });
+  const dedicated = new DedicatedClients<C>({
+    poolId,
+    ioredis,
+    max: config.maxDuplicates,
+    credentials,
+    make: (args) => deployment.dedicated(args),
+  });
   const shared = new SharedClient<C>({
     poolId,
     ioredis,
@@ -146,7 +169,7 @@ function assemble<C extends RedisClient>(
     database,
     make: () => deployment.exclusive(),
     dispose: async () => {
-      await Promise.all([shared.close(), dedicated.close()]);
+      await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
     },
   });
   const core = createPoolCore<ExclusiveConnection<C>, C>({

@@ -4,7 +4,9 @@
 import type { RedisOptions } from 'ioredis';
 
 /** What a URL says: `redis://user:password@host:port/db`, `rediss://…` for TLS, or the path of a socket. `?family=6` is known too. */
-export function parseRedisUrl(text: string): Pick<RedisOptions, 'host' | 'port' | 'path' | 'username' | 'password' | 'db' | 'tls' | 'family'> {
+export function parseRedisUrl(
+  text: string,
+): Pick<RedisOptions, 'host' | 'port' | 'path' | 'username' | 'password' | 'db' | 'tls' | 'family'> {
   if (text.startsWith('/')) return { path: text };
   const url = new URL(text);
   const db = url.pathname.slice(1) || url.searchParams.get('db');

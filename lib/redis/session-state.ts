@@ -56,6 +56,10 @@ export class SessionState {
       case 'ending':
         this.#lasting ??= name;
         break;
+      case 'ordinary':
+      case 'blocking':
+      case 'unsubscribe':
+        break;
     }
   }
 

@@ -9,20 +9,35 @@
  *    `failFastAfterMs`.
  * It reconnects by itself and for as long as the pool is open.
  */
-import { once } from 'node:events';
-
 import type { Command } from 'ioredis';
 
 import { settleWithin } from '../engine/bounded.js';
-import type { Clock } from '../engine/clock.js';
+import type { Clock, TimerHandle } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
-import { BackendUnavailableError, CommandRefusedError, ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
+import {
+  BackendUnavailableError,
+  CommandRefusedError,
+  ConnectionLostError,
+  OperationTimeoutError,
+  PoolClosedError,
+  QueueFullError,
+} from '../errors.js';
 import { ClientFacade, rejectedWith } from './client-facade.js';
 import type { Credentials } from './credentials.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { connectionsOf, isConnectionError, isEcho, isWritable, owesReplies, rejectUnanswered, sever, type IoredisModule, type RedisClient } from './redis-client.js';
+import {
+  connectionsOf,
+  end,
+  isConnectionError,
+  isEcho,
+  isWritable,
+  rejectUnanswered,
+  sever,
+  type IoredisModule,
+  type RedisClient,
+} from './redis-client.js';
 import { effectOf, type CommandEffect } from './redis-commands.js';
 
 export interface SharedClientParts<C extends RedisClient> {
@@ -49,19 +64,27 @@ export interface SharedClientParts<C extends RedisClient> {
 
 /** What to do instead, by what the command would have done. */
 const INSTEAD: Readonly<Record<Exclude<CommandEffect, 'ordinary'>, string>> = {
-  blocking: 'Run it on a connection of your own: pool.use((redis) => …), or client.duplicate() for a consumer that runs for ever.',
+  blocking:
+    'Run it on a connection of your own: pool.use((redis) => …), or client.duplicate() for a consumer that runs for ever.',
   watch: 'Watch, read and EXEC on a connection of your own: pool.use((redis) => …).',
   unwatch: 'Watch, read and EXEC on a connection of your own: pool.use((redis) => …).',
-  multi: 'Use the pipelined multi().….exec(), which is sent as one block, or a connection of your own: pool.use((redis) => …).',
-  'end of transaction': 'Use the pipelined multi().….exec(), which is sent as one block, or a connection of your own: pool.use((redis) => …).',
-  select: 'Use the database that the pool is configured with, another pool, or a connection of your own: pool.use((redis) => …).',
+  multi:
+    'Use the pipelined multi().….exec(), which is sent as one block, or a connection of your own: pool.use((redis) => …).',
+  'end of transaction':
+    'Use the pipelined multi().….exec(), which is sent as one block, or a connection of your own: pool.use((redis) => …).',
+  select:
+    'Use the database that the pool is configured with, another pool, or a connection of your own: pool.use((redis) => …).',
   subscribe: 'Subscribe on a connection of your own: client.duplicate(), or pool.use((redis) => …).',
   psubscribe: 'Subscribe on a connection of your own: client.duplicate(), or pool.use((redis) => …).',
   ssubscribe: 'Subscribe on a connection of your own: client.duplicate(), or pool.use((redis) => …).',
   unsubscribe: 'Call it on the connection that subscribed.',
   lasting: 'Run it on a connection of your own: pool.use((redis) => …), or client.duplicate().',
-  ending: 'The connection ends with the pool: call close() on the pool. Administration belongs on a connection of your own.',
+  ending:
+    'The connection ends with the pool: call close() on the pool. Administration belongs on a connection of your own.',
 };
+
+/** When to ask for the password again after that failed, in milliseconds. */
+const RETRY_MS = 1_000;
 
 /** A command that waits for a connection. Those of one pipeline have one `stream` and are sent, or given up, together. */
 interface Held {
@@ -80,6 +103,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #lastError: Error | undefined;
   /** The client that a connect of ours is under way for. */
   #starting: C | undefined;
+  #retry: TimerHandle | undefined;
+  readonly #awaitingReady: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   constructor(parts: SharedClientParts<C>) {
     const first = parts.make();
@@ -122,12 +147,19 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     } finally {
       this.#starting = undefined;
     }
+    // There was no password: ioredis has not even begun, so it won't try again either.
+    if (client.status === 'wait') this.#retry = this.#parts.clock.setTimer(() => this.start(), RETRY_MS);
   }
 
-  /** Resolves once it is connected, however often that has to be tried. */
+  /**
+   * Resolves once it is connected, however often that has to be tried.
+   *
+   * @throws PoolClosedError when the pool closes first.
+   */
   async whenReady(): Promise<void> {
+    this.assertUsable();
     this.start();
-    if (!this.ready) await new Promise<void>((resolve) => this.proxy.once('ready', () => resolve()));
+    if (!this.ready) await new Promise<void>((resolve, reject) => this.#awaitingReady.push({ resolve, reject }));
   }
 
   /** Resolves when the server answers; rejects when it hasn't within `timeoutMs`, or when there is no connection that long. */
@@ -163,20 +195,16 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   /** Refuses further commands, waits for the replies that are owed, and ends the connection. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#retry?.cancel();
+    for (const { reject } of this.#awaitingReady.splice(0)) reject(new PoolClosedError(this.#parts.poolId));
     this.#giveUpHeld(() => new PoolClosedError(this.#parts.poolId));
     await this.#end(this.#client);
   }
 
   async #end(client: C): Promise<void> {
     const { clock, closeTimeoutMs } = this.#parts;
-    if (client.status === 'ready' && owesReplies(client)) {
-      await settleWithin(clock, closeTimeoutMs, async () => {
-        await client.quit();
-      });
-    }
-    const ended = client.status === 'ready' ? once(client, 'end') : undefined;
-    sever(client);
-    await ended;
+    const outcome = await settleWithin(clock, closeTimeoutMs, () => end(client, true));
+    if (outcome.kind !== 'done') sever(client);
   }
 
   #attend(client: C): void {
@@ -214,6 +242,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     this.#failures = 0;
     this.#lastError = undefined;
     this.#sendHeld();
+    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
     this.#parts.onReady?.();
   }
 
@@ -225,7 +254,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
     // What comes with a stream is a part of a pipeline, which has been looked at as a whole.
-    const refusal = this.#closed ? new PoolClosedError(this.#parts.poolId) : stream === undefined ? this.#refusal(command.name, command.args) : undefined;
+    const refusal = this.#closed
+      ? new PoolClosedError(this.#parts.poolId)
+      : stream === undefined
+        ? this.#refusal(command.name, command.args)
+        : undefined;
     if (refusal !== undefined) {
       command.reject(refusal);
       return command.promise;
@@ -262,9 +295,13 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #refusal(name: string, args: readonly unknown[]): CommandRefusedError | undefined {
     const effect = effectOf(name, args);
     if (effect === 'ordinary') return undefined;
-    return new CommandRefusedError(`${name.toUpperCase()} on the shared client of pool "${this.#parts.poolId}"`, INSTEAD[effect], {
-      poolId: this.#parts.poolId,
-    });
+    return new CommandRefusedError(
+      `${name.toUpperCase()} on the shared client of pool "${this.#parts.poolId}"`,
+      INSTEAD[effect],
+      {
+        poolId: this.#parts.poolId,
+      },
+    );
   }
 
   protected override assertUsable(): void {
@@ -286,7 +323,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
           return refusal === undefined ? this.#callOnClient(key, args) : rejectedWith(refusal, args.at(-1));
         };
       case 'defineCommand':
-        return (...definition: readonly unknown[]) => {
+        return (...definition: readonly unknown[]): unknown => {
           this.#definitions.set(String(definition[0]), definition);
           return Reflect.apply(this.#client.defineCommand, this.#client, definition);
         };
@@ -315,7 +352,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   #endRefusal(what: string): CommandRefusedError {
     const { poolId } = this.#parts;
-    return new CommandRefusedError(`${what} on the shared client of pool "${poolId}"`, 'It ends with the pool: call close() on the pool.', { poolId });
+    return new CommandRefusedError(
+      `${what} on the shared client of pool "${poolId}"`,
+      'It ends with the pool: call close() on the pool.',
+      { poolId },
+    );
   }
 
   // ── While there is no connection ─────────────────────────────────────────────────────────────────────────────────
@@ -337,14 +378,18 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #refusalToHold(count: number): Error | undefined {
     const { poolId, maxQueue, failFastAfterMs, clock } = this.#parts;
     const nowMs = clock.now();
-    if (this.#downSinceMs !== undefined && nowMs - this.#downSinceMs >= failFastAfterMs) return this.#unavailable(nowMs);
+    if (this.#downSinceMs !== undefined && nowMs - this.#downSinceMs >= failFastAfterMs)
+      return this.#unavailable(nowMs);
     return this.#held.size + count > maxQueue ? new QueueFullError(poolId, this.#held.size, maxQueue) : undefined;
   }
 
   #heldUntilMs(): number {
     const { commandTimeoutMs, failFastAfterMs, clock } = this.#parts;
     const nowMs = clock.now();
-    return Math.min(commandTimeoutMs > 0 ? nowMs + commandTimeoutMs : Infinity, (this.#downSinceMs ?? nowMs) + failFastAfterMs);
+    return Math.min(
+      commandTimeoutMs > 0 ? nowMs + commandTimeoutMs : Infinity,
+      (this.#downSinceMs ?? nowMs) + failFastAfterMs,
+    );
   }
 
   #sendHeld(): void {
@@ -366,7 +411,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   #unavailable(nowMs: number): BackendUnavailableError {
     const downForMs = nowMs - (this.#downSinceMs ?? nowMs);
-    return new BackendUnavailableError(this.#parts.poolId, downForMs, this.#failures, { cause: this.#lastError ?? new Error('no connect has finished yet') });
+    return new BackendUnavailableError(this.#parts.poolId, downForMs, this.#failures, {
+      cause: this.#lastError ?? new Error('no connect has finished yet'),
+    });
   }
 
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -380,7 +427,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     const held = this.#held.get(pending);
     if (held === undefined) {
       this.#reconnectIfStuck(pending.command);
-      pending.command.reject(new OperationTimeoutError(`Redis command ${pending.command.name.toUpperCase()}`, commandTimeoutMs, { poolId }));
+      pending.command.reject(
+        new OperationTimeoutError(`Redis command ${pending.command.name.toUpperCase()}`, commandTimeoutMs, { poolId }),
+      );
       return;
     }
     const unavailable = this.#downSinceMs !== undefined && nowMs - this.#downSinceMs >= failFastAfterMs;
@@ -390,7 +439,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
       other.command.reject(
         unavailable
           ? this.#unavailable(nowMs)
-          : new OperationTimeoutError(`Redis command ${other.command.name.toUpperCase()} (not sent: no connection)`, commandTimeoutMs, { poolId }),
+          : new OperationTimeoutError(
+              `Redis command ${other.command.name.toUpperCase()} (not sent: no connection)`,
+              commandTimeoutMs,
+              { poolId },
+            ),
       );
     }
   }
@@ -407,7 +460,12 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   explain(error: Error, pending: PendingCommand): Error {
     if (!isConnectionError(error)) return error;
-    return new ConnectionLostError(this.#parts.poolId, `Redis command ${pending.command.name.toUpperCase()}`, pending.sent, { cause: error });
+    return new ConnectionLostError(
+      this.#parts.poolId,
+      `Redis command ${pending.command.name.toUpperCase()}`,
+      pending.sent,
+      { cause: error },
+    );
   }
 }
 

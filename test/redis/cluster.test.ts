@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Cluster } from 'ioredis';
 import { systemClock } from '../../lib/engine/clock.js';
-import { CommandRefusedError, LeaseReleasedError } from '../../lib/errors.js';
+import { CommandRefusedError, ConnectionLostError, LeaseReleasedError } from '../../lib/errors.js';
 import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
@@ -70,7 +70,7 @@ describe('a Redis pool on a cluster', () => {
     expect(lost).toBeNull();
   });
 
-  it('a watch that was left is not the next borrower\'s', async () => {
+  it("a watch that was left is not the next borrower's", async () => {
     const one = await pool.acquire();
     await one.connection.watch('watched');
     const kept = one.connection;
@@ -82,6 +82,19 @@ describe('a Redis pool on a cluster', () => {
         expect(await theirs.multi().set('watched', 0).exec()).toEqual([[null, 'OK']]);
       });
     }
+  });
+
+  it('a command whose node went away unanswered is not sent to another one', async () => {
+    await pool.client.set('counter', 0);
+    const slot = await pool.client.cluster('KEYSLOT', 'counter');
+    const owner = cluster.nodes[Math.floor(slot / Math.ceil(16_384 / cluster.nodes.length))];
+    await owner?.pause();
+    const reply = pool.client.incr('counter');
+    const rejection = expect(reply).rejects.toThrow(ConnectionLostError);
+    for (const node of pool.client.nodes()) if (node.options.port === owner?.port) node.stream.destroy();
+    await rejection;
+    await owner?.resume();
+    await eventually(async () => Number(await pool.client.get('counter')) <= 1);
   });
 
   it('duplicates are known and end with the pool', async () => {

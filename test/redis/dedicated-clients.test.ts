@@ -29,7 +29,12 @@ describe('clients from duplicate()', () => {
     await using test = await redisPool({ url: redis.url });
     const { client } = test.pool;
     const consumer = client.duplicate({ maxRetriesPerRequest: null, connectionName: 'consumer' });
-    expect(consumer.options).toMatchObject({ maxRetriesPerRequest: null, db: redis.db, autoResendUnfulfilledCommands: false, lazyConnect: false });
+    expect(consumer.options).toMatchObject({
+      maxRetriesPerRequest: null,
+      db: redis.db,
+      autoResendUnfulfilledCommands: false,
+      lazyConnect: false,
+    });
     expect(client.options.maxRetriesPerRequest).toBeNull();
     expect(await consumer.client('GETNAME')).toBe('consumer');
   });
@@ -89,7 +94,10 @@ describe('clients from duplicate()', () => {
     await using test = await redisPool({ url: redis.url });
     const tenant = new AsyncLocalStorage<string>();
     const mine = tenant.run('opener', () => test.pool.client.duplicate());
-    const heard = tenant.run('acme', () => new Promise((resolve) => mine.on('message', () => resolve(tenant.getStore()))));
+    const heard = tenant.run(
+      'acme',
+      () => new Promise((resolve) => mine.on('message', () => resolve(tenant.getStore()))),
+    );
     await mine.subscribe('news');
     await tenant.run('publisher', () => test.pool.client.publish('news', 'hello'));
     expect(await heard).toBe('acme');

@@ -34,7 +34,10 @@ describe('a leased Redis connection', () => {
 
   describe('comes clean to the next borrower', () => {
     /** Lends the only connection twice, to two tenants, and looks at it with the eyes of the second. */
-    async function handOver(leave: (mine: Redis, shared: Redis) => unknown, look: (theirs: Redis, shared: Redis) => Promise<unknown>): Promise<{ found: unknown; same: boolean }> {
+    async function handOver(
+      leave: (mine: Redis, shared: Redis) => unknown,
+      look: (theirs: Redis, shared: Redis) => Promise<unknown>,
+    ): Promise<{ found: unknown; same: boolean }> {
       await using test = await redisPool({ url: redis.url, maxSize: 1 });
       const { pool } = test;
       let first: number | undefined;
@@ -49,7 +52,12 @@ describe('a leased Redis connection', () => {
     }
 
     it('with nothing left: the same connection, at once', async () => {
-      expect(await handOver((mine) => mine.set('a', 1), (theirs) => theirs.get('a'))).toEqual({ found: '1', same: true });
+      expect(
+        await handOver(
+          (mine) => mine.set('a', 1),
+          (theirs) => theirs.get('a'),
+        ),
+      ).toEqual({ found: '1', same: true });
     });
 
     it('WATCH', async () => {
@@ -75,7 +83,10 @@ describe('a leased Redis connection', () => {
     });
 
     it('a MULTI by name in a pipeline', async () => {
-      const handover = await handOver((mine) => mine.pipeline().watch('w').call('MULTI').set('left', 'open').exec(), (theirs) => theirs.get('left'));
+      const handover = await handOver(
+        (mine) => mine.pipeline().watch('w').call('MULTI').set('left', 'open').exec(),
+        (theirs) => theirs.get('left'),
+      );
       expect(handover).toEqual({ found: null, same: true });
     });
 
@@ -115,7 +126,8 @@ describe('a leased Redis connection', () => {
           await mine.watch('w');
           await mine.multi({ pipeline: false });
         },
-        async (theirs) => /\bdb=(\d+) sub=(\d+) psub=0 ssub=0 multi=(-?\d+)/.exec(await theirs.client('INFO'))?.slice(1),
+        async (theirs) =>
+          /\bdb=(\d+) sub=(\d+) psub=0 ssub=0 multi=(-?\d+)/.exec(await theirs.client('INFO'))?.slice(1),
       );
       expect(handover).toEqual({ found: [String(redis.db), '0', '-1'], same: true });
     });
@@ -131,7 +143,10 @@ describe('a leased Redis connection', () => {
       ['disconnect()', (mine) => mine.disconnect()],
       ['a command that was not awaited', (mine) => void mine.set('a', 1).catch(() => undefined)],
     ])('%s: by a new connection', async (_, leave) => {
-      const handover = await handOver(leave, async (theirs) => [await theirs.client('GETNAME'), await theirs.set('b', 2)]);
+      const handover = await handOver(leave, async (theirs) => [
+        await theirs.client('GETNAME'),
+        await theirs.set('b', 2),
+      ]);
       expect(handover).toEqual({ found: ['test:cache', 'OK'], same: false });
     });
 
@@ -140,9 +155,11 @@ describe('a leased Redis connection', () => {
         (mine) => {
           mine.defineCommand('mine', { lua: 'return 1', numberOfKeys: 0 });
           Reflect.set(mine, 'note', 'secret');
-          return Reflect.apply(Reflect.get(mine, 'mine'), mine, []);
+          const defined: unknown = Reflect.get(mine, 'mine');
+          return typeof defined === 'function' ? Reflect.apply(defined, mine, []) : undefined;
         },
-        (theirs) => Promise.resolve([Reflect.get(theirs, 'mine'), Reflect.get(theirs, 'note'), Object.keys(theirs.scriptsSet)]),
+        (theirs) =>
+          Promise.resolve([Reflect.get(theirs, 'mine'), Reflect.get(theirs, 'note'), Object.keys(theirs.scriptsSet)]),
       );
       expect(handover).toEqual({ found: [undefined, undefined, []], same: true });
     });
@@ -240,11 +257,22 @@ describe('a leased Redis connection', () => {
   });
 
   it('leaves every tenant its share and no more', async () => {
-    await using test = await redisPool({ url: redis.url, minSize: 0, maxSize: 4, tenants: { max: 2, overrides: { strict: { max: 1, whenFull: 'reject' } } } }, 'shares');
+    await using test = await redisPool(
+      {
+        url: redis.url,
+        minSize: 0,
+        maxSize: 4,
+        tenants: { max: 2, overrides: { strict: { max: 1, whenFull: 'reject' } } },
+      },
+      'shares',
+    );
     await using outside = observer(redis.url);
     const { pool, tenants } = test;
-    const flood = Array.from({ length: 10 }, (_, index) => tenants.run(index % 2 === 0 ? 'acme' : 'globex', () => pool.use((mine) => mine.blpop(`gate:${index}`, 10))));
-    const blockedOf = async (): Promise<string | undefined> => /blocked_clients:(\d+)/.exec(await outside.info('clients'))?.[1];
+    const flood = Array.from({ length: 10 }, (_, index) =>
+      tenants.run(index % 2 === 0 ? 'acme' : 'globex', () => pool.use((mine) => mine.blpop(`gate:${index}`, 10))),
+    );
+    const blockedOf = async (): Promise<string | undefined> =>
+      /blocked_clients:(\d+)/.exec(await outside.info('clients'))?.[1];
     await eventually(async () => (await blockedOf()) === '4');
     expect(await clientsOf(outside, 'test:shares')).toHaveLength(4);
     expect(pool.stats().tenant('acme')?.active).toBe(2);

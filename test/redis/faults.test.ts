@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { BackendUnavailableError, ConnectionLostError, OperationTimeoutError, QueueFullError } from '../../lib/errors.js';
+import {
+  BackendUnavailableError,
+  ConnectionLostError,
+  OperationTimeoutError,
+  QueueFullError,
+} from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { freePort, startFaultProxy, startRedis, type FaultProxy, type RedisServer } from '../support/servers/index.js';
 import { clientsOf, observer, redisPool } from './pools.js';
@@ -47,13 +52,12 @@ describe('when the way to Redis fails', () => {
     const { client } = test.pool;
     await client.ping();
     const [id = ''] = await clientsOf(outside, 'test:killed');
-    server.pause();
+    await server.pause();
     const lost = client.incr('paused');
     const lostByPipeline = client.pipeline().incr('paused').incr('paused').exec();
     const rejection = expect(lost).rejects.toThrow(ConnectionLostError);
-    client.once('close', () => undefined);
-    Reflect.get(client, 'stream').destroy();
-    server.resume();
+    client.stream.destroy();
+    await server.resume();
     await rejection;
     const results = (await lostByPipeline) ?? [];
     expect(results.map(([error]) => error)).toEqual([expect.any(ConnectionLostError), expect.any(ConnectionLostError)]);
@@ -79,7 +83,11 @@ describe('when the way to Redis fails', () => {
 
   it('it is sent again only where that was asked for', async () => {
     await using proxy = await startFaultProxy({ target: server });
-    await using test = await redisPool({ url: through(proxy), minSize: 0, client: { autoResendUnfulfilledCommands: true } });
+    await using test = await redisPool({
+      url: through(proxy),
+      minSize: 0,
+      client: { autoResendUnfulfilledCommands: true },
+    });
     await using outside = observer(server.url);
     const { client } = test.pool;
     await client.ping();
@@ -93,7 +101,14 @@ describe('when the way to Redis fails', () => {
 
   it('a black hole: commands, leases and acquires end at their deadlines, and all is well when it is gone', async () => {
     await using proxy = await startFaultProxy({ target: server });
-    await using test = await redisPool({ url: through(proxy), maxSize: 2, commandTimeoutMs: 200, connectTimeoutMs: 300, acquireTimeoutMs: 400, validateAfterIdleMs: 60_000 });
+    await using test = await redisPool({
+      url: through(proxy),
+      maxSize: 2,
+      commandTimeoutMs: 200,
+      connectTimeoutMs: 300,
+      acquireTimeoutMs: 400,
+      validateAfterIdleMs: 60_000,
+    });
     const { pool } = test;
     await pool.start();
     await using lease = await pool.acquire();
@@ -118,9 +133,9 @@ describe('when the way to Redis fails', () => {
     await using test = await redisPool({ url: server.url, minSize: 0, commandTimeoutMs: 150 });
     const { client } = test.pool;
     await client.set('stalled', 0);
-    server.pause();
+    await server.pause();
     await expect(client.incr('stalled')).rejects.toThrow(OperationTimeoutError);
-    server.resume();
+    await server.resume();
     expect(Number(await client.get('stalled'))).toBeLessThanOrEqual(1);
   });
 
@@ -131,7 +146,11 @@ describe('when the way to Redis fails', () => {
       await using outside = observer(server.url);
       const { client } = test.pool;
       proxy.refuse();
-      const replies = Promise.all([client.rpush('order', 'a'), client.pipeline().rpush('order', 'b').rpush('order', 'c').exec(), client.rpush('order', 'd')]);
+      const replies = Promise.all([
+        client.rpush('order', 'a'),
+        client.pipeline().rpush('order', 'b').rpush('order', 'c').exec(),
+        client.rpush('order', 'd'),
+      ]);
       await eventually(() => client.status === 'reconnecting');
       await proxy.restore();
       await replies;
@@ -143,15 +162,24 @@ describe('when the way to Redis fails', () => {
       await using test = await redisPool({ url: through(proxy), minSize: 0, commandTimeoutMs: 100 });
       const { client } = test.pool;
       proxy.refuse();
-      const outcomes = await Promise.allSettled([client.set('late', 1), client.pipeline().set('late', 2).set('late', 3).exec()]);
+      const outcomes = await Promise.allSettled([
+        client.set('late', 1),
+        client.pipeline().set('late', 2).set('late', 3).exec(),
+      ]);
       expect(outcomes[0]).toMatchObject({ reason: expect.any(OperationTimeoutError) });
-      expect(outcomes[1]).toMatchObject({ value: [[expect.any(OperationTimeoutError)], [expect.any(OperationTimeoutError)]] });
+      expect(outcomes[1]).toMatchObject({
+        value: [[expect.any(OperationTimeoutError)], [expect.any(OperationTimeoutError)]],
+      });
       await proxy.restore();
       await eventually(async () => (await client.get('late')) === null);
     });
 
     it('they fail with the reason once it has been away for failFastAfterMs, at once from then on', async () => {
-      await using test = await redisPool({ url: `redis://:s3cret@127.0.0.1:${await freePort()}`, minSize: 0, failFastAfterMs: 100 });
+      await using test = await redisPool({
+        url: `redis://:s3cret@127.0.0.1:${await freePort()}`,
+        minSize: 0,
+        failFastAfterMs: 100,
+      });
       const { client } = test.pool;
       const error: unknown = await client.get('a').catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(BackendUnavailableError);
@@ -176,9 +204,16 @@ describe('when the way to Redis fails', () => {
   });
 
   it('a wrong password is said, without the password', async () => {
-    await using test = await redisPool({ url: `redis://:wr0ng-one@${server.host}:${server.port}`, minSize: 0, failFastAfterMs: 100, acquireTimeoutMs: 500 });
+    await using test = await redisPool({
+      url: `redis://:wr0ng-one@${server.host}:${server.port}`,
+      minSize: 0,
+      failFastAfterMs: 100,
+      acquireTimeoutMs: 500,
+    });
     const { pool } = test;
-    const errors = await Promise.all([pool.client.get('a'), pool.acquire()].map((work: Promise<unknown>) => work.catch((reason: unknown) => reason)));
+    const errors = await Promise.all(
+      [pool.client.get('a'), pool.acquire()].map((work: Promise<unknown>) => work.catch((reason: unknown) => reason)),
+    );
     for (const error of errors) {
       expect(error).toBeInstanceOf(BackendUnavailableError);
       expect(String(error)).toContain('WRONGPASS');
@@ -187,14 +222,28 @@ describe('when the way to Redis fails', () => {
   });
 
   it('a database that is not there is an error, not database 0', async () => {
-    await using test = await redisPool({ url: server.url, db: 99, minSize: 0, failFastAfterMs: 100, acquireTimeoutMs: 500 });
-    const errors = await Promise.all([test.pool.client.get('a'), test.pool.acquire()].map((work: Promise<unknown>) => work.catch((reason: unknown) => String(reason))));
+    await using test = await redisPool({
+      url: server.url,
+      db: 99,
+      minSize: 0,
+      failFastAfterMs: 100,
+      acquireTimeoutMs: 500,
+    });
+    const errors = await Promise.all(
+      [test.pool.client.get('a'), test.pool.acquire()].map((work: Promise<unknown>) =>
+        work.catch((reason: unknown) => String(reason)),
+      ),
+    );
     expect(errors).toEqual([expect.stringContaining('out of range'), expect.stringContaining('out of range')]);
   });
 
   it('asks for the password before every connect, so that it can change', async () => {
     let password = 's3cret';
-    await using test = await redisPool({ url: `redis://${server.host}:${server.port}`, password: () => Promise.resolve(password), minSize: 0 });
+    await using test = await redisPool({
+      url: `redis://${server.host}:${server.port}`,
+      password: () => Promise.resolve(password),
+      minSize: 0,
+    });
     await using outside = observer(server.url);
     const { pool } = test;
     expect(await pool.client.ping()).toBe('PONG');
@@ -213,7 +262,11 @@ describe('when the way to Redis fails', () => {
 
   it('health: the shared client counts', async () => {
     await using proxy = await startFaultProxy({ target: server });
-    await using test = await redisPool({ url: through(proxy), minSize: 0, healthCheck: { timeoutMs: 300, failureThreshold: 1 } });
+    await using test = await redisPool({
+      url: through(proxy),
+      minSize: 0,
+      healthCheck: { timeoutMs: 300, failureThreshold: 1 },
+    });
     const { pool } = test;
     await pool.start();
     expect(await pool.healthCheck()).toMatchObject({ status: 'healthy' });

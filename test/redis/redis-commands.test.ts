@@ -12,7 +12,14 @@ describe('what a Redis command does to its connection', () => {
     ['xread', ['STREAMS', 'block', '0'], 'ordinary'],
     ['xread', ['COUNT', 1, 'STREAMS', 'a', '0'], 'ordinary'],
     ['xread', ['COUNT', 1, 'BLOCK', 0, 'STREAMS', 'a', '$'], 'blocking'],
-    ['xread', [['block', 5], ['STREAMS', 'a', '$']], 'blocking'],
+    [
+      'xread',
+      [
+        ['block', 5],
+        ['STREAMS', 'a', '$'],
+      ],
+      'blocking',
+    ],
     ['xread', [Buffer.from('Block'), '5', 'STREAMS', 'a', '$'], 'blocking'],
     ['xreadgroup', ['GROUP', 'block', 'c', 'STREAMS', 'a', '>'], 'ordinary'],
     ['xreadgroup', ['GROUP', 'g', 'c', 'NOACK', 'BLOCK', 0, 'STREAMS', 'a', '>'], 'blocking'],

@@ -32,7 +32,9 @@ describe('the shared Redis client', () => {
     await using test = await redisPool({ url: redis.url, minSize: 0 }, 'crowd');
     await using outside = observer(redis.url);
     const { client } = test.pool;
-    const replies = await Promise.all(Array.from({ length: 200 }, (_, index) => client.set(`k${index}`, index).then(() => client.get(`k${index}`))));
+    const replies = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => client.set(`k${index}`, index).then(() => client.get(`k${index}`))),
+    );
     expect(replies).toEqual(Array.from({ length: 200 }, (_, index) => String(index)));
     expect(await clientsOf(outside, 'test:crowd')).toHaveLength(1);
   });
@@ -40,13 +42,22 @@ describe('the shared Redis client', () => {
   it('can be used like any client of ioredis: callbacks, buffers, pipelines, transactions, scripts, scans', async () => {
     await using test = await redisPool({ url: redis.url });
     const { client } = test.pool;
-    await new Promise<void>((resolve, reject) => client.set('a', '1', (error) => (error ? reject(error) : resolve())));
+    await new Promise<void>(
+      (resolve, reject) => void client.set('a', '1', (error) => (error ? reject(error) : resolve())),
+    );
     expect(await client.getBuffer('a')).toEqual(Buffer.from('1'));
     expect(await client.pipeline().incr('a').get('a').exec()).toEqual([
       [null, 2],
       [null, '2'],
     ]);
-    expect(await client.pipeline([['incr', 'a'], ['get', 'a']]).exec()).toEqual([
+    expect(
+      await client
+        .pipeline([
+          ['incr', 'a'],
+          ['get', 'a'],
+        ])
+        .exec(),
+    ).toEqual([
       [null, 3],
       [null, '3'],
     ]);
@@ -80,7 +91,15 @@ describe('the shared Redis client', () => {
     await using test = await redisPool({ url: redis.url });
     const { client } = test.pool;
     expect(await Promise.resolve(client)).toBe(client);
-    for (const key of ['then', 'onModuleInit', 'onModuleDestroy', 'onApplicationBootstrap', 'beforeApplicationShutdown', 'onApplicationShutdown', 'unheardOf']) {
+    for (const key of [
+      'then',
+      'onModuleInit',
+      'onModuleDestroy',
+      'onApplicationBootstrap',
+      'beforeApplicationShutdown',
+      'onApplicationShutdown',
+      'unheardOf',
+    ]) {
       expect(Reflect.get(client, key)).toBeUndefined();
     }
     expect(Reflect.get(client, Symbol('any'))).toBeUndefined();
@@ -114,7 +133,16 @@ describe('the shared Redis client', () => {
       ['QUIT', (client) => client.quit()],
       ['SHUTDOWN', (client) => client.shutdown()],
       ['a pipeline with SELECT', (client) => client.pipeline().set('p', 1).select(1).exec()],
-      ['a batch with SELECT', (client) => client.pipeline([['set', 'p', '1'], ['select', '1']]).exec()],
+      [
+        'a batch with SELECT',
+        (client) =>
+          client
+            .pipeline([
+              ['set', 'p', '1'],
+              ['select', '1'],
+            ])
+            .exec(),
+      ],
       ['a transaction with BLPOP', (client) => client.multi().set('p', 1).blpop('queue', 1).exec()],
       ['a MULTI by name in a pipeline', (client) => client.pipeline().call('multi').set('p', 1).exec()],
     ])('%s', async (_, run) => {
@@ -135,9 +163,15 @@ describe('the shared Redis client', () => {
     it('by callback too', async () => {
       await using test = await redisPool({ url: redis.url });
       const { client } = test.pool;
-      const error = await new Promise((resolve) => client.select(1, (refusal) => resolve(refusal)));
+      const error = await new Promise((resolve) => void client.select(1, (refusal) => resolve(refusal)));
       expect(error).toBeInstanceOf(CommandRefusedError);
-      const ofPipeline = await new Promise((resolve) => void client.pipeline().select(1).exec((refusal) => resolve(refusal)));
+      const ofPipeline = await new Promise(
+        (resolve) =>
+          void client
+            .pipeline()
+            .select(1)
+            .exec((refusal) => resolve(refusal)),
+      );
       expect(ofPipeline).toBeInstanceOf(CommandRefusedError);
     });
 
@@ -157,7 +191,13 @@ describe('the shared Redis client', () => {
         client.xread('BLOCK', 1, 'STREAMS', 'a', '$'),
         client.get('x'),
       ]);
-      expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected', 'fulfilled']);
+      expect(results.map(({ status }) => status)).toEqual([
+        'fulfilled',
+        'rejected',
+        'rejected',
+        'rejected',
+        'fulfilled',
+      ]);
     });
   });
 
@@ -188,7 +228,9 @@ describe('the shared Redis client', () => {
     const replies = Array.from({ length: 50 }, () => client.incr('moved'));
     test.pool.recycle();
     replies.push(...Array.from({ length: 50 }, () => client.incr('moved')));
-    expect((await Promise.all(replies)).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
+    expect((await Promise.all(replies)).toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, index) => index + 1),
+    );
     await again;
     const answer: unknown = Reflect.get(client, 'answer');
     expect(typeof answer === 'function' && (await Reflect.apply(answer, client, []))).toBe(42);
