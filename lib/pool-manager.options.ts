@@ -48,7 +48,7 @@ export const tenancyShape = {
   required: z.boolean().default(true),
 };
 
-interface TenancySchema extends z.ZodObject<typeof tenancyShape, z.core.$strict> {}
+export interface TenancySchema extends z.ZodObject<typeof tenancyShape, z.core.$strict> {}
 const tenancySchema: TenancySchema = optionsObject(tenancyShape, { resolver: 'resolve', optional: 'required' });
 
 export const shutdownShape = {
@@ -58,7 +58,7 @@ export const shutdownShape = {
   readinessGraceMs: durationMs(0).default(0),
 };
 
-interface ShutdownSchema extends z.ZodObject<typeof shutdownShape, z.core.$strict> {}
+export interface ShutdownSchema extends z.ZodObject<typeof shutdownShape, z.core.$strict> {}
 const shutdownSchema: ShutdownSchema = optionsObject(shutdownShape, {
   timeoutMs: 'drainTimeoutMs',
   graceMs: 'readinessGraceMs',

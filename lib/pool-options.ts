@@ -21,7 +21,7 @@ const tenantMaximum = opaque<number>(
 
 const tenantWeight = z.number().positive();
 
-const tenantLimitsShape = {
+export const tenantLimitsShape = {
   /** Slots that the tenant may have in use at once; `Infinity` for no maximum of its own. */
   max: tenantMaximum.optional(),
   /** Share of a contended pool, relative to other tenants. */
@@ -79,7 +79,7 @@ export const tenantsShape = {
   resolve: callback<(tenantId: string) => TenantLimitOptions | undefined>().optional(),
 };
 
-interface TenantsSchema extends z.ZodObject<typeof tenantsShape, z.core.$strict> {}
+export interface TenantsSchema extends z.ZodObject<typeof tenantsShape, z.core.$strict> {}
 const tenantsSchema: TenantsSchema = optionsObject(tenantsShape, { maxConnections: 'max', limit: 'max' });
 
 export const healthCheckShape = {
@@ -91,7 +91,7 @@ export const healthCheckShape = {
   failureThreshold: count(1).default(3),
 };
 
-interface HealthCheckSchema extends z.ZodObject<typeof healthCheckShape, z.core.$strict> {}
+export interface HealthCheckSchema extends z.ZodObject<typeof healthCheckShape, z.core.$strict> {}
 const healthCheckSchema: HealthCheckSchema = optionsObject(healthCheckShape, {
   interval: 'intervalMs',
   timeout: 'timeoutMs',

@@ -33,7 +33,7 @@ export const httpHealthCheckShape = {
   path: z.string().min(1).optional(),
 };
 
-interface HttpHealthCheckSchema extends z.ZodObject<typeof httpHealthCheckShape, z.core.$strict> {}
+export interface HttpHealthCheckSchema extends z.ZodObject<typeof httpHealthCheckShape, z.core.$strict> {}
 const healthCheckSchema: HttpHealthCheckSchema = optionsObject(httpHealthCheckShape, {
   interval: 'intervalMs',
   timeout: 'timeoutMs',

@@ -19,7 +19,8 @@ import {
   whenObject,
 } from '../pool-options.js';
 
-const noIsolationShape = {
+export const noIsolationShape = {
+  /** Not at all: every tenant's work runs as the same user. */
   mode: z.literal('none'),
 };
 
@@ -66,7 +67,7 @@ export const sessionShape = {
   trustOneShot: z.boolean().default(false),
 };
 
-interface SessionSchema extends z.ZodObject<typeof sessionShape, z.core.$strict> {}
+export interface SessionSchema extends z.ZodObject<typeof sessionShape, z.core.$strict> {}
 const sessionSchema: SessionSchema = optionsObject(sessionShape);
 
 export const postgresPoolShape = {
