@@ -28,6 +28,7 @@ export class RequestScope {
   readonly #logger: Logger;
   readonly #stopGraceMs: number;
   #over = false;
+  #clientGone = false;
   #grace: NodeJS.Timeout | undefined;
 
   constructor(logger: Logger, stopGraceMs: number = STOP_GRACE_MS) {
@@ -55,10 +56,11 @@ export class RequestScope {
     };
   }
 
-  /** The response has been sent, or its client has gone. */
-  responseOver(): void {
+  /** The response has been sent, or its client has gone before that. */
+  responseOver(end: 'sent' | 'client gone'): void {
     if (this.#over) return;
     this.#over = true;
+    this.#clientGone = end === 'client gone';
     for (const stop of [...this.#openBodies]) stop();
     if (this.#openBodies.size === 0) return this.#end();
     this.#grace = runOutside(() => setTimeout(() => this.#end(), this.#stopGraceMs).unref());
@@ -82,14 +84,24 @@ export class RequestScope {
 
   #report(lease: Lease<unknown>): void {
     const tenant = lease.tenantId === undefined ? 'no tenant' : `tenant "${lease.tenantId}"`;
+    const what = `lease of pool "${lease.poolId}" (${tenant}), acquired ${Math.round(Date.now() - lease.acquiredAt)} ms ago`;
+    if (this.#clientGone) {
+      // Nobody's mistake: the handler may have been about to release it.
+      this.#logger.warn(`The client of ${this.handler} went away. The connection of a ${what}, was destroyed.`);
+      return;
+    }
     const where =
       lease.stack === undefined
         ? ' Set leakDetectionMs to see where it was acquired.'
-        : `\nIt was acquired at:\n${lease.stack}`;
+        : `\nIt was acquired at:\n${framesOf(lease.stack)}`;
     this.#logger.error(
-      `A lease of pool "${lease.poolId}" (${tenant}) was still out when the response of ${this.handler} was over, ` +
-        `${Date.now() - lease.acquiredAt} ms after it was acquired. Its connection was destroyed. ` +
+      `A ${what}, was still out when ${this.handler} had answered. Its connection was destroyed. ` +
         `Release it before the response ends, or detach() it for work that outlives the response.${where}`,
     );
   }
+}
+
+/** A stack without the line that names the error it was taken from. */
+function framesOf(stack: string): string {
+  return stack.slice(stack.indexOf('\n') + 1);
 }

@@ -7,7 +7,7 @@
 import { type ArgumentsHost, Inject, Injectable, Logger } from '@nestjs/common';
 
 import { runOutside } from '../engine/outside-context.js';
-import { requestOf, responseOf, unwrapped } from './execution-arguments.js';
+import { property, requestOf, responseOf, unwrapped } from './execution-arguments.js';
 import { RequestScope } from './request-scope.js';
 import { ResponseBodies } from './response-body.js';
 import { ResponseWatch } from './response-watch.js';
@@ -35,7 +35,11 @@ export class RequestScopes {
     const known = this.#byRequest.get(request);
     if (known !== undefined) return { scope: known, endsWithResponse: true };
     const scope = new RequestScope(this.#logger);
-    const endsWithResponse = runOutside(() => this.#watch.whenOver(request, response, () => scope.responseOver()));
+    const endsWithResponse = runOutside(() =>
+      this.#watch.whenOver(request, response, () =>
+        scope.responseOver(property(response, 'writableFinished') === true ? 'sent' : 'client gone'),
+      ),
+    );
     if (endsWithResponse) this.#byRequest.set(request, scope);
     return { scope, endsWithResponse };
   }

@@ -114,7 +114,12 @@ export class TenantGuardInterceptor implements NestInterceptor {
             map((value: unknown) => (streams ? bodies.bind(value, owner) : value)),
             catchError((error: unknown) => refusal(error, context)),
           )
-          .subscribe(subscriber),
+          // Not the subscriber itself: it would end what it is subscribed to before, and outside, the frame below.
+          .subscribe({
+            next: (value) => subscriber.next(value),
+            error: (error) => subscriber.error(error),
+            complete: () => subscriber.complete(),
+          }),
       );
       return () => {
         owner.run(() => subscription.unsubscribe());
