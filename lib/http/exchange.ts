@@ -33,6 +33,8 @@ export interface ExchangeOptions {
   /** A whole body longer than this ends the exchange with `tooLong()`; -1: no limit. */
   readonly maxBytes: number;
   readonly tooLong: () => Error;
+  /** What a stream that was cut off by the connection fails with. */
+  readonly explain: (error: Error) => Error;
   /** Called for each sign of life of the upstream. */
   readonly progress: () => void;
 }
@@ -48,7 +50,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #resolve!: (answer: Answer) => void;
   #reject!: (error: Error) => void;
   #controller: Dispatcher.DispatchController | undefined;
-  #head: AnswerHead | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #redirect: string | undefined;
@@ -61,6 +62,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   reusedSocket = false;
   /** A byte of the answer has arrived. */
   answered = false;
+  /** Status and headers, once they have. */
+  head: AnswerHead | undefined = undefined;
 
   constructor(connection: UndiciConnection, options: ExchangeOptions, streams: boolean) {
     this.#connection = connection;
@@ -77,7 +80,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const { client } = this.#connection;
     runOutside(() =>
       client.dispatch(
-        { path: request.path, method: request.method, headers: request.headers, body: request.body ?? null },
+        {
+          path: request.path,
+          method: request.method,
+          headers: request.headers,
+          body: request.body ?? null,
+          // By itself undici closes the socket after a HEAD.
+          ...(request.method === 'HEAD' && { reset: false }),
+        },
         this,
       ),
     );
@@ -123,7 +133,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     this.#options.progress();
     const head: AnswerHead = { status, statusText: statusText ?? '', headers: asNodeParses(headers) };
-    this.#head = head;
+    this.head = head;
     const { location } = head.headers;
     if (this.#options.followRedirects && isRedirect(status, location)) {
       this.#redirect = location;
@@ -156,7 +166,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    const head = this.#head;
+    const head = this.head;
     if (head === undefined) return;
     this.#done = true;
     const stream = this.#stream;
@@ -173,11 +183,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    this.#fail(this.#aborted ?? error);
+    this.#fail(this.#aborted ?? (this.#stream === undefined ? error : this.#options.explain(error)));
   }
 
   #leaveForRedirect(controller: Dispatcher.DispatchController, location: string): void {
-    const head = this.#head;
+    const head = this.head;
     if (this.#done || head === undefined) return;
     this.#done = true;
     this.#resolve({ head, kind: 'redirect', location });

@@ -5,7 +5,7 @@
  * whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in every phase.
  */
 import { finished, Readable } from 'node:stream';
-import type { AxiosResponse, AxiosStatic, CancelToken, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { OperationTimeoutError } from '../errors.js';
@@ -124,7 +124,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
   }
 
   #fail(error: unknown): void {
-    const body: unknown = error instanceof this.#parts.axios.AxiosError ? error.response?.data : undefined;
+    const body: unknown = this.#parts.axios.isAxiosError(error) ? error.response?.data : undefined;
     this.#landAfter(body, this.#sent?.stale === true ? undefined : error);
     this.#reject(error);
   }
@@ -159,14 +159,10 @@ export class Flight extends DeadlineEntry implements Cancellable {
   }
 
   readonly #onCancel = (reason?: unknown): void => {
-    if (isCancel(reason)) this.abort(reason);
+    // A CancelToken brings the error itself, an AbortSignal an event.
+    if (this.#parts.axios.isCancel(reason)) this.abort(reason);
     else this.abandon();
   };
-}
-
-/** A CancelToken brings the error itself, an AbortSignal an event. */
-function isCancel(reason: unknown): reason is Error & NonNullable<CancelToken['reason']> {
-  return reason instanceof Error;
 }
 
 /** Method and path; a query may hold secrets. */

@@ -8,6 +8,7 @@ import type { HttpService } from '@nestjs/axios';
 import type { AxiosStatic } from 'axios';
 import { describeError } from '../engine/redact.js';
 import { MissingDriverError } from '../errors.js';
+import { errorCode } from './transport.js';
 
 export type Undici = typeof import('undici');
 
@@ -46,9 +47,6 @@ async function loadUndici(poolId: string, warn: (message: string) => void): Prom
 }
 
 function isMissing(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND')
-  );
+  const code = errorCode(error);
+  return code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
 }

@@ -119,7 +119,7 @@ interface RequestError {
 }
 
 function hasConfig(error: unknown): error is RequestError {
-  return error instanceof Error && 'isAxiosError' in error && 'config' in error;
+  return typeof error === 'object' && error !== null && 'isAxiosError' in error && 'config' in error;
 }
 
 interface IdleSocket {

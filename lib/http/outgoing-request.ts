@@ -3,6 +3,7 @@
  *
  * Promise: `undefined` for everything that undici can't do exactly as axios does it; such a request goes through axios' own adapter.
  */
+import { isArrayBuffer } from 'node:util/types';
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 
 export type HeaderFields = Record<string, string | string[]>;
@@ -145,7 +146,7 @@ function isGiven(value: unknown): boolean {
 function bytesOf(data: unknown): Buffer | undefined {
   if (typeof data === 'string') return data === '' ? undefined : Buffer.from(data, 'utf8');
   if (Buffer.isBuffer(data)) return data;
-  if (data instanceof ArrayBuffer) return Buffer.from(data);
+  if (isArrayBuffer(data)) return Buffer.from(data);
   return undefined;
 }
 

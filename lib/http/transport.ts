@@ -44,8 +44,10 @@ const CONNECTION_CODES = new Set([
 /** Codes of a connection that ended while a request was on it. */
 const LOST_CODES = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 
+/** Without `instanceof`: in Jest the errors of Node's core are not instances of the `Error` that we see. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
 }
 
 /** Whether the backend could not be reached, or broke the connection. What it answers with never counts. */

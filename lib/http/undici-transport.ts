@@ -9,7 +9,7 @@ import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axi
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { ConnectionLostError, PoolError } from '../errors.js';
-import { Exchange, type Answer } from './exchange.js';
+import { Exchange, type Answer, type AnswerHead } from './exchange.js';
 import type { Undici } from './http-packages.js';
 import type { HttpSlot } from './http-slot.js';
 import type { OutgoingRequest, OutgoingRequests } from './outgoing-request.js';
@@ -162,6 +162,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
         wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
         maxBytes: maxContentLength,
         tooLong: () => this.#tooLong(),
+        explain: (error) => this.#lost(error),
         progress: () => this.#restartTimeout(),
       },
       streams,
@@ -186,14 +187,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { head } = answer;
     const { responseType, responseEncoding, decompress } = this.#config;
     const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
-    const response: AxiosResponse<unknown> = {
-      data: undefined,
-      status: head.status,
-      statusText: head.statusText,
-      headers: new this.#parts.axios.AxiosHeaders(head.headers),
-      config: this.#config,
-      request: new SentRequest(this.#request),
-    };
+    const response = this.#response(head);
     if (answer.kind === 'whole') {
       response.data = responseType === 'arraybuffer' ? answer.body : text(answer.body, responseEncoding);
       return response;
@@ -208,6 +202,17 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const bytes = await whole(body);
     response.data = responseType === 'arraybuffer' ? bytes : text(bytes, responseEncoding);
     return response;
+  }
+
+  #response(head: AnswerHead): AxiosResponse<unknown> {
+    return {
+      data: undefined,
+      status: head.status,
+      statusText: head.statusText,
+      headers: new this.#parts.axios.AxiosHeaders(head.headers),
+      config: this.#config,
+      request: new SentRequest(this.#request),
+    };
   }
 
   #readable(source: Readable, coding: ReturnType<typeof contentCoding>): Readable {
@@ -242,16 +247,31 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { AxiosError } = this.#parts.axios;
     if (this.#aborted !== undefined) return this.#aborted;
     if (error instanceof AxiosError || error instanceof PoolError) return error;
-    const request = new SentRequest(this.#request);
-    if (!isConnectionLost(error)) {
-      const code = errorCode(error);
-      return AxiosError.from(error, code === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : code, this.#config, request);
+    const head = this.#exchange?.head;
+    const response = head === undefined ? undefined : this.#response(head);
+    if (isConnectionLost(error)) {
+      if (response === undefined) return this.#lost(error);
+      return new AxiosError(
+        'stream has been aborted',
+        AxiosError.ERR_BAD_RESPONSE,
+        this.#config,
+        response.request,
+        response,
+      );
     }
+    const code = errorCode(error) === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : errorCode(error);
+    return AxiosError.from(error, code, this.#config, new SentRequest(this.#request), response);
+  }
+
+  #lost(error: unknown): Error {
+    const { axios, poolId } = this.#parts;
     const { method, url } = this.#request;
-    const sent = this.#exchange?.sent === true;
-    this.stale = this.#exchange?.reusedSocket === true && !this.#exchange.answered;
-    const lost = new ConnectionLostError(this.#parts.poolId, `${method} ${url.pathname}`, sent, { cause: error });
-    return AxiosError.from(lost, 'ECONNRESET', this.#config, request);
+    const exchange = this.#exchange;
+    this.stale = exchange?.reusedSocket === true && !exchange.answered;
+    const lost = new ConnectionLostError(poolId, `${method} ${url.pathname}`, exchange?.sent === true, {
+      cause: error,
+    });
+    return axios.AxiosError.from(lost, 'ECONNRESET', this.#config, new SentRequest(this.#request));
   }
 }
 
