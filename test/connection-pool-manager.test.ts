@@ -13,24 +13,15 @@ import {
 } from '../lib/errors.js';
 import { ExternalPool } from '../lib/external-pool.js';
 import { HttpPool } from '../lib/http/http-pool.js';
-import type { PoolLogger } from '../lib/pool-core.js';
 import type { PoolManagerOptions } from '../lib/pool-manager.options.js';
 import { FakeClock, settle } from './support/fakes/fake-clock.js';
 import { FakeDriver } from './support/fakes/fake-driver.js';
+import { LogBook } from './support/log-book.js';
 
 const managers: ConnectionPoolManager[] = [];
 afterEach(async () => {
   await Promise.all(managers.splice(0).map((manager) => manager.stop({ deadlineMs: 0 })));
 });
-
-/** Keeps what was logged, instead of printing it. */
-class LogBook implements PoolLogger {
-  readonly lines: string[] = [];
-  log = (message: string) => void this.lines.push(`log: ${message}`);
-  warn = (message: string) => void this.lines.push(`warn: ${message}`);
-  error = (message: string) => void this.lines.push(`error: ${message}`);
-  debug = () => undefined;
-}
 
 function manage(options?: PoolManagerOptions, surroundings: PoolManagerSurroundings = {}) {
   const logger = new LogBook();
@@ -65,10 +56,10 @@ describe('a manager without Nest', () => {
 
     const lease = await manager.acquireConnection('orders', { tenantId: 'acme', timeoutMs: 500 });
     expect(lease).toMatchObject({ poolId: 'orders', tenantId: 'acme', released: false });
-    expect(manager.getStats()['orders']).toMatchObject({ active: 1, idle: 0 });
+    expect(manager.getStats().orders).toMatchObject({ active: 1, idle: 0 });
     manager.releaseConnection(lease);
     expect(() => lease.connection).toThrow(LeaseReleasedError);
-    expect(manager.getStats()['orders']).toMatchObject({ active: 0, idle: 1 });
+    expect(manager.getStats().orders).toMatchObject({ active: 0, idle: 1 });
 
     const report = await manager.stop();
     expect(report).toMatchObject({
@@ -88,9 +79,9 @@ describe('a manager without Nest', () => {
     {
       await using lease = await manager.acquireConnection('orders');
       expect(lease.released).toBe(false);
-      expect(manager.getStats()['orders']?.active).toBe(1);
+      expect(manager.getStats().orders?.active).toBe(1);
     }
-    expect(manager.getStats()['orders']?.active).toBe(0);
+    expect(manager.getStats().orders?.active).toBe(0);
   });
 
   it('destroys a connection that comes back with a connection-class error', async () => {
