@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { eventually } from './eventually.js';
 import {
@@ -171,7 +173,13 @@ describe('the user that PostgreSQL runs as under root', () => {
   });
 
   it('may not be able to reach every folder', async () => {
-    expect(await isReachable('/', await unprivilegedUser())).toBe(true);
-    expect(await isReachable(process.cwd(), { uid: -1, gid: -1 })).toBeDefined();
+    const closed = await mkdtemp(join(tmpdir(), 'nestjs-pool-manager-closed-'));
+    const stranger = { uid: (process.getuid?.() ?? 0) + 1, gid: (process.getgid?.() ?? 0) + 1 };
+    try {
+      expect(await isReachable('/', stranger)).toBe(true);
+      expect(await isReachable(closed, stranger)).toBe(false);
+    } finally {
+      await rm(closed, { recursive: true });
+    }
   });
 });

@@ -207,10 +207,13 @@ console.log(`http://${LOOPBACK}:${address.port}${secret}`);
 process.stdin.resume();
 await once(process.stdin, 'close');
 server.close();
-const stops = await Promise.allSettled([
-  postgres?.then((shared) => shared.stop()),
-  redis?.then((shared) => shared.stop()),
-]);
+/** What could not be started has nothing to stop: whoever asked for it has the error. */
+const stopped = (shared: Promise<SharedPostgres | SharedRedis> | undefined) =>
+  shared?.then(
+    (started) => started.stop(),
+    () => {},
+  );
+const stops = await Promise.allSettled([stopped(postgres), stopped(redis)]);
 for (const stop of stops) if (stop.status === 'rejected') console.error(stop.reason);
 // Whatever a failed stop has left open must not keep the run from ending.
 process.exit(stops.some((stop) => stop.status === 'rejected') ? 1 : 0);

@@ -8,6 +8,7 @@ import { transform } from '@swc/core';
 
 const ROOT = new URL('../../../', import.meta.url);
 
+/** @type {import('node:module').ResolveHook} */
 export async function resolve(specifier, context, nextResolve) {
   if (specifier === 'nestjs-pool-manager') return nextResolve(new URL('lib/index.ts', ROOT).href, context);
   const relative = specifier.startsWith('./') || specifier.startsWith('../');
@@ -17,6 +18,7 @@ export async function resolve(specifier, context, nextResolve) {
   return nextResolve(specifier, context);
 }
 
+/** @type {import('node:module').LoadHook} */
 export async function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context);
   const path = fileURLToPath(url);
