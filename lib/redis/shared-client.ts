@@ -238,6 +238,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   #found(): void {
+    // ioredis 5 calls a client ready although we have given its connection up during the handshake.
+    if (!isWritable(this.#client)) return;
     this.#downSinceMs = undefined;
     this.#failures = 0;
     this.#lastError = undefined;

@@ -3,7 +3,11 @@ import { Cluster } from 'ioredis';
 import { systemClock } from '../../lib/engine/clock.js';
 import { CommandRefusedError, ConnectionLostError, LeaseReleasedError } from '../../lib/errors.js';
 import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
-import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
+import {
+  parseRedisPoolOptions,
+  type RedisPoolOptions,
+  type ResolvedRedisPoolOptions,
+} from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { eventually } from '../support/eventually.js';
 import { startRedisCluster, type RedisCluster } from '../support/servers/index.js';
@@ -18,18 +22,16 @@ describe('a Redis pool on a cluster', () => {
     const options: RedisPoolOptions = { cluster: { nodes }, maxSize: 2 };
     const silent = { log() {}, warn() {}, error() {}, debug() {} };
     const config = parseRedisPoolOptions('cache', options, {});
-    pool = await createRedisPool(
-      'cache',
-      { ...config, ...readSecrets(config), cluster: config.cluster ?? { nodes, client: {} } },
-      { tenants: new TenantContext(), clock: systemClock, random: Math.random, logger: silent, owner: 'test' },
-    );
+    if (!isOnCluster(config)) throw new Error('The options are not those of a cluster.');
+    pool = await createRedisPool('cache', config, {
+      tenants: new TenantContext(),
+      clock: systemClock,
+      random: Math.random,
+      logger: silent,
+      owner: 'test',
+    });
     await pool.start();
   }, 60_000);
-
-  /** A spread of sealed options loses them. */
-  function readSecrets(config: ReturnType<typeof parseRedisPoolOptions>): Pick<typeof config, 'client'> {
-    return { client: config.client };
-  }
 
   afterAll(async () => {
     await pool.close({ deadlineMs: 0 });
@@ -108,3 +110,9 @@ describe('a Redis pool on a cluster', () => {
     await eventually(() => pool.duplicates === 0);
   });
 });
+
+function isOnCluster(
+  config: ResolvedRedisPoolOptions,
+): config is ResolvedRedisPoolOptions & { readonly cluster: object } {
+  return config.cluster !== undefined;
+}
