@@ -22,15 +22,30 @@ const tenantMaximum = opaque<number>(
 const tenantWeight = z.number().positive();
 
 export const tenantLimitsShape = {
-  /** Slots that the tenant may have in use at once; `Infinity` for no maximum of its own. */
+  /**
+   * Slots that the tenant may have in use at once; `Infinity` for no maximum of its own.
+   * @defaultValue as for all
+   */
   max: tenantMaximum.optional(),
-  /** Share of a contended pool, relative to other tenants. */
+  /**
+   * Share of a contended pool, relative to other tenants.
+   * @defaultValue as for all
+   */
   weight: tenantWeight.optional(),
-  /** Slots that are this tenant's first as soon as they come free; others may use them until then. */
+  /**
+   * Slots that are this tenant's first as soon as they come free; others may use them until then.
+   * @defaultValue as for all
+   */
   reserved: count(0).optional(),
-  /** Acquires of the tenant that may wait at once. */
+  /**
+   * Acquires of the tenant that may wait at once.
+   * @defaultValue as for all
+   */
   maxWaiting: count(0).optional(),
-  /** What an acquire does while the tenant is at its `max`: wait, or fail at once. */
+  /**
+   * What an acquire does while the tenant is at its `max`: wait, or fail at once.
+   * @defaultValue as for all
+   */
   whenFull: z.enum(['queue', 'reject']).optional(),
 };
 

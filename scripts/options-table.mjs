@@ -1,0 +1,286 @@
+/**
+ * The README's tables of options, made from the schemas that check them: names, types and defaults from the schemas themselves, what an
+ * option is for from the comment above it in the source.
+ *
+ * Usage: node scripts/options-table.mjs [--check] [file]
+ * With --check nothing is written; exits with 1 when the file (README.md) is out of date. An option without a comment is an error.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+// The sources, and not what was last built of them.
+import '../test/support/typescript/register.mjs';
+
+/** @typedef {import('zod').z.ZodType} Schema */
+/** @typedef {Readonly<Record<string, Schema>>} Shape */
+/** @typedef {{ text: string, defaultValue: string | undefined }} Documentation */
+
+const everyPool = 'Every pool';
+
+/** @type {readonly { title: string, file: string, shape: string }[]} */
+const sections = [
+  { title: 'The registration', file: 'pool-manager.options', shape: 'poolManagerShape' },
+  { title: everyPool, file: 'pool-options', shape: 'basePoolShape' },
+  { title: "PostgreSQL: `type: 'database'`", file: 'postgres/postgres-pool.options', shape: 'postgresPoolShape' },
+  { title: "Redis: `type: 'redis'`", file: 'redis/redis-pool.options', shape: 'redisPoolShape' },
+  { title: "HTTP: `type: 'http'`", file: 'http/http-pool.options', shape: 'httpPoolShape' },
+  { title: "A driver of your own: `type: 'external'`", file: 'external-pool.options', shape: 'externalPoolShape' },
+];
+
+const args = process.argv.slice(2);
+const check = args.includes('--check');
+const readme = resolve(
+  args.find((argument) => argument !== '--check') ?? fileURLToPath(new URL('../README.md', import.meta.url)),
+);
+const marks = /(<!-- options:begin.*-->\n)[^]*(<!-- options:end -->)/;
+
+/** The comment of every option, by its schema: an option that several kinds share is one schema. @type {Map<Schema, Documentation>} */
+const documentation = new Map();
+/** What is listed under "Every pool", and not once more under a kind that leaves it as it is. @type {Set<Schema>} */
+const common = new Set();
+
+/** @type {string[]} */
+const tables = [];
+for (const { title, file, shape } of sections) {
+  const exported = await import(new URL(`../lib/${file}.ts`, import.meta.url).href);
+  readComments(file, exported);
+  tables.push(table(title, exported[shape]));
+}
+
+const text = readFileSync(readme, 'utf8');
+if (!marks.test(text)) throw new Error(`${readme} has no <!-- options:begin … --> and <!-- options:end -->.`);
+const generated = text.replace(
+  marks,
+  (_, begin, end) =>
+    `${begin}<!-- prettier-ignore-start -->\n\n${tables.join('\n')}\n<!-- prettier-ignore-end -->\n${end}`,
+);
+if (!check) {
+  writeFileSync(readme, generated);
+} else if (generated !== text) {
+  console.error(`The tables of options in ${readme} are out of date: run node scripts/options-table.mjs`);
+  process.exit(1);
+}
+
+/**
+ * Remembers the comments above the options of every `…Shape` that a module exports.
+ *
+ * @param {string} file
+ * @param {Readonly<Record<string, unknown>>} exported what the module exports
+ */
+function readComments(file, exported) {
+  const path = new URL(`../lib/${file}.ts`, import.meta.url);
+  const source = ts.createSourceFile(path.pathname, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true);
+  for (const statement of source.statements) {
+    if (!ts.isVariableStatement(statement)) continue;
+    for (const { name, initializer } of statement.declarationList.declarations) {
+      const shape = ts.isIdentifier(name) && name.text.endsWith('Shape') ? exported[name.text] : undefined;
+      if (shape === undefined || initializer === undefined || !ts.isObjectLiteralExpression(initializer)) continue;
+      for (const property of initializer.properties) {
+        if (!ts.isPropertyAssignment(property) || !ts.isIdentifier(property.name)) continue;
+        const schema = /** @type {Shape} */ (shape)[property.name.text];
+        const comment = commentOf(property);
+        if (schema !== undefined && comment !== undefined) documentation.set(schema, comment);
+      }
+    }
+  }
+}
+
+/**
+ * @param {ts.Node} node
+ * @returns {Documentation | undefined}
+ */
+function commentOf(node) {
+  const comments = ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc);
+  const comment = comments.at(-1);
+  if (comment === undefined) return undefined;
+  const tag = comment.tags?.find(({ tagName }) => tagName.text === 'defaultValue');
+  return { text: plain(comment.comment) ?? '', defaultValue: plain(tag?.comment) };
+}
+
+/**
+ * @param {string | ts.NodeArray<ts.JSDocComment> | undefined} comment
+ * @returns {string | undefined} on one line, links as code
+ */
+function plain(comment) {
+  return ts
+    .getTextOfJSDocComment(comment)
+    ?.replace(/\{@link\s+([^}]+)\}/g, '`$1`')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+/**
+ * @param {string} title
+ * @param {Shape} shape
+ * @returns {string}
+ */
+function table(title, shape) {
+  const rows = rowsOf(shape, '', (schema) => !common.has(schema));
+  if (title === everyPool) for (const schema of Object.values(shape)) common.add(schema);
+  const lines = rows.map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`);
+  return `### ${title}\n\n| Option | Type, unit | Default | |\n| --- | --- | --- | --- |\n${lines.join('')}`;
+}
+
+/**
+ * @param {Shape} shape
+ * @param {string} prefix of the names
+ * @param {(schema: Schema, name: string) => boolean} isListed whether an option gets a row here
+ * @param {string} [condition] when these options exist
+ * @returns {string[][]} the cells of each row
+ */
+function rowsOf(shape, prefix, isListed, condition = '') {
+  return Object.entries(shape)
+    .filter(([name, schema]) => isListed(schema, name))
+    .flatMap(([name, schema]) => {
+      const key = `${prefix}${name}`;
+      const { inner, defaultValue } = unwrap(schema);
+      const comment = documentation.get(schema);
+      if (comment === undefined) throw new Error(`The option ${key} has no comment above it.`);
+      const row = [
+        `\`${key}\``,
+        typeOf(inner, name),
+        comment.defaultValue ?? defaultValue,
+        `${condition}${comment.text}`,
+      ];
+      return [row, ...nestedRows(inner, key, isListed)];
+    });
+}
+
+/**
+ * @param {any} schema a schema without wrappers
+ * @param {string} key
+ * @param {(schema: Schema, name: string) => boolean} isListed
+ * @returns {string[][]} the rows of the options in it
+ */
+function nestedRows(schema, key, isListed) {
+  switch (schema.def.type) {
+    case 'object':
+      return rowsOf(schema.shape, `${key}.`, isListed);
+    case 'array':
+      return nestedRows(unwrap(schema.def.element).inner, `${key}[]`, isListed);
+    case 'record': {
+      const { inner } = unwrap(schema.def.valueType);
+      return inner.def.type === 'object' ? nestedRows(inner, `${key}.*`, isListed) : [];
+    }
+    case 'union':
+      return alternativeRows(schema, key, isListed);
+    default:
+      return [];
+  }
+}
+
+/**
+ * Alternatives that are told apart by one of their options (`isolation.mode`): what it may be in one row, then what belongs to each.
+ *
+ * @param {any} schema
+ * @param {string} key
+ * @param {(schema: Schema, name: string) => boolean} isListed
+ * @returns {string[][]}
+ */
+function alternativeRows(schema, key, isListed) {
+  /** @type {string} */
+  const tag = schema.def.discriminator;
+  /** @type {{ shape: Shape, value: string, text: string }[]} */
+  const alternatives = schema.def.options.map((/** @type {any} */ option) => {
+    const { shape } = unwrap(option).inner;
+    const text = documentation.get(shape[tag])?.text;
+    if (text === undefined) throw new Error(`An alternative of ${key}.${tag} has no comment above it.`);
+    return { shape, value: typeOf(unwrap(shape[tag]).inner, tag), text };
+  });
+  return [
+    [
+      `\`${key}.${tag}\``,
+      alternatives.map(({ value }) => value).join(' or '),
+      'required',
+      alternatives.map(({ value, text }) => `${value}: ${text}`).join(' '),
+    ],
+    ...alternatives.flatMap(({ shape, value }) =>
+      rowsOf(shape, `${key}.`, (inner, name) => name !== tag && isListed(inner, name), `With ${value}. `),
+    ),
+  ];
+}
+
+/**
+ * @param {any} schema
+ * @returns {{ inner: any, defaultValue: string }} the schema without what only says that it may be missing, and what it is then
+ */
+function unwrap(schema) {
+  let defaultValue = 'required';
+  for (let inner = schema; ;) {
+    switch (inner.def.type) {
+      case 'default':
+      case 'prefault':
+        defaultValue = literal(inner.def.defaultValue);
+        inner = inner.def.innerType;
+        break;
+      case 'optional':
+        if (defaultValue === 'required') defaultValue = 'none';
+        inner = inner.def.innerType;
+        break;
+      case 'readonly':
+        inner = inner.def.innerType;
+        break;
+      case 'pipe':
+        inner = inner.def.in;
+        break;
+      default:
+        return { inner, defaultValue };
+    }
+  }
+}
+
+/**
+ * @param {any} schema a schema without wrappers
+ * @param {string} name
+ * @returns {string} what the option takes, with its unit
+ */
+function typeOf(schema, name) {
+  if (schema.description !== undefined) return schema.description.replace(/^an? /, '');
+  switch (schema.def.type) {
+    case 'number':
+      return `${name.endsWith('Ms') ? 'ms' : schema.isInt ? 'whole number' : 'number'}${bounds(schema)}`;
+    case 'string':
+      return 'text';
+    case 'boolean':
+      return 'true or false';
+    case 'enum':
+      return Object.values(schema.def.entries).map(literal).join(' or ');
+    case 'literal':
+      return schema.def.values.map(literal).join(' or ');
+    case 'array':
+      return 'list';
+    case 'object':
+    case 'record':
+    case 'union':
+      return 'object';
+    default:
+      throw new Error(`The option ${name} is of the type ${schema.def.type}: describe() it.`);
+  }
+}
+
+/**
+ * @param {any} schema of a number
+ * @returns {string}
+ */
+function bounds(schema) {
+  const exclusive = schema.def.checks?.some((/** @type {any} */ { _zod }) => _zod.def.inclusive === false);
+  const least = Number.isFinite(schema.minValue) ? schema.minValue : undefined;
+  // The longest delay of a timer and the largest safe integer are no limits that anyone meets.
+  const most = schema.maxValue < 2 ** 31 - 1 ? schema.maxValue : undefined;
+  if (least === undefined) return '';
+  return most === undefined ? `, ${exclusive ? 'more than' : 'at least'} ${least}` : `, ${least} to ${most}`;
+}
+
+/**
+ * @param {unknown} value
+ * @returns {string} as it is written in code
+ */
+function literal(value) {
+  if (typeof value === 'number') return `\`${String(value).replace(/\B(?=(\d{3})+$)/g, '_')}\``;
+  if (typeof value === 'string') return `\`'${value}'\``;
+  if (typeof value !== 'object' || value === null) return `\`${String(value)}\``;
+  const members = Object.entries(value).map(([name, member]) => `${name}: ${literal(member).replaceAll('`', '')}`);
+  return members.length === 0 ? '`{}`' : `\`{ ${members.join(', ')} }\``;
+}
