@@ -14,6 +14,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** @type {Record<string, [string, ...string[]]>} */
 const checks = {
   types: ['node_modules/typescript/bin/tsc', '--noEmit'],
+  'types of the sample app': ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'sample-app'],
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings=0'],
   boundaries: [
     'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
