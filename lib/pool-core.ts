@@ -66,7 +66,10 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
   const monitor = new PoolMonitor({
     probe: async (timeoutMs) => {
-      const [outcome] = await Promise.all([engine.probe({ timeoutMs, recentMs: config.healthCheck.intervalMs }), parts.probe?.(timeoutMs)]);
+      const [outcome] = await Promise.all([
+        engine.probe({ timeoutMs, recentMs: config.healthCheck.intervalMs }),
+        parts.probe?.(timeoutMs),
+      ]);
       return outcome;
     },
     options: config.healthCheck,
@@ -107,7 +110,9 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.leaked?.(holder);
       },
       releasedTwice: (lease) => {
-        logger.warn(`Pool "${id}": a lease was released twice; the second time did nothing. ${new Error('released again here').stack ?? ''}`);
+        logger.warn(
+          `Pool "${id}": a lease was released twice; the second time did nothing. ${new Error('released again here').stack ?? ''}`,
+        );
         observer.releasedTwice?.(lease);
       },
       driverFailed: (method, error) => {
@@ -116,5 +121,15 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
       },
     },
   });
-  return { id, type, config, engine, monitor, events, surroundings, requiresTenant: config.tenants.required, unscopedUses: 0 };
+  return {
+    id,
+    type,
+    config,
+    engine,
+    monitor,
+    events,
+    surroundings,
+    requiresTenant: config.tenants.required,
+    unscopedUses: 0,
+  };
 }

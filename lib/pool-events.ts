@@ -54,7 +54,25 @@ export class PoolEvents {
     this.#emitter.off(event, listener);
   }
 
-  listenerCount(event: string): number {
+  removeAll(event: string | symbol | undefined): void {
+    if (event === undefined) this.#emitter.removeAllListeners();
+    else this.#emitter.removeAllListeners(event);
+  }
+
+  /** As they were added. */
+  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
+    return this.#emitter
+      .listeners(event)
+      .map((registered) =>
+        'listener' in registered && typeof registered.listener === 'function' ? registered.listener : registered,
+      );
+  }
+
+  names(): (string | symbol)[] {
+    return this.#emitter.eventNames();
+  }
+
+  listenerCount(event: string | symbol): number {
     return this.#emitter.listenerCount(event);
   }
 

@@ -24,9 +24,7 @@ export { createPoolCore } from './pool-core.js';
 
 /** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
 export type TenantBinding =
-  | { readonly kind: 'context' }
-  | { readonly kind: 'tenant'; readonly tenantId: string }
-  | { readonly kind: 'unscoped' };
+  { readonly kind: 'context' } | { readonly kind: 'tenant'; readonly tenantId: string } | { readonly kind: 'unscoped' };
 
 const FROM_CONTEXT: TenantBinding = { kind: 'context' };
 const UNSCOPED: TenantBinding = { kind: 'unscoped' };
@@ -160,9 +158,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const { minSize = this.core.engine.limits.minSize, maxSize = this.core.engine.limits.maxSize } = sizes;
     const problems: ConfigProblem[] = [];
     const key = (name: string): string => `pools.${this.id}.${name}`;
-    if (!Number.isSafeInteger(minSize) || minSize < 0) problems.push({ key: key('minSize'), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
-    if (!Number.isSafeInteger(maxSize) || maxSize < 1) problems.push({ key: key('maxSize'), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
-    if (minSize > maxSize) problems.push({ key: key('maxSize'), rule: `must be at least minSize (${minSize}), got ${maxSize}` });
+    if (!Number.isSafeInteger(minSize) || minSize < 0)
+      problems.push({ key: key('minSize'), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
+    if (!Number.isSafeInteger(maxSize) || maxSize < 1)
+      problems.push({ key: key('maxSize'), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
+    if (minSize > maxSize)
+      problems.push({ key: key('maxSize'), rule: `must be at least minSize (${minSize}), got ${maxSize}` });
     if (problems.length > 0) throw new PoolConfigError(problems, { poolId: this.id });
     const limits: Partial<PoolLimits> = { minSize, maxSize };
     this.core.engine.changeLimits(limits);
@@ -231,7 +232,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   [inspect.custom](): string {
     const { engine } = this.core;
-    const whose = this.binding.kind === 'tenant' ? ` for tenant "${this.binding.tenantId}"` : this.binding.kind === 'unscoped' ? ' unscoped' : '';
+    const whose =
+      this.binding.kind === 'tenant'
+        ? ` for tenant "${this.binding.tenantId}"`
+        : this.binding.kind === 'unscoped'
+          ? ' unscoped'
+          : '';
     return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
   }
 
@@ -265,9 +271,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   private mismatch(named: string, fixed: string | undefined): TenantInvalidError {
     const here = fixed === undefined ? 'on a view without a tenant' : `while working for tenant "${fixed}"`;
-    return new TenantInvalidError(`Tenant "${named}" was named ${here} of pool "${this.id}"; say so visibly with forTenant("${named}")`, {
-      poolId: this.id,
-      tenantId: named,
-    });
+    return new TenantInvalidError(
+      `Tenant "${named}" was named ${here} of pool "${this.id}"; say so visibly with forTenant("${named}")`,
+      {
+        poolId: this.id,
+        tenantId: named,
+      },
+    );
   }
 }

@@ -5,7 +5,8 @@ import type { Clock } from './clock.js';
 import { runOutside } from './outside-context.js';
 
 /** How a bounded call ended. */
-export type BoundedOutcome = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown } | { readonly kind: 'late' };
+export type BoundedOutcome =
+  { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown } | { readonly kind: 'late' };
 
 /**
  * Calls `run` outside every caller's context and waits for it, but no longer than `timeoutMs`. Never rejects. The

@@ -7,6 +7,7 @@
 import type { Clock, TimerHandle } from './clock.js';
 import { OperationTimeoutError } from './errors.js';
 import { runOutside } from './outside-context.js';
+import { toError } from './thrown.js';
 
 /** First pause after a failed connect; doubled by each further failure. */
 const FIRST_BACKOFF_MS = 50;
@@ -70,7 +71,9 @@ export class Connector<C> {
     const { clock, timeoutMs, poolId } = this.#options;
     const controller = new AbortController();
     const startedAtMs = clock.now();
-    const timer = runOutside(() => clock.setTimer(() => attempt.giveUp(new OperationTimeoutError('A connect', timeoutMs, { poolId })), timeoutMs));
+    const timer = runOutside(() =>
+      clock.setTimer(() => attempt.giveUp(new OperationTimeoutError('A connect', timeoutMs, { poolId })), timeoutMs),
+    );
     const attempt: Attempt = {
       timer,
       giveUp: (error) => {
@@ -96,7 +99,7 @@ export class Connector<C> {
         this.#succeeded();
         this.#options.opened(connection, clock.now() - startedAtMs, generation);
       },
-      (error: unknown) => attempt.giveUp(error instanceof Error ? error : new Error(String(error))),
+      (error: unknown) => attempt.giveUp(toError(error)),
     );
   }
 

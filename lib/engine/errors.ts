@@ -70,10 +70,13 @@ export class PoolClosedError extends PoolError {
   readonly code = 'POOL_CLOSED';
 
   constructor(poolId: string, facts: PoolErrorFacts = {}) {
-    super(`Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`, {
-      ...facts,
-      poolId,
-    });
+    super(
+      `Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`,
+      {
+        ...facts,
+        poolId,
+      },
+    );
   }
 }
 
@@ -82,10 +85,13 @@ export class PoolSuspendedError extends PoolError {
   readonly code = 'POOL_SUSPENDED';
 
   constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
-    super(`Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`, {
-      ...facts,
-      poolId,
-    });
+    super(
+      `Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`,
+      {
+        ...facts,
+        poolId,
+      },
+    );
   }
 }
 
@@ -132,7 +138,10 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
   const counts = `${numbers.active} of ${numbers.maxSize} in use, ${numbers.idle} idle, ${numbers.connecting} connecting, ${numbers.waiting} waiting`;
   switch (kind) {
     case 'backend': {
-      const cause = facts.cause === undefined ? 'no connect has finished yet' : `the last connect failed with ${describeError(facts.cause)}`;
+      const cause =
+        facts.cause === undefined
+          ? 'no connect has finished yet'
+          : `the last connect failed with ${describeError(facts.cause)}`;
       return `Pool "${poolId}" had no live connection for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable.`;
     }
     case 'tenant':
@@ -141,7 +150,9 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
         `(${facts.tenantInUse} of ${facts.tenantMax} in use by the tenant; ${counts}). Shorten its holds or raise tenants.max.`
       );
     case 'pool': {
-      const holders = facts.oldestHolders.map((holder) => `${holder.tenantId ?? 'no tenant'} for ${ms(holder.heldMs)}`).join(', ');
+      const holders = facts.oldestHolders
+        .map((holder) => `${holder.tenantId ?? 'no tenant'} for ${ms(holder.heldMs)}`)
+        .join(', ');
       const nested =
         facts.blockedHolders > 0
           ? ` ${facts.blockedHolders} of the holders wait for this pool themselves: look for an acquire inside use() or transaction().`
@@ -156,7 +167,10 @@ export class AcquireAbortedError extends PoolError {
   readonly code = 'POOL_ACQUIRE_ABORTED';
 
   constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
-    super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, { ...facts, poolId });
+    super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, {
+      ...facts,
+      poolId,
+    });
   }
 }
 
@@ -165,7 +179,12 @@ export class QueueFullError extends PoolError {
   readonly code = 'POOL_QUEUE_FULL';
   readonly retryAfterMs: number | undefined;
 
-  constructor(poolId: string, waiting: number, maxQueue: number, facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {}) {
+  constructor(
+    poolId: string,
+    waiting: number,
+    maxQueue: number,
+    facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
     super(
       `The queue of pool "${poolId}" is full (${waiting} waiting, maxQueue ${maxQueue}), and the tenant with the longest queue gave way. ` +
         `Send less at once, or raise maxQueue.`,

@@ -32,7 +32,7 @@ export class LeaseList<C, L> implements Iterable<PoolLease<C, L>> {
 
   /** Oldest first. The lease in hand may be removed meanwhile. */
   *[Symbol.iterator](): IterableIterator<PoolLease<C, L>> {
-    for (let lease = this.#oldest; lease !== undefined; ) {
+    for (let lease = this.#oldest; lease !== undefined;) {
       const next = lease.newerLease;
       yield lease;
       lease = next;

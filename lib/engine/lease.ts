@@ -76,7 +76,12 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   }
 
   toJSON(): Record<string, unknown> {
-    return { poolId: this.poolId, tenantId: this.tenantId, acquiredAt: new Date(this.acquiredAt).toISOString(), released: this.released };
+    return {
+      poolId: this.poolId,
+      tenantId: this.tenantId,
+      acquiredAt: new Date(this.acquiredAt).toISOString(),
+      released: this.released,
+    };
   }
 }
 

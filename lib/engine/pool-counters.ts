@@ -21,7 +21,8 @@ export type DestroyReason =
   | 'cut'; // still lent at the deadline of close()
 
 /** Why an acquire was refused at once. */
-export type RejectionReason = 'closed' | 'suspended' | 'queueFull' | 'tenantLimit' | 'backendDown' | 'nested' | 'aborted';
+export type RejectionReason =
+  'closed' | 'suspended' | 'queueFull' | 'tenantLimit' | 'backendDown' | 'nested' | 'aborted';
 
 /** Microseconds in a millisecond: histograms take whole numbers. */
 const US = 1_000;

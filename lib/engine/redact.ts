@@ -3,9 +3,12 @@
  *
  * Promise: the part between `://` and `@` of a URL, and the value of `password=`-like pairs, never survive.
  */
+import { isError } from './thrown.js';
+
 // Starts at the colon: a pattern that tried every letter as the start of a scheme would take quadratic time on a long word.
 const CREDENTIALS_IN_URL = /(:\/\/)[^\s/?#]*@/g;
-const SECRET_PAIR = /\b(password|passwd|pwd|pass|secret|token|authorization|api[-_]?key)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,"']+)/gi;
+const SECRET_PAIR =
+  /\b(password|passwd|pwd|pass|secret|token|authorization|api[-_]?key)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,"']+)/gi;
 
 /** Returns `text` with the credentials of URLs and of `key=value` pairs replaced by `***`. */
 export function redact(text: string): string {
@@ -14,7 +17,7 @@ export function redact(text: string): string {
 
 /** One line that describes an unknown thrown value: name, code and redacted message. */
 export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return redact(String(error));
+  if (!isError(error)) return redact(String(error));
   const code = 'code' in error && typeof error.code === 'string' ? ` [${error.code}]` : '';
   // Node's AggregateError (happy eyeballs) has an empty message of its own; the parts say what happened.
   const message = error.message || (error instanceof AggregateError ? error.errors.map(describeError).join('; ') : '');

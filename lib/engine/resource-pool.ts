@@ -145,7 +145,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       },
       this.#limits.connectConcurrency,
     );
-    this.#housekeeping = new RecurringTask(this.deadlines, this.#housekeepingPeriodMs(), (nowMs) => this.#keepHouse(nowMs));
+    this.#housekeeping = new RecurringTask(this.deadlines, this.#housekeepingPeriodMs(), (nowMs) =>
+      this.#keepHouse(nowMs),
+    );
     this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
     this.#failFast = new FailFastDeadline((nowMs) => this.#failFastWaiters(nowMs));
   }
@@ -308,7 +310,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (options.signal?.aborted === true) {
       throw this.#rejected('aborted', new AcquireAbortedError(this.id, 0, { tenantId, cause: options.signal.reason }));
     }
-    if (this.#suspended === 'reject') throw this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
+    if (this.#suspended === 'reject')
+      throw this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
     return this.#scheduler.tenant(tenantId, nowMs);
   }
 
@@ -344,10 +347,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#leased.add(lease);
     this.counters.acquisitions++;
     lease.chargedMs = this.#scheduler.granted(tenant, nowMs);
-    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) this.#scheduler.rest(lastTenant);
+    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined)
+      this.#scheduler.rest(lastTenant);
     lease.stack = stack;
     // Without `lend`, L is C: the default of the type parameter.
-    lease.lent = this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
+    lease.lent =
+      this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
     this.#observer.acquired?.(slot.connection, lease);
     return lease;
   }
@@ -373,7 +378,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Throws when the waiter must not be let into the queue; when the whole queue is full, the longest one pays. */
   #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
     const { limits } = tenant;
-    if (this.#backendIsDown(nowMs)) throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
+    if (this.#backendIsDown(nowMs))
+      throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
     if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
       throw this.#refusedBy(
         tenant,
@@ -427,7 +433,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   expired(waiter: Waiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
-    const error = this.#suspended === undefined ? this.#timedOut(waiter, waitedMs) : new PoolSuspendedError(this.id, waitedMs, { tenantId: tenant.id });
+    const error =
+      this.#suspended === undefined
+        ? this.#timedOut(waiter, waitedMs)
+        : new PoolSuspendedError(this.id, waitedMs, { tenantId: tenant.id });
     this.#leaveQueue(waiter, nowMs);
     if (error instanceof AcquireTimeoutError) {
       tenant.timeouts++;
@@ -457,7 +466,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   aborted(waiter: Waiter<C, L>, reason: unknown): void {
     const nowMs = this.clock.now();
     this.#leaveQueue(waiter, nowMs);
-    const error = new AcquireAbortedError(this.id, nowMs - waiter.enqueuedAtMs, { tenantId: waiter.tenant.id, cause: reason });
+    const error = new AcquireAbortedError(this.id, nowMs - waiter.enqueuedAtMs, {
+      tenantId: waiter.tenant.id,
+      cause: reason,
+    });
     waiter.receiver.refused(this.#refusedBy(waiter.tenant, 'aborted', error));
   }
 
@@ -537,7 +549,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#idle.remove(slot, 'validating');
     this.#validating.add(slot);
     const controller = new AbortController();
-    const outcome = await settleWithin(this.clock, timeoutMs, () => this.#driver.ping(slot.connection, controller.signal));
+    const outcome = await settleWithin(this.clock, timeoutMs, () =>
+      this.#driver.ping(slot.connection, controller.signal),
+    );
     controller.abort();
     const error =
       outcome.kind === 'done'
@@ -563,7 +577,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #openMissing(): void {
     if (!this.#started) return;
     const coming = this.#connector.connecting + this.#validating.size;
-    const needed = this.#suspended === undefined ? this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) - coming : 0;
+    const needed =
+      this.#suspended === undefined ? this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) - coming : 0;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
@@ -699,7 +714,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.counters.resets++;
     slot.state = 'recycling';
     const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
-      this.#cleaned(late, new OperationTimeoutError('Cleaning a connection', this.#limits.recycleTimeoutMs, { poolId: this.id }));
+      this.#cleaned(
+        late,
+        new OperationTimeoutError('Cleaning a connection', this.#limits.recycleTimeoutMs, { poolId: this.id }),
+      );
     });
     this.#recycling.set(slot, cleaning);
     this.deadlines.add(cleaning, this.clock.now() + this.#limits.recycleTimeoutMs);
@@ -780,7 +798,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   async #closePolitely(slot: Slot<C, L>): Promise<void> {
-    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => this.#driver.close(slot.connection));
+    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () =>
+      this.#driver.close(slot.connection),
+    );
     if (outcome.kind === 'failed') this.#observer.driverFailed?.('close', outcome.error);
     if (outcome.kind !== 'done') this.#kill(slot.connection);
     slot.state = 'gone';
@@ -805,7 +825,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #keepHouse(nowMs: number): boolean {
     this.#reportLeaks(nowMs);
-    for (let slot = this.#idle.oldest; slot !== undefined; ) {
+    for (let slot = this.#idle.oldest; slot !== undefined;) {
       const newer = slot.newer;
       // The last idle connection stays for whoever comes next, as long as anyone is at work here.
       if (this.#idle.size > 1 || this.#leased.size === 0) this.#tendIdle(slot, nowMs);
@@ -818,7 +838,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #tendIdle(slot: Slot<C, L>, nowMs: number): void {
     const { idleTimeoutMs, keepaliveMs, minSize } = this.#limits;
     if (nowMs >= slot.expiresAtMs) this.#retire(slot, 'lifetime');
-    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live > minSize) this.#retire(slot, 'idle');
+    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live > minSize)
+      this.#retire(slot, 'idle');
     else if (keepaliveMs > 0 && nowMs - slot.aliveAtMs >= keepaliveMs && this.#validating.size === 0) {
       void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
     }
@@ -896,7 +917,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #probeExpired(probe: WaitingProbe): void {
     this.#forgetProbe(probe);
     if (this.#live > 0) probe.settle('saturated');
-    else probe.fail(this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.dueAtMs - this.clock.now(), { poolId: this.id }));
+    else
+      probe.fail(
+        this.#connector.lastError ??
+          new OperationTimeoutError('A health probe', probe.dueAtMs - this.clock.now(), { poolId: this.id }),
+      );
   }
 
   #forgetProbe(probe: WaitingProbe): void {
@@ -911,7 +936,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#limits = { ...this.#limits, ...change };
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
-    for (let slot = this.#idle.oldest; slot !== undefined && this.total > this.#limits.maxSize; ) {
+    for (let slot = this.#idle.oldest; slot !== undefined && this.total > this.#limits.maxSize;) {
       const newer = slot.newer;
       this.#retire(slot, 'resize');
       slot = newer;
@@ -932,7 +957,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
   recycle(): void {
     this.#generation++;
-    for (let slot = this.#idle.oldest; slot !== undefined; ) {
+    for (let slot = this.#idle.oldest; slot !== undefined;) {
       const newer = slot.newer;
       this.#retire(slot, 'generation');
       slot = newer;
@@ -979,7 +1004,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#forgetProbe(probe);
       probe.fail(new PoolClosedError(this.id));
     }
-    drain.refused = this.#refuseWaiters('closed', nowMs, (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }));
+    drain.refused = this.#refuseWaiters(
+      'closed',
+      nowMs,
+      (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }),
+    );
     for (const { reject } of this.#awaitingReady.splice(0)) reject(new PoolClosedError(this.id));
     for (let slot = this.#idle.oldest; slot !== undefined; slot = this.#idle.oldest) this.#retire(slot, 'closing');
     return drain;
@@ -1043,7 +1072,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 }
 
 /** Reasons that leave time for a polite good-bye; with the others there is nobody to say it to. */
-const POLITE: ReadonlySet<DestroyReason> = new Set<DestroyReason>(['lifetime', 'uses', 'idle', 'generation', 'resize', 'closing']);
+const POLITE: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
+  'lifetime',
+  'uses',
+  'idle',
+  'generation',
+  'resize',
+  'closing',
+]);
 
 /** A returned connection that is being made clean. */
 class Cleaning<C, L> extends DeadlineEntry {

@@ -126,8 +126,11 @@ export class PoolStats {
 
   /** Everything, with the twenty busiest tenants only. */
   toJSON(): object {
-    const byWork = (a: TenantStats, b: TenantStats): number => b.active - a.active || b.waiting - a.waiting || b.heldMs - a.heldMs;
-    const busiest = this.tenants.filter((tenant) => tenant.acquisitions + tenant.waiting + tenant.rejections > 0).sort(byWork);
+    const byWork = (a: TenantStats, b: TenantStats): number =>
+      b.active - a.active || b.waiting - a.waiting || b.heldMs - a.heldMs;
+    const busiest = this.tenants
+      .filter((tenant) => tenant.acquisitions + tenant.waiting + tenant.rejections > 0)
+      .sort(byWork);
     return { ...this, tenants: busiest.slice(0, BUSIEST) };
   }
 }

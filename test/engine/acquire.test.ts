@@ -250,6 +250,10 @@ describe('a lease', () => {
     await clock.advance(50);
     const error = await caught;
     expect(error).toBeInstanceOf(AcquireTimeoutError);
-    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'POOL_ACQUIRE_TIMEOUT', poolId: 'orders', tenantId: 'globex' });
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({
+      code: 'POOL_ACQUIRE_TIMEOUT',
+      poolId: 'orders',
+      tenantId: 'globex',
+    });
   });
 });

@@ -55,7 +55,9 @@ describe('opening connections', () => {
   });
 
   it('never spins while the backend is down: one prober with growing pauses', async () => {
-    const { pool, driver, clock } = fakePool({ limits: { maxSize: 10, connectConcurrency: 5, failFastAfterMs: 60_000, acquireTimeoutMs: 60_000 } });
+    const { pool, driver, clock } = fakePool({
+      limits: { maxSize: 10, connectConcurrency: 5, failFastAfterMs: 60_000, acquireTimeoutMs: 60_000 },
+    });
     driver.openBehaviour = new Error('connection refused');
     const waiting = Array.from({ length: 10 }, () => pool.acquire(undefined).catch((error: unknown) => error));
     await clock.advance(1_500);
@@ -67,7 +69,9 @@ describe('opening connections', () => {
   });
 
   it('opens 1, 2, 4, … at once when the backend comes back', async () => {
-    const { pool, driver, clock } = fakePool({ limits: { maxSize: 8, connectConcurrency: 8, acquireTimeoutMs: 60_000, connectTimeoutMs: 60_000 } });
+    const { pool, driver, clock } = fakePool({
+      limits: { maxSize: 8, connectConcurrency: 8, acquireTimeoutMs: 60_000, connectTimeoutMs: 60_000 },
+    });
     driver.openBehaviour = new Error('connection refused');
     const waiting = Array.from({ length: 8 }, () => pool.acquire(undefined));
     await clock.advance(200);

@@ -24,26 +24,29 @@ class Alarm extends DeadlineEntry {
 describe('deadlines on one coarse clock', () => {
   it('expire once, never early, and within a tick', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.record({ addAt: fc.nat(3_000), after: fc.nat(30_000) }), { maxLength: 40 }), async (plan) => {
-        const clock = new FakeClock(12_345.678);
-        const deadlines = new Deadlines(clock);
-        const alarms: { alarm: Alarm; dueAtMs: number }[] = [];
-        const startMs = clock.now();
-        for (const { addAt, after } of [...plan].sort((a, b) => a.addAt - b.addAt)) {
-          await clock.advance(startMs + addAt - clock.now());
-          const alarm = new Alarm();
-          const dueAtMs = clock.now() + after;
-          deadlines.add(alarm, dueAtMs);
-          alarms.push({ alarm, dueAtMs });
-        }
-        await clock.advance(40_000);
-        for (const { alarm, dueAtMs } of alarms) {
-          expect(alarm.expiries).toBe(1);
-          expect(alarm.expiredAtMs).toBeGreaterThanOrEqual(dueAtMs);
-          expect(alarm.expiredAtMs).toBeLessThanOrEqual(dueAtMs + 2 * TICK_MS);
-        }
-        expect(deadlines.pending).toBe(0);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.record({ addAt: fc.nat(3_000), after: fc.nat(30_000) }), { maxLength: 40 }),
+        async (plan) => {
+          const clock = new FakeClock(12_345.678);
+          const deadlines = new Deadlines(clock);
+          const alarms: { alarm: Alarm; dueAtMs: number }[] = [];
+          const startMs = clock.now();
+          for (const { addAt, after } of [...plan].sort((a, b) => a.addAt - b.addAt)) {
+            await clock.advance(startMs + addAt - clock.now());
+            const alarm = new Alarm();
+            const dueAtMs = clock.now() + after;
+            deadlines.add(alarm, dueAtMs);
+            alarms.push({ alarm, dueAtMs });
+          }
+          await clock.advance(40_000);
+          for (const { alarm, dueAtMs } of alarms) {
+            expect(alarm.expiries).toBe(1);
+            expect(alarm.expiredAtMs).toBeGreaterThanOrEqual(dueAtMs);
+            expect(alarm.expiredAtMs).toBeLessThanOrEqual(dueAtMs + 2 * TICK_MS);
+          }
+          expect(deadlines.pending).toBe(0);
+        },
+      ),
       { numRuns: 40 },
     );
   });

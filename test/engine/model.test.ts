@@ -91,7 +91,10 @@ class World {
     const { pool, driver } = this.fake;
     this.surplusAllowed = Math.max(0, Math.min(this.surplusAllowed, pool.total - this.maxSize));
     assert.ok(pool.total <= this.maxSize + this.surplusAllowed, 'more slots are taken than maxSize');
-    assert.equal(pool.idle + pool.active + pool.recycling + pool.validating + pool.connecting + pool.closing, pool.total);
+    assert.equal(
+      pool.idle + pool.active + pool.recycling + pool.validating + pool.connecting + pool.closing,
+      pool.total,
+    );
 
     let inUse = 0;
     let waiting = 0;
@@ -104,13 +107,20 @@ class World {
     assert.equal(waiting, pool.waiting);
 
     // Work conservation: no idle connection beside a waiter that may have it.
-    if (!pool.suspended && pool.lifecycle === 'open' && pool.grantable > 0) assert.ok(Math.min(pool.idle, pool.grantable - pool.validating) <= 0, 'an idle connection stands beside a waiter that may have it');
+    if (!pool.suspended && pool.lifecycle === 'open' && pool.grantable > 0)
+      assert.ok(
+        Math.min(pool.idle, pool.grantable - pool.validating) <= 0,
+        'an idle connection stands beside a waiter that may have it',
+      );
 
     // What the driver opened is in the pool, or gone: nothing is lost. (Unless settled, an open or a close may have ended
     // of which the pool hears next.)
     const there = pool.idle + pool.active + pool.recycling + pool.validating;
     assert.ok(driver.live.length >= there + (settled ? pool.closing : 0), 'a connection was lost');
-    assert.ok(driver.live.length <= there + pool.closing + (settled ? 0 : pool.connecting), 'a connection was not ended');
+    assert.ok(
+      driver.live.length <= there + pool.closing + (settled ? 0 : pool.connecting),
+      'a connection was not ended',
+    );
   }
 }
 
@@ -128,7 +138,12 @@ class Step {
 const behaviour: fc.Arbitrary<Behaviour> = fc.constantFrom<Behaviour>('ok', 'ok', 'hang', new Error('refused'));
 
 /** `weight` times as likely as a step of weight 1. */
-function step<T>(weight: number, values: fc.Arbitrary<T>, name: (value: T) => string, run: (world: World, value: T) => void | Promise<void>) {
+function step<T>(
+  weight: number,
+  values: fc.Arbitrary<T>,
+  name: (value: T) => string,
+  run: (world: World, value: T) => void | Promise<void>,
+) {
   return { weight, arbitrary: values.map((value) => new Step(name(value), (world) => run(world, value))) };
 }
 
@@ -142,27 +157,115 @@ const pick = <T>(from: Iterable<T>, index: number): T | undefined => {
 const steps: fc.Arbitrary<Step> = fc.oneof(
   step(
     8,
-    fc.record({ tenantId: fc.constantFrom(...TENANTS), timeoutMs: fc.option(fc.integer({ min: 1, max: 600 }), { nil: undefined }) }),
+    fc.record({
+      tenantId: fc.constantFrom(...TENANTS),
+      timeoutMs: fc.option(fc.integer({ min: 1, max: 600 }), { nil: undefined }),
+    }),
     ({ tenantId, timeoutMs }) => `acquire(${tenantId ?? 'nobody'}, ${timeoutMs ?? 'default'})`,
     (world, { tenantId, timeoutMs }) => world.acquire(tenantId, timeoutMs),
   ),
-  step(6, which, (index) => `release ${index}`, (world, index) => world.release(index)),
-  step(1, which, (index) => `release ${index}, fatal`, (world, index) => world.release(index, new FatalError('gone'))),
-  step(2, which, (index) => `abort ${index}`, (world, index) => pick(world.waiting, index)?.controller.abort()),
-  step(4, fc.integer({ min: 1, max: 400 }), (ms) => `pass ${ms} ms`, (world, ms) => world.fake.clock.advance(ms)),
-  step(1, fc.integer({ min: 1, max: 800 }), (ms) => `block for ${ms} ms`, (world, ms) => world.fake.clock.block(ms)),
-  step(1, behaviour, (how) => `connects: ${String(how)}`, (world, how) => void (world.fake.driver.openBehaviour = how)),
-  step(1, behaviour, (how) => `pings: ${String(how)}`, (world, how) => void (world.fake.driver.pingBehaviour = how)),
-  step(1, behaviour, (how) => `closes: ${String(how)}`, (world, how) => void (world.fake.driver.closeBehaviour = how)),
-  step(1, fc.option(behaviour, { nil: undefined }), (how) => `cleaning: ${String(how)}`, (world, how) => void (world.fake.driver.recycleBehaviour = how)),
-  step(2, once, () => 'let go of what hangs', (world) => world.fake.driver.letGo()),
-  step(1, which, (index) => `connection ${index} breaks`, (world, index) => pick(world.fake.driver.live, index)?.breakNow()),
-  step(1, fc.integer({ min: 1, max: 4 }), (size) => `resize to ${size}`, (world, size) => world.resize(size)),
-  step(1, fc.integer({ min: 1, max: 3 }), (max) => `tenants.max ${max}`, (world, max) => world.fake.pool.changeTenantPolicy({ ...noTenantLimits, max, maxWaiting: 4 })),
-  step(1, once, () => 'recycle', (world) => world.fake.pool.recycle()),
-  step(1, fc.constantFrom('queue' as const, 'reject' as const), (mode) => `suspend, ${mode}`, (world, mode) => world.fake.pool.suspend(mode)),
-  step(2, once, () => 'resume', (world) => world.fake.pool.resume()),
-  step(1, once, () => 'probe', (world) => void world.fake.pool.probe({ timeoutMs: 100, recentMs: 50 }).catch(() => undefined)),
+  step(
+    6,
+    which,
+    (index) => `release ${index}`,
+    (world, index) => world.release(index),
+  ),
+  step(
+    1,
+    which,
+    (index) => `release ${index}, fatal`,
+    (world, index) => world.release(index, new FatalError('gone')),
+  ),
+  step(
+    2,
+    which,
+    (index) => `abort ${index}`,
+    (world, index) => pick(world.waiting, index)?.controller.abort(),
+  ),
+  step(
+    4,
+    fc.integer({ min: 1, max: 400 }),
+    (ms) => `pass ${ms} ms`,
+    (world, ms) => world.fake.clock.advance(ms),
+  ),
+  step(
+    1,
+    fc.integer({ min: 1, max: 800 }),
+    (ms) => `block for ${ms} ms`,
+    (world, ms) => world.fake.clock.block(ms),
+  ),
+  step(
+    1,
+    behaviour,
+    (how) => `connects: ${String(how)}`,
+    (world, how) => void (world.fake.driver.openBehaviour = how),
+  ),
+  step(
+    1,
+    behaviour,
+    (how) => `pings: ${String(how)}`,
+    (world, how) => void (world.fake.driver.pingBehaviour = how),
+  ),
+  step(
+    1,
+    behaviour,
+    (how) => `closes: ${String(how)}`,
+    (world, how) => void (world.fake.driver.closeBehaviour = how),
+  ),
+  step(
+    1,
+    fc.option(behaviour, { nil: undefined }),
+    (how) => `cleaning: ${String(how)}`,
+    (world, how) => void (world.fake.driver.recycleBehaviour = how),
+  ),
+  step(
+    2,
+    once,
+    () => 'let go of what hangs',
+    (world) => world.fake.driver.letGo(),
+  ),
+  step(
+    1,
+    which,
+    (index) => `connection ${index} breaks`,
+    (world, index) => pick(world.fake.driver.live, index)?.breakNow(),
+  ),
+  step(
+    1,
+    fc.integer({ min: 1, max: 4 }),
+    (size) => `resize to ${size}`,
+    (world, size) => world.resize(size),
+  ),
+  step(
+    1,
+    fc.integer({ min: 1, max: 3 }),
+    (max) => `tenants.max ${max}`,
+    (world, max) => world.fake.pool.changeTenantPolicy({ ...noTenantLimits, max, maxWaiting: 4 }),
+  ),
+  step(
+    1,
+    once,
+    () => 'recycle',
+    (world) => world.fake.pool.recycle(),
+  ),
+  step(
+    1,
+    fc.constantFrom('queue' as const, 'reject' as const),
+    (mode) => `suspend, ${mode}`,
+    (world, mode) => world.fake.pool.suspend(mode),
+  ),
+  step(
+    2,
+    once,
+    () => 'resume',
+    (world) => world.fake.pool.resume(),
+  ),
+  step(
+    1,
+    once,
+    () => 'probe',
+    (world) => void world.fake.pool.probe({ timeoutMs: 100, recentMs: 50 }).catch(() => undefined),
+  ),
 );
 
 describe('the engine under random programs', () => {
@@ -170,16 +273,20 @@ describe('the engine under random programs', () => {
     `keeps its promises after every step of ${RUNS} programs`,
     async () => {
       await fc.assert(
-        fc.asyncProperty(fc.array(steps, { minLength: 5, maxLength: 40 }), fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })), async (program, randoms) => {
-          const world = new World(() => Number(randoms.next().value));
-          for (const step of program) {
-            await step.run(world);
-            world.check({ settled: false });
-            await settle();
-            world.check({ settled: true });
-          }
-          await finish(world);
-        }),
+        fc.asyncProperty(
+          fc.array(steps, { minLength: 5, maxLength: 40 }),
+          fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })),
+          async (program, randoms) => {
+            const world = new World(() => Number(randoms.next().value));
+            for (const step of program) {
+              await step.run(world);
+              world.check({ settled: false });
+              await settle();
+              world.check({ settled: true });
+            }
+            await finish(world);
+          },
+        ),
         {
           numRuns: RUNS,
           ...(process.env['POOL_MODEL_SEED'] === undefined ? {} : { seed: Number(process.env['POOL_MODEL_SEED']) }),

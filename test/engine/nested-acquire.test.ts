@@ -23,7 +23,9 @@ function poolWithUse(options: FakePoolOptions) {
 describe('an acquire inside the use of another connection of the same pool', () => {
   it('fails at once when nobody could ever give way', async () => {
     const { pool, use } = poolWithUse({ limits: { maxSize: 1 } });
-    await expect(use(undefined, () => use(undefined, () => Promise.resolve()))).rejects.toBeInstanceOf(NestedAcquireError);
+    await expect(use(undefined, () => use(undefined, () => Promise.resolve()))).rejects.toBeInstanceOf(
+      NestedAcquireError,
+    );
     expect(pool.active).toBe(0);
     expect(pool.waiting).toBe(0);
     expect(pool.blockedLeases).toBe(0);
@@ -48,7 +50,7 @@ describe('an acquire inside the use of another connection of the same pool', () 
     expect(pool.idle).toBe(2);
   });
 
-  it('is found within one tenant\'s share too', async () => {
+  it("is found within one tenant's share too", async () => {
     const { use } = poolWithUse({ limits: { maxSize: 5 }, tenants: { max: 1 } });
     await expect(use('acme', () => use('acme', () => Promise.resolve()))).rejects.toBeInstanceOf(NestedAcquireError);
   });

@@ -90,7 +90,9 @@ describe('giving a connection back', () => {
   });
 
   it('gives a ping a short deadline of its own, so that a half-open socket does not eat the acquire', async () => {
-    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1, validateAfterIdleMs: 500, acquireTimeoutMs: 5_000 } });
+    const { pool, driver, clock } = fakePool({
+      limits: { maxSize: 1, validateAfterIdleMs: 500, acquireTimeoutMs: 5_000 },
+    });
     (await pool.acquire(undefined)).release();
     await clock.advance(600);
     driver.pingBehaviour = 'hang';
@@ -103,7 +105,9 @@ describe('giving a connection back', () => {
 
 describe('housekeeping', () => {
   it('closes idle connections above the minimum after idleTimeoutMs', async () => {
-    const { pool, clock } = fakePool({ limits: { minSize: 1, maxSize: 3, connectConcurrency: 3, idleTimeoutMs: 1_000 } });
+    const { pool, clock } = fakePool({
+      limits: { minSize: 1, maxSize: 3, connectConcurrency: 3, idleTimeoutMs: 1_000 },
+    });
     const leases = await Promise.all([pool.acquire(undefined), pool.acquire(undefined), pool.acquire(undefined)]);
     for (const lease of leases) lease.release();
     await clock.advance(900);
@@ -146,7 +150,10 @@ describe('housekeeping', () => {
 
   it('reports a lease that is out for too long, once, with the stack of its acquire', async () => {
     const leaks: { tenantId: string | undefined; stack?: string | undefined }[] = [];
-    const { pool, clock } = fakePool({ limits: { leakDetectionMs: 500 }, observer: { leaked: (holder) => leaks.push(holder) } });
+    const { pool, clock } = fakePool({
+      limits: { leakDetectionMs: 500 },
+      observer: { leaked: (holder) => leaks.push(holder) },
+    });
     const forgotten = await pool.acquire('acme');
     await clock.advance(3_000);
     expect(leaks).toHaveLength(1);

@@ -16,7 +16,13 @@ class Simulation {
   readonly scheduler: TenantScheduler<Ticket, unknown>;
   readonly service = new Map<string, number>();
   nowMs = 0;
-  #running: { tenant: Tenant<Ticket, unknown>; startedAtMs: number; endsAtMs: number; chargedMs: number; id: string }[] = [];
+  #running: {
+    tenant: Tenant<Ticket, unknown>;
+    startedAtMs: number;
+    endsAtMs: number;
+    chargedMs: number;
+    id: string;
+  }[] = [];
 
   constructor(
     readonly slots: number,
@@ -33,7 +39,11 @@ class Simulation {
   /** Runs until `untilMs`; who finishes comes back at once. */
   run(untilMs: number): void {
     for (;;) {
-      for (let ticket = this.scheduler.next; ticket !== undefined && this.#running.length < this.slots; ticket = this.scheduler.next) {
+      for (
+        let ticket = this.scheduler.next;
+        ticket !== undefined && this.#running.length < this.slots;
+        ticket = this.scheduler.next
+      ) {
         this.scheduler.dequeue(ticket, this.nowMs);
         const { tenant } = ticket;
         const id = tenant.id ?? '';

@@ -88,7 +88,12 @@ export class FakeClock implements Clock {
     let next: FakeTimer | undefined;
     for (const timer of this.#timers) {
       if (timer.dueAtMs > untilMs) continue;
-      if (next === undefined || timer.dueAtMs < next.dueAtMs || (timer.dueAtMs === next.dueAtMs && timer.order < next.order)) next = timer;
+      if (
+        next === undefined ||
+        timer.dueAtMs < next.dueAtMs ||
+        (timer.dueAtMs === next.dueAtMs && timer.order < next.order)
+      )
+        next = timer;
     }
     return next;
   }
