@@ -1,29 +1,43 @@
 /**
- * Ends what an HTTP server is still serving after the drain deadline.
+ * Helps an HTTP server to an end that doesn't depend on its clients.
  *
- * Nest waits for its server to close before it lets anybody go on, and a server waits for its requests: one handler that never returns would
- * keep the process for as long as its client is patient.
+ * Nest waits for its server to close before it goes on, and a server waits for all its connections. Node closes those that are idle when the
+ * closing begins, but one that is answered later stays open for as long as keep-alive allows (72 s on Fastify); and one handler that never
+ * returns keeps the process for as long as its client is patient.
  */
 
 /** The part of Node's servers that is needed. HTTP/2 servers don't have it. */
 interface ClosableServer {
+  readonly listening: boolean;
+  closeIdleConnections(): void;
   closeAllConnections(): void;
 }
+
+/** How often connections are looked for that have become idle while a server closes, in milliseconds. */
+export const IDLE_SWEEP_MS = 100;
 
 /** How long handlers whose leases were just cut have to answer with the error they got, in milliseconds. */
 export const LAST_ANSWERS_MS = 250;
 
+/** Closes the connections of a closing `server` on which nothing is being served. */
+export function closeIdleConnections(server: unknown): void {
+  // A server that still listens would cut a request that is just arriving.
+  if (isClosable(server) && !server.listening) server.closeIdleConnections();
+}
+
 /** Cuts every connection of `server`. @returns whether it could. */
-export function closeOpenConnections(server: unknown): boolean {
-  if (!canClose(server)) return false;
+export function closeAllConnections(server: unknown): boolean {
+  if (!isClosable(server)) return false;
   server.closeAllConnections();
   return true;
 }
 
-function canClose(server: unknown): server is ClosableServer {
+function isClosable(server: unknown): server is ClosableServer {
   return (
     typeof server === 'object' &&
     server !== null &&
+    'closeIdleConnections' in server &&
+    typeof server.closeIdleConnections === 'function' &&
     'closeAllConnections' in server &&
     typeof server.closeAllConnections === 'function'
   );

@@ -11,11 +11,10 @@ import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown, typ
 import type { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import type { ConnectionPoolManager } from '../connection-pool-manager.js';
-import { systemClock } from '../engine/clock.js';
 import { PoolConfigError } from '../errors.js';
 import type { PoolHandle } from '../pool-handle.js';
 import { getPoolToken, getRegisteredManagerToken } from '../pool-manager.tokens.js';
-import { closeOpenConnections, LAST_ANSWERS_MS } from './http-connections.js';
+import { closeAllConnections, closeIdleConnections, IDLE_SWEEP_MS, LAST_ANSWERS_MS } from './http-connections.js';
 import type { ShutdownReport } from './shutdown.js';
 
 export interface PoolManagerLifecycleParts {
@@ -71,7 +70,8 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     const report = this.parts.manager.stop({
       drain: (cut) => {
         grace.open();
-        cut.addEventListener('abort', () => this.cutServer(), { once: true });
+        this.sweepIdleConnections(servers.opened, cut);
+        cut.addEventListener('abort', () => this.cutServer(servers.opened), { once: true });
         return servers.opened;
       },
     });
@@ -79,15 +79,21 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     return { report, graceOver: Promise.race([grace.opened, report]), serversClosed: () => servers.open() };
   }
 
+  /** From the moment that Nest closes its server until it has closed. */
+  private sweepIdleConnections(closed: Promise<void>, cut: AbortSignal): void {
+    const sweep = setInterval(() => closeIdleConnections(this.httpServer()), IDLE_SWEEP_MS).unref();
+    void closed.then(() => clearInterval(sweep));
+    cut.addEventListener('abort', () => clearInterval(sweep), { once: true });
+  }
+
   /** The leases have been cut: handlers that waited for them answer now, and what still doesn't is hung. */
-  private cutServer(): void {
-    systemClock
-      .setTimer(() => {
-        if (closeOpenConnections(this.httpServer())) {
-          this.logger.warn('Cut the HTTP connections that were still open after the drain deadline.');
-        }
-      }, LAST_ANSWERS_MS)
-      .ref();
+  private cutServer(closed: Promise<void>): void {
+    const lastAnswers = setTimeout(() => {
+      if (closeAllConnections(this.httpServer())) {
+        this.logger.warn('Cut the HTTP connections that were still open after the drain deadline.');
+      }
+    }, LAST_ANSWERS_MS);
+    void closed.then(() => clearTimeout(lastAnswers));
   }
 
   private httpServer(): unknown {
