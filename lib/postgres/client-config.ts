@@ -32,3 +32,43 @@ function withoutTls(connectionString: string): string {
   for (const parameter of TLS_PARAMETERS) url.searchParams.delete(parameter);
   return url.href;
 }
+
+/** A pool's configuration in the words of pg.Pool's `options`, for those who read it there (instrumentation does). */
+export interface PgPoolOptions {
+  readonly max: number;
+  readonly min: number;
+  readonly maxUses: number;
+  readonly maxLifetimeSeconds: number;
+  readonly idleTimeoutMillis: number;
+  readonly connectionTimeoutMillis: number;
+  readonly allowExitOnIdle: boolean;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly user?: string | undefined;
+  readonly database?: string | undefined;
+}
+
+export function pgPoolOptionsOf(config: ResolvedPostgresPoolOptions): PgPoolOptions {
+  return Object.freeze({
+    max: config.maxSize,
+    min: config.minSize,
+    maxUses: config.maxUses === 0 ? Infinity : config.maxUses,
+    maxLifetimeSeconds: config.maxLifetimeMs / 1000,
+    idleTimeoutMillis: config.idleTimeoutMs,
+    connectionTimeoutMillis: config.acquireTimeoutMs,
+    allowExitOnIdle: true,
+    ...addressOf(config),
+  });
+}
+
+function addressOf({ connectionString, client }: ResolvedPostgresPoolOptions): Pick<PgPoolOptions, 'host' | 'port' | 'user' | 'database'> {
+  const { host, port, user, database } = client;
+  if (connectionString === undefined || !URL.canParse(connectionString)) return { host, port, user, database };
+  const url = new URL(connectionString);
+  return {
+    host: url.hostname || host,
+    port: url.port === '' ? port : Number(url.port),
+    user: decodeURIComponent(url.username) || user,
+    database: decodeURIComponent(url.pathname.slice(1)) || database,
+  };
+}

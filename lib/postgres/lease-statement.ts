@@ -38,6 +38,7 @@ export class LeaseStatement extends CallerStatement {
     this.#over = true;
     this.lastWord();
     this.session?.finished();
+    this.#client.completed(this);
     this.fulfil(result);
   }
 

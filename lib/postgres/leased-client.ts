@@ -6,7 +6,7 @@
  *
  * Its name has no "Pool" in it on purpose: Drizzle takes whatever has for a pool, and would ask it for a client.
  */
-import type { Client, TransactionStatus } from 'pg';
+import type { Client, Connection, TransactionStatus } from 'pg';
 
 import type { Deadlines } from '../engine/deadlines.js';
 import type { Clock } from '../engine/clock.js';
@@ -72,6 +72,9 @@ export class LeasedClient extends LeaseEvents {
   bindNothing(): void {
     this.#bound = true;
   }
+
+  /** @internal A statement has worked. */
+  completed(_statement: LeaseStatement): void {}
 
   /** @internal */
   awaitLastWordOf(statement: LeaseStatement): void {
@@ -221,6 +224,24 @@ export class LeasedClient extends LeaseEvents {
     const own = this.#parsers?.get(parserKey(oid, format));
     return own ?? this.session.typeParsers.getTypeParser(oid, format);
   }
+
+  /** pg's own connection, for libraries that reach for it. */
+  get connection(): Connection {
+    return this.#alive().client.connection;
+  }
+
+  /** Of pg's native client alone, which pools don't use. @throws always: pg-copy-streams is the way. */
+  copyFrom(_text: string): never {
+    throw new Error('copyFrom() is of the native client: use query(from(text)) with pg-copy-streams');
+  }
+
+  copyTo(_text: string): never {
+    throw new Error('copyTo() is of the native client: use query(to(text)) with pg-copy-streams');
+  }
+
+  /** Without effect, as in pg's JavaScript client, which has no such methods. */
+  pauseDrain(): void {}
+  resumeDrain(): void {}
 
   /** The pool decides what keeps the process alive: nothing happens. */
   ref(): void {}

@@ -31,6 +31,8 @@ export interface PgDriverOptions {
 export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   readonly #options: PgDriverOptions;
   readonly #hold = new ProcessHold();
+  /** Every session that is open. */
+  readonly sessions = new Set<PgSession>();
   /** Sessions that came back with somebody's state in them. */
   #unclean: PgSession[] = [];
 
@@ -39,7 +41,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
-    const { pg, clientConfig, password, rules, setUp } = this.#options;
+    const { pg, clientConfig, password, rules, surroundings, setUp } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     // pg's own connection strings win over its password option, even when they have none.
@@ -51,12 +53,13 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     client.on('error', ignore);
     try {
       await client.connect();
-      const session = new PgSession(pg, client, rules);
+      const session = new PgSession(pg, client, rules, surroundings().clock.now());
       client.removeListener('error', ignore);
       await session.prepare();
       await setUp(session);
       signal.throwIfAborted();
       session.unref();
+      this.sessions.add(session);
       return session;
     } catch (error) {
       client.connection.stream.destroy();
@@ -67,12 +70,12 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   async close(session: PgSession): Promise<void> {
-    this.#forget(session);
+    this.#end(session);
     await session.end();
   }
 
   kill(session: PgSession): void {
-    this.#forget(session);
+    this.#end(session);
     session.kill();
   }
 
@@ -90,7 +93,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   recycle(session: PgSession): void | Promise<void> {
-    this.#forget(session);
+    this.#takeBack(session);
     const ready = session.retire();
     if (ready !== undefined) return ready;
     if (session.servedLease) this.#resetSoon(session);
@@ -110,10 +113,16 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     return isFatalError(error);
   }
 
-  #forget(session: PgSession): void {
+  #end(session: PgSession): void {
+    this.sessions.delete(session);
+    this.#takeBack(session);
+  }
+
+  #takeBack(session: PgSession): void {
     const client = session.borrower;
     if (client === undefined) return;
     session.borrower = undefined;
+    session.lastBorrower = client;
     client.retire();
     this.#hold.release();
   }

@@ -10,8 +10,11 @@ import type { Client, ClientConfig, FieldDef, QueryResult, Submittable } from 'p
 
 import { MissingDriverError } from '../errors.js';
 
-/** Turns PostgreSQL's text or binary form of a type into a JavaScript value. */
-export type TypeParser = (value: string | Buffer) => unknown;
+/**
+ * Turns PostgreSQL's text or binary form of a type into a JavaScript value. Taken from a method, so that a parser of one
+ * of the two forms is one, too: which form it gets is settled by the format it is registered for.
+ */
+export type TypeParser = { parse(value: string | Buffer): unknown }['parse'];
 
 /** Where the parsers of a result's columns come from. */
 export interface TypeParsers {

@@ -17,6 +17,7 @@ import { MessageWriter } from './message-writer.js';
 import type { PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
 import { SessionPreamble, type PreambleParts } from './session-preamble.js';
+import type { SetupStatement } from './setup-client.js';
 import { Statement } from './statement.js';
 
 /** How sessions of one pool are treated. */
@@ -59,6 +60,11 @@ export class PgSession {
   #resetting: Promise<void> | undefined = undefined;
   /** A cancel request under way. */
   #cancelling: Promise<void> | undefined = undefined;
+  /** What was done once, when it was opened. */
+  setup: readonly SetupStatement[] = [];
+  readonly openedAtMs: number;
+  /** Who had it last. */
+  lastBorrower: LeasedClient | undefined = undefined;
   /** Who has it at the moment. */
   borrower: LeasedClient | undefined = undefined;
   #ending = false;
@@ -66,7 +72,8 @@ export class PgSession {
   #brokenListener: ((error: Error) => void) | undefined = undefined;
 
   /** @param client has connected just now. */
-  constructor(pg: PgModule, client: Client, rules: SessionRules) {
+  constructor(pg: PgModule, client: Client, rules: SessionRules, openedAtMs: number) {
+    this.openedAtMs = openedAtMs;
     this.#pg = pg;
     this.client = client;
     this.wire = wireOf(client);
@@ -130,13 +137,7 @@ export class PgSession {
   }
 
   async #settle(): Promise<void> {
-    if (this.#outstanding > 0) {
-      await new Promise<void>((resolve) => {
-        this.#quiet = resolve;
-      });
-      this.#quiet = undefined;
-    }
-    await new Promise<void>((resolve) => this.whenReady(resolve));
+    await this.quiet();
     if (this.transactionStatus === 'I') return;
     await this.reset();
   }
@@ -151,6 +152,23 @@ export class PgSession {
       });
       this.client.query(preamble);
     });
+  }
+
+  /** Resolves when everything sent has been answered to the end. */
+  async quiet(): Promise<void> {
+    if (this.#outstanding > 0) {
+      await new Promise<void>((resolve) => {
+        this.#quiet = resolve;
+      });
+      this.#quiet = undefined;
+    }
+    await new Promise<void>((resolve) => this.whenReady(resolve));
+  }
+
+  /** Makes `setup` a part of the connection: it is repeated after each reset. */
+  adoptSetup(setup: readonly SetupStatement[]): void {
+    this.setup = setup;
+    this.#residue = 'nothing';
   }
 
   /** Resets it while nobody has it. Whoever comes meanwhile waits for it. */

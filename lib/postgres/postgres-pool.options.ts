@@ -10,6 +10,7 @@ import { type Environment, isRecord } from '../options/environment.js';
 import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import type { LeasedClient } from './leased-client.js';
 import {
   basePoolShape,
   checkPool,
@@ -104,6 +105,13 @@ export const postgresPoolShape = {
   isolation: isolationSchema.prefault({ mode: 'none' }),
   /** How sessions are handed from one borrower to the next. */
   session: sessionSchema.prefault({}),
+  /**
+   * Called with each new connection before it serves anybody. What it sets, one statement a query, is set again after every reset. An error
+   * or rejection closes the connection.
+   */
+  onConnect: callback<(client: LeasedClient) => unknown>().optional(),
+  /** As pg-pool's: called with each new connection after `onConnect`; `done(error)` refuses the connection. */
+  verify: callback<(client: LeasedClient, done: (error?: Error) => void) => void>().optional(),
   /** Options of `pg.Client` that have no name above; they are passed on as they are. */
   client: untouched<Readonly<ClientConfig>>().default({}),
 };

@@ -5,8 +5,9 @@
  * are what it has besides.
  */
 import { AsyncResource } from 'node:async_hooks';
+import type { EventEmitter } from 'node:events';
 import type {
-  ClientConfig,
+  PoolClient,
   QueryArrayConfig,
   QueryArrayResult,
   QueryConfig,
@@ -16,51 +17,43 @@ import type {
 } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
-import { PoolConfigError } from '../errors.js';
-import type { PoolEventMap } from '../pool-events.js';
 import {
   type AcquireOptions,
   createPoolCore,
   type PoolCore,
   PoolHandle,
+  type PoolListener,
   type PoolSurroundings,
   type TenantBinding,
 } from '../pool-handle.js';
-import { clientConfigOf } from './client-config.js';
+import { clientConfigOf, type PgPoolOptions, pgPoolOptionsOf } from './client-config.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
 import { isolationOf } from './isolation.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
 import { PgDriver } from './pg-driver.js';
+import { pgEvents, type PostgresEventMap } from './pg-events.js';
 import { loadPg, type PgModule } from './pg-module.js';
 import type { PgSession, SessionRules } from './pg-session.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import { type CallLimits, readQuery } from './query-arguments.js';
+import { findUnsafeRole, RoleSafety } from './role-safety.js';
+import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
 import { type PgTransaction, runTransaction, type TransactionOptions } from './transaction.js';
 
-/** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
-export interface PostgresEventMap extends PoolEventMap {
-  /** A connection was opened. */
-  connect: [client: LeasedClient];
-  /** A connection was lent. */
-  acquire: [client: LeasedClient];
-  /** A connection came back, perhaps with what the borrower says went wrong. */
-  release: [error: Error | boolean | undefined, client: LeasedClient];
-  /** A connection was closed. */
-  remove: [client: LeasedClient];
-  /** An idle connection broke. It has left the pool already; nothing needs to be done, and nobody has to listen. */
-  error: [error: Error, client: LeasedClient];
-}
+// As in EventEmitter's own types.
+type PgPoolEvent = 'error' | 'release' | 'connect' | 'acquire' | 'remove';
+type Listener = Parameters<EventEmitter['on']>[1];
 
 /** What all views of one pool share. */
 interface PostgresParts extends ClientSurroundings {
   readonly pg: PgModule;
   readonly rules: SessionRules;
-  readonly clientConfig: ClientConfig;
+  readonly driver: PgDriver;
+  readonly options: PgPoolOptions;
+  readonly safety: RoleSafety;
 }
-
-const NO_LIMITS: CallLimits = {};
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
@@ -127,6 +120,7 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
     let statement: OneShot;
     try {
       tenantId = this.tenantFor(undefined);
+      if (parts.safety.error !== undefined) throw parts.safety.error;
       statement = new OneShot(core.id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
       if (isolation.mode !== 'none') {
@@ -264,6 +258,111 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
     return this.core.engine.lifecycle === 'closed';
   }
 
+  // ── The rest of an EventEmitter, for those who expect one ────────────────────────────────────────────────────────
+
+  override on<K extends keyof PostgresEventMap & string>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
+  /** As pg.Pool's types have it, so that a PostgresPool can be given to whatever asks for a pg.Pool. */
+  override on<K extends PgPoolEvent>(
+    event: K,
+    listener: K extends 'error' | 'release' ? (error: Error, client: PoolClient) => void : (client: PoolClient) => void,
+  ): this;
+  override on(event: string, listener: Listener): this {
+    return this.addListener(event, listener);
+  }
+
+  addListener(event: string | symbol, listener: Listener): this {
+    this.core.events.add(String(event), listener, { once: false });
+    return this;
+  }
+
+  removeListener(event: string | symbol, listener: Listener): this {
+    this.core.events.remove(String(event), listener);
+    return this;
+  }
+
+  removeAllListeners(event?: string | symbol): this {
+    this.core.events.removeAll(event);
+    return this;
+  }
+
+  /** Listeners are called in the order in which they were added, these too. */
+  prependListener(event: string | symbol, listener: Listener): this {
+    return this.addListener(event, listener);
+  }
+
+  prependOnceListener(event: string | symbol, listener: Listener): this {
+    this.core.events.add(String(event), listener, { once: true });
+    return this;
+  }
+
+  emit(event: string | symbol, ...values: unknown[]): boolean {
+    const heard = this.listenerCount(event) > 0;
+    this.core.events.emit(String(event), ...values);
+    return heard;
+  }
+
+  eventNames(): (string | symbol)[] {
+    return this.core.events.names();
+  }
+
+  listenerCount(event: string | symbol): number {
+    return this.core.events.listenerCount(event);
+  }
+
+  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
+    return this.core.events.listeners(event);
+  }
+
+  rawListeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
+    return this.core.events.listeners(event);
+  }
+
+  /** There is no maximum: a pool has as many listeners as services use it. */
+  setMaxListeners(_count: number): this {
+    return this;
+  }
+
+  getMaxListeners(): number {
+    return Infinity;
+  }
+
+  /** Lent connections that are older than `maxLifetimeMs`; they are replaced when they come back. */
+  get expiredCount(): number {
+    const { maxLifetimeMs } = this.core.engine.limits;
+    if (maxLifetimeMs === 0) return 0;
+    const bornBeforeMs = this.parts.clock.now() - maxLifetimeMs;
+    let expired = 0;
+    for (const session of this.parts.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
+    return expired;
+  }
+
+  /** What it was configured with, in pg.Pool's words. Secrets are left out. */
+  get options(): PgPoolOptions {
+    return this.parts.options;
+  }
+
+  /** @internal The module `pg` behind it. */
+  get pgModule(): object {
+    return this.parts.pg.exports;
+  }
+
+  // ── Safety of the database user ──────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal Fails at once, and not only at the time-out, when the database user isn't bound by row security. */
+  override start(): Promise<void> {
+    return Promise.race([super.start(), this.parts.safety.refused]);
+  }
+
+  override async acquire(options?: AcquireOptions): Promise<Lease<LeasedClient>> {
+    const { safety } = this.parts;
+    if (safety.error !== undefined) throw safety.error;
+    try {
+      return await super.acquire(options);
+    } catch (error) {
+      throw safety.error ?? error;
+    }
+  }
+
   protected override view(binding: TenantBinding): this {
     // The same object in everything but its binding.
     const view: this = Object.create(this, { binding: { value: binding } });
@@ -283,27 +382,53 @@ export async function createPostgresPool(
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
   const rules: SessionRules = { isolation: isolationOf(config.isolation), trustOneShot: config.session.trustOneShot };
-  const clientConfig = clientConfigOf(id, config, surroundings.owner);
-  const driver = new PgDriver({
+  const safety = new RoleSafety();
+  const driver: PgDriver = new PgDriver({
     pg,
-    clientConfig,
+    clientConfig: clientConfigOf(id, config, surroundings.owner),
     password: config.password,
     rules,
     surroundings: () => parts,
-    setUp: () => Promise.resolve(),
+    setUp: (session) => setUp(session, core, parts, config),
   });
-  const core = createPoolCore<PgSession, LeasedClient>({
+  const core: PoolCore<LeasedClient> = createPoolCore<PgSession, LeasedClient>({
     id,
     type: 'database',
     config,
     driver,
     surroundings,
-    observer: {
-      acquired: (_session, lease) => core.events.emit('acquire', lease.connection),
-    },
+    observer: pgEvents(() => core.events),
   });
-  const parts: PostgresParts = { pg, rules, clientConfig, deadlines: core.engine.deadlines, clock: surroundings.clock };
+  const { deadlines } = core.engine;
+  const parts: PostgresParts = { pg, rules, driver, safety, options: pgPoolOptionsOf(config), deadlines, clock: surroundings.clock };
   return new PostgresPool(core, parts);
+}
+
+/** What is done once on each new connection. */
+async function setUp(
+  session: PgSession,
+  core: PoolCore<LeasedClient>,
+  parts: PostgresParts,
+  config: ResolvedPostgresPoolOptions,
+): Promise<void> {
+  const { isolation, onConnect, verify } = config;
+  const { events, surroundings, id } = core;
+  if (isolation.mode === 'rls') {
+    await SetupClient.run(id, session, parts, async (client) => {
+      const unsafe = await findUnsafeRole(id, client);
+      if (unsafe === undefined || isolation.unsafeRole === 'refuse') parts.safety.found(unsafe);
+      else if (parts.safety.warnOnce()) surroundings.logger.warn(unsafe.message);
+    });
+    session.adoptSetup([]);
+  }
+  if (onConnect === undefined && verify === undefined && events.listenerCount('connect') === 0) return;
+  await SetupClient.run(id, session, parts, async (client) => {
+    await onConnect?.(client);
+    events.emit('connect', client);
+    if (verify !== undefined) {
+      await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
+    }
+  });
 }
 
 function refuse(error: unknown, callback: QueryCallback | undefined): Promise<never> | undefined {

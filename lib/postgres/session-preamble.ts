@@ -57,6 +57,13 @@ export class SessionPreamble implements ActiveQuery {
       writer.parse(BIND_STATEMENT, 'select pg_catalog.set_config($1, $2, true)');
       session.bindStatementPrepared();
     }
+    if (discard) {
+      for (const { text, values } of session.setup) {
+        writer.parse('', text);
+        writer.bind('', values, false);
+        writer.execute();
+      }
+    }
     if (setting !== undefined) {
       writer.parse('', 'select pg_catalog.set_config($1, $2, false)');
       writer.bind('', [setting.name, setting.value], false);

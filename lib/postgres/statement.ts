@@ -113,6 +113,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     this.#written = true;
   }
 
+  /** Its values as they go over the wire. */
+  wireValues(session: PgSession): readonly WireValue[] {
+    return this.values === undefined ? NOTHING : prepareAll(this.values, session);
+  }
+
   /** Makes it ready to be sent once more; what has come for it so far is dropped. */
   protected rewind(): void {
     this.#written = false;
@@ -124,7 +129,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
 
   /** @returns why it can't be put on the wire; nothing has been then. */
   protected encode(session: PgSession, guard: string | undefined): Error | undefined {
-    const { text, name, values, binding } = this;
+    const { text, name, binding } = this;
     const problem = this.#problem(session);
     if (problem !== undefined) return problem;
     const { writer } = session;
@@ -132,9 +137,9 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
       writer.query(text ?? '');
       return undefined;
     }
-    let wireValues: readonly WireValue[];
+    let values: readonly WireValue[];
     try {
-      wireValues = values === undefined ? NOTHING : prepareAll(values, session);
+      values = this.wireValues(session);
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
@@ -145,7 +150,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     }
     if (binding !== undefined) this.#encodeBinding(writer, binding);
     if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
-    writer.bind(name ?? '', wireValues, this.config?.binary === true || session.binary);
+    writer.bind(name ?? '', values, this.config?.binary === true || session.binary);
     writer.describePortal();
     writer.execute();
     writer.sync();

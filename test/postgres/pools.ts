@@ -49,6 +49,7 @@ export class TestPools implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
+    this.log.lines.length = 0;
     await Promise.all(this.#pools.splice(0).map((pool) => pool.close({ deadlineMs: 0 })));
   }
 

@@ -1,0 +1,66 @@
+/**
+ * The client that `onConnect`, `verify` and listeners of `connect` get, before a connection serves anybody.
+ *
+ * What they set belongs to the connection: a new one would have it. So each statement that has worked is written down,
+ * and sent again with every reset, in the same round trip.
+ */
+import type { LeaseInfo } from '../engine/driver.js';
+import type { LeaseStatement } from './lease-statement.js';
+import { type ClientSurroundings, LeasedClient } from './leased-client.js';
+import type { WireValue } from './pg-module.js';
+import type { PgSession } from './pg-session.js';
+
+/** A statement that makes a connection what it is. */
+export interface SetupStatement {
+  readonly text: string;
+  readonly values: readonly WireValue[];
+}
+
+class SetupLease implements LeaseInfo {
+  readonly tenantId = undefined;
+  readonly acquiredAt = Date.now();
+  released = false;
+
+  constructor(readonly poolId: string) {}
+}
+
+export class SetupClient extends LeasedClient {
+  readonly #lease: SetupLease;
+  readonly #statements: SetupStatement[] = [];
+  #script: string | undefined = undefined;
+
+  private constructor(session: PgSession, lease: SetupLease, surroundings: ClientSurroundings) {
+    super(session, lease, surroundings);
+    this.#lease = lease;
+    this.bindNothing();
+  }
+
+  /** Runs `work` on a connection that has just been opened, and makes what it did a part of the connection. */
+  static async run(
+    poolId: string,
+    session: PgSession,
+    surroundings: ClientSurroundings,
+    work: (client: LeasedClient) => Promise<void>,
+  ): Promise<void> {
+    const client = new SetupClient(session, new SetupLease(poolId), surroundings);
+    try {
+      await work(client);
+    } finally {
+      client.#lease.released = true;
+      client.retire();
+    }
+    await session.quiet();
+    if (client.#script !== undefined) {
+      throw new Error(
+        `What is done once on each connection has to be one statement a query, so that it can be repeated after a reset; this was several: ${client.#script.slice(0, 80)}`,
+      );
+    }
+    if (session.transactionStatus !== 'I') throw new Error('What is done once on each connection has left a transaction open');
+    session.adoptSetup(client.#statements);
+  }
+
+  override completed(statement: LeaseStatement): void {
+    if (statement.isScript) this.#script = statement.text;
+    else if (statement.text) this.#statements.push({ text: statement.text, values: statement.wireValues(this.session) });
+  }
+}
