@@ -66,13 +66,11 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     const { client } = connection;
     const { commandTimeoutMs, clock, deadlines } = this.#terms;
     connection.session.observe(command.name, command.args);
-    const pending = new PendingCommand(command, this);
+    const timeoutMs = commandTimeoutMs > 0 ? commandTimeoutMs + blockingMs(command.name, command.args) : 0;
+    const pending = new PendingCommand(command, this, timeoutMs);
     pending.sent = isWritable(client);
     connection.unsettled++;
-    if (commandTimeoutMs > 0) {
-      const dueMs = commandTimeoutMs + blockingMs(command.name, command.args);
-      if (dueMs < Infinity) deadlines.add(pending, clock.now() + dueMs);
-    }
+    if (timeoutMs > 0 && timeoutMs < Infinity) deadlines.add(pending, clock.now() + timeoutMs);
     return Reflect.apply(client.sendCommand, client, [command, stream, node]);
   }
 
@@ -132,11 +130,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
 
   overdue(pending: PendingCommand): void {
     const { poolId, tenantId } = this.#lease;
-    const { name } = pending.command;
-    const error = new OperationTimeoutError(`Redis command ${name.toUpperCase()}`, this.#terms.commandTimeoutMs, {
-      poolId,
-      tenantId,
-    });
+    const error = new OperationTimeoutError(pending.title, pending.timeoutMs, { poolId, tenantId });
     pending.command.reject(error);
     this.#connection.break(error);
   }
@@ -145,9 +139,6 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (isUnfitServer(error)) this.#connection.condemn(error);
     if (!isConnectionError(error)) return error;
     const { poolId, tenantId } = this.#lease;
-    return new ConnectionLostError(poolId, `Redis command ${pending.command.name.toUpperCase()}`, pending.sent, {
-      cause: error,
-      tenantId,
-    });
+    return new ConnectionLostError(poolId, pending.title, pending.sent, { cause: error, tenantId });
   }
 }

@@ -22,21 +22,37 @@ export class PendingCommand extends DeadlineEntry {
   readonly command: Command;
   /** False until it has been given to a connection that could send it. */
   sent = false;
+  /** How long it may take once it is sent; 0: as long as it likes. */
+  readonly timeoutMs: number;
   readonly #keeper: CommandKeeper;
+  #settled = false;
 
-  constructor(command: Command, keeper: CommandKeeper) {
+  constructor(command: Command, keeper: CommandKeeper, timeoutMs: number) {
     super();
     this.command = command;
     this.#keeper = keeper;
+    this.timeoutMs = timeoutMs;
     const { resolve, reject } = command;
     command.resolve = (reply: unknown) => {
-      keeper.settled(this);
+      this.#settle();
       resolve(reply);
     };
     command.reject = (error: Error) => {
-      keeper.settled(this);
+      this.#settle();
       reject(keeper.explain(error, this));
     };
+  }
+
+  /** What it is, for messages; without its arguments, which may be secret. */
+  get title(): string {
+    return `Redis command ${this.command.name.toUpperCase()}`;
+  }
+
+  /** Once: what was given up may still be answered. */
+  #settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#keeper.settled(this);
   }
 
   override expire(nowMs: number): void {

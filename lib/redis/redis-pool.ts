@@ -23,9 +23,11 @@ import { loadIoredis, type IoredisModule, type RedisClient } from './redis-clien
 import { RedisDriver } from './redis-driver.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
 import { SharedClient } from './shared-client.js';
+import { SharedConnection } from './shared-connection.js';
 
 /** What all views of one pool have besides its slots. */
 interface Companions<C extends RedisClient> {
+  readonly connection: SharedConnection<C>;
   readonly shared: SharedClient<C>;
   readonly dedicated: DedicatedClients<C>;
 }
@@ -77,7 +79,7 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
 
   /** @internal */
   override async start(): Promise<void> {
-    await Promise.all([super.start(), this.#companions.shared.whenReady()]);
+    await Promise.all([super.start(), this.#companions.connection.whenReady()]);
   }
 
   protected override view(binding: TenantBinding): this {
@@ -138,25 +140,34 @@ function assemble<C extends RedisClient>(
     credentials,
     make: (args) => deployment.dedicated(args),
   });
-  const shared = new SharedClient<C>({
+  const connection = new SharedConnection<C>({
     poolId,
-    ioredis,
-    dedicated,
-    clock,
-    deadlines,
     credentials,
-    make: () => deployment.shared(),
-    commandTimeoutMs,
-    // Who switched ioredis' queue off wants to know at once.
-    maxQueue: config.client.enableOfflineQueue === false ? 0 : config.maxQueue,
+    clock,
     failFastAfterMs,
     closeTimeoutMs,
     resends,
+    make: () => deployment.shared(),
     onLost: (error) => {
       logger.warn(`Pool "${poolId}": the shared client has no connection: ${describeError(error)}`);
       core.monitor.connectionBroken(error);
     },
-    onReady: () => core.monitor.connected(),
+    onReady: () => {
+      shared.sendHeld();
+      core.monitor.connected();
+    },
+  });
+  const shared = new SharedClient<C>({
+    poolId,
+    ioredis,
+    connection,
+    dedicated,
+    clock,
+    deadlines,
+    commandTimeoutMs,
+    failFastAfterMs,
+    // Who switched ioredis' queue off wants to know at once.
+    maxQueue: config.client.enableOfflineQueue === false ? 0 : config.maxQueue,
   });
   const driver = new RedisDriver<C>({
     poolId,
@@ -180,7 +191,7 @@ function assemble<C extends RedisClient>(
     surroundings,
     probe: (timeoutMs) => shared.ping(timeoutMs),
   });
-  return new RedisPool<C>(core, { shared, dedicated });
+  return new RedisPool<C>(core, { connection, shared, dedicated });
 }
 
 /** What CLIENT LIST shows; the server takes no spaces in it. */

@@ -3,6 +3,7 @@ import {
   BackendUnavailableError,
   ConnectionLostError,
   OperationTimeoutError,
+  PoolClosedError,
   QueueFullError,
 } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
@@ -258,6 +259,26 @@ describe('when the way to Redis fails', () => {
     } finally {
       await outside.config('SET', 'requirepass', 's3cret');
     }
+  });
+
+  it('a password that can not be had at first is asked for again', async () => {
+    let asked = 0;
+    const password = (): string => {
+      if (asked++ === 0) throw new Error('the vault is closed');
+      return 's3cret';
+    };
+    await using test = await redisPool({ url: `redis://${server.host}:${server.port}`, password, minSize: 0 });
+    expect(await test.pool.client.ping()).toBe('PONG');
+    expect(asked).toBe(2);
+  });
+
+  it('a start that waits for the server ends when the pool is closed', async () => {
+    const { pool } = await redisPool({ url: `redis://127.0.0.1:${await freePort()}` });
+    const start = pool.start();
+    const rejection = expect(start).rejects.toThrow(PoolClosedError);
+    await pool.close({ deadlineMs: 0 });
+    await rejection;
+    await expect(pool.client.connect()).rejects.toThrow(PoolClosedError);
   });
 
   it('health: the shared client counts', async () => {
