@@ -32,7 +32,18 @@ export { PoolStats, type TenantStats } from './metrics/pool-stats.js';
 export type { DurationStats } from './metrics/duration-stats.js';
 
 // The kinds of pool.
-export { PostgresPool, type PostgresEventMap } from './postgres/postgres-pool.js';
+export {
+  PostgresPool,
+  QueryAbortedError,
+  TransactionAbortedError,
+  type CallLimits,
+  type LeasedClient,
+  type PgTransaction,
+  type PostgresEventMap,
+  type TransactionOptions,
+} from './postgres/postgres-pool.js';
+export { asPgModule } from './postgres/as-pg-module.js';
+export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';
 export type { PostgresPoolOptions } from './postgres/postgres-pool.options.js';
 export { RedisPool } from './redis/redis-pool.js';
 export type { RedisPoolOptions } from './redis/redis-pool.options.js';

@@ -42,6 +42,12 @@ import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
 import { type PgTransaction, runTransaction, type TransactionOptions } from './transaction.js';
 
+export type { LeasedClient } from './leased-client.js';
+export type { PostgresEventMap } from './pg-events.js';
+export { QueryAbortedError } from './query-aborted-error.js';
+export type { CallLimits } from './query-arguments.js';
+export { type PgTransaction, TransactionAbortedError, type TransactionOptions } from './transaction.js';
+
 // As in EventEmitter's own types.
 type PgPoolEvent = 'error' | 'release' | 'connect' | 'acquire' | 'remove';
 type Listener = Parameters<EventEmitter['on']>[1];
