@@ -3,7 +3,13 @@ import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { InjectPool, PoolManagerModule, PostgresPool } from 'nestjs-pool-manager';
+import { ConnectionPoolManager, InjectPool, PoolManagerModule, PostgresPool } from 'nestjs-pool-manager';
+
+declare module 'nestjs-pool-manager' {
+  interface PoolRegistry {
+    orders: PostgresPool;
+  }
+}
 
 interface Order {
   readonly id: number;
@@ -32,5 +38,7 @@ class Orders {
 class AppModule {}
 
 const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
-assert.equal(app.get(Orders).db.id, 'orders');
+const { db } = app.get(Orders);
+const found: PostgresPool = app.get(ConnectionPoolManager).getPool('orders');
+assert.equal(db, found);
 await app.close();
