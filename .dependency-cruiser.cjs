@@ -37,10 +37,10 @@ module.exports = {
     {
       name: 'common-ground-below-kinds',
       comment:
-        'What every kind builds on (errors, handle, options, statistics, tenancy) depends on none of them and on nothing above.',
+        'What every kind builds on (errors, handle, options, statistics, tenancy, the monitor of a pool) depends on none of them and on nothing above.',
       severity: 'error',
-      from: { path: '^lib/(errors\\.|pool-handle\\.|metrics/|tenancy/|options/)' },
-      to: { path: [kinds, manager, '^lib/health/', nestModule, '^lib/index\\.'] },
+      from: { path: '^lib/(errors\\.|pool-handle\\.|metrics/|tenancy/|options/|health/pool-monitor\\.)' },
+      to: { path: [kinds, manager, '^lib/health/(?!pool-monitor\\.)', nestModule, '^lib/index\\.'] },
     },
     {
       name: 'only-index-imports-the-module',

@@ -42,12 +42,12 @@ export {
   type PostgresEventMap,
   type TransactionOptions,
 } from './postgres/postgres-pool.js';
+export type { PostgresPoolOptions } from './postgres/postgres-pool.options.js';
 export { asPgModule } from './postgres/as-pg-module.js';
 export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';
-export type { PostgresPoolOptions } from './postgres/postgres-pool.options.js';
 export { RedisPool } from './redis/redis-pool.js';
 export type { RedisPoolOptions } from './redis/redis-pool.options.js';
-export { HttpPool, type HttpPoolRequestConfig } from './http/http-pool.js';
+export { HttpPool, type HttpPoolRequestConfig, type HttpRequestOptions } from './http/http-pool.js';
 export type { HttpPoolOptions } from './http/http-pool.options.js';
 export { ExternalPool } from './external-pool.js';
 export type { ExternalPoolOptions } from './external-pool.options.js';

@@ -42,6 +42,6 @@ class WorkController {
 class AppModule {}
 
 const app = await NestFactory.create(AppModule);
-app.enableShutdownHooks(undefined, { useProcessExit: process.env['USE_PROCESS_EXIT'] === '1' });
+app.enableShutdownHooks(undefined, { useProcessExit: process.env.USE_PROCESS_EXIT === '1' });
 await app.listen(0, '127.0.0.1');
 console.log(`listening on ${await app.getUrl()}`);
