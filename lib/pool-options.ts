@@ -176,15 +176,21 @@ type ParsedPool = z.output<BaseSchema>;
 
 /** Tenants' limits as the engine takes them, and whether there must be a tenant. */
 export interface ResolvedTenantOptions extends TenantPolicy {
+  /** Whether the pool refuses to work without a tenant. */
   readonly required: boolean;
 }
 
 /** What every pool is configured with: nothing is missing any more. */
 export interface ResolvedBasePoolOptions extends PoolLimits {
+  /** What each tenant may take of the pool. */
   readonly tenants: ResolvedTenantOptions;
+  /** How the pool is probed. */
   readonly healthCheck: Readonly<z.output<HealthCheckSchema>>;
+  /** Whether readiness fails while the pool is unhealthy. */
   readonly critical: boolean;
+  /** Whether the application's start waits until the pool is connected. */
   readonly startup: 'wait' | 'background';
+  /** How long `startup: 'wait'` retries before the start fails. */
   readonly startupTimeoutMs: number;
 }
 

@@ -53,12 +53,15 @@ export const schemaIsolationShape = {
   schema: callback<(tenantId: string) => string>(),
 };
 
-const isolationSchema = z.discriminatedUnion('mode', [
-  optionsObject(noIsolationShape),
-  optionsObject(rlsIsolationShape),
-  optionsObject(roleIsolationShape),
-  optionsObject(schemaIsolationShape),
-]);
+export interface NoIsolationSchema extends z.ZodObject<typeof noIsolationShape, z.core.$strict> {}
+export interface RlsIsolationSchema extends z.ZodObject<typeof rlsIsolationShape, z.core.$strict> {}
+export interface RoleIsolationSchema extends z.ZodObject<typeof roleIsolationShape, z.core.$strict> {}
+export interface SchemaIsolationSchema extends z.ZodObject<typeof schemaIsolationShape, z.core.$strict> {}
+const noIsolation: NoIsolationSchema = optionsObject(noIsolationShape);
+const rlsIsolation: RlsIsolationSchema = optionsObject(rlsIsolationShape);
+const roleIsolation: RoleIsolationSchema = optionsObject(roleIsolationShape);
+const schemaIsolation: SchemaIsolationSchema = optionsObject(schemaIsolationShape);
+const isolationSchema = z.discriminatedUnion('mode', [noIsolation, rlsIsolation, roleIsolation, schemaIsolation]);
 
 export const sessionShape = {
   /**

@@ -42,9 +42,9 @@ export const sentinelShape = {
   password: secretText().optional(),
 };
 
-const sentinelSchema = optionsObject(sentinelShape, { sentinels: 'nodes', group: 'name' }).transform((sentinel) =>
-  seal(sentinel, { password: hidden }),
-);
+export interface SentinelSchema extends z.ZodObject<typeof sentinelShape, z.core.$strict> {}
+const sentinelOptions: SentinelSchema = optionsObject(sentinelShape, { sentinels: 'nodes', group: 'name' });
+const sentinelSchema = sentinelOptions.transform((sentinel) => seal(sentinel, { password: hidden }));
 
 export const clusterShape = {
   /** Some of the cluster's nodes, from which the others are found; port 6379 where none is given. */
@@ -53,9 +53,9 @@ export const clusterShape = {
   client: untouched<Readonly<ClusterOptions>>().default({}),
 };
 
-const clusterSchema = optionsObject(clusterShape, { options: 'client' }).transform((cluster) =>
-  seal(cluster, { client: namesOnly }),
-);
+export interface ClusterSchema extends z.ZodObject<typeof clusterShape, z.core.$strict> {}
+const clusterOptions: ClusterSchema = optionsObject(clusterShape, { options: 'client' });
+const clusterSchema = clusterOptions.transform((cluster) => seal(cluster, { client: namesOnly }));
 
 export const redisPoolShape = {
   /**
