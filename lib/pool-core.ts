@@ -65,11 +65,8 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { logger, clock, random, tenants } = surroundings;
   const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
   const monitor = new PoolMonitor({
-    probe: async (timeoutMs) => {
-      const [outcome] = await Promise.all([
-        engine.probe({ timeoutMs, recentMs: config.healthCheck.intervalMs }),
-        parts.probe?.(timeoutMs),
-      ]);
+    probe: async (options) => {
+      const [outcome] = await Promise.all([engine.probe(options), parts.probe?.(options.timeoutMs)]);
       return outcome;
     },
     options: config.healthCheck,

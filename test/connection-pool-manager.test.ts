@@ -354,6 +354,22 @@ describe('the health of a manager', () => {
   });
 });
 
+describe('a pool that worked a moment ago', () => {
+  it('is not healthy for that while it fails', async () => {
+    const orders = new FakeDriver();
+    const { manager } = manage({
+      pools: { orders: { type: 'external', driver: orders, healthCheck: { failureThreshold: 1, timeoutMs: 50 } } },
+    });
+    await manager.start();
+    const pool = manager.getPool('orders');
+    await pool.use(() => undefined);
+    orders.pingBehaviour = new Error('gone');
+    orders.openBehaviour = new Error('gone');
+    await expect(pool.healthCheck()).resolves.toMatchObject({ status: 'unhealthy' });
+    await expect(pool.healthCheck()).resolves.toMatchObject({ status: 'unhealthy' });
+  });
+});
+
 describe('the end of a manager', () => {
   it('is the same however often it is asked for, and refuses everything after it', async () => {
     const { manager } = manageTwo();

@@ -10,7 +10,7 @@
  */
 import type { Clock, TimerHandle } from '../engine/clock.js';
 import { runOutside } from '../engine/outside-context.js';
-import type { ProbeOutcome } from '../engine/probe.js';
+import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
 
 /**
  * - `starting`: nothing has been heard of the backend yet.
@@ -63,7 +63,7 @@ export interface HealthCheckRequest {
 
 export interface PoolMonitorParts {
   /** Rejects with the ping's or the connect's error; must settle within the time it is given. */
-  readonly probe: (timeoutMs: number) => Promise<ProbeOutcome>;
+  readonly probe: (options: ProbeOptions) => Promise<ProbeOutcome>;
   readonly options: HealthCheckOptions;
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
@@ -207,7 +207,7 @@ export class PoolMonitor {
     let outcome: ProbeOutcome | 'failed' = 'failed';
     let error: unknown;
     try {
-      outcome = await probe(options.timeoutMs);
+      outcome = await probe({ timeoutMs: options.timeoutMs, recentMs: this.recentMs(startedAtMs) });
     } catch (cause) {
       error = cause;
     }
@@ -224,6 +224,12 @@ export class PoolMonitor {
     this.judge(finding, failuresBefore);
     this.schedule();
     return this.result(finding);
+  }
+
+  /** How old a success may be to say that the backend is alive now: it counts for an interval, but never from before the last failure. */
+  private recentMs(nowMs: number): number {
+    const { intervalMs } = this.parts.options;
+    return this.failures === 0 ? intervalMs : Math.min(intervalMs, nowMs - this.failedAtMs);
   }
 
   private judge(finding: Finding, failuresBefore: number): void {

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { describe, expect, it } from '@jest/globals';
 
-import type { ProbeOutcome } from '../../lib/engine/probe.js';
+import type { ProbeOptions, ProbeOutcome } from '../../lib/engine/probe.js';
 import { PoolMonitor, type HealthCheckOptions, type StatusChange } from '../../lib/health/pool-monitor.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 
@@ -13,13 +13,13 @@ function watch(options: Partial<HealthCheckOptions> = {}, random = 0.5) {
   const clock = new FakeClock();
   const changes: string[] = [];
   const backend = {
-    answer: (): Promise<ProbeOutcome> => Promise.resolve('alive'),
+    answer: (_options: ProbeOptions): Promise<ProbeOutcome> => Promise.resolve('alive'),
     probes: 0,
   };
   const monitor = new PoolMonitor({
-    probe: () => {
+    probe: (probe) => {
       backend.probes += 1;
-      return backend.answer();
+      return backend.answer(probe);
     },
     options: { ...OPTIONS, ...options },
     clock,
@@ -119,6 +119,24 @@ describe('a pool that is watched', () => {
     };
     await monitor.check();
     expect(monitor.consecutiveFailures).toBe(1);
+  });
+
+  it('has to prove itself anew after a failure: what worked before that is no proof', async () => {
+    const { monitor, backend, clock } = watch();
+    const asked: ProbeOptions[] = [];
+    backend.answer = (options) => {
+      asked.push(options);
+      return Promise.resolve('recent');
+    };
+    monitor.start();
+    await monitor.check();
+    monitor.connectionBroken(new Error('gone'));
+    await clock.advance(200);
+    await monitor.check();
+    expect(asked).toEqual([
+      { timeoutMs: 5_000, recentMs: 30_000 },
+      { timeoutMs: 5_000, recentMs: 200 },
+    ]);
   });
 
   it('is probed as soon as a connect succeeds after failures, and not believed before', async () => {
