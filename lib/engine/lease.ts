@@ -24,8 +24,6 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   scope: LeaseScope | undefined = undefined;
   /** @internal The lease in whose `use` or `transaction` this one was acquired. */
   within: Lease<unknown> | undefined = undefined;
-  /** @internal */
-  reportedLeak = false;
 
   protected constructor(startedAtMs: number) {
     this.startedAtMs = startedAtMs;
@@ -90,13 +88,8 @@ export class PoolLease<C, L> extends Lease<L> {
   readonly #pool: ResourcePool<C, L>;
   readonly slot: Slot<C, L>;
   readonly tenant: PoolTenant<C, L>;
-  /** Slot-milliseconds that the tenant has been charged so far. */
-  chargedMs = 0;
   /** What the borrower sees. */
   lent: L | undefined = undefined;
-  /** Links of the list of leases that are out, oldest first. */
-  olderLease: PoolLease<C, L> | undefined = undefined;
-  newerLease: PoolLease<C, L> | undefined = undefined;
   #blockedWaiters = 0;
   #released = false;
 

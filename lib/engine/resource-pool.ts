@@ -32,7 +32,7 @@ import {
   type PoolNumbers,
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
-import { LeaseList } from './lease-list.js';
+import { LeasedSlots } from './leased-slots.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { PoolLease, type Lease } from './lease.js';
 import type { PoolLimits, TenantPolicy } from './limits.js';
@@ -102,7 +102,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
   readonly #idle = new IdleStack<C, L>();
-  readonly #leased = new LeaseList<C, L>();
+  readonly #leased = new LeasedSlots<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
   readonly #validating = new Set<Slot<C, L>>();
   readonly #closing = new Set<Slot<C, L>>();
@@ -224,9 +224,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
     const nowMs = this.clock.now();
     const holders: HolderFacts[] = [];
-    for (const lease of this.#leased) {
+    for (const { lease } of this.#leased) {
       if (holders.length === most) break;
-      holders.push(holderFacts(lease, nowMs));
+      if (lease !== undefined) holders.push(holderFacts(lease, nowMs));
     }
     return holders;
   }
@@ -344,9 +344,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
     slot.lease = lease;
     slot.uses++;
-    this.#leased.add(lease);
+    this.#leased.add(slot);
     this.counters.acquisitions++;
-    lease.chargedMs = this.#scheduler.granted(tenant, nowMs);
+    slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
+    slot.reportedLeak = false;
     if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined)
       this.#scheduler.rest(lastTenant);
     lease.stack = stack;
@@ -674,7 +675,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Ends a lease's rights, before anything else happens to its slot. */
   #endLease(lease: PoolLease<C, L>): void {
     lease.end();
-    this.#leased.remove(lease);
+    this.#leased.remove(lease.slot);
     lease.slot.lease = undefined;
     this.counters.releases++;
   }
@@ -683,7 +684,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
     const heldMs = nowMs - lease.startedAtMs;
     record(this.counters.use, heldMs);
-    this.#scheduler.released(lease.tenant, heldMs, lease.chargedMs, nowMs);
+    this.#scheduler.released(lease.tenant, heldMs, lease.slot.chargedMs, nowMs);
   }
 
   /** Why a returned connection must not be lent again, if so. */
@@ -853,10 +854,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #reportLeaks(nowMs: number): void {
     const { leakDetectionMs } = this.#limits;
     if (leakDetectionMs === 0) return;
-    for (const lease of this.#leased) {
-      if (nowMs - lease.startedAtMs < leakDetectionMs) return;
-      if (lease.reportedLeak) continue;
-      lease.reportedLeak = true;
+    for (const slot of this.#leased) {
+      const { lease } = slot;
+      if (lease === undefined || nowMs - lease.startedAtMs < leakDetectionMs) return;
+      if (slot.reportedLeak) continue;
+      slot.reportedLeak = true;
       this.counters.leaks++;
       this.#observer.leaked?.(holderFacts(lease, nowMs));
     }
@@ -864,10 +866,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const lease of this.#leased) {
-      const dueMs = nowMs - lease.startedAtMs - lease.chargedMs;
+    for (const slot of this.#leased) {
+      const { lease } = slot;
+      if (lease === undefined) continue;
+      const dueMs = nowMs - lease.startedAtMs - slot.chargedMs;
       if (dueMs <= 0) continue;
-      lease.chargedMs += dueMs;
+      slot.chargedMs += dueMs;
       this.#scheduler.charge(lease.tenant, dueMs);
     }
     return this.#scheduler.waiting > 0;
@@ -1016,7 +1020,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The deadline of `close()`: whatever is still out is killed. */
   #cut(nowMs: number): void {
-    for (const lease of this.#leased) {
+    for (const { lease } of this.#leased) {
+      if (lease === undefined) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
       this.#endLease(lease);
       this.#settleTenant(lease, nowMs);

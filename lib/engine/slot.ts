@@ -1,7 +1,7 @@
 /**
  * One connection with its place in the pool, and the stack of those that are idle.
  */
-import type { Lease } from './lease.js';
+import type { PoolLease } from './lease.js';
 import type { PoolTenant } from './resource-pool.js';
 
 /** Where a slot is; every slot is in exactly one state. */
@@ -22,15 +22,20 @@ export class Slot<C, L> {
   state: SlotState = 'closing';
   /** Set when the connection died by itself. */
   broken: Error | undefined = undefined;
-  lease: Lease<L> | undefined = undefined;
+  /** While it is lent, and while it is being cleaned afterwards. */
+  lease: PoolLease<C, L> | undefined = undefined;
+  /** Slot-milliseconds that the borrower's tenant has been charged so far. */
+  chargedMs = 0;
+  /** Whether the lease has been reported as leaked. */
+  reportedLeak = false;
   /** The tenant it served last: that tenant's session is still warm in it. */
   lastTenant: PoolTenant<C, L> | undefined = undefined;
 
-  /** @internal Links of {@link IdleStack}: among all idle slots, and among those of the same last tenant. */
+  /** @internal Links among all idle slots, or among all that are lent. */
   newer: Slot<C, L> | undefined = undefined;
   /** @internal */
   older: Slot<C, L> | undefined = undefined;
-  /** @internal */
+  /** @internal Links among the idle slots of the same last tenant. */
   ownNewer: Slot<C, L> | undefined = undefined;
   /** @internal */
   ownOlder: Slot<C, L> | undefined = undefined;

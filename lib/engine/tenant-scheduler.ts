@@ -34,7 +34,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   readonly #anonymous: Tenant<W, S>;
   readonly #ready = new TenantHeap<W, S>();
   readonly #lengths = new QueueLengths<W, S>();
-  /** Tenants that hold nothing and wait for nothing, but still have debt or a warm slot. Oldest first. */
+  /**
+   * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
+   * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
+   */
   readonly #lingering = new Set<Tenant<W, S>>();
   #virtualMs = 0;
   #meanHoldMs = 0;
@@ -179,7 +182,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
   rest(tenant: Tenant<W, S>): void {
     if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
-    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#lingering.add(tenant);
+    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#linger(tenant);
     else this.#forget(tenant);
   }
 
@@ -192,7 +195,6 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #join(tenant: Tenant<W, S>, nowMs: number): void {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     if (tenant.virtualMs < this.#virtualMs) tenant.virtualMs = this.#virtualMs;
-    this.#lingering.delete(tenant);
   }
 
   /**
@@ -229,12 +231,20 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     for (const tenant of this.#lingering) {
       if (steps-- === 0) return;
       this.#lingering.delete(tenant);
+      tenant.lingers = false;
       this.rest(tenant);
     }
   }
 
+  #linger(tenant: Tenant<W, S>): void {
+    if (tenant.lingers) return;
+    tenant.lingers = true;
+    this.#lingering.add(tenant);
+  }
+
   #forget(tenant: Tenant<W, S>): void {
-    this.#lingering.delete(tenant);
+    if (tenant.lingers) this.#lingering.delete(tenant);
+    tenant.lingers = false;
     if (tenant.id !== undefined) this.#tenants.delete(tenant.id);
   }
 
