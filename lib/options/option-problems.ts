@@ -145,7 +145,9 @@ function received(value: unknown): string {
 
 /** What was received where one of a few words was wanted: repeated if it is a word. */
 function word(value: unknown): string {
-  return typeof value === 'string' && /^[\p{L}\p{N}_ .:-]{1,40}$/u.test(value) ? JSON.stringify(value) : received(value);
+  return typeof value === 'string' && /^[\p{L}\p{N}_ .:-]{1,40}$/u.test(value)
+    ? JSON.stringify(value)
+    : received(value);
 }
 
 export function typeName(value: unknown): string {
