@@ -18,8 +18,8 @@ export function asPgModule(pool: PostgresPool): object {
   // An object that a constructor returns is what `new` gives.
   const Pool = class Pool {
     constructor() {
-      return Object.create(pool, { end: { value: end } });
+      return Object.create(pool, { end: { value: end } }) as object;
     }
   };
-  return Object.create(pool.pgModule, { Pool: { value: Pool, enumerable: true } });
+  return Object.create(pool.pgModule, { Pool: { value: Pool, enumerable: true } }) as object;
 }

@@ -34,8 +34,8 @@ export function cancelRunning(client: Client): Promise<void> {
     };
     socket.once('error', reject);
     socket.once('connect', () => {
-      if (client.ssl === false) send(socket);
-      else encrypt(socket, client, send);
+      if (client.ssl) encrypt(socket, client, send);
+      else send(socket);
     });
   });
 }
@@ -54,7 +54,7 @@ function encrypt(socket: Socket, client: Client, encrypted: (over: Socket) => vo
       ALPNProtocols: ['postgresql'],
     });
     over.once('secureConnect', () => encrypted(over));
-    over.once('error', (error) => socket.destroy(error));
+    over.once('error', (error: Error) => socket.destroy(error));
   };
   if ('sslNegotiation' in client && client.sslNegotiation === 'direct') return secure();
   socket.once('data', (answer) => {

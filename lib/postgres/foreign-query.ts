@@ -147,7 +147,7 @@ export class ForeignQuery implements Submittable {
   #emitInContext(emitter: EventEmitter): void {
     const context = this.#context;
     const emit = emitter.emit;
-    emitter.emit = function emitInContext(event, ...values) {
+    emitter.emit = function emitInContext(event: string | symbol, ...values: unknown[]): boolean {
       return context.runInAsyncScope(emit, emitter, event, ...values);
     };
   }

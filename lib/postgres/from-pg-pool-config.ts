@@ -44,7 +44,8 @@ export function fromPgPoolConfig(config: PoolConfig): PostgresPoolOptions {
   if (Client !== undefined) throw new TypeError('A class of clients of your own is not supported: connections are pg.Client');
   if (PromiseClass !== undefined && PromiseClass !== globalThis.Promise) throw new TypeError('A Promise of your own is not supported');
   const waitMs = connectionTimeoutMillis === undefined || connectionTimeoutMillis === 0 ? FOR_EVER_MS : connectionTimeoutMillis;
-  const timeoutMs = statementTimeoutMs || queryTimeoutMs;
+  // Either may be 0 or false: none.
+  const timeoutMs = [statementTimeoutMs, queryTimeoutMs].find((limitMs) => typeof limitMs === 'number' && limitMs > 0);
   return {
     minSize: min,
     ...(max === undefined ? {} : { maxSize: max }),

@@ -3,7 +3,6 @@
  */
 import { CallerStatement } from './caller-statement.js';
 import type { LeasedClient } from './leased-client.js';
-import type { PgSession } from './pg-session.js';
 import type { ResultBuilder, TypeParsers } from './pg-module.js';
 import type { StatementConfig } from './statement.js';
 

@@ -36,6 +36,8 @@ export class LeasedClient extends LeaseEvents {
   #parsers: Map<string, TypeParser> | undefined = undefined;
   #bound = false;
   #condemned = false;
+  /** Queries wait for each other. */
+  readonly pipeline = false;
 
   /** @internal */
   constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
@@ -187,11 +189,7 @@ export class LeasedClient extends LeaseEvents {
     return this.session.client.port;
   }
   get ssl(): boolean {
-    return this.session.client.ssl !== false;
-  }
-  /** Queries wait for each other. */
-  get pipeline(): boolean {
-    return false;
+    return Boolean(this.session.client.ssl);
   }
 
   /** A client that was lent is connected: rejects, as pg's clients do when they are connected twice. */

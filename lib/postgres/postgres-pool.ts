@@ -266,7 +266,7 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
 
   // ── The rest of an EventEmitter, for those who expect one ────────────────────────────────────────────────────────
 
-  override on<K extends keyof PostgresEventMap & string>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
+  override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
   /** As pg.Pool's types have it, so that a PostgresPool can be given to whatever asks for a pg.Pool. */
   override on<K extends PgPoolEvent>(
     event: K,
@@ -370,9 +370,7 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
   }
 
   protected override view(binding: TenantBinding): this {
-    // The same object in everything but its binding.
-    const view: this = Object.create(this, { binding: { value: binding } });
-    return view;
+    return new PostgresPool(this.core, this.parts, binding) as this;
   }
 }
 
@@ -438,7 +436,7 @@ async function setUp(
 }
 
 function refuse(error: unknown, callback: QueryCallback | undefined): Promise<never> | undefined {
-  if (callback === undefined) return Promise.reject(error);
+  if (callback === undefined) return Promise.reject(error instanceof Error ? error : new Error(String(error)));
   process.nextTick(callback, error);
   return undefined;
 }

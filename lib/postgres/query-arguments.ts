@@ -49,7 +49,8 @@ function isForeign(query: object): query is ForeignSubmittable {
 function asValues(values: unknown): readonly unknown[] | undefined {
   if (values === undefined || values === null) return undefined;
   if (!Array.isArray(values)) throw new TypeError('Query values must be an array');
-  return values;
+  const list: readonly unknown[] = values;
+  return list;
 }
 
 function asCallback(callback: unknown): QueryCallback | undefined {

@@ -125,7 +125,7 @@ describe('connect', () => {
     const store = new AsyncLocalStorage<string>();
     const client = await pool.connect();
     const heard: unknown[] = [];
-    store.run('listener', () => client.on('notification', (message) => heard.push([message.payload, store.getStore()])));
+    store.run('listener', () => client.on('notification', (message: { payload: string }) => heard.push([message.payload, store.getStore()])));
     client.setTypeParser(23, () => 'mine');
     expect((await client.query('select 1 as n')).rows).toEqual([{ n: 'mine' }]);
     await client.query('listen news');
@@ -146,7 +146,7 @@ describe('connect', () => {
     const client = await pool.connect();
     await pipeline(Readable.from(['copied\n', 'copied too\n']), client.query(copyFrom('copy things (name) from stdin')));
     const chunks: Buffer[] = [];
-    for await (const chunk of client.query(copyTo(`copy (select name from things where name like 'copied%' order by id) to stdout`))) chunks.push(chunk);
+    for await (const chunk of client.query(copyTo(`copy (select name from things where name like 'copied%' order by id) to stdout`))) chunks.push(Buffer.from(chunk as Buffer));
     client.release();
     expect(Buffer.concat(chunks).toString()).toBe('copied\ncopied too\n');
     expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);

@@ -43,7 +43,7 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     await eventually(() => pool.totalCount === 0);
     expect(seen).toEqual([['connect', pid, 'mine'], ['acquire', pid, 'mine'], ['remove', pid, 'mine'], ['release', true, pid]]);
     seen.length = 0;
-    const next = Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.['pid']);
+    const next = Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);
     await database.query('select pg_terminate_backend($1)', [next]);
     await eventually(() => pool.totalCount === 0);
     expect(seen).toEqual([['connect', next, 'mine'], ['acquire', next, 'mine'], ['release', undefined, next], ['error', true, next], ['remove', next, 'mine']]);
@@ -128,7 +128,7 @@ describe('a PostgresPool in place of a pg.Pool', () => {
         password: async () => password,
         client: { host: database.host, port: database.port, user: role, database: database.name },
       });
-      const pid = async () => (await pool.query('select pg_backend_pid() as pid')).rows[0]?.['pid'];
+      const pid = async (): Promise<unknown> => (await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid;
       const before = await pid();
       await database.query(`alter role "${role}" password 'second'`);
       expect(await pid()).toBe(before);

@@ -19,8 +19,8 @@ beforeAll(async () => {
 afterEach(() => pools.close());
 afterAll(() => database.drop());
 
-const pidOf = async (pool: { query(text: string): Promise<pg.QueryResult> }): Promise<number> =>
-  Number((await pool.query('select pg_backend_pid() as pid')).rows[0].pid);
+const pidOf = async (pool: { query(text: string): Promise<pg.QueryResult<Record<string, unknown>>> }): Promise<number> =>
+  Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);
 
 describe('query', () => {
   it('answers with what pg answers', async () => {
@@ -99,7 +99,8 @@ describe('query', () => {
   it('points the stack of a failing query at its caller', async () => {
     const pool = await pools.create();
     async function loadTheOrders(): Promise<unknown> {
-      return await pool.query('select wrong');
+      const { rows } = await pool.query('select wrong');
+      return rows;
     }
     const error = await loadTheOrders().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(pg.DatabaseError);

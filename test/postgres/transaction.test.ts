@@ -16,7 +16,7 @@ afterEach(() => pools.close());
 afterAll(() => database.drop());
 
 const refill = () => database.query('truncate accounts; insert into accounts values (1, 100), (2, 100)');
-const balances = async () => (await database.query('select balance from accounts order by id')).map((row) => Number(row['balance']));
+const balances = async () => (await database.query('select balance from accounts order by id')).map((row) => Number(row.balance));
 
 describe('transaction', () => {
   it('commits what returns and rolls back what throws', async () => {
@@ -76,7 +76,7 @@ describe('transaction', () => {
     const increment = () => pool.transaction(async (tx) => {
       attempts++;
       const { rows } = await tx.query('select balance from accounts where id = 1');
-      await tx.query('update accounts set balance = $1 where id = 1', [Number(rows[0]?.['balance']) + 1]);
+      await tx.query('update accounts set balance = $1 where id = 1', [Number(rows[0]?.balance) + 1]);
     }, { isolation: 'serializable', retries: 50 });
     await Promise.all(Array.from({ length: 8 }, increment));
     expect((await balances())[0]).toBe(108);
