@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { ConnectionPoolManager, type PoolManagerSurroundings } from '../lib/connection-pool-manager.js';
@@ -230,6 +232,31 @@ describe('pools created at run time', () => {
     driver.openBehaviour = 'ok';
     await clock.advance(5_000);
     expect(pool.status).toBe('healthy');
+  });
+});
+
+describe('what is printed of a manager', () => {
+  it('holds no secret', async () => {
+    const { manager } = manage({
+      pools: {
+        orders: {
+          type: 'database',
+          connectionString: 'postgres://app:hunter2@127.0.0.1:1/orders',
+          startup: 'background',
+        },
+        cache: { type: 'redis', url: 'redis://:hunter2@127.0.0.1:1', startup: 'background' },
+      },
+    });
+    await manager.start();
+    const printed = [
+      inspect(manager, { depth: 10, showHidden: true }),
+      JSON.stringify(manager),
+      JSON.stringify(manager.options),
+      JSON.stringify(manager.getStats()),
+      JSON.stringify(await manager.healthCheck({ waitMs: 50 })),
+      inspect(manager.getPool('orders'), { depth: 10, showHidden: true }),
+    ];
+    for (const text of printed) expect(text).not.toContain('hunter2');
   });
 });
 
