@@ -49,7 +49,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #context: AsyncResource | undefined;
   #resolve!: (answer: Answer) => void;
   #reject!: (error: Error) => void;
-  #controller: Dispatcher.DispatchController | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #redirect: string | undefined;
@@ -95,24 +94,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Ends it now, in whatever phase. Without effect once the whole body is here. */
   abort(reason: Error): void {
-    if (this.#done || this.#aborted !== undefined) return;
+    if (this.#done) return;
     this.#aborted = reason;
-    if (this.#controller === undefined) {
-      // Not written yet: it waits for the connect, which nobody else waits for.
-      this.#connection.destroy(reason);
-      this.#fail(reason);
-      return;
-    }
-    this.#controller.abort(reason);
+    this.#disconnect(reason);
     this.#fail(reason);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#aborted !== undefined) {
-      controller.abort(this.#aborted);
-      return;
-    }
+  /** Not by the controller of undici: a client whose request is aborted opens another socket at once, for nobody (undici 7.30). */
+  #disconnect(reason: Error): void {
+    this.#connection.destroy(reason);
+  }
+
+  onRequestStart(): void {
     this.sent = true;
     this.reusedSocket = this.#connection.begin();
   }
@@ -145,6 +138,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#done) return;
     this.#options.progress();
     const stream = this.#stream;
     if (stream !== undefined) {
@@ -154,7 +148,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#bytes += chunk.length;
     if (this.#redirect !== undefined) {
-      if (this.#bytes > MAX_SKIPPED_BYTES) this.#leaveForRedirect(controller, this.#redirect);
+      if (this.#bytes > MAX_SKIPPED_BYTES) this.#leaveForRedirect(this.#redirect);
       return;
     }
     const { maxBytes, tooLong } = this.#options;
@@ -186,19 +180,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#fail(this.#aborted ?? (this.#stream === undefined ? error : this.#options.explain(error)));
   }
 
-  #leaveForRedirect(controller: Dispatcher.DispatchController, location: string): void {
+  #leaveForRedirect(location: string): void {
     const head = this.head;
     if (this.#done || head === undefined) return;
     this.#done = true;
     this.#resolve({ head, kind: 'redirect', location });
-    controller.abort(new Error('A redirect is followed; its body is not read to the end.'));
+    this.#disconnect(new Error('A redirect is followed; its body is not read to the end.'));
   }
 
   /** The caller destroyed the body before its end. */
   #abandoned(reason: Error | null): void {
     if (this.#done) return;
     this.#done = true;
-    this.#controller?.abort(reason ?? new Error('The response body was destroyed before its end.'));
+    this.#disconnect(reason ?? new Error('The response body was destroyed before its end.'));
   }
 
   #fail(error: Error): void {

@@ -125,7 +125,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
 
   #fail(error: unknown): void {
     const body: unknown = this.#parts.axios.isAxiosError(error) ? error.response?.data : undefined;
-    this.#landAfter(body, this.#sent?.stale === true ? undefined : error);
+    this.#landAfter(body, this.#sent?.blameless === true ? undefined : error);
     this.#reject(error);
   }
 

@@ -83,9 +83,10 @@ export class HttpClient {
     );
   }
 
-  /** The adapter that a request names, unless it is one of ours. */
+  /** The adapter that a request names, or else the instance (a mock may have taken our place there), unless it is one of ours. */
   #foreign(named: AdapterChoice | undefined): AdapterChoice | undefined {
-    return typeof named === 'function' && this.#ownAdapters.has(named) ? undefined : named;
+    const choice = named ?? this.instance.defaults.adapter;
+    return typeof choice === 'function' && this.#ownAdapters.has(choice) ? undefined : choice;
   }
 
   #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
@@ -93,7 +94,8 @@ export class HttpClient {
   }
 
   #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
-    const transport = named === undefined ? this.transport : new NodeTransport(this.#axios.getAdapter(named, config));
+    const transport =
+      named === undefined ? this.transport : new NodeTransport(this.#axios.getAdapter(named, config), "the caller's");
     return new Flight(this.#parts, berth, transport, config);
   }
 

@@ -1,9 +1,10 @@
 /**
  * The slots of an HTTP pool, as the engine sees them.
  *
- * Opening a slot costs nothing and asks nobody, except that with `healthCheck.path` the first one waits until the upstream
- * has shown that it is alive: so `startup: 'wait'` means something, and without a path the upstream gets no request that
- * nobody made.
+ * Opening a slot costs nothing and asks nobody while the upstream is believed to be alive. Once a request has found it
+ * unreachable, and at the start of a pool with `healthCheck.path`, a slot opens only after the upstream check has passed:
+ * so the engine's backoff, its single prober, its fast failure and its slow start hold for HTTP too, and nobody sends a
+ * request where none can be answered.
  */
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
@@ -28,7 +29,8 @@ export interface HttpDriverParts {
 
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   readonly #parts: HttpDriverParts;
-  #seenAlive = false;
+  /** Whether the upstream must show that it is alive; undecided before the first slot. */
+  #doubted: boolean | undefined;
 
   constructor(parts: HttpDriverParts) {
     this.#parts = parts;
@@ -36,8 +38,8 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   async open(signal: AbortSignal): Promise<HttpSlot> {
     const slot = new HttpSlot(this.#parts.keepAliveTimeoutMs);
-    const { check } = this.#parts.use();
-    if (!check.asks || this.#seenAlive) return slot;
+    this.#doubted ??= this.#parts.use().check.asks;
+    if (!this.#doubted) return slot;
     try {
       await this.ping(slot, signal);
     } catch (error) {
@@ -49,7 +51,12 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   async ping(slot: HttpSlot, signal: AbortSignal): Promise<void> {
     await this.#parts.use().check.run(slot, signal);
-    this.#seenAlive = true;
+    this.#doubted = false;
+  }
+
+  /** A request found the upstream unreachable. */
+  doubt(): void {
+    this.#doubted = true;
   }
 
   async close(slot: HttpSlot): Promise<void> {

@@ -194,11 +194,22 @@ export async function createHttpPool(
 
   // The engine needs the driver, and what the driver's slots are used for needs the engine.
   const driver = new HttpDriver({ poolId: id, keepAliveTimeoutMs, use: () => use });
-  const core = createPoolCore<HttpSlot, AxiosInstance>({ id, type: 'http', config, driver, surroundings });
+  const core = createPoolCore<HttpSlot, AxiosInstance>({
+    id,
+    type: 'http',
+    config,
+    driver,
+    surroundings,
+    observer: {
+      destroyed: (_slot, reason) => {
+        if (reason === 'fatal') driver.doubt();
+      },
+    },
+  });
   const { engine } = core;
   const { deadlines } = engine;
   const requests = new OutgoingRequests(axios, process.env);
-  const node = new NodeTransport(axios.getAdapter('http'));
+  const node = new NodeTransport(axios.getAdapter('http'), 'own');
   const transport =
     undici === undefined
       ? node

@@ -12,19 +12,22 @@ import { isConnectionLost, isIdempotent, type Sent, type Transport } from './tra
 
 export class NodeTransport implements Transport {
   readonly #adapter: AxiosAdapter;
+  readonly #whose: 'own' | "the caller's";
 
-  constructor(adapter: AxiosAdapter) {
+  /** @param whose an adapter of the caller's may be a mock: its failures tell nothing of the upstream. */
+  constructor(adapter: AxiosAdapter, whose: 'own' | "the caller's") {
     this.#adapter = adapter;
+    this.#whose = whose;
   }
 
   send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent {
-    return new NodeRequest(this.#adapter, config, slot);
+    return new NodeRequest(this.#adapter, config, slot, this.#whose !== 'own');
   }
 }
 
 class NodeRequest implements Sent {
   readonly response: Promise<AxiosResponse>;
-  stale = false;
+  blameless: boolean;
   readonly #adapter: AxiosAdapter;
   readonly #config: InternalAxiosRequestConfig;
   readonly #slot: HttpSlot;
@@ -32,7 +35,8 @@ class NodeRequest implements Sent {
   #aborted: Error | undefined;
   #body: Readable | undefined;
 
-  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, slot: HttpSlot) {
+  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, slot: HttpSlot, blameless: boolean) {
+    this.blameless = blameless;
     this.#adapter = adapter;
     this.#config = config;
     this.#slot = slot;
@@ -70,7 +74,7 @@ class NodeRequest implements Sent {
     } catch (error) {
       const lostIdle = idle.some(({ socket, bytesRead }) => socket.destroyed && isUnanswered(socket, bytesRead));
       if (this.#aborted !== undefined || !lostIdle || !this.#mayRepeat(error)) {
-        this.stale = lostIdle && isConnectionLost(error);
+        this.blameless ||= lostIdle && isConnectionLost(error);
         throw error;
       }
     }

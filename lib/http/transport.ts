@@ -8,8 +8,8 @@ import type { Cancellable, HttpSlot } from './http-slot.js';
 export interface Sent extends Cancellable {
   /** Settles as the promise of an axios adapter does. With `responseType: 'stream'` the body is still to come. */
   readonly response: Promise<AxiosResponse>;
-  /** Whether it failed on a connection that had been idle and that the server had closed: this says nothing about the server's health. */
-  readonly stale: boolean;
+  /** Whether its failure says nothing about the upstream: an idle connection that the server had closed, or an adapter of the caller's. */
+  readonly blameless: boolean;
   /** Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`. */
   abort(reason: Error): void;
 }

@@ -22,7 +22,7 @@ export class UndiciConnection {
   #requestsOnSocket = 0;
 
   constructor(undici: Undici, origin: string, settings: ConnectionSettings) {
-    const connect = undici.buildConnector({ timeout: settings.connectTimeoutMs });
+    const connect = undici.buildConnector({ allowH2: false, timeout: settings.connectTimeoutMs });
     this.client = new undici.Client(origin, {
       connect: (options, callback) => {
         this.#requestsOnSocket = 0;
@@ -30,6 +30,8 @@ export class UndiciConnection {
         const opening: unknown = runOutside(() => connect(options, callback));
         this.#socket = opening instanceof Socket ? opening : undefined;
       },
+      // A slot is one request on one socket; undici 8 would otherwise offer HTTP/2.
+      allowH2: false,
       keepAliveTimeout: settings.keepAliveTimeoutMs,
       // The pool's own deadlines hold instead: they cover the connect and trickling bodies too, and are finer.
       headersTimeout: 0,

@@ -65,7 +65,7 @@ class SentRequest {
 class UndiciRequest extends DeadlineEntry implements Sent {
   override readonly keepsProcessAlive = true;
   readonly response: Promise<AxiosResponse>;
-  stale = false;
+  blameless = false;
   readonly #parts: UndiciTransportParts;
   readonly #config: InternalAxiosRequestConfig;
   readonly #slot: HttpSlot;
@@ -267,7 +267,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { axios, poolId } = this.#parts;
     const { method, url } = this.#request;
     const exchange = this.#exchange;
-    this.stale = exchange?.reusedSocket === true && !exchange.answered;
+    this.blameless = exchange?.reusedSocket === true && !exchange.answered;
     const lost = new ConnectionLostError(poolId, `${method} ${url.pathname}`, exchange?.sent === true, {
       cause: error,
     });

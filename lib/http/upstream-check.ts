@@ -27,7 +27,7 @@ export class UpstreamCheck {
     this.#parts = parts;
   }
 
-  /** Whether it asks something of the upstream itself. */
+  /** Whether there is a path to ask for, and so a way for the upstream to say that it is alive. */
   get asks(): boolean {
     return this.#parts.path !== undefined;
   }

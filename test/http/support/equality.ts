@@ -164,10 +164,7 @@ export function expectPoolToEqualAxios(): void {
       'headers',
       () => ({ url: '/echo', headers: { 'X-Mixed-Case': 'Yes', 'x-number': 7, 'x-list': ['a', 'b'], 'X-Pool': 'no' } }),
     ],
-    [
-      'a header that is taken away',
-      () => ({ url: '/echo', headers: { 'User-Agent': false, Accept: null } }),
-    ],
+    ['a header that is taken away', () => ({ url: '/echo', headers: { 'User-Agent': false, Accept: null } })],
     ['a header with what headers cannot hold', () => ({ url: '/echo', headers: { 'x-name': 'Zoë 世界\u0007 ' } })],
     ['a Host of its own', () => ({ url: '/echo', headers: { Host: 'elsewhere.example' } })],
     [
