@@ -113,7 +113,10 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.releasedTwice?.(lease);
       },
       driverFailed: (method, error) => {
-        logger.warn(`Pool "${id}": ${method} of the driver failed with ${describeError(error)}`);
+        // That a connection couldn't be made clean is ordinary: it was replaced.
+        logger[method === 'recycle' ? 'debug' : 'warn'](
+          `Pool "${id}": ${method} of the driver failed with ${describeError(error)}`,
+        );
         observer.driverFailed?.(method, error);
       },
     },

@@ -83,7 +83,7 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   }
 }
 
-/** The engine's side of a lease. @internal */
+/** The engine's side of a lease; borrowers see it as {@link Lease}. */
 export class PoolLease<C, L> extends Lease<L> {
   readonly #pool: ResourcePool<C, L>;
   readonly slot: Slot<C, L>;

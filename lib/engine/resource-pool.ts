@@ -321,6 +321,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const slot = this.#pick(tenant, nowMs);
     if (slot === undefined || this.#isStale(slot, nowMs)) return undefined;
     this.counters.immediate++;
+    this.#idle.remove(slot, 'leased');
     return this.#lend(slot, tenant, nowMs, this.#stack());
   }
 
@@ -339,8 +340,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
-    const lastTenant = slot.lastTenant;
-    this.#idle.remove(slot, 'leased');
+    const { lastTenant } = slot;
     const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
     slot.lease = lease;
     slot.uses++;
@@ -348,8 +348,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.counters.acquisitions++;
     slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
     slot.reportedLeak = false;
-    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined)
+    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) {
       this.#scheduler.rest(lastTenant);
+    }
     lease.stack = stack;
     // Without `lend`, L is C: the default of the type parameter.
     lease.lent =
@@ -523,6 +524,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
         continue;
       }
+      this.#idle.remove(slot, 'leased');
       this.#grant(waiter, slot, nowMs);
     }
     this.#openMissing();
@@ -576,16 +578,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
   #openMissing(): void {
-    if (!this.#started) return;
+    const room = this.#limits.maxSize - this.total;
+    if (room <= 0 || !this.#started) return;
     const coming = this.#connector.connecting + this.#validating.size;
     const needed =
       this.#suspended === undefined ? this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) - coming : 0;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
-    const total = this.total;
-    const missing = Math.max(needed, floor - total);
-    for (let count = Math.min(missing, this.#limits.maxSize - total, this.#connector.allowance); count > 0; count--) {
+    const missing = Math.max(needed, floor - this.total);
+    for (let count = Math.min(missing, room, this.#connector.allowance); count > 0; count--) {
       this.#connector.start(this.#generation);
     }
   }
@@ -666,10 +668,26 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     slot.lastTenant = lease.tenant;
     const cleaning = this.#clean(slot, lease);
     if (cleaning !== undefined) return;
+    if (this.#scheduler.grantable > 0 && this.#mayHandOver) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#putBack(slot, 'newest', nowMs);
     this.#settleTenant(lease, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
+  }
+
+  /** Whether a returned slot can go straight to the next waiter: nobody comes before it, and nothing better is idle. */
+  get #mayHandOver(): boolean {
+    return this.#idle.size === 0 && this.#probe === undefined && this.#suspended === undefined;
+  }
+
+  /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
+  #handOver(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
+    this.#settleTenant(lease, nowMs);
+    const waiter = this.#scheduler.next;
+    if (waiter === undefined) return this.#putBack(slot, 'newest', nowMs);
+    slot.state = 'leased';
+    slot.idleSinceMs = nowMs;
+    this.#grant(waiter, slot, nowMs);
   }
 
   /** Ends a lease's rights, before anything else happens to its slot. */

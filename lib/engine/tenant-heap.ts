@@ -27,6 +27,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
       this.#siftUp(tenant);
       return;
     }
+    if (this.#tenants.length === 1) return;
     const before = tenant.heapIndex;
     this.#siftUp(tenant);
     if (tenant.heapIndex === before) this.#siftDown(tenant);

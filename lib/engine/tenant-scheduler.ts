@@ -245,7 +245,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #forget(tenant: Tenant<W, S>): void {
     if (tenant.lingers) this.#lingering.delete(tenant);
     tenant.lingers = false;
-    if (tenant.id !== undefined) this.#tenants.delete(tenant.id);
+    // A slot may still name a tenant that was forgotten and has come back as another object since.
+    if (tenant.id !== undefined && this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
   }
 
   #limitsOf(id: string): TenantLimits {
