@@ -25,8 +25,8 @@ export interface BodyOwner {
 }
 
 export class ResponseBodies {
-  /** Streams that have an owner, and how to take them from it. */
-  readonly #owned = new WeakMap<Readable, { readonly scope: object; readonly disown: () => void }>();
+  /** The request that first sent a stream, and whether another did as well. */
+  readonly #owned = new WeakMap<Readable, { readonly scope: object; shared: boolean }>();
 
   /** The body to send in place of `value`: `value` itself, unless it is one that yields its parts when asked for them. */
   bind(value: unknown, owner: BodyOwner): unknown {
@@ -55,35 +55,26 @@ export class ResponseBodies {
   }
 
   /**
-   * Changes the stream itself, because others know it by its identity. A stream that two requests send is neither's, so it is given up then:
-   * what it does has no tenant rather than a wrong one.
+   * Changes the stream itself, because others know it by its identity. A stream that two requests send is neither's: it is read as nobody then,
+   * rather than as the wrong one, and neither request ends it for the other.
    */
   #bindReadable(stream: Readable, owner: BodyOwner): void {
-    const owned = this.#owned.get(stream);
-    if (owned !== undefined) {
-      if (owned.scope !== owner.scope) owned.disown();
+    const known = this.#owned.get(stream);
+    if (known !== undefined) {
+      known.shared ||= known.scope !== owner.scope;
       return;
     }
+    const owned = { scope: owner.scope, shared: false };
+    this.#owned.set(stream, owned);
+    const run = <T>(step: () => T): T => (owned.shared ? runOutside(step) : owner.run(step));
+    const translate = (error: Error): Error => (owned.shared ? error : asError(owner.translate(error)));
     const { _read, _destroy } = stream;
-    const read = (size: number): void => owner.run(() => _read.call(stream, size));
-    const destroy = (error: Error | null, done: (error?: Error | null) => void): void =>
-      owner.run(() =>
-        _destroy.call(stream, error, (failure) => done(failure == null ? failure : asError(owner.translate(failure)))),
-      );
-    stream._read = read;
-    stream._destroy = destroy;
-    let shared = false;
-    this.#owned.set(stream, {
-      scope: owner.scope,
-      disown: () => {
-        shared = true;
-        if (stream._read === read) stream._read = _read;
-        if (stream._destroy === destroy) stream._destroy = _destroy;
-      },
-    });
+    stream._read = (size) => run(() => _read.call(stream, size));
+    stream._destroy = (error, done) =>
+      run(() => _destroy.call(stream, error, (failure) => done(failure == null ? failure : translate(failure))));
     const closed = owner.hold(() => {
-      if (!shared && !stream.readableEnded) stream.destroy();
-      else if (shared || stream.closed) closed();
+      if (owned.shared) closed();
+      else if (!stream.readableEnded) stream.destroy();
     });
     runOutside(() => finished(stream, () => closed()));
   }

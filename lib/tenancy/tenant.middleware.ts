@@ -4,8 +4,6 @@
 import { type ExecutionContext, Inject, Injectable, type NestMiddleware, Optional } from '@nestjs/common';
 
 import { PoolConfigError } from '../errors.js';
-import { property } from './execution-arguments.js';
-import type { RequestScope } from './request-scope.js';
 import { RequestScopes } from './request-scopes.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 import { isTenantId } from './tenant-id.js';
@@ -48,27 +46,7 @@ export class TenantMiddleware implements NestMiddleware {
     } catch {
       // Whatever it was, the interceptor meets it again, and knows whether it matters.
     }
-    this.#keep(request, scope);
     this.scopes.tenants.runFrame(this.scopes.frameOf(scope, scope.tenantId), next);
-  }
-
-  /**
-   * A body parser goes on from events of the request, and those come from its socket, in no context of ours. With a body to parse, Fastify's
-   * guards would run without a tenant. What listens to a request works for it, so its events are emitted in its frame: that of the tenant found
-   * here, and later of the one that the interceptor has settled on.
-   */
-  #keep(request: unknown, scope: RequestScope): void {
-    const emit = property(request, 'emit');
-    if (typeof emit !== 'function' || typeof request !== 'object' || request === null) return;
-    const { scopes } = this;
-    Object.defineProperty(request, 'emit', {
-      value: (...event: readonly unknown[]): unknown =>
-        scopes.tenants.runFrame<unknown>(scopes.frameOf(scope, scope.tenantId), () =>
-          Reflect.apply(emit, request, event),
-        ),
-      configurable: true,
-      writable: true,
-    });
   }
 }
 

@@ -310,16 +310,20 @@ class Routes {
 
   #webStream(): ReadableStream {
     const rows = this.#chunks();
-    return new ReadableStream({
-      pull: async (controller) => {
-        const row = await rows.next();
-        if (row.done) controller.close();
-        else controller.enqueue(Buffer.from(row.value));
+    // Read only when somebody asks, so that each step begins with whoever asks.
+    return new ReadableStream(
+      {
+        pull: async (controller) => {
+          const row = await rows.next();
+          if (row.done) controller.close();
+          else controller.enqueue(Buffer.from(row.value));
+        },
+        cancel: async () => {
+          await rows.return(undefined);
+        },
       },
-      cancel: async () => {
-        await rows.return(undefined);
-      },
-    });
+      { highWaterMark: 0 },
+    );
   }
 
   #failure(kind: string): Error {

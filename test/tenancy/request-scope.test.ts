@@ -1,0 +1,108 @@
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+
+import { describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+
+import { PoolConfigError } from '../../lib/errors.js';
+import { RequestScope } from '../../lib/tenancy/request-scope.js';
+import { RequestScopes } from '../../lib/tenancy/request-scopes.js';
+import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/response-body.js';
+import { TenantContext } from '../../lib/tenancy/tenant-context.js';
+import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
+import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
+import { Reflector } from '@nestjs/core';
+import { fakePool } from '../support/fakes/fake-pool.js';
+import { CollectedLog } from './support/log.js';
+
+class CollectingLogger extends Logger {
+  constructor(private readonly collected: CollectedLog) {
+    super();
+  }
+
+  override error(message: unknown): void {
+    this.collected.error(message);
+  }
+
+  override warn(message: unknown): void {
+    this.collected.warn(message);
+  }
+}
+
+describe('The scope of a request', () => {
+  it('waits only so long for a body that does not let go of what it reads from', async () => {
+    const { pool } = fakePool();
+    const log = new CollectedLog();
+    const scope = new RequestScope(new CollectingLogger(log), 1);
+    const lease = await pool.acquire('acme');
+    scope.leases.add(lease);
+    let stopped = 0;
+    scope.hold(() => stopped++);
+    scope.responseOver('sent');
+    expect({ stopped, released: lease.released }).toEqual({ stopped: 1, released: false });
+    await log.line('still out');
+    expect(lease.released).toBe(true);
+  });
+
+  it('ends once, whatever comes later', async () => {
+    const { pool } = fakePool();
+    const log = new CollectedLog();
+    const scope = new RequestScope(new CollectingLogger(log));
+    scope.leases.add(await pool.acquire('acme'));
+    const letGo = scope.hold(() => letGo());
+    scope.responseOver('client gone');
+    scope.responseOver('sent');
+    scope.handlerDone();
+    letGo();
+    expect(log.lines).toEqual([{ level: 'warn', message: expect.stringContaining('went away') }]);
+  });
+
+  it('leaves alone what is leased after its end: that work answers for itself', async () => {
+    const { pool } = fakePool();
+    const scope = new RequestScope(new CollectingLogger(new CollectedLog()));
+    scope.responseOver('sent');
+    const lease = await pool.acquire('acme');
+    scope.leases.add(lease);
+    expect(lease.released).toBe(false);
+    lease.release();
+  });
+});
+
+describe('A stream that two requests send', () => {
+  it('is read as neither of their tenants', async () => {
+    const tenants = new TenantContext();
+    const bodies = new ResponseBodies();
+    const owner = (tenantId: string): BodyOwner => ({
+      scope: {},
+      run: (step) => tenants.run(tenantId, step),
+      translate: (error) => error,
+      hold: () => () => {},
+    });
+    const read: (string | undefined)[] = [];
+    const stream = new Readable({
+      read() {
+        read.push(tenants.current());
+        this.push(read.length < 2 ? 'x' : null);
+      },
+      highWaterMark: 1,
+    });
+    bodies.bind(stream, owner('acme'));
+    stream.read(0);
+    bodies.bind(stream, owner('globex'));
+    stream.resume();
+    await once(stream, 'end');
+    expect(read).toEqual(['acme', undefined]);
+  });
+});
+
+describe('Without tenancy options', () => {
+  const scopes = new RequestScopes(new TenantContext());
+
+  it.each([
+    ['the interceptor', () => new TenantGuardInterceptor(scopes, new Reflector())],
+    ['the middleware', () => new TenantMiddleware(scopes)],
+  ])('%s fails when it is created, and says what to set', (_, create) => {
+    expect(create).toThrow(PoolConfigError);
+    expect(create).toThrow(/tenancy: .*fromHeader/);
+  });
+});
