@@ -435,7 +435,7 @@ describe('the end of a manager', () => {
     expect(kept.released).toBe(true);
     expect(orders.opened.map(({ state }) => state)).toContain('killed');
     expect(logger.lines.at(-1)).toMatch(
-      /^warn: Pools closed in .*\n {2}orders: 1 leases came back, 1 leases were cut \(held by globex for .* ms\), 1 waiters were refused\n {2}files: nothing was in use$/,
+      /^warn: Pools closed in .*\n {2}orders: 1 lease came back, 1 lease cut \(held by globex for .* ms\), 1 waiter refused\n {2}files: nothing was in use$/,
     );
   });
 

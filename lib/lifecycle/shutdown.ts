@@ -125,11 +125,15 @@ function describeShutdown({ durationMs, pools }: ShutdownReport, drained: boolea
 
 function describePool({ poolId, finished, cut, refused, holders }: CloseReport): string {
   const parts = [
-    finished > 0 && `${finished} leases came back`,
-    cut > 0 && `${cut} leases were cut (held by ${holders.map(describeHolder).join(', ')})`,
-    refused > 0 && `${refused} waiters were refused`,
+    finished > 0 && `${count(finished, 'lease')} came back`,
+    cut > 0 && `${count(cut, 'lease')} cut (held by ${holders.map(describeHolder).join(', ')})`,
+    refused > 0 && `${count(refused, 'waiter')} refused`,
   ].filter((part) => part !== false);
   return `${poolId}: ${parts.length === 0 ? 'nothing was in use' : parts.join(', ')}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function describeHolder({ tenantId, heldMs, stack }: CloseReport['holders'][number]): string {

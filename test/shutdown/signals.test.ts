@@ -70,6 +70,6 @@ describe('a process that is told to end', () => {
     child.signal('SIGINT');
     await expect(hung).resolves.toBe('cut');
     await expect(child.exited).resolves.toEqual({ code: 0, signal: null });
-    expect(child.output()).toMatch(/1 leases were cut \(held by no tenant for \d+ ms\)/);
+    expect(child.output()).toMatch(/1 lease cut \(held by no tenant for \d+ ms\)/);
   });
 });
