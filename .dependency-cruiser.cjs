@@ -5,9 +5,9 @@
  *
  * @type {import('dependency-cruiser').IConfiguration}
  */
-const kinds = '^lib/(postgres|redis|http)/';
-const manager = '^lib/connection-pool-manager\\.';
-const nestModule = '^lib/pool-manager\\.module';
+const kinds = '^lib/(postgres/|redis/|http/|external-pool\\.)';
+const manager = '^lib/(connection-pool-manager|pool-table)\\.';
+const nestModule = '^lib/pool-manager\\.(core-)?module';
 
 module.exports = {
   forbidden: [
@@ -24,7 +24,7 @@ module.exports = {
       comment: 'A service that uses one kind of pool loads nothing of the others.',
       severity: 'error',
       from: { path: kinds },
-      to: { path: kinds, pathNot: '^lib/$1/' },
+      to: { path: kinds, pathNot: '^lib/$1' },
     },
     {
       name: 'kinds-below-manager',
@@ -32,15 +32,26 @@ module.exports = {
         'A kind is what the manager creates; it knows neither the manager nor the module nor the health endpoints.',
       severity: 'error',
       from: { path: kinds },
-      to: { path: [manager, '^lib/pool-manager\\.', '^lib/health/', '^lib/index\\.'] },
+      to: { path: [manager, '^lib/pool-manager\\.', '^lib/health/', '^lib/lifecycle/'] },
     },
     {
       name: 'common-ground-below-kinds',
       comment:
-        'What every kind builds on (errors, handle, options, statistics, tenancy, the monitor of a pool) depends on none of them and on nothing above.',
+        'What every kind builds on (errors, options, statistics, tenancy, the monitor, the handle) depends on none of them and on nothing above.',
       severity: 'error',
-      from: { path: '^lib/(errors\\.|pool-handle\\.|metrics/|tenancy/|options/|health/pool-monitor\\.)' },
-      to: { path: [kinds, manager, '^lib/health/(?!pool-monitor\\.)', nestModule, '^lib/index\\.'] },
+      from: {
+        path: '^lib/(errors\\.|options/|pool-(core|events|handle|options|registry)\\.|metrics/|tenancy/|health/pool-monitor\\.)',
+      },
+      to: { path: [kinds, manager, '^lib/pool-manager\\.', '^lib/health/(?!pool-monitor\\.)', '^lib/lifecycle/'] },
+    },
+    {
+      name: 'manager-below-module',
+      comment: 'The manager works without the container of Nest: nothing that only exists in one is below it.',
+      severity: 'error',
+      from: { path: manager },
+      to: {
+        path: ['^lib/pool-manager\\.(?!options\\.)', '^lib/health/pool-health\\.', '^lib/lifecycle/pool-manager\\.'],
+      },
     },
     {
       name: 'only-index-imports-the-module',

@@ -3,8 +3,16 @@ import js from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-/** Drivers that an application installs only for the kinds of pool it uses. */
-const optionalPeers = ['pg', 'ioredis', 'axios', '@nestjs/axios', 'undici'];
+/** Packages that an application installs only for the kinds of pool and the transports it uses. */
+const optionalPeers = [
+  'pg',
+  'ioredis',
+  'axios',
+  '@nestjs/axios',
+  'undici',
+  '@nestjs/microservices',
+  '@nestjs/websockets',
+];
 
 /** Casts that silence the compiler instead of telling it something. */
 const noDoubleCast = {
@@ -93,15 +101,13 @@ export default defineConfig(
           paths: optionalPeers.map((name) => ({
             name,
             allowTypeImports: true,
-            message:
-              'An optional peer: import its types, and load it with import() when the first pool of its kind is created.',
+            message: 'An optional peer: import its types, and load it with import() when it is first needed.',
           })),
           patterns: [
             {
               group: optionalPeers.map((name) => `${name}/*`),
               allowTypeImports: true,
-              message:
-                'An optional peer: import its types, and load it with import() when the first pool of its kind is created.',
+              message: 'An optional peer: import its types, and load it with import() when it is first needed.',
             },
           ],
         },
