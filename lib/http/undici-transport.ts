@@ -276,7 +276,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 }
 
 /** What axios does with a response: its `validateStatus` decides. */
-export function settled(axios: AxiosStatic, response: AxiosResponse): AxiosResponse {
+function settled(axios: AxiosStatic, response: AxiosResponse): AxiosResponse {
   const { validateStatus } = response.config;
   if (!response.status || !validateStatus || validateStatus(response.status)) return response;
   const { AxiosError } = axios;
