@@ -89,7 +89,8 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.opened?.(connection);
       },
       connectFailed: (error) => {
-        logger.warn(`Pool "${id}" could not connect: ${describeError(error)}`);
+        // The first failure and the recovery are status changes, and logged as such; an outage has hundreds in between.
+        logger.debug(`Pool "${id}" could not connect: ${describeError(error)}`);
         monitor.connectFailed(error);
         events.emit('connectError', error);
         observer.connectFailed?.(error);
