@@ -59,7 +59,13 @@ export function responseOf(host: ArgumentsHost): unknown {
       return host.getArgByIndex<unknown>(1);
     case 'graphql': {
       const context = host.getArgByIndex<unknown>(2);
-      return property(context, 'res') ?? property(context, 'response') ?? property(context, 'reply');
+      return (
+        property(context, 'res') ??
+        property(context, 'response') ??
+        property(context, 'reply') ??
+        // Apollo's context has the request only, unless the application adds to it; Express links the two.
+        property(property(context, 'req'), 'res')
+      );
     }
     default:
       return undefined;

@@ -1,8 +1,10 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { Readable } from 'node:stream';
 
 import { describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { ExecutionContextHost } from '@nestjs/core/internal';
 
 import { PoolConfigError } from '../../lib/errors.js';
 import { RequestScope } from '../../lib/tenancy/request-scope.js';
@@ -11,7 +13,6 @@ import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/response-body.
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
-import { Reflector } from '@nestjs/core';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { CollectedLog } from './support/log.js';
 
@@ -65,6 +66,38 @@ describe('The scope of a request', () => {
     scope.leases.add(lease);
     expect(lease.released).toBe(false);
     lease.release();
+  });
+});
+
+describe('The scope of a GraphQL operation', () => {
+  const graphql = (context: object): ExecutionContextHost => {
+    const host = new ExecutionContextHost([{}, {}, context, {}]);
+    host.setType('graphql');
+    return host;
+  };
+
+  it.each([
+    ['Apollo on Express', (req: object, res: object) => ({ req: Object.assign(req, { res }) })],
+    ['Apollo with a context of its own', (req: object, res: object) => ({ req, res })],
+    ['mercurius', (req: object, res: object) => ({ reply: { raw: res, request: { raw: req } } })],
+  ])('is one for all its fields and ends with the response of its request: %s', (_, contextOf) => {
+    const scopes = new RequestScopes(new TenantContext());
+    const response = new EventEmitter();
+    const context = contextOf({}, response);
+    const first = scopes.of(graphql(context));
+    expect(first.endsWithResponse).toBe(true);
+    expect(scopes.of(graphql(context)).scope).toBe(first.scope);
+    expect(first.scope.over).toBe(false);
+    response.emit('finish');
+    expect(first.scope.over).toBe(true);
+  });
+
+  it('is one for each event of a subscription, which has no response', () => {
+    const scopes = new RequestScopes(new TenantContext());
+    const context = { req: { extra: { request: {} } } };
+    const first = scopes.of(graphql(context));
+    expect(first.endsWithResponse).toBe(false);
+    expect(scopes.of(graphql(context)).scope).not.toBe(first.scope);
   });
 });
 
