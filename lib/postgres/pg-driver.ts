@@ -95,9 +95,8 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   recycle(session: PgSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready !== undefined) return ready;
-    if (session.servedLease) this.#resetSoon(session);
-    return undefined;
+    if (ready === undefined) return this.#resetSoon(session);
+    return ready.then(() => this.#resetSoon(session));
   }
 
   onBroken(session: PgSession, listener: (error: Error) => void): void {
@@ -132,12 +131,12 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
    * loop it goes alone, so that an idle session holds no advisory lock and no temporary table.
    */
   #resetSoon(session: PgSession): void {
-    if (this.#unclean.push(session) > 1) return;
+    if (!session.servedLease || this.#unclean.push(session) > 1) return;
     setImmediate(() => {
       const sessions = this.#unclean;
       this.#unclean = [];
       for (const unclean of sessions) {
-        if (!unclean.isLent && unclean.servedLease) unclean.resetIdle();
+        if (unclean.isIdle && unclean.servedLease) unclean.resetIdle();
       }
     });
   }

@@ -56,6 +56,8 @@ export class PgSession {
   #held: Submittable[] | undefined = undefined;
   /** What waits last in pg's queue, if it is one of ours that others can wait with: pg dislikes a long queue. */
   #lastTurn: Turn | undefined = undefined;
+  /** It is on its way back. */
+  #settling = false;
   /** A reset that nobody waits for. */
   #resetting: Promise<void> | undefined = undefined;
   /** A cancel request under way. */
@@ -107,8 +109,9 @@ export class PgSession {
     return this.#residue === 'lease';
   }
 
-  get isLent(): boolean {
-    return this.borrower !== undefined;
+  /** Nobody has it, and nothing of the last borrower's is still under way. */
+  get isIdle(): boolean {
+    return this.borrower === undefined && !this.#settling;
   }
 
   /** Why statements of this lease are refused: it could not be bound to its tenant. */
@@ -137,9 +140,13 @@ export class PgSession {
   }
 
   async #settle(): Promise<void> {
-    await this.quiet();
-    if (this.transactionStatus === 'I') return;
-    await this.reset();
+    this.#settling = true;
+    try {
+      await this.quiet();
+      if (this.transactionStatus !== 'I') await this.reset();
+    } finally {
+      this.#settling = false;
+    }
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
@@ -150,7 +157,7 @@ export class PgSession {
         discard: true,
         done: (error) => (error === undefined ? resolve() : reject(error)),
       });
-      this.client.query(preamble);
+      this.#enqueue(preamble);
     });
   }
 
@@ -185,14 +192,14 @@ export class PgSession {
     if (!this.needsBindStatement) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const done = (error: Error | undefined): void => (error === undefined ? resolve() : reject(error));
-      this.client.query(this.#takePreamble({ discard: false, done }));
+      this.#enqueue(this.#takePreamble({ discard: false, done }));
     });
   }
 
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
   ping(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.client.query(new Ping(this, resolve, reject));
+      this.#enqueue(new Ping(this, resolve, reject));
     });
   }
 
@@ -227,14 +234,22 @@ export class PgSession {
   /** In the order of the calls; ahead of the first goes what is owed. */
   #send(query: Submittable): void {
     this.#lastTurn = undefined;
-    if (this.#held !== undefined) {
-      this.#held.push(query);
-    } else if (this.#owes) {
+    if (this.#owes && this.#held === undefined) {
+      const preamble = this.#takePreamble({ discard: this.#owesReset, next: query });
       this.#held = [];
-      this.client.query(this.#takePreamble({ discard: this.#owesReset, next: query }));
+      this.client.query(preamble);
     } else {
-      this.client.query(query);
+      this.#enqueue(query);
     }
+  }
+
+  /**
+   * Everything goes to pg through here. What is written behind a preamble is on the wire already, though pg doesn't know
+   * of it until the preamble is over: until then nothing may get in between.
+   */
+  #enqueue(query: Submittable): void {
+    if (this.#held === undefined) this.client.query(query);
+    else this.#held.push(query);
   }
 
   /** The server is done with a preamble, for better or worse: on with what came behind it. */
@@ -260,8 +275,7 @@ export class PgSession {
     if (this.#lastTurn?.join(reached) === true) return;
     const barrier = new Barrier(reached);
     this.#lastTurn = barrier;
-    if (this.#held === undefined) this.client.query(barrier);
-    else this.#held.push(barrier);
+    this.#enqueue(barrier);
   }
 
   /**
@@ -280,7 +294,7 @@ export class PgSession {
     );
     const fence = new CancelFence(this, this.#cancelling);
     this.#lastTurn = fence;
-    this.client.query(fence);
+    this.#enqueue(fence);
   }
 
   #takePreamble(parts: Pick<PreambleParts, 'discard' | 'next' | 'done'> & { rollback?: boolean }): SessionPreamble {

@@ -88,8 +88,9 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
 
   /** Called by pg when it is this statement's turn. @returns why it can't be sent. */
   submit(_connection?: Connection): Error | null {
-    if (this.refusal !== undefined) return this.refusal;
+    // What the server has been sent, it answers for.
     if (this.#written) return null;
+    if (this.refusal !== undefined) return this.refusal;
     const { session } = this;
     if (session === undefined) return new Error('A statement was submitted without a session');
     const error = this.encode(session, undefined);
@@ -110,7 +111,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
    */
   encodeBehind(session: PgSession, guard: string): void {
     this.refusal ??= this.encode(session, guard);
-    this.#written = true;
+    this.#written = this.refusal === undefined;
   }
 
   /** Its values as they go over the wire. */

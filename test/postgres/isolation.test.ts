@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
+import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { TestPools } from './pools.js';
@@ -159,13 +160,18 @@ describe('isolation by role', () => {
   it('runs nothing when the role does not exist, on clients neither, and keeps the connection', async () => {
     const pool = await pools.create({ maxSize: 1, isolation: { mode: 'role', role: (tenant) => `no such role ${tenant}` } });
     const nobody = pool.forTenant('nobody');
+    // Often, because replies come in different pieces.
+    for (let round = 0; round < 20; round++) await useInVain(nobody);
+    expect((await pool.unscoped().query('select current_user as me')).rows).toEqual([{ me: database.user }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  async function useInVain(nobody: PostgresPool): Promise<void> {
     await expect(nobody.query('create table never (n int)')).rejects.toThrow(/does not exist/);
     const client = await nobody.connect();
     const answers = await Promise.allSettled([client.query('select 1'), client.query('select 2'), client.query(new Cursor('select 3')).read(1)]);
     for (const answer of answers) expect(answer).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/does not exist/) } });
     client.release();
     await expect(nobody.transaction((tx) => tx.query('select 1'))).rejects.toThrow(/does not exist/);
-    expect((await pool.unscoped().query('select current_user as me')).rows).toEqual([{ me: database.user }]);
-    expect(pool.stats().connects).toBe(1);
-  });
+  }
 });
