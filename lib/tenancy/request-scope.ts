@@ -18,7 +18,7 @@ const STOP_GRACE_MS = 1_000;
 
 export class RequestScope {
   readonly leases = new LeaseScope();
-  /** Whose request it is, as far as is known. */
+  /** Whose request it is, as far as is known; of a route only. */
   tenantId: string | undefined = undefined;
   /** Whether an interceptor has settled that, after all guards. What a middleware found before is provisional. */
   guarded = false;

@@ -59,7 +59,7 @@ export class TenantGuardInterceptor implements NestInterceptor {
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const { scope, endsWithResponse } = this.scopes.of(context);
     scope.handler = `${context.getClass().name}.${context.getHandler().name}`;
-    const tenantId = this.#isSkipped(context) ? withoutTenant(context, scope) : await this.#tenantOf(context, scope);
+    const tenantId = this.#isSkipped(context) ? undefined : await this.#tenantOf(context, scope);
     return this.#inFrame(this.scopes.frameOf(scope, tenantId), context, next, scope, endsWithResponse);
   }
 
@@ -70,9 +70,13 @@ export class TenantGuardInterceptor implements NestInterceptor {
     );
   }
 
-  /** Asked once a request, by the first interceptor; what a middleware found before the guards doesn't count. */
+  /**
+   * Asked once a route, by the first interceptor; what a middleware found before the guards doesn't count. The fields of a GraphQL operation
+   * share a scope, but each may name a tenant of its own in its arguments.
+   */
   async #tenantOf(context: ExecutionContext, scope: RequestScope): Promise<string | undefined> {
-    if (scope.guarded) return scope.tenantId;
+    const isRoute = context.getType<string>() === 'http';
+    if (isRoute && scope.guarded) return scope.tenantId;
     let tenantId: string | null | undefined;
     try {
       tenantId = await this.#options.resolve(context);
@@ -82,9 +86,8 @@ export class TenantGuardInterceptor implements NestInterceptor {
       throw error;
     }
     if (tenantId == null && this.#options.required !== false) throw await transportError(TENANT_MISSING, context);
-    scope.tenantId = tenantId ?? undefined;
-    scope.guarded = true;
-    return scope.tenantId;
+    if (isRoute) settle(scope, tenantId ?? undefined);
+    return tenantId ?? undefined;
   }
 
   /**
@@ -129,10 +132,8 @@ export class TenantGuardInterceptor implements NestInterceptor {
   }
 }
 
-/** A route has one handler, and without a tenant is how it is settled; beside the field of a GraphQL operation there are others. */
-function withoutTenant(context: ExecutionContext, scope: RequestScope): undefined {
-  if (context.getType<string>() !== 'http') return;
-  scope.tenantId = undefined;
+function settle(scope: RequestScope, tenantId: string | undefined): void {
+  scope.tenantId = tenantId;
   scope.guarded = true;
 }
 

@@ -5,6 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/internal';
+import { defer, firstValueFrom, of } from 'rxjs';
 
 import { PoolConfigError } from '../../lib/errors.js';
 import { RequestScope } from '../../lib/tenancy/request-scope.js';
@@ -12,6 +13,7 @@ import { RequestScopes } from '../../lib/tenancy/request-scopes.js';
 import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/response-body.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
+import { fromPayload } from '../../lib/tenancy/tenant-resolvers.js';
 import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { CollectedLog } from './support/log.js';
@@ -90,6 +92,20 @@ describe('The scope of a GraphQL operation', () => {
     expect(first.scope.over).toBe(false);
     response.emit('finish');
     expect(first.scope.over).toBe(true);
+  });
+
+  it('does not lend one field the tenant of another', async () => {
+    const tenants = new TenantContext();
+    const options = { resolve: fromPayload('tenantId') };
+    const guard = new TenantGuardInterceptor(new RequestScopes(tenants), new Reflector(), options);
+    const context = { req: { res: new EventEmitter() } };
+    const field = async (tenantId: string): Promise<unknown> => {
+      const host = new ExecutionContextHost([{}, { tenantId }, context, {}], class Orders {}, () => {});
+      host.setType('graphql');
+      return firstValueFrom(await guard.intercept(host, { handle: () => defer(() => of(tenants.current())) }));
+    };
+    expect(await Promise.all([field('acme'), field('globex')])).toEqual(['acme', 'globex']);
+    expect(await field('initech')).toBe('initech');
   });
 
   it('is one for each event of a subscription, which has no response', () => {
