@@ -10,7 +10,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, Submittable, TransactionStatus } from 'pg';
 
-import { cancelRunning } from './cancel-request.js';
+import { Barrier, CancelFence, Ping, type Turn } from './session-turns.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
@@ -60,8 +60,8 @@ export class PgSession {
   #settling = false;
   /** A reset that nobody waits for. */
   #resetting: Promise<void> | undefined = undefined;
-  /** A cancel request under way. */
-  #cancelling: Promise<void> | undefined = undefined;
+  /** A cancel request that hasn't been dealt with. */
+  #fence: CancelFence | undefined = undefined;
   /** What was done once, when it was opened. */
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
@@ -135,7 +135,7 @@ export class PgSession {
   retire(): void | Promise<void> {
     this.#pendingSetting = undefined;
     this.#bindingError = undefined;
-    if (this.#outstanding === 0 && this.#cancelling === undefined && this.transactionStatus === 'I') return undefined;
+    if (this.#outstanding === 0 && this.#fence === undefined && this.transactionStatus === 'I') return undefined;
     return this.#settle();
   }
 
@@ -283,18 +283,12 @@ export class PgSession {
    * next statement.
    */
   interrupt(): void {
-    if (this.#cancelling !== undefined) return;
-    this.#cancelling = cancelRunning(this.client).then(
-      () => {
-        this.#cancelling = undefined;
-      },
-      (error: unknown) => {
-        this.kill(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
-    const fence = new CancelFence(this, this.#cancelling);
-    this.#lastTurn = fence;
-    this.#enqueue(fence);
+    if (this.#fence !== undefined) return;
+    this.#fence = new CancelFence(this, () => {
+      this.#fence = undefined;
+    });
+    this.#lastTurn = this.#fence;
+    this.#enqueue(this.#fence);
   }
 
   #takePreamble(parts: Pick<PreambleParts, 'discard' | 'next' | 'done'> & { rollback?: boolean }): SessionPreamble {
@@ -382,114 +376,5 @@ export class PgSession {
     if (reason === undefined) this.#ending = true;
     else this.#died(reason);
     this.#socket.destroy();
-  }
-}
-
-const NOTHING_TO_SEND = new Error('Nothing to send');
-
-/** Something of ours in pg's queue, whose turn others may wait for too. */
-interface Turn {
-  /** @returns whether `reached` will be called; not when the turn is over. */
-  join(reached: () => void): boolean;
-}
-
-/**
- * Takes a turn among the queries of a client and sends nothing: its turn comes at ReadyForQuery, with the transaction's
- * status known, also after an error, of which pg tells the query before that.
- */
-class Barrier implements Turn {
-  #reached: (() => void)[] | undefined;
-
-  constructor(reached: () => void) {
-    this.#reached = [reached];
-  }
-
-  join(reached: () => void): boolean {
-    this.#reached?.push(reached);
-    return this.#reached !== undefined;
-  }
-
-  submit(): Error {
-    this.#pass();
-    return NOTHING_TO_SEND;
-  }
-
-  handleError(): void {
-    this.#pass();
-  }
-
-  #pass(): void {
-    const reached = this.#reached ?? [];
-    this.#reached = undefined;
-    for (const call of reached) call();
-  }
-}
-
-/**
- * Holds its turn until a cancel request has been dealt with. The Sync that ends the turn also makes the server notice a
- * cancel that came after the statement it was meant for: there is nothing left for it to cancel.
- */
-class CancelFence implements Turn {
-  readonly #session: PgSession;
-  readonly #cancelled: Promise<void>;
-  #reached: (() => void)[] | undefined = [];
-
-  constructor(session: PgSession, cancelled: Promise<void>) {
-    this.#session = session;
-    this.#cancelled = cancelled;
-  }
-
-  join(reached: () => void): boolean {
-    this.#reached?.push(reached);
-    return this.#reached !== undefined;
-  }
-
-  submit(): null {
-    void this.#cancelled.then(() => {
-      this.#session.writer.sync();
-      this.#session.flush();
-    });
-    return null;
-  }
-
-  handleReadyForQuery(): void {
-    this.#pass();
-  }
-
-  handleError(): void {
-    this.#pass();
-  }
-
-  #pass(): void {
-    const reached = this.#reached ?? [];
-    this.#reached = undefined;
-    for (const call of reached) call();
-  }
-}
-
-/** A bare Sync: the server answers ReadyForQuery and does nothing. */
-class Ping {
-  readonly #session: PgSession;
-  readonly #answered: () => void;
-  readonly #failed: (error: Error) => void;
-
-  constructor(session: PgSession, answered: () => void, failed: (error: Error) => void) {
-    this.#session = session;
-    this.#answered = answered;
-    this.#failed = failed;
-  }
-
-  submit(): null {
-    this.#session.writer.sync();
-    this.#session.flush();
-    return null;
-  }
-
-  handleReadyForQuery(): void {
-    this.#answered();
-  }
-
-  handleError(error: Error): void {
-    this.#failed(error);
   }
 }

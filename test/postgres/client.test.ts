@@ -103,7 +103,7 @@ describe('connect', () => {
     client.release();
     const next = await pool.query(`select current_setting('search_path') as path, current_setting('statement_timeout') as timeout,
       current_setting('client_encoding') as encoding, nullif(current_setting('foo.bar', true), '') as guc, to_regclass('pg_temp.mine') as temp,
-      (select count(*)::int from pg_locks where locktype = 'advisory') as locks, (select count(*)::int from pg_listening_channels()) as channels,
+      (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks, (select count(*)::int from pg_listening_channels()) as channels,
       (select count(*)::int from pg_cursors where name = 'c') as cursors, (select count(*)::int from pg_prepared_statements where name in ('p', 'named')) as prepared,
       pg_backend_pid() as pid`);
     expect(next.rows).toEqual([{
@@ -117,7 +117,7 @@ describe('connect', () => {
     const client = await pool.connect();
     await client.query('select pg_advisory_lock(77)');
     client.release();
-    await eventually(async () => (await database.query(`select 1 from pg_locks where locktype = 'advisory' and objid = 77`)).length === 0);
+    await eventually(async () => (await database.query(`select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`)).length === 0);
   });
 
   it('keeps listeners and type parsers within the lease', async () => {

@@ -178,12 +178,12 @@ describe('query', () => {
     expect((await pool.query('select pg_backend_pid() as pid')).rows).toEqual([{ pid }]);
     const controller = new AbortController();
     const running = pool.query({ text: 'select pg_sleep(61)', signal: controller.signal });
-    await eventually(async () => (await database.query(`select 1 from pg_stat_activity where query like '%pg_sleep(61)%' and state = 'active' and application_name <> 'observer'`)).length === 1);
+    await eventually(async () => (await database.query(`select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep(61)%' and state = 'active' and application_name <> 'observer'`)).length === 1);
     controller.abort();
     await expect(running).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
     expect((await pool.query('select pg_backend_pid() as pid')).rows).toEqual([{ pid }]);
     await expect(pool.query({ text: 'select 1', signal: controller.signal })).rejects.toMatchObject({ code: expect.stringMatching(/ABORTED/) });
-    expect(await database.query(`select 1 from pg_stat_activity where query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`)).toEqual([]);
+    expect(await database.query(`select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`)).toEqual([]);
   });
 
   it('replaces a connection whose backend was killed, idle or at work', async () => {
