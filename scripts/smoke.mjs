@@ -28,7 +28,7 @@ step('Nest 12, ES module: every type checked, with all peers', esm, [
   'tsconfig.json',
 ]);
 step('Nest 12, ES module: boots and makes a request', esm, ['dist/main.js']);
-for (const peer of ['ioredis', 'axios', '@nestjs/axios', 'undici']) {
+for (const peer of ['ioredis', 'axios', '@nestjs/axios', 'undici', '@nestjs/microservices', '@nestjs/websockets']) {
   rmSync(join(esm, 'node_modules', peer), { recursive: true });
 }
 step('Nest 12, ES module: types checked as by `nest new`, with pg as the only kind', esm, [
