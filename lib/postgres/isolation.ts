@@ -7,6 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 
+import { TenantInvalidError } from '../errors.js';
+
 /** One setting that makes a session, or a transaction, a tenant's. */
 export interface TenantSetting {
   readonly name: string;
@@ -42,13 +44,16 @@ export function isolationOf(options: IsolationOptions): TenantIsolation {
       const { role } = options;
       return {
         mode: 'role',
-        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'role', value: role(tenantId) }),
+        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'role', value: realRole(role(tenantId), tenantId) }),
         statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, role(tenantId))),
       };
     }
     case 'schema': {
       const { schema } = options;
-      const pathOf = (tenantId: string): string => searchPath(schema(tenantId));
+      const pathOf = (tenantId: string): string => {
+        const schemas = schema(tenantId);
+        return searchPath((typeof schemas === 'string' ? [schemas] : schemas).map((name) => uncut(name, tenantId)));
+      };
       return {
         mode: 'schema',
         settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'search_path', value: pathOf(tenantId) }),
@@ -75,8 +80,23 @@ export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** PostgreSQL compares only this many bytes of a statement's name. */
+/** PostgreSQL cuts names off after this many bytes, statements' names too. */
 const MAX_NAME_BYTES = 63;
+/** A word that stands for no role at all: as such a tenant would be whoever the pool is. */
+const NO_ROLE = 'none';
+
+function realRole(role: string, tenantId: string): string {
+  if (role !== NO_ROLE) return uncut(role, tenantId);
+  throw new TenantInvalidError(`The role of tenant "${tenantId}" is called "none", which PostgreSQL takes for no role`, { tenantId });
+}
+
+/** @throws TenantInvalidError when the server would cut the name, and might take one tenant for another. */
+function uncut(name: string, tenantId: string): string {
+  const bytes = Buffer.byteLength(name);
+  if (bytes > 0 && bytes <= MAX_NAME_BYTES) return name;
+  const fault = bytes === 0 ? 'is empty' : `has ${bytes} bytes, and PostgreSQL cuts names off after ${MAX_NAME_BYTES}`;
+  throw new TenantInvalidError(`The role or schema of tenant "${tenantId}" ${fault}: it could be taken for another's`, { tenantId });
+}
 const DIGEST_CHARACTERS = 20;
 
 /**

@@ -198,8 +198,8 @@ describe.each(KINDS)('connect-pg-simple %s', (_kind, makePool, _tenant) => {
     const store = new Store({ pool, pruneSessionInterval: false });
     const cookie = { originalMaxAge: 60_000, expires: new Date(Date.now() + 60_000) };
     const call = <T>(run: (done: (error?: unknown, value?: T | null) => void) => void): Promise<T | null | undefined> =>
-      new Promise((resolve, reject) => run((error, value) => (error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve(value))));
-    const data = { cookie, user: 'me' } as unknown as session.SessionData;
+      new Promise((resolve, reject) => run((error, value) => (error ? reject(error instanceof Error ? error : new Error('failed', { cause: error })) : resolve(value))));
+    const data: session.SessionData & { user: string } = { cookie: { ...cookie }, user: 'me' };
     await call((done) => store.set('one', data, done));
     expect(await call((done) => store.get('one', done))).toMatchObject({ user: 'me' });
     await call((done) => store.touch('one', data, () => done()));
