@@ -89,8 +89,10 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.opened?.(connection);
       },
       connectFailed: (error) => {
-        // The first failure and the recovery are status changes, and logged as such; an outage has hundreds in between.
-        logger.debug(`Pool "${id}" could not connect: ${describeError(error)}`);
+        // An outage is said once: hundreds of connects may fail in it.
+        logger[engine.connectFailures === 1 ? 'warn' : 'debug'](
+          `Pool "${id}" could not connect: ${describeError(error)}`,
+        );
         monitor.connectFailed(error);
         events.emit('connectError', error);
         observer.connectFailed?.(error);

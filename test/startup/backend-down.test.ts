@@ -83,7 +83,7 @@ describe('an application whose PostgreSQL is down when it starts', () => {
   it('does not boot when it stays down for startupTimeoutMs, and says why without a secret', async () => {
     const port = await freePort();
     const connectionString = `postgres://app:hunter2@127.0.0.1:${port}/orders`;
-    const app = await build({ pools: { orders: { type: 'database', connectionString, startupTimeoutMs: 300 } } });
+    const app = await build({ pools: { orders: { type: 'database', connectionString, startupTimeoutMs: 1_000 } } });
     const failure: unknown = await app.init().catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(AcquireTimeoutError);
     expect(failure).toMatchObject({ poolId: 'orders', kind: 'backend', cause: { code: 'ECONNREFUSED' } });
@@ -115,7 +115,7 @@ describe('an application with the wrong credentials', () => {
     spoil(url);
     url.searchParams.set('application_name', 'misconfigured');
     const app = await build({
-      pools: { orders: { type: 'database', connectionString: url.href, startupTimeoutMs: 300 } },
+      pools: { orders: { type: 'database', connectionString: url.href, startupTimeoutMs: 1_000 } },
     });
     const failure: unknown = await app.init().catch((error: unknown) => error);
     expect(failure).toMatchObject({ poolId: 'orders', kind: 'backend', cause: { code } });
