@@ -11,6 +11,7 @@ import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
 import type { PoolLimits, TenantPolicy } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
+import { toError } from './engine/thrown.js';
 import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
 import { PoolStats } from './metrics/pool-stats.js';
@@ -92,13 +93,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * await using lease = await pool.acquire({ timeoutMs: 500 });
    */
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
-    let tenantId: string | undefined;
-    try {
-      tenantId = this.tenantFor(options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    const acquired = this.core.engine.acquire(tenantId, options);
+    const acquired = this.borrow(options);
     const scope = this.core.surroundings.tenants.frame()?.scope;
     if (scope === undefined) return acquired;
     return acquired.then((lease) => {
@@ -116,12 +111,13 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /**
    * Borrows a slot for the duration of `fn`. An acquire from this pool inside `fn` that could never be granted, because
-   * all slots are held this way, fails with NestedAcquireError.
+   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it: it can't be
+   * forgotten, because it ends with `fn`.
    *
    * @returns what `fn` returns.
    */
   async use<T>(fn: (connection: L, lease: Lease<L>) => T | Promise<T>, options?: AcquireOptions): Promise<T> {
-    const lease = await this.acquire(options);
+    const lease = await this.borrow(options);
     let failure: unknown;
     try {
       return await this.holding(lease, () => fn(lease.connection, lease));
@@ -243,6 +239,17 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
+
+  /** Acquires outside the request's scope: for what is sure to give the lease back by itself. */
+  protected borrow(options: AcquireOptions | undefined): Promise<Lease<L>> {
+    let tenantId: string | undefined;
+    try {
+      tenantId = this.tenantFor(options);
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+    return this.core.engine.acquire(tenantId, options);
+  }
 
   /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
   protected tenantFor(options: AcquireOptions | undefined): string | undefined {

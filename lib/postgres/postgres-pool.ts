@@ -200,7 +200,7 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
         ...parts,
         poolId: core.id,
         random: core.surroundings.random,
-        acquire: (limits) => this.acquire({ ...definedLimits(limits), tenantId: options.tenantId }),
+        acquire: (limits) => this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }),
         holding: (lease, work) => this.holding(lease, work),
       },
       fn,

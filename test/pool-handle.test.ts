@@ -1,0 +1,220 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+import { LeaseScope } from '../lib/engine/lease-scope.js';
+import {
+  NestedAcquireError,
+  PoolConfigError,
+  TenantInvalidError,
+  TenantLimitError,
+  TenantRequiredError,
+} from '../lib/errors.js';
+import { createExternalPool, type ExternalPool } from '../lib/external-pool.js';
+import { type ExternalPoolOptions, parseExternalPoolOptions } from '../lib/external-pool.options.js';
+import { TenantContext } from '../lib/tenancy/tenant-context.js';
+import { FakeClock } from './support/fakes/fake-clock.js';
+import { type FakeConnection, FakeDriver, FatalError } from './support/fakes/fake-driver.js';
+import { LogBook } from './support/log-book.js';
+
+const pools: ExternalPool<FakeConnection>[] = [];
+
+function setUp(options: Omit<ExternalPoolOptions, 'driver'> = {}) {
+  const driver = new FakeDriver();
+  const tenants = new TenantContext();
+  const clock = new FakeClock();
+  const logger = new LogBook();
+  const config = parseExternalPoolOptions('orders', { maxSize: 3, ...options, driver }, {});
+  const pool = createExternalPool('orders', driver, config, {
+    tenants,
+    clock,
+    logger,
+    random: () => 0.5,
+    owner: 'test',
+  });
+  pools.push(pool);
+  return { pool, driver, tenants, clock, logger };
+}
+
+afterEach(async () => {
+  for (const pool of pools.splice(0)) await pool.close({ deadlineMs: 0 });
+});
+
+describe('whose work a pool does', () => {
+  it("is that of the running code's tenant", async () => {
+    const { pool, tenants } = setUp();
+    await tenants.run('acme', async () => {
+      await using lease = await pool.acquire();
+      expect(lease.tenantId).toBe('acme');
+    });
+    await using lease = await pool.acquire();
+    expect(lease.tenantId).toBeUndefined();
+  });
+
+  it('can be fixed by a view, which is the same pool', async () => {
+    const { pool, tenants } = setUp({ tenants: { max: 1, whenFull: 'reject' } });
+    const acme = pool.forTenant('acme');
+    await using held = await acme.acquire();
+    expect(held.tenantId).toBe('acme');
+    expect(acme.stats().tenant('acme')?.active).toBe(1);
+    expect(pool.stats().active).toBe(1);
+    expect(acme.constructor.name).toContain('Pool');
+    await expect(tenants.run('acme', () => pool.acquire())).rejects.toBeInstanceOf(TenantLimitError);
+    await using other = await tenants.run('acme', () => pool.forTenant('globex').acquire());
+    expect(other.tenantId).toBe('globex');
+  });
+
+  it('is nobody else’s than the context’s, unless that is said visibly', async () => {
+    const { pool, tenants } = setUp();
+    await expect(tenants.run('acme', () => pool.acquire({ tenantId: 'globex' }))).rejects.toBeInstanceOf(
+      TenantInvalidError,
+    );
+    await expect(pool.unscoped().acquire({ tenantId: 'globex' })).rejects.toBeInstanceOf(TenantInvalidError);
+    await using named = await pool.acquire({ tenantId: 'globex' });
+    expect(named.tenantId).toBe('globex');
+    await using same = await tenants.run('acme', () => pool.acquire({ tenantId: 'acme' }));
+    expect(same.tenantId).toBe('acme');
+  });
+
+  it('must be somebody’s where a tenant is required; unscoped() is the way out, and it is counted', async () => {
+    const { pool } = setUp({ tenants: { required: true } });
+    await expect(pool.acquire()).rejects.toBeInstanceOf(TenantRequiredError);
+    expect(() => pool.tryAcquire()).toThrow(TenantRequiredError);
+    await using lease = await pool.unscoped().acquire();
+    expect(lease.tenantId).toBeUndefined();
+    expect(pool.stats().unscopedUses).toBe(1);
+  });
+
+  it('is refused when the id is malformed', () => {
+    const { pool } = setUp();
+    expect(() => pool.forTenant('')).toThrow(TenantInvalidError);
+    expect(() => pool.forTenant('a\u0000b')).toThrow(TenantInvalidError);
+  });
+});
+
+describe('use()', () => {
+  it('gives the slot back however the function ends, and keeps the connection after an ordinary error', async () => {
+    const { pool, driver } = setUp({ maxSize: 1 });
+    expect(await pool.use((connection) => connection.serial)).toBe(1);
+    await expect(pool.use(() => Promise.reject(new Error('no such table')))).rejects.toThrow('no such table');
+    expect(await pool.use((connection) => connection.serial)).toBe(1);
+    await expect(pool.use(() => Promise.reject(new FatalError('reset')))).rejects.toThrow('reset');
+    expect(driver.opened[0]?.state).toBe('killed');
+    expect(await pool.use((connection) => connection.serial)).toBe(2);
+    expect(pool.stats().active).toBe(0);
+  });
+
+  it('recognises an acquire inside it that could never be granted', async () => {
+    const { pool } = setUp({ maxSize: 1 });
+    await expect(pool.use(() => pool.use(() => 'never'))).rejects.toBeInstanceOf(NestedAcquireError);
+    await expect(pool.use(() => pool.acquire())).rejects.toBeInstanceOf(NestedAcquireError);
+    expect(await pool.use(() => 'still works')).toBe('still works');
+  });
+
+  it('keeps the tenant of its caller inside', async () => {
+    const { pool, tenants } = setUp();
+    expect(await tenants.run('acme', () => pool.use(() => tenants.current()))).toBe('acme');
+  });
+});
+
+describe('the end of a request', () => {
+  const inScope = <T>(tenants: TenantContext, scope: LeaseScope, fn: () => T): T =>
+    tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, fn);
+
+  it('takes back what was acquired and forgotten, and destroys its connection', async () => {
+    const { pool, driver, tenants } = setUp();
+    const scope = new LeaseScope();
+    const forgotten = await inScope(tenants, scope, () => pool.acquire());
+    const returned = await inScope(tenants, scope, () => pool.acquire());
+    returned.release();
+    expect(scope.end()).toEqual([forgotten]);
+    expect(forgotten.released).toBe(true);
+    expect(driver.opened[0]?.state).toBe('killed');
+    expect(driver.opened[1]?.state).toBe('open');
+  });
+
+  it('leaves alone what was detached from it', async () => {
+    const { pool, tenants } = setUp();
+    const scope = new LeaseScope();
+    const detached = (await inScope(tenants, scope, () => pool.acquire())).detach();
+    expect(scope.end()).toEqual([]);
+    expect(detached.released).toBe(false);
+    detached.release();
+  });
+
+  it('does not cut a use(), which ends by itself: a client that goes away must not undo work half way', async () => {
+    const { pool, tenants } = setUp();
+    const scope = new LeaseScope();
+    let begun: () => void = () => undefined;
+    const inside = new Promise<void>((resolve) => (begun = resolve));
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => (finish = resolve));
+    const working = inScope(tenants, scope, () =>
+      pool.use(async (connection) => {
+        begun();
+        await finished;
+        return connection.serial;
+      }),
+    );
+    await inside;
+    expect(scope.end()).toEqual([]);
+    finish();
+    expect(await working).toBe(1);
+  });
+});
+
+describe('events', () => {
+  it('run their listeners in the context of whoever listens, and survive one that throws', async () => {
+    const { pool, tenants, driver, logger } = setUp();
+    const who = new AsyncLocalStorage<string>();
+    const seen: (string | undefined)[] = [];
+    who.run('listener', () => pool.on('connectError', () => seen.push(who.getStore())));
+    pool.on('connectError', () => {
+      throw new Error('listener is broken');
+    });
+    pool.once('connectError', () => seen.push('once'));
+    const removed = () => seen.push('removed');
+    pool.on('connectError', removed).off('connectError', removed);
+    driver.openBehaviour = new Error('refused');
+    const acquire = tenants.run('acme', () => pool.acquire());
+    acquire.catch(() => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(seen).toEqual(['listener', 'once']);
+    expect(logger.says(/listener is broken/)).toBe(true);
+  });
+
+  it('report the end of the pool once', async () => {
+    const { pool } = setUp();
+    const reports: string[] = [];
+    pool.on('close', (report) => reports.push(report.poolId));
+    await Promise.all([pool.close({ deadlineMs: 0 }), pool.close({ deadlineMs: 0 })]);
+    expect(reports).toEqual(['orders']);
+    expect(pool.status).toBe('closed');
+  });
+});
+
+describe('changing a pool while it runs', () => {
+  it('refuses sizes that make no sense, all at once', () => {
+    const { pool } = setUp();
+    expect(() => pool.resize({ maxSize: 0, minSize: -1 })).toThrow(PoolConfigError);
+    expect(() => pool.resize({ minSize: 5, maxSize: 2 })).toThrow(/must be at least minSize \(5\), got 2/);
+  });
+
+  it('applies new tenant limits to those at work', async () => {
+    const { pool } = setUp({ tenants: { max: 1 } });
+    const acme = pool.forTenant('acme');
+    const first = await acme.acquire();
+    const second = acme.acquire();
+    expect(pool.stats().waiting).toBe(1);
+    pool.limitTenants({ max: 2 });
+    (await second).release();
+    first.release();
+  });
+});
+
+it('prints without secrets, and says what it is doing', async () => {
+  const { pool } = setUp();
+  await using lease = await pool.forTenant('acme').acquire();
+  expect(lease.released).toBe(false);
+  const { inspect } = await import('node:util');
+  expect(inspect(pool.forTenant('acme'))).toMatch(/ExternalPool "orders" for tenant "acme" \{ .*1 of 3 in use/);
+});
