@@ -16,7 +16,7 @@ export class ExternalPool<L = unknown> extends PoolHandle<L> {
 }
 
 /** The cold handle of a pool over `driver`. */
-export function createExternalPool<C, L>(
+export function createExternalPool<C, L = C>(
   id: string,
   driver: PoolDriver<C, L>,
   config: ResolvedBasePoolOptions,
