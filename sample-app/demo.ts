@@ -11,7 +11,7 @@ import type { TenantTraffic, TrafficOrder, TrafficReport } from './demo/traffic.
 import { startLocalStack } from './local/local-stack.js';
 
 const TRAFFIC = fileURLToPath(new URL('demo/traffic.js', import.meta.url));
-const seconds = Number(process.env['DEMO_SECONDS'] ?? 30);
+const seconds = Number(process.env.DEMO_SECONDS ?? 30);
 
 const WIDTHS = [10, 10, 8, 8, 8, 8, 10, 10, 14] as const;
 const HEADINGS = ['tenant', 'requests', '2xx', '429', '503', 'other', 'p50 ms', 'p99 ms', 'p99 before'].map(

@@ -12,7 +12,7 @@ import { AppModule } from './app.module.js';
 const app = await NestFactory.create(AppModule, { abortOnError: false });
 // Without useProcessExit Nest sends itself the signal again, and the exit code would be 143 instead of 0.
 app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
-await app.listen(Number(process.env['PORT'] ?? 3_000), '127.0.0.1');
+await app.listen(Number(process.env.PORT ?? 3_000), '127.0.0.1');
 if (process.send !== undefined) {
   process.send({ url: await app.getUrl() });
   // Nobody is left to tell this process to end.

@@ -52,7 +52,7 @@ function subject<R>(parts: {
   readonly release: (resource: R) => void;
   readonly end: () => Promise<void> | void;
 }): AcquireSubject {
-  return parts as AcquireSubject;
+  return parts;
 }
 
 const driver: PoolDriver<Resource> = {

@@ -115,7 +115,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #closed = false;
   #probe: WaitingProbe | undefined;
   #ready = false;
-  #awaitingReady: PromiseParts[] = [];
+  readonly #awaitingReady: PromiseParts[] = [];
   /** @internal Leases whose holders wait for this pool. */
   blockedLeases = 0;
   /** When a connection last proved that the backend is there; a reading of the clock. */

@@ -45,7 +45,7 @@ export async function startLocalStack({ onLine, signal }: LocalStackOptions = {}
   try {
     const [postgres, redis, billing] = await Promise.all(servers);
     signal?.throwIfAborted();
-    const wantedPort = Number(process.env['PORT'] ?? DEFAULT_PORT);
+    const wantedPort = Number(process.env.PORT ?? DEFAULT_PORT);
     const port = await freePortLike(wantedPort);
     const addresses = {
       DATABASE_URL: postgres.url,

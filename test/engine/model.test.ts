@@ -13,7 +13,7 @@ import { settle } from '../support/fakes/fake-clock.js';
 import { FatalError, type Behaviour, type FakeConnection } from '../support/fakes/fake-driver.js';
 import { fakeLimits, fakePool, noTenantLimits, type FakePool } from '../support/fakes/fake-pool.js';
 
-const RUNS = Number(process.env['POOL_MODEL_RUNS'] ?? 10_000);
+const RUNS = Number(process.env.POOL_MODEL_RUNS ?? 10_000);
 const TENANTS = ['acme', 'globex', 'initech', undefined] as const;
 
 /** What the test knows that the pool must not contradict. */
@@ -289,8 +289,8 @@ describe('the engine under random programs', () => {
         ),
         {
           numRuns: RUNS,
-          ...(process.env['POOL_MODEL_SEED'] === undefined ? {} : { seed: Number(process.env['POOL_MODEL_SEED']) }),
-          ...(process.env['POOL_MODEL_PATH'] === undefined ? {} : { path: process.env['POOL_MODEL_PATH'] }),
+          ...(process.env.POOL_MODEL_SEED === undefined ? {} : { seed: Number(process.env.POOL_MODEL_SEED) }),
+          ...(process.env.POOL_MODEL_PATH === undefined ? {} : { path: process.env.POOL_MODEL_PATH }),
           verbose: 1,
         },
       );

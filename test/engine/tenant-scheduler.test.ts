@@ -16,7 +16,7 @@ class Simulation {
   readonly scheduler: TenantScheduler<Ticket, unknown>;
   readonly service = new Map<string, number>();
   nowMs = 0;
-  #running: {
+  readonly #running: {
     tenant: Tenant<Ticket, unknown>;
     startedAtMs: number;
     endsAtMs: number;

@@ -14,7 +14,7 @@ export class FakeClock implements Clock {
   #nowMs: number;
   #order = 0;
   readonly #timers = new Set<FakeTimer>();
-  #afterPoll: (() => void)[] = [];
+  readonly #afterPoll: (() => void)[] = [];
 
   constructor(startAtMs = 0) {
     this.#nowMs = startAtMs;
