@@ -77,7 +77,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   #resend(session: PgSession): void {
     this.#resent = true;
     this.rewind();
-    session.statementsDropped();
+    session.forgetStatements();
     session.whenReady(() => session.runOneShot(this));
   }
 

@@ -55,7 +55,6 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
       await client.connect();
       const session = new PgSession(pg, client, rules, surroundings().clock.now());
       client.removeListener('error', ignore);
-      await session.prepare();
       await setUp(session);
       signal.throwIfAborted();
       session.unref();

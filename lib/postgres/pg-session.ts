@@ -25,6 +25,8 @@ export interface SessionRules {
   readonly isolation: TenantIsolation;
   /** One-shot queries leave nothing behind, says the pool's owner. */
   readonly trustOneShot: boolean;
+  /** Counts a reset. */
+  readonly onReset: () => void;
 }
 
 /** Who may have left something in the session since it was last clean. */
@@ -123,6 +125,9 @@ export class PgSession {
 
   /** A lease for `tenantId` begins. */
   lend(tenantId: string | undefined): void {
+    // Not when the lease before ended: what it had sent by then was still to be refused.
+    this.#pendingSetting = undefined;
+    this.#bindingError = undefined;
     const isForeign = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
     if (this.#residue === 'lease' || isForeign) {
       this.#owesReset = true;
@@ -133,8 +138,6 @@ export class PgSession {
 
   /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
   retire(): void | Promise<void> {
-    this.#pendingSetting = undefined;
-    this.#bindingError = undefined;
     if (this.#outstanding === 0 && this.#fence === undefined && this.transactionStatus === 'I') return undefined;
     return this.#settle();
   }
@@ -187,15 +190,6 @@ export class PgSession {
     this.#resetting = this.reset().then(over, over);
   }
 
-  /** Prepares what every borrower needs. */
-  prepare(): Promise<void> {
-    if (!this.needsBindStatement) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const done = (error: Error | undefined): void => (error === undefined ? resolve() : reject(error));
-      this.#enqueue(this.#takePreamble({ discard: false, done }));
-    });
-  }
-
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
   ping(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -234,7 +228,7 @@ export class PgSession {
   /** In the order of the calls; ahead of the first goes what is owed. */
   #send(query: Submittable): void {
     this.#lastTurn = undefined;
-    if (this.#owes && this.#held === undefined) {
+    if (this.#held === undefined && (this.#owes || this.lacksBindStatement(query))) {
       const preamble = this.#takePreamble({ discard: this.#owesReset, next: query });
       this.#held = [];
       this.client.query(preamble);
@@ -300,6 +294,8 @@ export class PgSession {
     });
     // From here on the preamble answers for it: should it fail, the connection dies or the lease is refused.
     if (parts.discard) {
+      // What is reset on its way back the engine counts itself.
+      if (!this.#settling) this.rules.onReset();
       this.#residue = 'nothing';
       this.#owesReset = false;
     }
@@ -310,8 +306,9 @@ export class PgSession {
 
   // ── What the server knows ────────────────────────────────────────────────────────────────────────────────────────
 
-  get needsBindStatement(): boolean {
-    return !this.#bindPrepared && this.rules.isolation.mode !== 'none';
+  /** Whether `query` is bound by a prepared statement that the server hasn't got. */
+  lacksBindStatement(query: Submittable | undefined): boolean {
+    return !this.#bindPrepared && query instanceof Statement && query.binding !== undefined;
   }
 
   bindStatementPrepared(): void {
@@ -324,11 +321,6 @@ export class PgSession {
     this.#bindPrepared = false;
   }
 
-  /** A borrower has made the server drop them. */
-  statementsDropped(): void {
-    this.forgetStatements();
-    if (this.needsBindStatement) this.#owes = true;
-  }
 
   /** The lease could not be bound to its tenant: nothing may run in it. */
   bindingFailed(error: Error): void {

@@ -385,7 +385,7 @@ export async function createPostgresPool(
   surroundings: PoolSurroundings,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
-  const rules: SessionRules = { isolation: isolationOf(config.isolation), trustOneShot: config.session.trustOneShot };
+  const rules: SessionRules = { isolation: isolationOf(config.isolation), trustOneShot: config.session.trustOneShot, onReset: () => core.engine.counters.resets++ };
   const safety = new RoleSafety();
   const driver: PgDriver = new PgDriver({
     pg,

@@ -53,7 +53,7 @@ export class SessionPreamble implements ActiveQuery {
       writer.command('DISCARD ALL');
       session.forgetStatements();
     }
-    if (session.needsBindStatement) {
+    if (session.lacksBindStatement(next)) {
       writer.parse(BIND_STATEMENT, 'select pg_catalog.set_config($1, $2, true)');
       session.bindStatementPrepared();
     }

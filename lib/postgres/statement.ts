@@ -201,7 +201,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     }
     const { text } = message;
     this.#resultOfNext().addCommandComplete(message);
-    if (text === 'DISCARD ALL' || text === 'DEALLOCATE ALL') this.session?.statementsDropped();
+    if (text === 'DISCARD ALL' || text === 'DEALLOCATE ALL') this.session?.forgetStatements();
   }
 
   handleEmptyQuery(): void {

@@ -161,17 +161,24 @@ describe('isolation by role', () => {
     const pool = await pools.create({ maxSize: 1, isolation: { mode: 'role', role: (tenant) => `no such role ${tenant}` } });
     const nobody = pool.forTenant('nobody');
     // Often, because replies come in different pieces.
-    for (let round = 0; round < 20; round++) await useInVain(nobody);
+    for (let round = 0; round < 20; round++) await useInVain(nobody, pool.unscoped());
     expect((await pool.unscoped().query('select current_user as me')).rows).toEqual([{ me: database.user }]);
     expect(pool.stats().connects).toBe(1);
   });
 
-  async function useInVain(nobody: PostgresPool): Promise<void> {
+  async function useInVain(nobody: PostgresPool, somebody: PostgresPool): Promise<void> {
     await expect(nobody.query('create table never (n int)')).rejects.toThrow(/does not exist/);
     const client = await nobody.connect();
     const answers = await Promise.allSettled([client.query('select 1'), client.query('select 2'), client.query(new Cursor('select 3')).read(1)]);
     for (const answer of answers) expect(answer).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/does not exist/) } });
     client.release();
+    const hasty = await nobody.connect();
+    const unread = Promise.allSettled([hasty.query('select 1'), hasty.query('create table never (n int)'), hasty.query('create table never (n int)')]);
+    hasty.release();
+    for (const answer of await unread) expect(answer).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/does not exist/) } });
+    const next = await somebody.connect();
+    expect((await next.query('select current_user as me')).rows).toEqual([{ me: database.user }]);
+    next.release();
     await expect(nobody.transaction((tx) => tx.query('select 1'))).rejects.toThrow(/does not exist/);
   }
 });
