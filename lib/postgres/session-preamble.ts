@@ -12,7 +12,8 @@
  */
 import type { Submittable } from 'pg';
 
-import type { TenantSetting } from './isolation.js';
+import { sessionAssignment, type TenantSetting } from './isolation.js';
+import type { MessageWriter } from './message-writer.js';
 import type { ActiveQuery, CommandCompleteMessage } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 import { BIND_STATEMENT, Statement } from './statement.js';
@@ -64,11 +65,7 @@ export class SessionPreamble implements ActiveQuery {
         writer.execute();
       }
     }
-    if (setting !== undefined) {
-      writer.parse('', 'select pg_catalog.set_config($1, $2, false)');
-      writer.bind('', [setting.name, setting.value], false);
-      writer.execute();
-    }
+    if (setting !== undefined) assign(writer, setting);
     writer.parse(mark, '');
     writer.sync();
     if (next instanceof Statement && !next.isScript) next.encodeBehind(session, mark);
@@ -106,4 +103,13 @@ export class SessionPreamble implements ActiveQuery {
     this.#session.preambleOver(this.#parts.next);
     this.#parts.done?.(error);
   }
+}
+
+/** Makes `setting` the session's. */
+function assign(writer: MessageWriter, setting: TenantSetting): void {
+  const assignment = sessionAssignment(setting);
+  if (assignment !== undefined) return writer.command(assignment);
+  writer.parse('', 'select pg_catalog.set_config($1, $2, false)');
+  writer.bind('', [setting.name, setting.value], false);
+  writer.execute();
 }

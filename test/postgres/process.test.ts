@@ -1,0 +1,21 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { fileURLToPath } from 'node:url';
+import { startChild } from '../support/children.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase();
+});
+afterAll(() => database.drop());
+
+const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+describe('a process with an idle pool', () => {
+  it('ends by itself', async () => {
+    const child = startChild(process.execPath, ['--import', pathOf('../support/typescript/register.mjs'), pathOf('./programs/idle.ts'), database.url]);
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    expect(child.output()).toContain('forgotten');
+  });
+});
