@@ -1,8 +1,12 @@
 /**
- * pg.Pool's events, told from what the engine does.
+ * pg.Pool's events, told from what the engine does, and the face of an EventEmitter that its users may expect.
  */
+import type { EventEmitter } from 'node:events';
+import type { PoolClient } from 'pg';
+
 import type { PoolObserver } from '../engine/resource-pool.js';
 import type { PoolEventMap, PoolEvents } from '../pool-events.js';
+import { PoolHandle, type PoolListener } from '../pool-handle.js';
 import type { LeasedClient } from './leased-client.js';
 import type { PgSession } from './pg-session.js';
 
@@ -30,4 +34,77 @@ export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, Leas
       events().emit('remove', session.lastBorrower);
     },
   };
+}
+
+// As in EventEmitter's own types.
+type PgPoolEvent = 'error' | 'release' | 'connect' | 'acquire' | 'remove';
+type Listener = Parameters<EventEmitter['on']>[1];
+
+/** The part of a PostgreSQL pool that tells what happens. */
+export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEventMap> {
+  override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
+  /** As pg.Pool's types have it, so that a PostgresPool can be given to whatever asks for a pg.Pool. */
+  override on<K extends PgPoolEvent>(
+    event: K,
+    listener: K extends 'error' | 'release' ? (error: Error, client: PoolClient) => void : (client: PoolClient) => void,
+  ): this;
+  override on(event: string, listener: Listener): this {
+    return this.addListener(event, listener);
+  }
+
+  addListener(event: string | symbol, listener: Listener): this {
+    this.core.events.add(String(event), listener, { once: false });
+    return this;
+  }
+
+  removeListener(event: string | symbol, listener: Listener): this {
+    this.core.events.remove(String(event), listener);
+    return this;
+  }
+
+  removeAllListeners(event?: string | symbol): this {
+    this.core.events.removeAll(event);
+    return this;
+  }
+
+  /** Listeners are called in the order in which they were added, these too. */
+  prependListener(event: string | symbol, listener: Listener): this {
+    return this.addListener(event, listener);
+  }
+
+  prependOnceListener(event: string | symbol, listener: Listener): this {
+    this.core.events.add(String(event), listener, { once: true });
+    return this;
+  }
+
+  emit(event: string | symbol, ...values: unknown[]): boolean {
+    const heard = this.listenerCount(event) > 0;
+    this.core.events.emit(String(event), ...values);
+    return heard;
+  }
+
+  eventNames(): (string | symbol)[] {
+    return this.core.events.names();
+  }
+
+  listenerCount(event: string | symbol): number {
+    return this.core.events.listenerCount(event);
+  }
+
+  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
+    return this.core.events.listeners(event);
+  }
+
+  rawListeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
+    return this.core.events.listeners(event);
+  }
+
+  /** There is no maximum: a pool has as many listeners as services use it. */
+  setMaxListeners(_count: number): this {
+    return this;
+  }
+
+  getMaxListeners(): number {
+    return Infinity;
+  }
 }

@@ -5,9 +5,7 @@
  * are what it has besides.
  */
 import { AsyncResource } from 'node:async_hooks';
-import type { EventEmitter } from 'node:events';
 import type {
-  PoolClient,
   QueryArrayConfig,
   QueryArrayResult,
   QueryConfig,
@@ -21,8 +19,6 @@ import {
   type AcquireOptions,
   createPoolCore,
   type PoolCore,
-  PoolHandle,
-  type PoolListener,
   type PoolSurroundings,
   type TenantBinding,
 } from '../pool-handle.js';
@@ -32,7 +28,7 @@ import { isolationOf } from './isolation.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
 import { PgDriver } from './pg-driver.js';
-import { pgEvents, type PostgresEventMap } from './pg-events.js';
+import { pgEvents, PostgresEvents } from './pg-events.js';
 import { loadPg, type PgModule } from './pg-module.js';
 import type { PgSession, SessionRules } from './pg-session.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
@@ -48,10 +44,6 @@ export { QueryAbortedError } from './query-aborted-error.js';
 export type { CallLimits } from './query-arguments.js';
 export { type PgTransaction, TransactionAbortedError, type TransactionOptions } from './transaction.js';
 
-// As in EventEmitter's own types.
-type PgPoolEvent = 'error' | 'release' | 'connect' | 'acquire' | 'remove';
-type Listener = Parameters<EventEmitter['on']>[1];
-
 /** What all views of one pool share. */
 interface PostgresParts extends ClientSurroundings {
   readonly pg: PgModule;
@@ -62,7 +54,7 @@ interface PostgresParts extends ClientSurroundings {
 }
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
-export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
+export class PostgresPool extends PostgresEvents {
   private readonly parts: PostgresParts;
 
   /** @internal */
@@ -262,74 +254,6 @@ export class PostgresPool extends PoolHandle<LeasedClient, PostgresEventMap> {
 
   get ended(): boolean {
     return this.core.engine.lifecycle === 'closed';
-  }
-
-  // ── The rest of an EventEmitter, for those who expect one ────────────────────────────────────────────────────────
-
-  override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
-  /** As pg.Pool's types have it, so that a PostgresPool can be given to whatever asks for a pg.Pool. */
-  override on<K extends PgPoolEvent>(
-    event: K,
-    listener: K extends 'error' | 'release' ? (error: Error, client: PoolClient) => void : (client: PoolClient) => void,
-  ): this;
-  override on(event: string, listener: Listener): this {
-    return this.addListener(event, listener);
-  }
-
-  addListener(event: string | symbol, listener: Listener): this {
-    this.core.events.add(String(event), listener, { once: false });
-    return this;
-  }
-
-  removeListener(event: string | symbol, listener: Listener): this {
-    this.core.events.remove(String(event), listener);
-    return this;
-  }
-
-  removeAllListeners(event?: string | symbol): this {
-    this.core.events.removeAll(event);
-    return this;
-  }
-
-  /** Listeners are called in the order in which they were added, these too. */
-  prependListener(event: string | symbol, listener: Listener): this {
-    return this.addListener(event, listener);
-  }
-
-  prependOnceListener(event: string | symbol, listener: Listener): this {
-    this.core.events.add(String(event), listener, { once: true });
-    return this;
-  }
-
-  emit(event: string | symbol, ...values: unknown[]): boolean {
-    const heard = this.listenerCount(event) > 0;
-    this.core.events.emit(String(event), ...values);
-    return heard;
-  }
-
-  eventNames(): (string | symbol)[] {
-    return this.core.events.names();
-  }
-
-  listenerCount(event: string | symbol): number {
-    return this.core.events.listenerCount(event);
-  }
-
-  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
-    return this.core.events.listeners(event);
-  }
-
-  rawListeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
-    return this.core.events.listeners(event);
-  }
-
-  /** There is no maximum: a pool has as many listeners as services use it. */
-  setMaxListeners(_count: number): this {
-    return this;
-  }
-
-  getMaxListeners(): number {
-    return Infinity;
   }
 
   /** Lent connections that are older than `maxLifetimeMs`; they are replaced when they come back. */
