@@ -51,7 +51,9 @@ export class PgSession {
   #bindingError: Error | undefined = undefined;
   #bindPrepared = false;
   #marks = 0;
-  /** Queries of the lease that haven't reached ReadyForQuery, and who waits for the last of them. */
+  /** The last query of the lease has failed; ReadyForQuery, and with it the transaction's status, may be still to come. */
+  #lacksReady = false;
+  /** Queries of the lease that haven't been answered, and who waits for the last of them. */
   #outstanding = 0;
   #quiet: (() => void) | undefined = undefined;
   /** Queries that came while a preamble was under way. */
@@ -138,7 +140,8 @@ export class PgSession {
 
   /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
   retire(): void | Promise<void> {
-    if (this.#outstanding === 0 && this.#fence === undefined && this.transactionStatus === 'I') return undefined;
+    const isReady = this.#outstanding === 0 && !this.#lacksReady && this.#fence === undefined;
+    if (isReady && this.transactionStatus === 'I') return undefined;
     return this.#settle();
   }
 
@@ -173,6 +176,7 @@ export class PgSession {
       this.#quiet = undefined;
     }
     await new Promise<void>((resolve) => this.whenReady(resolve));
+    this.#lacksReady = false;
   }
 
   /** Makes `setup` a part of the connection: it is repeated after each reset. */
@@ -256,12 +260,18 @@ export class PgSession {
 
   /** A query of the lease has reached ReadyForQuery. */
   finished(): void {
-    if (--this.#outstanding === 0) this.#quiet?.();
+    this.#lacksReady = false;
+    this.#answered();
   }
 
   /** A query of the lease has failed; ReadyForQuery is still to come. */
   failed(): void {
-    this.whenReady(() => this.finished());
+    this.#lacksReady = true;
+    this.#answered();
+  }
+
+  #answered(): void {
+    if (--this.#outstanding === 0) this.#quiet?.();
   }
 
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
