@@ -59,7 +59,7 @@ export interface PoolObserver<C, L> {
   /** A lease has been out for longer than `leakDetectionMs`. */
   leaked?(holder: HolderFacts): void;
   /** The driver threw where it must not. */
-  driverFailed?(method: 'kill' | 'close' | 'dispose' | 'recycle', error: unknown): void;
+  driverFailed?(method: 'kill' | 'close' | 'dispose' | 'recycle' | 'isFatal', error: unknown): void;
 }
 
 export interface ResourcePoolOptions<C, L> {
@@ -353,9 +353,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
     lease.stack = stack;
     // Without `lend`, L is C: the default of the type parameter.
-    lease.lent =
-      this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
-    this.#observer.acquired?.(slot.connection, lease);
+    try {
+      lease.lent =
+        this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
+      this.#observer.acquired?.(slot.connection, lease);
+    } catch (error) {
+      // Nobody has the lease, so nobody would give it back.
+      lease.release(true);
+      throw error;
+    }
     return lease;
   }
 
@@ -540,7 +546,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       lease = this.#lend(slot, tenant, nowMs, waiter.stack);
     } catch (error) {
-      slot.lease?.release(true);
       waiter.receiver.refused(error instanceof Error ? error : new Error(String(error)));
       return;
     }
@@ -710,7 +715,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot.broken !== undefined) return 'broken';
     if (error !== undefined && error !== null && error !== false) {
       if (error === true) return 'borrower';
-      if (this.#driver.isFatal(error)) return 'fatal';
+      if (this.#isFatal(error)) return 'fatal';
     }
     if (this.#drain !== undefined) return 'closing';
     if (slot.generation !== this.#generation) return 'generation';
@@ -719,6 +724,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     // It is in none of the collections at this moment, so it isn't part of the total.
     if (this.total >= this.#limits.maxSize) return 'resize';
     return undefined;
+  }
+
+  #isFatal(error: unknown): boolean {
+    try {
+      return this.#driver.isFatal(error);
+    } catch (thrown) {
+      this.#observer.driverFailed?.('isFatal', thrown);
+      return true;
+    }
   }
 
   /** Starts cleaning a returned connection; `undefined`: it is clean already. */
