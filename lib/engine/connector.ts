@@ -14,11 +14,14 @@ const FIRST_BACKOFF_MS = 50;
 /** Longest pause, so that a server that is back is found within two seconds. */
 const MAX_BACKOFF_MS = 2_000;
 
-export interface ConnectorOptions<C> {
+/** `A` is what the pool makes of a connection. */
+export interface ConnectorOptions<C, A> {
   readonly open: (signal: AbortSignal) => Promise<C>;
   /** Gets rid of a connection that came after its attempt had been given up. */
   readonly discard: (connection: C) => void;
-  readonly opened: (connection: C, tookMs: number, generation: number) => void;
+  /** Takes a connection in; if it throws, the connect has failed. */
+  readonly admit: (connection: C, generation: number) => A;
+  readonly opened: (admitted: A, tookMs: number) => void;
   readonly failed: (error: Error) => void;
   /** A pause is over: another connect may be started. */
   readonly mayRetry: () => void;
@@ -28,8 +31,8 @@ export interface ConnectorOptions<C> {
   readonly random: () => number;
 }
 
-export class Connector<C> {
-  readonly #options: ConnectorOptions<C>;
+export class Connector<C, A> {
+  readonly #options: ConnectorOptions<C, A>;
   readonly #attempts = new Set<Attempt>();
   /** Connects under way at once, at most. */
   concurrency: number;
@@ -44,7 +47,7 @@ export class Connector<C> {
   /** When the first of these failures was. */
   downSinceMs: number | undefined;
 
-  constructor(options: ConnectorOptions<C>, concurrency: number) {
+  constructor(options: ConnectorOptions<C, A>, concurrency: number) {
     this.#options = options;
     this.concurrency = concurrency;
     this.#window = concurrency;
@@ -89,18 +92,27 @@ export class Connector<C> {
       },
     };
     this.#attempts.add(attempt);
-    runOutside(() => this.#open(controller.signal)).then(
-      (connection) => {
-        timer.cancel();
-        if (!this.#attempts.delete(attempt)) {
-          this.#options.discard(connection);
-          return;
-        }
-        this.#succeeded();
-        this.#options.opened(connection, clock.now() - startedAtMs, generation);
-      },
-      (error: unknown) => attempt.giveUp(toError(error)),
-    );
+    const opened = (connection: C): void => {
+      timer.cancel();
+      if (!this.#attempts.delete(attempt)) {
+        this.#options.discard(connection);
+        return;
+      }
+      let admitted: A;
+      try {
+        admitted = this.#options.admit(connection, generation);
+      } catch (error) {
+        this.#options.discard(connection);
+        this.#failed(toError(error));
+        return;
+      }
+      this.#succeeded();
+      this.#options.opened(admitted, clock.now() - startedAtMs);
+    };
+    // What follows a connect runs in the context in which its promise was awaited, so that has to be outside too.
+    runOutside(() => {
+      this.#open(controller.signal).then(opened, (error: unknown) => attempt.giveUp(toError(error)));
+    });
   }
 
   /** Gives up everything under way, without counting it as failed. */

@@ -97,7 +97,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #random: () => number;
   readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
   readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
-  readonly #connector: Connector<C>;
+  readonly #connector: Connector<C, Slot<C, L>>;
   readonly #housekeeping: RecurringTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
@@ -131,7 +131,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#limits = options.limits;
     this.deadlines = new Deadlines(this.clock);
     this.#scheduler = new TenantScheduler(options.tenants);
-    this.#connector = new Connector<C>(
+    this.#connector = new Connector<C, Slot<C, L>>(
       {
         poolId: this.id,
         clock: this.clock,
@@ -139,7 +139,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         timeoutMs: this.#limits.connectTimeoutMs,
         open: (signal) => this.#driver.open(signal),
         discard: (connection) => this.#kill(connection),
-        opened: (connection, tookMs, generation) => this.#opened(connection, tookMs, generation),
+        admit: (connection, generation) => this.#slotOf(connection, generation),
+        opened: (slot, tookMs) => this.#opened(slot, tookMs),
         failed: (error) => this.#connectFailed(error),
         mayRetry: () => this.#dispatch(this.clock.now()),
       },
@@ -597,15 +598,20 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
   }
 
-  #opened(connection: C, tookMs: number, generation: number): void {
+  #slotOf(connection: C, generation: number): Slot<C, L> {
     const nowMs = this.clock.now();
     const { maxLifetimeMs } = this.#limits;
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
     const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
+    this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
+    return slot;
+  }
+
+  #opened(slot: Slot<C, L>, tookMs: number): void {
+    const nowMs = this.clock.now();
     this.counters.connects++;
     record(this.counters.connect, tookMs);
-    this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
-    this.#observer.opened?.(connection);
+    this.#observer.opened?.(slot.connection);
     this.#alive(slot, nowMs);
     if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
     this.#putBack(slot, 'newest', nowMs);
@@ -827,7 +833,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       slot.state = 'gone';
       this.#kill(slot.connection);
     }
-    this.#observer.destroyed?.(slot.connection, reason, error);
+    if (this.#observer.destroyed !== undefined) {
+      runOutside(() => this.#observer.destroyed?.(slot.connection, reason, error));
+    }
   }
 
   async #closePolitely(slot: Slot<C, L>): Promise<void> {

@@ -1,0 +1,65 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { describe, expect, it } from '@jest/globals';
+import { fakePool } from '../support/fakes/fake-pool.js';
+import { FatalError } from '../support/fakes/fake-driver.js';
+
+describe('a driver that throws where it must not', () => {
+  it('costs the connection, not the slot, when it cannot lend an idle one', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    (await pool.acquire('acme')).release();
+    Object.assign(driver, {
+      lend: () => {
+        throw new Error('cannot lend');
+      },
+    });
+    await expect(pool.acquire('acme')).rejects.toThrow('cannot lend');
+    Object.assign(driver, { lend: undefined });
+    expect(pool.active).toBe(0);
+    expect(driver.live).toHaveLength(0);
+    (await pool.acquire('acme')).release();
+    expect(pool.total).toBe(1);
+  });
+
+  it('costs the connection, not the slot, when it cannot say whether an error is fatal', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 }, tenants: { max: 1 } });
+    const lease = await pool.acquire('acme');
+    driver.isFatal = () => {
+      throw new Error('what is this');
+    };
+    expect(() => lease.release(new Error('odd'))).not.toThrow();
+    expect(driver.live).toHaveLength(0);
+    (await pool.acquire('acme')).release();
+    expect(pool.total).toBe(1);
+  });
+
+  it('has failed to connect when it cannot watch the new connection', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
+    const watch = driver.onBroken.bind(driver);
+    driver.onBroken = () => {
+      throw new Error('cannot watch');
+    };
+    const waiting = pool.acquire('acme');
+    await clock.advance(0);
+    expect(driver.live).toHaveLength(0);
+    expect(pool.lastConnectError?.message).toBe('cannot watch');
+    driver.onBroken = watch;
+    await clock.advance(100);
+    (await waiting).release();
+  });
+
+  it('is called outside the context of whoever needed the connection', async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const seen: (string | undefined)[] = [];
+    const look = () => seen.push(storage.getStore());
+    const { pool, driver } = fakePool({ observer: { opened: look, destroyed: look, connectFailed: look } });
+    const watch = driver.onBroken.bind(driver);
+    driver.onBroken = (connection, listener) => {
+      look();
+      watch(connection, listener);
+    };
+    await storage.run('acme', async () => {
+      (await pool.acquire('acme')).release(new FatalError('gone'));
+    });
+    expect(seen).toEqual([undefined, undefined, undefined]);
+  });
+});
