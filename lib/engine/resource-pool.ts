@@ -985,6 +985,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#retire(slot, 'resize');
       slot = newer;
     }
+    if (this.#live > 0) this.#becomeReady();
     this.#dispatch(this.clock.now());
   }
 

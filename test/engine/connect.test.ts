@@ -169,4 +169,28 @@ describe('opening connections', () => {
     expect(driver.live.length).toBe(2);
     leases[2].release();
   });
+
+  it('is ready as soon as a lower minimum is there', async () => {
+    const { pool, driver } = fakePool({ limits: { minSize: 2, maxSize: 2, connectConcurrency: 1 } });
+    let ready = false;
+    void pool.whenReady().then(() => (ready = true));
+    await settle();
+    expect(ready).toBe(true);
+
+    const slow = fakePool({ limits: { minSize: 2, maxSize: 2, connectConcurrency: 1 } });
+    void slow.pool.whenReady().then(() => (ready = true));
+    ready = false;
+    slow.driver.opened.length = 0;
+    expect(driver.live).toHaveLength(2);
+    const { open } = slow.driver;
+    slow.driver.open = (signal) => {
+      if (slow.driver.opens > 0) slow.driver.openBehaviour = 'hang';
+      return open.call(slow.driver, signal);
+    };
+    await settle();
+    expect(ready).toBe(false);
+    slow.pool.changeLimits({ minSize: 1 });
+    await settle();
+    expect(ready).toBe(true);
+  });
 });
