@@ -370,7 +370,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #wait(tenant: PoolTenant<C, L>, receiver: LeaseReceiver<L>, options: AcquireLimits, nowMs: number): void {
     this.start();
-    this.#refuseOverload(tenant, nowMs);
+    const displaced = this.#refuseOverload(tenant, nowMs);
     const holders = this.#holdersAround();
     if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
       const count = tenant.mayTake ? this.#leased.size : tenant.inUse;
@@ -378,14 +378,23 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
     const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal, this.#stack());
+    if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
     this.#scheduler.enqueue(waiter, nowMs);
     this.deadlines.add(waiter, nowMs + (options.timeoutMs ?? this.#limits.acquireTimeoutMs));
     this.#runningCharge.wake(nowMs);
     this.#dispatch(nowMs);
+    // Last of all: whoever is told may acquire, release or close at once.
+    if (displaced !== undefined) {
+      displaced.receiver.refused(this.#refusedBy(displaced.tenant, 'queueFull', this.#queueFull(displaced.tenant)));
+    }
   }
 
-  /** Throws when the waiter must not be let into the queue; when the whole queue is full, the longest one pays. */
-  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
+  /**
+   * Throws when the waiter must not be let into the queue; when the whole queue is full, the longest one pays.
+   *
+   * @returns the waiter that has to give up its place.
+   */
+  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): Waiter<C, L> | undefined {
     const { limits } = tenant;
     if (this.#backendIsDown(nowMs))
       throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
@@ -403,15 +412,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         }),
       );
     }
-    if (this.#scheduler.waiting < this.#limits.maxQueue) return;
+    if (this.#scheduler.waiting < this.#limits.maxQueue) return undefined;
     const longest = this.#scheduler.longestQueue;
     const newest = longest?.lastWaiting;
     if (longest === undefined || newest === undefined || longest.waiting <= tenant.waiting) {
       throw this.#refusedBy(tenant, 'queueFull', this.#queueFull(tenant));
     }
-    const error = this.#queueFull(longest);
-    this.#leaveQueue(newest, nowMs);
-    newest.receiver.refused(this.#refusedBy(longest, 'queueFull', error));
+    return newest;
   }
 
   #queueFull(tenant: PoolTenant<C, L>): QueueFullError {
@@ -1061,7 +1068,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The deadline of `close()`: whatever is still out is killed. */
   #cut(nowMs: number): void {
-    for (const { lease } of this.#leased) {
+    // Of a copy: the end of one connection may make the holder of another give it back.
+    for (const { lease } of [...this.#leased]) {
       if (lease === undefined) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
       this.#endLease(lease);
@@ -1069,10 +1077,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#destroy(lease.slot, 'cut', undefined);
     }
     for (const cleaning of [...this.#recycling.values()]) {
-      this.#recycling.delete(cleaning.slot);
+      if (!this.#recycling.delete(cleaning.slot)) continue;
       this.deadlines.remove(cleaning);
       this.#settleTenant(cleaning.lease, nowMs);
       this.#destroy(cleaning.slot, 'cut', undefined);
+    }
+    for (const slot of [...this.#validating]) {
+      if (this.#validating.delete(slot)) this.#destroy(slot, 'cut', undefined);
     }
     this.#endIfDrained(nowMs);
   }

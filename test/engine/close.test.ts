@@ -86,4 +86,54 @@ describe('closing a pool', () => {
     await closing;
     expect(driver.opened[0]?.state).toBe('killed');
   });
+
+  it('does not wait past its deadline for a ping that is still under way', async () => {
+    const { pool, driver, clock } = fakePool();
+    (await pool.acquire(undefined)).release();
+    driver.pingBehaviour = 'hang';
+    const probe = expect(pool.probe({ timeoutMs: 60_000, recentMs: 0 })).rejects.toBeInstanceOf(Error);
+    const closing = pool.close({ deadlineMs: 100 });
+    await clock.advance(200);
+    expect(pool.lifecycle).toBe('closed');
+    expect(driver.live).toHaveLength(0);
+    expect(await closing).toMatchObject({ cut: 0 });
+    await clock.advance(60_000);
+    await probe;
+  });
+
+  it('cuts every lease though the end of one connection makes the holder of another give it back', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 4, connectConcurrency: 4 } });
+    const leases = await Promise.all(Array.from({ length: 4 }, () => pool.acquire(undefined)));
+    const kill = driver.kill.bind(driver);
+    driver.kill = (connection) => {
+      kill(connection);
+      if (leases[1]?.released === false) leases[1].release();
+    };
+    const closing = pool.close({ deadlineMs: 0 });
+    await clock.advance(500);
+    expect(pool.lifecycle).toBe('closed');
+    expect(await closing).toMatchObject({ finished: 1, cut: 3 });
+  });
+
+  it('leaves no newcomer behind whose place in a full queue made another caller close the pool', async () => {
+    const { pool, clock } = fakePool({ limits: { maxSize: 1, maxQueue: 2 } });
+    await pool.acquire('acme');
+    const first = pool.acquire('acme');
+    let closing: Promise<unknown> | undefined;
+    pool.request(
+      {
+        granted: () => undefined,
+        refused: () => {
+          closing = pool.close({ deadlineMs: 0 });
+        },
+      },
+      'acme',
+    );
+    const newcomer = pool.acquire('globex');
+    await expect(newcomer).rejects.toBeInstanceOf(PoolClosedError);
+    await expect(first).rejects.toBeInstanceOf(PoolClosedError);
+    await clock.advance(500);
+    await closing;
+    expect(pool.waiting).toBe(0);
+  });
 });
