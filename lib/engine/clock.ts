@@ -17,11 +17,15 @@ export interface Clock {
   afterPoll(callback: () => void): void;
 }
 
-/** The process's own clock. */
+/** What setTimeout can take at most: 24.8 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** The process's own clock; a timer of more than 24.8 days runs after that time. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimer(callback, delayMs) {
-    const timeout = setTimeout(callback, delayMs).unref();
+    // Beyond what setTimeout can take it would run at once.
+    const timeout = setTimeout(callback, Math.min(delayMs, LONGEST_TIMER_MS)).unref();
     return {
       ref: () => void timeout.ref(),
       unref: () => void timeout.unref(),

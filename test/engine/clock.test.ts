@@ -1,0 +1,17 @@
+import { describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../lib/engine/clock.js';
+
+describe("the process's own clock", () => {
+  it.each([2 ** 31, Infinity])('does not run a timer of %d ms at once', async (delayMs) => {
+    let ran = false;
+    const warnings: string[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning.name);
+    process.on('warning', warned);
+    const timer = systemClock.setTimer(() => (ran = true), delayMs);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    timer.cancel();
+    process.off('warning', warned);
+    expect(ran).toBe(false);
+    expect(warnings).toEqual([]);
+  });
+});
