@@ -272,7 +272,10 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
     const { tenants } = this.core.surroundings;
     const frame = tenants.frame();
-    lease.within = frame?.holding;
+    // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
+    let within = frame?.holding;
+    while (within?.released === true) within = within.within;
+    lease.within = within;
     return tenants.runFrame({ tenantId: frame?.tenantId, scope: frame?.scope, holding: lease }, fn);
   }
 

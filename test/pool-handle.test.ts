@@ -218,3 +218,19 @@ it('prints without secrets, and says what it is doing', async () => {
   const { inspect } = await import('node:util');
   expect(inspect(pool.forTenant('acme'))).toMatch(/ExternalPool "orders" for tenant "acme" \{ .*1 of 3 in use/);
 });
+
+describe('jobs that begin each other inside use', () => {
+  it('do not hold on to the leases of those that are over', async () => {
+    const { pool, clock } = setUp();
+    let earlier: unknown;
+    let job: (() => Promise<unknown>) | undefined;
+    await pool.use((_connection, lease) => {
+      // Made inside the use, runs after it: what a timer that is set there does.
+      job = AsyncLocalStorage.bind(() => pool.use((_again, next) => next.within));
+      earlier = lease;
+    });
+    await clock.advance(0);
+    expect(earlier).toBeDefined();
+    expect(await job?.()).toBeUndefined();
+  });
+});
