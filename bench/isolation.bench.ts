@@ -100,7 +100,10 @@ await bench('isolation', async (report) => {
   const all = Array.from({ length: TENANTS }, (_, turn) => safe.forTenant(tenantOf(turn)));
   const allTrusted = Array.from({ length: TENANTS }, (_, turn) => trusted.forTenant(tenantOf(turn)));
   const pick = (views: readonly PostgresPool[], turn: number): PostgresPool => views[turn % TENANTS] ?? asOne;
-  const subject = (name: string, query: (turn: number) => Promise<unknown>): Subject => ({ name, measure: () => rate(query) });
+  const subject = (name: string, query: (turn: number) => Promise<unknown>): Subject => ({
+    name,
+    measure: () => rate(query),
+  });
 
   try {
     const one = await Rounds.run(
@@ -132,10 +135,20 @@ await bench('isolation', async (report) => {
       ROUNDS,
     );
     report.addRounds(leases, 'connect, query, release, the same tenant repeating', 'queries/s', 'higher');
-    report.claimRatio(leases, 'connect, query, release, the same tenant repeating', 'higher', [BARE_LEASE], 0.95, LEASE);
+    report.claimRatio(
+      leases,
+      'connect, query, release, the same tenant repeating',
+      'higher',
+      [BARE_LEASE],
+      0.95,
+      LEASE,
+    );
 
     await counted.forTenant('tenant 1').query(QUERY, [1]);
-    for (const [load, turns] of [['one tenant', 1], ['another tenant each time', TENANTS]] as const) {
+    for (const [load, turns] of [
+      ['one tenant', 1],
+      ['another tenant each time', TENANTS],
+    ] as const) {
       proxy.resetCounters();
       // Whatever else goes through the proxy would be counted too: the other pool on it is idle and isn't probed meanwhile.
       const queries = 200;

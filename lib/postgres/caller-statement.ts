@@ -24,7 +24,11 @@ export abstract class CallerStatement extends Statement {
   /** The caller has had its answer. */
   answered = false;
 
-  protected constructor(text: string | undefined, values: readonly unknown[] | undefined, config: StatementConfig | undefined) {
+  protected constructor(
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
     super(text, values, config);
   }
 

@@ -13,7 +13,9 @@ export function clientConfigOf(id: string, config: ResolvedPostgresPoolOptions, 
   const { connectionString, ssl, applicationName, statementTimeoutMs, idleInTransactionTimeoutMs, client } = config;
   return {
     ...client,
-    ...(connectionString === undefined ? {} : { connectionString: ssl === undefined ? connectionString : withoutTls(connectionString) }),
+    ...(connectionString === undefined
+      ? {}
+      : { connectionString: ssl === undefined ? connectionString : withoutTls(connectionString) }),
     ...(ssl === undefined ? {} : { ssl }),
     application_name: applicationName ?? client.application_name ?? `${owner}:${id}:${process.pid}`,
     ...(statementTimeoutMs === 0 ? {} : { statement_timeout: statementTimeoutMs }),
@@ -61,7 +63,10 @@ export function pgPoolOptionsOf(config: ResolvedPostgresPoolOptions): PgPoolOpti
   });
 }
 
-function addressOf({ connectionString, client }: ResolvedPostgresPoolOptions): Pick<PgPoolOptions, 'host' | 'port' | 'user' | 'database'> {
+function addressOf({
+  connectionString,
+  client,
+}: ResolvedPostgresPoolOptions): Pick<PgPoolOptions, 'host' | 'port' | 'user' | 'database'> {
   const { host, port, user, database } = client;
   if (connectionString === undefined || !URL.canParse(connectionString)) return { host, port, user, database };
   const url = new URL(connectionString);

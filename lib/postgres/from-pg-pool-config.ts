@@ -41,9 +41,12 @@ export function fromPgPoolConfig(config: PoolConfig): PostgresPoolOptions {
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     ...client
   } = config;
-  if (Client !== undefined) throw new TypeError('A class of clients of your own is not supported: connections are pg.Client');
-  if (PromiseClass !== undefined && PromiseClass !== globalThis.Promise) throw new TypeError('A Promise of your own is not supported');
-  const waitMs = connectionTimeoutMillis === undefined || connectionTimeoutMillis === 0 ? FOR_EVER_MS : connectionTimeoutMillis;
+  if (Client !== undefined)
+    throw new TypeError('A class of clients of your own is not supported: connections are pg.Client');
+  if (PromiseClass !== undefined && PromiseClass !== globalThis.Promise)
+    throw new TypeError('A Promise of your own is not supported');
+  const waitMs =
+    connectionTimeoutMillis === undefined || connectionTimeoutMillis === 0 ? FOR_EVER_MS : connectionTimeoutMillis;
   // Either may be 0 or false: none.
   const timeoutMs = [statementTimeoutMs, queryTimeoutMs].find((limitMs) => typeof limitMs === 'number' && limitMs > 0);
   return {

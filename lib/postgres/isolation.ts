@@ -44,7 +44,8 @@ export function isolationOf(options: IsolationOptions): TenantIsolation {
       const { role } = options;
       return {
         mode: 'role',
-        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'role', value: realRole(role(tenantId), tenantId) }),
+        settingFor: (tenantId) =>
+          tenantId === undefined ? undefined : { name: 'role', value: realRole(role(tenantId), tenantId) },
         statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, role(tenantId))),
       };
     }
@@ -56,7 +57,8 @@ export function isolationOf(options: IsolationOptions): TenantIsolation {
       };
       return {
         mode: 'schema',
-        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'search_path', value: pathOf(tenantId) }),
+        settingFor: (tenantId) =>
+          tenantId === undefined ? undefined : { name: 'search_path', value: pathOf(tenantId) },
         statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, pathOf(tenantId))),
       };
     }
@@ -100,7 +102,10 @@ const NO_ROLE = 'none';
 
 function realRole(role: string, tenantId: string): string {
   if (role !== NO_ROLE) return uncut(role, tenantId);
-  throw new TenantInvalidError(`The role of tenant "${tenantId}" is called "none", which PostgreSQL takes for no role`, { tenantId });
+  throw new TenantInvalidError(
+    `The role of tenant "${tenantId}" is called "none", which PostgreSQL takes for no role`,
+    { tenantId },
+  );
 }
 
 /** @throws TenantInvalidError when the server would cut the name, and might take one tenant for another. */
@@ -113,7 +118,9 @@ function uncut(name: string, tenantId: string): string {
     : bytes === 0
       ? 'is empty'
       : `has ${bytes} bytes, and PostgreSQL cuts names off after ${MAX_NAME_BYTES}`;
-  throw new TenantInvalidError(`The role or schema of tenant "${tenantId}" ${fault}: it could be taken for another's`, { tenantId });
+  throw new TenantInvalidError(`The role or schema of tenant "${tenantId}" ${fault}: it could be taken for another's`, {
+    tenantId,
+  });
 }
 const DIGEST_CHARACTERS = 20;
 

@@ -11,7 +11,12 @@ export class LeaseStatement extends CallerStatement {
   /** Nothing more will come for it. */
   #over = false;
 
-  constructor(client: LeasedClient, text: string | undefined, values: readonly unknown[] | undefined, config: StatementConfig | undefined) {
+  constructor(
+    client: LeasedClient,
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
     super(text, values, config);
     this.#client = client;
   }

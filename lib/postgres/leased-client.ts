@@ -56,7 +56,8 @@ export class LeasedClient extends LeaseEvents {
    */
   release(destroy?: Error | boolean): void {
     if (!(this.lease instanceof Lease)) return;
-    const gone = this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
+    const gone =
+      this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);
   }
 
@@ -142,7 +143,11 @@ export class LeasedClient extends LeaseEvents {
    * @internal Runs a Submittable.
    * @param over called when the connection is ready again, or gone.
    */
-  runForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined, over?: (error: Error | undefined) => void): T {
+  runForeign<T extends ForeignSubmittable>(
+    query: T,
+    callback: QueryCallback | undefined,
+    over?: (error: Error | undefined) => void,
+  ): T {
     const session = this.#alive();
     const foreign = new ForeignQuery(
       query,

@@ -71,7 +71,12 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
    * The whole implicit transaction has been rolled back, so it can be sent again.
    */
   #mayResend(error: Error): boolean {
-    return !this.#resent && !this.answered && (this.binding !== undefined || this.name !== undefined) && sqlStateOf(error) === UNKNOWN_STATEMENT;
+    return (
+      !this.#resent &&
+      !this.answered &&
+      (this.binding !== undefined || this.name !== undefined) &&
+      sqlStateOf(error) === UNKNOWN_STATEMENT
+    );
   }
 
   #resend(session: PgSession): void {

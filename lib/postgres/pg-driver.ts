@@ -45,7 +45,8 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     // pg's own connection strings win over its password option, even when they have none.
-    if (password !== undefined) Object.defineProperty(client, 'password', { value: password, writable: true, configurable: true });
+    if (password !== undefined)
+      Object.defineProperty(client, 'password', { value: password, writable: true, configurable: true });
     const tearDown = (): void => void client.connection.stream.destroy(asError(signal.reason));
     signal.addEventListener('abort', tearDown, { once: true });
     // Until the session listens: an error event without a listener would end the process.

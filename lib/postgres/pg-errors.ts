@@ -37,11 +37,21 @@ export function isFatalError(error: unknown): boolean {
     if (state.startsWith('08') || SESSION_ENDED.has(state)) return true;
     return 'severity' in error && (error.severity === 'FATAL' || error.severity === 'PANIC');
   }
-  if ('syscall' in error || ('code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code))) return true;
+  if ('syscall' in error || ('code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code)))
+    return true;
   return error.message.startsWith('Connection terminated') || error.message.endsWith('is not queryable');
 }
 
-const SOCKET_CODES = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNREFUSED', 'ECONNABORTED', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_STREAM_DESTROYED']);
+const SOCKET_CODES = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ERR_STREAM_DESTROYED',
+]);
 
 /** 40001 and 40P01: nothing is wrong with the transaction but its timing. */
 export function isRetriable(error: unknown): boolean {

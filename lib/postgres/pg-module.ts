@@ -116,7 +116,10 @@ export function backendKeyOf(client: Client): BackendKey {
 
 function hasBackendKey(client: object): client is BackendKey {
   return (
-    'processID' in client && typeof client.processID === 'number' && 'secretKey' in client && typeof client.secretKey === 'number'
+    'processID' in client &&
+    typeof client.processID === 'number' &&
+    'secretKey' in client &&
+    typeof client.secretKey === 'number'
   );
 }
 
@@ -134,15 +137,21 @@ function hasClient(module: object): module is { Client: PgModule['Client'] } {
 function hasResult(module: object): module is { Result: ResultConstructor } {
   if (!('Result' in module) || typeof module.Result !== 'function') return false;
   const prototype: unknown = module.Result.prototype;
-  return typeof prototype === 'object' && prototype !== null && 'addFields' in prototype && 'addCommandComplete' in prototype;
+  return (
+    typeof prototype === 'object' && prototype !== null && 'addFields' in prototype && 'addCommandComplete' in prototype
+  );
 }
 
 function hasPrepareValue(module: object): module is { utils: { prepareValue(value: unknown): WireValue } } {
   if (!('utils' in module)) return false;
   const utils: unknown = module.utils;
-  return typeof utils === 'object' && utils !== null && 'prepareValue' in utils && typeof utils.prepareValue === 'function';
+  return (
+    typeof utils === 'object' && utils !== null && 'prepareValue' in utils && typeof utils.prepareValue === 'function'
+  );
 }
 
 function isWire(connection: unknown): connection is WireConnection {
-  return typeof connection === 'object' && connection !== null && 'stream' in connection && 'parsedStatements' in connection;
+  return (
+    typeof connection === 'object' && connection !== null && 'stream' in connection && 'parsedStatements' in connection
+  );
 }

@@ -331,7 +331,6 @@ export class PgSession {
     this.#bindPrepared = false;
   }
 
-
   /** The lease could not be bound to its tenant: nothing may run in it. */
   bindingFailed(error: Error): void {
     this.#bindingError = error;

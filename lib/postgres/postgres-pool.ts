@@ -5,14 +5,7 @@
  * are what it has besides.
  */
 import { AsyncResource } from 'node:async_hooks';
-import type {
-  QueryArrayConfig,
-  QueryArrayResult,
-  QueryConfig,
-  QueryResult,
-  QueryResultRow,
-  Submittable,
-} from 'pg';
+import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
 import {
@@ -144,10 +137,16 @@ export class PostgresPool extends PostgresEvents {
   /** Several statements in one text, as a tenant: they go by the simple protocol, which takes no setting along. */
   private script(config: StatementConfig, callback: QueryCallback | undefined): unknown {
     const { text = '', timeoutMs, signal, rowMode, types } = config;
-    const run = this.transaction((tx) => tx.query({ text, ...(rowMode === 'array' ? { rowMode } : {}), ...(types ? { types } : {}) }), { timeoutMs, signal });
+    const run = this.transaction(
+      (tx) => tx.query({ text, ...(rowMode === 'array' ? { rowMode } : {}), ...(types ? { types } : {}) }),
+      { timeoutMs, signal },
+    );
     if (callback === undefined) return run;
     const inContext = new AsyncResource('PostgresQuery').bind(callback);
-    run.then((result) => inContext(undefined, result), (error: Error) => inContext(error));
+    run.then(
+      (result) => inContext(undefined, result),
+      (error: Error) => inContext(error),
+    );
     return undefined;
   }
 
@@ -185,7 +184,10 @@ export class PostgresPool extends PostgresEvents {
    *   await tx.query('update accounts set balance = balance + $1 where id = $2', [sum, to]);
    * }, { isolation: 'serializable', retries: 3 });
    */
-  transaction<T>(fn: (tx: PgTransaction) => T | Promise<T>, options: TransactionOptions & Pick<AcquireOptions, 'tenantId'> = {}): Promise<T> {
+  transaction<T>(
+    fn: (tx: PgTransaction) => T | Promise<T>,
+    options: TransactionOptions & Pick<AcquireOptions, 'tenantId'> = {},
+  ): Promise<T> {
     const { core, parts } = this;
     return runTransaction(
       {
@@ -204,16 +206,27 @@ export class PostgresPool extends PostgresEvents {
 
   /** As pg.Pool's: a client that is yours until `client.release()`. Under a tenant it is bound to that tenant. */
   connect(): Promise<LeasedClient>;
-  connect(callback: (error: Error | undefined, client: LeasedClient | undefined, done: (destroy?: Error | boolean) => void) => void): void;
   connect(
-    callback?: (error: Error | undefined, client: LeasedClient | undefined, done: (destroy?: Error | boolean) => void) => void,
+    callback: (
+      error: Error | undefined,
+      client: LeasedClient | undefined,
+      done: (destroy?: Error | boolean) => void,
+    ) => void,
+  ): void;
+  connect(
+    callback?: (
+      error: Error | undefined,
+      client: LeasedClient | undefined,
+      done: (destroy?: Error | boolean) => void,
+    ) => void,
   ): Promise<LeasedClient> | void {
     const acquired = this.acquire().then((lease) => lease.connection);
     if (callback === undefined) return acquired;
     const inContext = new AsyncResource('PostgresConnect').bind(callback);
     // On the next tick, so that what the callback throws is an uncaught exception, as in pg, and no lost rejection.
     acquired.then(
-      (client) => process.nextTick(inContext, undefined, client, (destroy?: Error | boolean) => client.release(destroy)),
+      (client) =>
+        process.nextTick(inContext, undefined, client, (destroy?: Error | boolean) => client.release(destroy)),
       (error: Error) => process.nextTick(inContext, error, undefined, () => {}),
     );
   }
@@ -309,7 +322,11 @@ export async function createPostgresPool(
   surroundings: PoolSurroundings,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
-  const rules: SessionRules = { isolation: isolationOf(config.isolation), trustOneShot: config.session.trustOneShot, onReset: () => core.engine.counters.resets++ };
+  const rules: SessionRules = {
+    isolation: isolationOf(config.isolation),
+    trustOneShot: config.session.trustOneShot,
+    onReset: () => core.engine.counters.resets++,
+  };
   const safety = new RoleSafety();
   const driver: PgDriver = new PgDriver({
     pg,
@@ -328,7 +345,15 @@ export async function createPostgresPool(
     observer: pgEvents(() => core.events),
   });
   const { deadlines } = core.engine;
-  const parts: PostgresParts = { pg, rules, driver, safety, options: pgPoolOptionsOf(config), deadlines, clock: surroundings.clock };
+  const parts: PostgresParts = {
+    pg,
+    rules,
+    driver,
+    safety,
+    options: pgPoolOptionsOf(config),
+    deadlines,
+    clock: surroundings.clock,
+  };
   return new PostgresPool(core, parts);
 }
 

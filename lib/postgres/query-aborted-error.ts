@@ -5,9 +5,12 @@ export class QueryAbortedError extends PoolError {
   readonly code = 'POOL_QUERY_ABORTED';
 
   constructor(poolId: string, facts: PoolErrorFacts = {}) {
-    super(`A query on pool "${poolId}" was aborted by its signal. It may have been executed on the server nevertheless, unless it ran in a transaction.`, {
-      ...facts,
-      poolId,
-    });
+    super(
+      `A query on pool "${poolId}" was aborted by its signal. It may have been executed on the server nevertheless, unless it ran in a transaction.`,
+      {
+        ...facts,
+        poolId,
+      },
+    );
   }
 }

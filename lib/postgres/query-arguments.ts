@@ -28,9 +28,16 @@ export function readQuery(query: unknown, values: unknown, callback: unknown): Q
   const callbackGiven = typeof values === 'function' ? values : callback;
   const valuesGiven = typeof values === 'function' ? undefined : values;
   if (typeof query === 'string') {
-    return { foreign: undefined, text: query, values: asValues(valuesGiven), config: undefined, callback: asCallback(callbackGiven) };
+    return {
+      foreign: undefined,
+      text: query,
+      values: asValues(valuesGiven),
+      config: undefined,
+      callback: asCallback(callbackGiven),
+    };
   }
-  if (typeof query !== 'object' || query === null) throw new TypeError('query() needs a text, a config object or a Submittable');
+  if (typeof query !== 'object' || query === null)
+    throw new TypeError('query() needs a text, a config object or a Submittable');
   if (isForeign(query)) return { foreign: query, callback: asCallback(callbackGiven) };
   const config: StatementConfig & { readonly callback?: unknown } = query;
   return {

@@ -10,7 +10,8 @@ import { quoteIdentifier } from './isolation.js';
 
 const TABLES_NAMED = 20;
 
-const ROLE = 'select current_user::text as name, rolsuper as super, rolbypassrls as bypass from pg_catalog.pg_roles where rolname = current_user';
+const ROLE =
+  'select current_user::text as name, rolsuper as super, rolbypassrls as bypass from pg_catalog.pg_roles where rolname = current_user';
 
 const OWN_TABLES = `
   select c.oid::pg_catalog.regclass::text as name

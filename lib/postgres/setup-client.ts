@@ -55,12 +55,14 @@ export class SetupClient extends LeasedClient {
         `What is done once on each connection has to be one statement a query, so that it can be repeated after a reset; this was several: ${client.#script.slice(0, 80)}`,
       );
     }
-    if (session.transactionStatus !== 'I') throw new Error('What is done once on each connection has left a transaction open');
+    if (session.transactionStatus !== 'I')
+      throw new Error('What is done once on each connection has left a transaction open');
     session.adoptSetup(client.#statements);
   }
 
   override completed(statement: LeaseStatement): void {
     if (statement.isScript) this.#script = statement.text;
-    else if (statement.text) this.#statements.push({ text: statement.text, values: statement.wireValues(this.session) });
+    else if (statement.text)
+      this.#statements.push({ text: statement.text, values: statement.wireValues(this.session) });
   }
 }

@@ -68,7 +68,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   #results: ResultBuilder[] | undefined = undefined;
   #rowError: Error | undefined = undefined;
 
-  protected constructor(text: string | undefined, values: readonly unknown[] | undefined, config: StatementConfig | undefined) {
+  protected constructor(
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
     super();
     this.text = text;
     this.values = values;
@@ -83,7 +87,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
 
   /** Whether it can only go by the simple protocol, alone: several statements in one text. */
   get isScript(): boolean {
-    return this.name === undefined && (this.values === undefined || this.values.length === 0) && hasSeveralStatements(this.text);
+    return (
+      this.name === undefined &&
+      (this.values === undefined || this.values.length === 0) &&
+      hasSeveralStatements(this.text)
+    );
   }
 
   /** Called by pg when it is this statement's turn. @returns why it can't be sent. */
@@ -160,18 +168,25 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
 
   #problem(session: PgSession): Error | undefined {
     const { text, name, values } = this;
-    if (typeof text !== 'string' && typeof name !== 'string') return new Error('A query must have either a text or a name.');
+    if (typeof text !== 'string' && typeof name !== 'string')
+      return new Error('A query must have either a text or a name.');
     if (values !== undefined && !Array.isArray(values)) return new Error('Query values must be an array');
     if (name === undefined) return undefined;
     const known = session.wire.parsedStatements[name];
     if (known !== undefined && text && known !== text) {
-      return new Error(`Prepared statements must be unique: "${this.config?.name ?? name}" was used for a different statement`);
+      return new Error(
+        `Prepared statements must be unique: "${this.config?.name ?? name}" was used for a different statement`,
+      );
     }
     return undefined;
   }
 
   #needsExtended(): boolean {
-    return this.name !== undefined || (this.values !== undefined && this.values.length > 0) || this.config?.queryMode === 'extended';
+    return (
+      this.name !== undefined ||
+      (this.values !== undefined && this.values.length > 0) ||
+      this.config?.queryMode === 'extended'
+    );
   }
 
   #encodeBinding(writer: MessageWriter, binding: TenantSetting): void {

@@ -50,7 +50,10 @@ export interface TransactionHost extends ClientSurroundings {
   readonly poolId: string;
   readonly clock: Clock;
   readonly random: () => number;
-  acquire(limits: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<Lease<LeasedClient>>;
+  acquire(limits: {
+    readonly timeoutMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<Lease<LeasedClient>>;
   /** Runs `fn` as the holder of `lease`. */
   holding<T>(lease: Lease<LeasedClient>, fn: () => T): T;
 }
@@ -99,7 +102,9 @@ export class PgTransaction extends Queryable {
     } catch (error) {
       inner.#ended = true;
       // Leaves the outer transaction usable. Should that fail, the outer one can't be committed either.
-      await this.#client.run(new LeaseStatement(this.#client, `ROLLBACK TO SAVEPOINT ${name}`, undefined, undefined)).catch(() => {});
+      await this.#client
+        .run(new LeaseStatement(this.#client, `ROLLBACK TO SAVEPOINT ${name}`, undefined, undefined))
+        .catch(() => {});
       throw error;
     } finally {
       this.#savepoints = inner.#savepoints;
@@ -148,7 +153,12 @@ class TransactionOpening extends LeaseStatement {
   readonly #begin: string;
   readonly #tenant: TenantSetting | undefined;
 
-  constructor(client: LeasedClient, begin: string, tenant: TenantSetting | undefined, settings: readonly TenantSetting[]) {
+  constructor(
+    client: LeasedClient,
+    begin: string,
+    tenant: TenantSetting | undefined,
+    settings: readonly TenantSetting[],
+  ) {
     super(client, begin, undefined, undefined);
     this.#begin = begin;
     this.#tenant = tenant;
@@ -214,7 +224,10 @@ class TransactionLimit extends DeadlineEntry {
   }
 
   timeout(cause?: unknown): OperationTimeoutError {
-    return new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, { poolId: this.#host.poolId, cause });
+    return new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, {
+      poolId: this.#host.poolId,
+      cause,
+    });
   }
 
   override expire(): void {
@@ -305,7 +318,12 @@ function opening(client: LeasedClient, options: TransactionOptions, limit: Trans
   ].join('');
   const timeout = limit.remainingMs;
   const settings = timeout === undefined ? [] : [{ name: 'statement_timeout', value: String(Math.ceil(timeout)) }];
-  return new TransactionOpening(client, `BEGIN${modes}`, client.session.rules.isolation.settingFor(client.lease.tenantId), settings);
+  return new TransactionOpening(
+    client,
+    `BEGIN${modes}`,
+    client.session.rules.isolation.settingFor(client.lease.tenantId),
+    settings,
+  );
 }
 
 // A caller without types could put anything here: only these words reach the server.

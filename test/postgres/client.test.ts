@@ -15,7 +15,9 @@ let pools: TestPools;
 beforeAll(async () => {
   database = await createDatabase();
   await database.query('create table things (id serial primary key, name text not null)');
-  await database.query(`grant all on all tables in schema public to public; grant all on all sequences in schema public to public`);
+  await database.query(
+    `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
+  );
   pools = new TestPools(database);
 });
 afterEach(() => pools.close());
@@ -28,14 +30,18 @@ describe('connect', () => {
     expect((await client.query('select pg_backend_pid() as pid')).rows).toEqual([{ pid: client.processID }]);
     client.release();
     const store = new AsyncLocalStorage<string>();
-    const seen = await store.run('me', () => new Promise((resolve) => {
-      pool.connect((error, lent, done) => {
-        lent?.query('select 7 as n', (_error, result) => {
-          done();
-          resolve([error, result.rows, store.getStore()]);
-        });
-      });
-    }));
+    const seen = await store.run(
+      'me',
+      () =>
+        new Promise((resolve) => {
+          pool.connect((error, lent, done) => {
+            lent?.query('select 7 as n', (_error, result) => {
+              done();
+              resolve([error, result.rows, store.getStore()]);
+            });
+          });
+        }),
+    );
     expect(seen).toEqual([undefined, [{ n: 7 }], 'me']);
     expect(pool.idleCount).toBe(1);
   });
@@ -48,10 +54,12 @@ describe('connect', () => {
     await expect(stale.query('set search_path = nowhere')).rejects.toMatchObject({ code: 'POOL_LEASE_RELEASED' });
     expect(() => stale.query(new Cursor('select 1'))).toThrow(/released/);
     expect(() => stale.on('notification', () => {})).toThrow(/released/);
-    await new Promise<void>((resolve) => stale.query('select 1', (error) => {
-      expect(error).toMatchObject({ code: 'POOL_LEASE_RELEASED' });
-      resolve();
-    }));
+    await new Promise<void>((resolve) =>
+      stale.query('select 1', (error) => {
+        expect(error).toMatchObject({ code: 'POOL_LEASE_RELEASED' });
+        resolve();
+      }),
+    );
     stale.release();
     expect(pool.idleCount).toBe(0);
     expect((await next.query('show search_path')).rows).toEqual([{ search_path: '"$user", public' }]);
@@ -88,7 +96,11 @@ describe('connect', () => {
   it('finishes what was sent before release, in order', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
-    const sent = [client.query('begin'), client.query('insert into things (name) values ($1)', ['kept']), client.query('commit')];
+    const sent = [
+      client.query('begin'),
+      client.query('insert into things (name) values ($1)', ['kept']),
+      client.query('commit'),
+    ];
     client.release();
     await Promise.all(sent);
     expect((await pool.query('select name from things where name = $1', ['kept'])).rows).toEqual([{ name: 'kept' }]);
@@ -101,14 +113,26 @@ describe('connect', () => {
       create temp table mine (n int); select pg_advisory_lock(42); listen news; declare c cursor with hold for select 1; prepare p as select 1`);
     await client.query({ name: 'named', text: 'select 1 as n' });
     client.release();
-    const next = await pool.query(`select current_setting('search_path') as path, current_setting('statement_timeout') as timeout,
+    const next =
+      await pool.query(`select current_setting('search_path') as path, current_setting('statement_timeout') as timeout,
       current_setting('client_encoding') as encoding, nullif(current_setting('foo.bar', true), '') as guc, to_regclass('pg_temp.mine') as temp,
       (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks, (select count(*)::int from pg_listening_channels()) as channels,
       (select count(*)::int from pg_cursors where name = 'c') as cursors, (select count(*)::int from pg_prepared_statements where name in ('p', 'named')) as prepared,
       pg_backend_pid() as pid`);
-    expect(next.rows).toEqual([{
-      path: '"$user", public', timeout: '0', encoding: 'UTF8', guc: null, temp: null, locks: 0, channels: 0, cursors: 0, prepared: 0, pid: client.processID,
-    }]);
+    expect(next.rows).toEqual([
+      {
+        path: '"$user", public',
+        timeout: '0',
+        encoding: 'UTF8',
+        guc: null,
+        temp: null,
+        locks: 0,
+        channels: 0,
+        cursors: 0,
+        prepared: 0,
+        pid: client.processID,
+      },
+    ]);
     expect((await pool.query({ name: 'named', text: 'select 1 as n' })).rows).toEqual([{ n: 1 }]);
   });
 
@@ -117,7 +141,14 @@ describe('connect', () => {
     const client = await pool.connect();
     await client.query('select pg_advisory_lock(77)');
     client.release();
-    await eventually(async () => (await database.query(`select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`)).length === 0);
+    await eventually(
+      async () =>
+        (
+          await database.query(
+            `select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`,
+          )
+        ).length === 0,
+    );
   });
 
   it('keeps listeners and type parsers within the lease', async () => {
@@ -125,7 +156,9 @@ describe('connect', () => {
     const store = new AsyncLocalStorage<string>();
     const client = await pool.connect();
     const heard: unknown[] = [];
-    store.run('listener', () => client.on('notification', (message: { payload: string }) => heard.push([message.payload, store.getStore()])));
+    store.run('listener', () =>
+      client.on('notification', (message: { payload: string }) => heard.push([message.payload, store.getStore()])),
+    );
     client.setTypeParser(23, () => 'mine');
     expect((await client.query('select 1 as n')).rows).toEqual([{ n: 'mine' }]);
     await client.query('listen news');
@@ -144,9 +177,15 @@ describe('connect', () => {
   it('copies in and out with pg-copy-streams', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
-    await pipeline(Readable.from(['copied\n', 'copied too\n']), client.query(copyFrom('copy things (name) from stdin')));
+    await pipeline(
+      Readable.from(['copied\n', 'copied too\n']),
+      client.query(copyFrom('copy things (name) from stdin')),
+    );
     const chunks: Buffer[] = [];
-    for await (const chunk of client.query(copyTo(`copy (select name from things where name like 'copied%' order by id) to stdout`))) chunks.push(Buffer.from(chunk as Buffer));
+    for await (const chunk of client.query(
+      copyTo(`copy (select name from things where name like 'copied%' order by id) to stdout`),
+    ))
+      chunks.push(Buffer.from(chunk as Buffer));
     client.release();
     expect(Buffer.concat(chunks).toString()).toBe('copied\ncopied too\n');
     expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);

@@ -32,7 +32,8 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     const store = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     store.run('mine', () => {
-      for (const event of ['connect', 'acquire', 'remove'] as const) pool.on(event, (client) => seen.push([event, client?.processID, store.getStore()]));
+      for (const event of ['connect', 'acquire', 'remove'] as const)
+        pool.on(event, (client) => seen.push([event, client?.processID, store.getStore()]));
       pool.on('release', (error, client) => seen.push(['release', error, client?.processID]));
       pool.on('error', (error, client) => seen.push(['error', error.message.includes('terminat'), client?.processID]));
     });
@@ -41,12 +42,23 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     const gone = new Error('gone');
     client.release(gone);
     await eventually(() => pool.totalCount === 0);
-    expect(seen).toEqual([['connect', pid, 'mine'], ['acquire', pid, 'mine'], ['remove', pid, 'mine'], ['release', true, pid]]);
+    expect(seen).toEqual([
+      ['connect', pid, 'mine'],
+      ['acquire', pid, 'mine'],
+      ['remove', pid, 'mine'],
+      ['release', true, pid],
+    ]);
     seen.length = 0;
     const next = Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);
     await database.query('select pg_terminate_backend($1)', [next]);
     await eventually(() => pool.totalCount === 0);
-    expect(seen).toEqual([['connect', next, 'mine'], ['acquire', next, 'mine'], ['release', undefined, next], ['error', true, next], ['remove', next, 'mine']]);
+    expect(seen).toEqual([
+      ['connect', next, 'mine'],
+      ['acquire', next, 'mine'],
+      ['release', undefined, next],
+      ['error', true, next],
+      ['remove', next, 'mine'],
+    ]);
   });
 
   it('counts as pg.Pool counts', async () => {
@@ -57,13 +69,27 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     expect([pool.totalCount, pool.idleCount, pool.waitingCount]).toEqual([2, 0, 1]);
     for (const client of clients) client.release();
     (await waiting).release();
-    expect([pool.totalCount, pool.idleCount, pool.waitingCount, pool.ending, pool.ended]).toEqual([2, 2, 0, false, false]);
+    expect([pool.totalCount, pool.idleCount, pool.waitingCount, pool.ending, pool.ended]).toEqual([
+      2,
+      2,
+      0,
+      false,
+      false,
+    ]);
   });
 
   it('shows its options without secrets', async () => {
     const pool = await pools.create({ maxSize: 3 });
-    expect(pool.options).toMatchObject({ max: 3, min: 0, host: database.host, port: database.port, database: database.name });
-    expect(inspect([pool, pool.options, pool.config, await pool.connect()], { depth: 6 })).not.toContain(database.password);
+    expect(pool.options).toMatchObject({
+      max: 3,
+      min: 0,
+      host: database.host,
+      port: database.port,
+      database: database.name,
+    });
+    expect(inspect([pool, pool.options, pool.config, await pool.connect()], { depth: 6 })).not.toContain(
+      database.password,
+    );
   });
 
   it('repeats after every reset what was set up on a new connection', async () => {
@@ -79,8 +105,13 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     pool.on('connect', (client) => void client.query(`set statement_timeout = '33s'`));
     for (let round = 0; round < 3; round++) {
       const client = await pool.connect();
-      expect((await client.query(`select current_setting('search_path') as path, current_setting('app.flavour') as flavour, current_setting('statement_timeout') as timeout`)).rows)
-        .toEqual([{ path: 'public, public, extra', flavour: "it's", timeout: '33s' }]);
+      expect(
+        (
+          await client.query(
+            `select current_setting('search_path') as path, current_setting('app.flavour') as flavour, current_setting('statement_timeout') as timeout`,
+          )
+        ).rows,
+      ).toEqual([{ path: 'public, public, extra', flavour: "it's", timeout: '33s' }]);
       await client.query('set search_path = elsewhere; set app.flavour = none; reset statement_timeout');
       client.release();
     }
@@ -88,12 +119,26 @@ describe('a PostgresPool in place of a pg.Pool', () => {
   });
 
   it('does not use a connection that onConnect or verify refuses', async () => {
-    const pool = await pools.create({ maxSize: 1, failFastAfterMs: 0, verify: (_client, done) => done(new Error('not this one')) });
+    const pool = await pools.create({
+      maxSize: 1,
+      failFastAfterMs: 0,
+      verify: (_client, done) => done(new Error('not this one')),
+    });
     await expect(pool.query('select 1')).rejects.toMatchObject({ cause: { message: 'not this one' } });
-    const other = await pools.create({ maxSize: 1, failFastAfterMs: 0, onConnect: (client) => client.query('select wrong') });
+    const other = await pools.create({
+      maxSize: 1,
+      failFastAfterMs: 0,
+      onConnect: (client) => client.query('select wrong'),
+    });
     await expect(other.query('select 1')).rejects.toMatchObject({ cause: { code: '42703' } });
-    const scripted = await pools.create({ maxSize: 1, failFastAfterMs: 0, onConnect: (client) => client.query('set a.b = 1; set a.c = 2') });
-    await expect(scripted.query('select 1')).rejects.toMatchObject({ cause: { message: expect.stringContaining('one statement a query') } });
+    const scripted = await pools.create({
+      maxSize: 1,
+      failFastAfterMs: 0,
+      onConnect: (client) => client.query('set a.b = 1; set a.c = 2'),
+    });
+    await expect(scripted.query('select 1')).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('one statement a query') },
+    });
     // The pools go on trying; once they are closed the server has nothing left of them.
     await pools.close();
     const sessions = `select 1 from pg_stat_activity where datname = current_database() and application_name <> 'observer' and pid <> pg_backend_pid()`;
@@ -102,19 +147,44 @@ describe('a PostgresPool in place of a pg.Pool', () => {
 
   it('takes pg.Pool’s configuration', async () => {
     const config: pg.PoolConfig = {
-      connectionString: database.url, max: 4, min: 1, idleTimeoutMillis: 0, connectionTimeoutMillis: 1500, maxUses: 100, maxLifetimeSeconds: 60,
-      statement_timeout: 7000, application_name: 'legacy', keepAlive: true, allowExitOnIdle: true,
+      connectionString: database.url,
+      max: 4,
+      min: 1,
+      idleTimeoutMillis: 0,
+      connectionTimeoutMillis: 1500,
+      maxUses: 100,
+      maxLifetimeSeconds: 60,
+      statement_timeout: 7000,
+      application_name: 'legacy',
+      keepAlive: true,
+      allowExitOnIdle: true,
     };
     const pool = await pools.create(fromPgPoolConfig(config));
-    expect(pool.config).toMatchObject({ maxSize: 4, minSize: 1, idleTimeoutMs: 0, acquireTimeoutMs: 1500, connectTimeoutMs: 1500, maxUses: 100, maxLifetimeMs: 60_000 });
-    expect((await pool.query(`select current_setting('statement_timeout') as timeout, current_setting('application_name') as name`)).rows).toEqual([{ timeout: '7s', name: 'legacy' }]);
+    expect(pool.config).toMatchObject({
+      maxSize: 4,
+      minSize: 1,
+      idleTimeoutMs: 0,
+      acquireTimeoutMs: 1500,
+      connectTimeoutMs: 1500,
+      maxUses: 100,
+      maxLifetimeMs: 60_000,
+    });
+    expect(
+      (
+        await pool.query(
+          `select current_setting('statement_timeout') as timeout, current_setting('application_name') as name`,
+        )
+      ).rows,
+    ).toEqual([{ timeout: '7s', name: 'legacy' }]);
     expect(fromPgPoolConfig({})).toMatchObject({ minSize: 0, idleTimeoutMs: 10_000, maxLifetimeMs: 0 });
     expect(() => fromPgPoolConfig({ Client: class {} as never })).toThrow(TypeError);
   });
 
   it('names itself to the server, and sets its time-outs there', async () => {
     const pool = await pools.create({ statementTimeoutMs: 4000, idleInTransactionTimeoutMs: 5000 });
-    const { rows } = await pool.query(`select current_setting('application_name') as name, current_setting('statement_timeout') as statement, current_setting('idle_in_transaction_session_timeout') as idle`);
+    const { rows } = await pool.query(
+      `select current_setting('application_name') as name, current_setting('statement_timeout') as statement, current_setting('idle_in_transaction_session_timeout') as idle`,
+    );
     expect(rows).toEqual([{ name: `tests:${pool.id}:${process.pid}`, statement: '4s', idle: '5s' }]);
     await expect(pool.query({ text: 'select pg_sleep(30)', timeoutMs: 20 })).rejects.toThrow();
   });
@@ -150,7 +220,10 @@ describe('row security with a user that it does not bind', () => {
 
   it('refuses superusers at start, and every call after', async () => {
     const pool = await pools.create({ ...rls, connectionString: database.superuserUrl });
-    await expect(pool.start()).rejects.toMatchObject({ code: 'POOL_UNSAFE_ROLE', fix: expect.stringContaining('NOSUPERUSER') });
+    await expect(pool.start()).rejects.toMatchObject({
+      code: 'POOL_UNSAFE_ROLE',
+      fix: expect.stringContaining('NOSUPERUSER'),
+    });
     await expect(pool.forTenant('acme').query('select 1')).rejects.toMatchObject({ code: 'POOL_UNSAFE_ROLE' });
     await expect(pool.forTenant('acme').connect()).rejects.toMatchObject({ code: 'POOL_UNSAFE_ROLE' });
   });
@@ -170,7 +243,12 @@ describe('row security with a user that it does not bind', () => {
   });
 
   it('only warns where that was asked for', async () => {
-    const pool = await pools.create({ isolation: { mode: 'rls', unsafeRole: 'warn' }, connectionString: database.superuserUrl, maxSize: 2, minSize: 2 });
+    const pool = await pools.create({
+      isolation: { mode: 'rls', unsafeRole: 'warn' },
+      connectionString: database.superuserUrl,
+      maxSize: 2,
+      minSize: 2,
+    });
     await pool.start();
     expect((await pool.forTenant('acme').query('select 1 as n')).rows).toEqual([{ n: 1 }]);
     expect(pools.log.lines.filter((line) => line.includes('superuser'))).toHaveLength(1);

@@ -62,74 +62,126 @@ const STATES: readonly [name: string, sql: () => string][] = [
 const WAYS: readonly [name: string, leave: (a: PostgresPool, sql: string) => Promise<unknown>][] = [
   ['release', (a, sql) => onClient(a, (client) => client.query(sql))],
   ['release without waiting for the query', (a, sql) => onClient(a, (client) => void client.query(sql))],
-  ['release with an error', async (a, sql) => {
-    const client = await a.connect();
-    await client.query(sql);
-    client.release(new Error('something went wrong'));
-  }],
-  ['a failed statement, then release', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    await client.query('select 1/0').catch(() => {});
-  })],
-  ['an open transaction', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    await client.query('begin read write');
-    await client.query('create temp table in_transaction (n int)');
-  })],
-  ['a failed transaction', (a, sql) => onClient(a, async (client) => {
-    await client.query('begin');
-    await client.query(sql);
-    await client.query('select 1/0').catch(() => {});
-  })],
-  ['a failed commit', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    await client.query('begin read write');
-    await client.query('insert into uniques values (1), (1)');
-    await client.query('commit').catch(() => {});
-  })],
-  ['a query that timed out', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    await client.query({ text: 'select pg_sleep(60)', timeoutMs: 20 }).catch(() => {});
-  })],
-  ['a query that was aborted', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    const controller = new AbortController();
-    const query = client.query({ text: 'select pg_sleep(60)', signal: controller.signal });
-    setImmediate(() => controller.abort());
-    await query.catch(() => {});
-  })],
-  ['a query in flight', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    client.query('select pg_sleep(0.01)').catch(() => {});
-  })],
-  ['a cursor left open', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    await client.query(new Cursor('select generate_series(1, 1000)')).read(1);
-  })],
-  ['the backend killed', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    const { processID } = client;
-    const ended = new Promise((resolve) => client.once('end', resolve));
-    await database.query('select pg_terminate_backend($1)', [processID]);
-    // Until the news is here, whoever comes next would be the one to learn it.
-    await ended;
-  })],
-  ['end of the client', (a, sql) => onClient(a, async (client) => {
-    await client.query(sql);
-    void client.end();
-  })],
+  [
+    'release with an error',
+    async (a, sql) => {
+      const client = await a.connect();
+      await client.query(sql);
+      client.release(new Error('something went wrong'));
+    },
+  ],
+  [
+    'a failed statement, then release',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        await client.query('select 1/0').catch(() => {});
+      }),
+  ],
+  [
+    'an open transaction',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        await client.query('begin read write');
+        await client.query('create temp table in_transaction (n int)');
+      }),
+  ],
+  [
+    'a failed transaction',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query('begin');
+        await client.query(sql);
+        await client.query('select 1/0').catch(() => {});
+      }),
+  ],
+  [
+    'a failed commit',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        await client.query('begin read write');
+        await client.query('insert into uniques values (1), (1)');
+        await client.query('commit').catch(() => {});
+      }),
+  ],
+  [
+    'a query that timed out',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        await client.query({ text: 'select pg_sleep(60)', timeoutMs: 20 }).catch(() => {});
+      }),
+  ],
+  [
+    'a query that was aborted',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        const controller = new AbortController();
+        const query = client.query({ text: 'select pg_sleep(60)', signal: controller.signal });
+        setImmediate(() => controller.abort());
+        await query.catch(() => {});
+      }),
+  ],
+  [
+    'a query in flight',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        client.query('select pg_sleep(0.01)').catch(() => {});
+      }),
+  ],
+  [
+    'a cursor left open',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        await client.query(new Cursor('select generate_series(1, 1000)')).read(1);
+      }),
+  ],
+  [
+    'the backend killed',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        const { processID } = client;
+        const ended = new Promise((resolve) => client.once('end', resolve));
+        await database.query('select pg_terminate_backend($1)', [processID]);
+        // Until the news is here, whoever comes next would be the one to learn it.
+        await ended;
+      }),
+  ],
+  [
+    'end of the client',
+    (a, sql) =>
+      onClient(a, async (client) => {
+        await client.query(sql);
+        void client.end();
+      }),
+  ],
   ['use', (a, sql) => a.use((client) => client.query(sql))],
   ['a transaction', (a, sql) => a.transaction((tx) => tx.query(sql))],
-  ['a transaction that throws', (a, sql) => a.transaction(async (tx) => {
-    await tx.query(sql);
-    throw new Error('no');
-  }).catch(() => {})],
+  [
+    'a transaction that throws',
+    (a, sql) =>
+      a
+        .transaction(async (tx) => {
+          await tx.query(sql);
+          throw new Error('no');
+        })
+        .catch(() => {}),
+  ],
   ['a one-shot query', (a, sql) => a.query(sql)],
   ['a one-shot query that left a transaction open', (a, sql) => a.query(`begin; ${sql}`).catch(() => {})],
-  ['a one-shot query that timed out', async (a, sql) => {
-    await a.query(sql);
-    await a.query({ text: 'select pg_sleep(60)', timeoutMs: 20 }).catch(() => {});
-  }],
+  [
+    'a one-shot query that timed out',
+    async (a, sql) => {
+      await a.query(sql);
+      await a.query({ text: 'select pg_sleep(60)', timeoutMs: 20 }).catch(() => {});
+    },
+  ],
 ];
 
 async function onClient(pool: PostgresPool, work: (client: LeasedClient) => unknown): Promise<void> {

@@ -33,7 +33,9 @@ beforeAll(async () => {
 });
 afterEach(() => pools.close());
 afterAll(async () => {
-  await database.query(`drop owned by "${database.name} acme", "${database.name} umbrella"; drop role "${database.name} acme", "${database.name} umbrella"`);
+  await database.query(
+    `drop owned by "${database.name} acme", "${database.name} umbrella"; drop role "${database.name} acme", "${database.name} umbrella"`,
+  );
   await database.drop();
 });
 
@@ -47,10 +49,16 @@ describe('isolation by row security', () => {
     const umbrella = pool.forTenant('umbrella');
     expect(await items(acme)).toEqual(['anvil', 'rocket']);
     expect(await items(umbrella)).toEqual(['virus']);
-    expect((await acme.query('select item from orders where id > $1 order by id', [1])).rows).toEqual([{ item: 'rocket' }]);
+    expect((await acme.query('select item from orders where id > $1 order by id', [1])).rows).toEqual([
+      { item: 'rocket' },
+    ]);
     expect((await acme.query({ name: 'n', text: 'select count(*)::int as n from orders' })).rows).toEqual([{ n: 2 }]);
-    expect((await umbrella.query({ name: 'n', text: 'select count(*)::int as n from orders' })).rows).toEqual([{ n: 1 }]);
-    const several: unknown = await acme.query(`select count(*)::int as n from orders; select current_setting('app.tenant_id') as me`);
+    expect((await umbrella.query({ name: 'n', text: 'select count(*)::int as n from orders' })).rows).toEqual([
+      { n: 1 },
+    ]);
+    const several: unknown = await acme.query(
+      `select count(*)::int as n from orders; select current_setting('app.tenant_id') as me`,
+    );
     expect(several).toMatchObject([{ rows: [{ n: 2 }] }, { rows: [{ me: 'acme' }] }]);
     const cursor = umbrella.query(new Cursor('select item from orders'));
     expect(await cursor.read(10)).toEqual([{ item: 'virus' }]);
@@ -63,13 +71,19 @@ describe('isolation by row security', () => {
     await pool.forTenant('acme').query('select 1');
     await expect(pool.forTenant('acme').query('select 1/0')).rejects.toMatchObject({ code: '22012' });
     expect(await items(pool.unscoped())).toEqual([]);
-    expect((await pool.unscoped().query(`select nullif(current_setting('app.tenant_id', true), '') as t`)).rows).toEqual([{ t: null }]);
+    expect(
+      (await pool.unscoped().query(`select nullif(current_setting('app.tenant_id', true), '') as t`)).rows,
+    ).toEqual([{ t: null }]);
   });
 
   it('rolls back as a whole when any part fails', async () => {
     const pool = await pools.create({ ...RLS, maxSize: 1 });
-    await expect(pool.forTenant('acme').query(`insert into orders (tenant, item) values ('umbrella', 'stolen')`)).rejects.toMatchObject({ code: '42501' });
-    await expect(pool.forTenant('acme').query(`insert into orders (item) values ('half'); select 1/0`)).rejects.toMatchObject({ code: '22012' });
+    await expect(
+      pool.forTenant('acme').query(`insert into orders (tenant, item) values ('umbrella', 'stolen')`),
+    ).rejects.toMatchObject({ code: '42501' });
+    await expect(
+      pool.forTenant('acme').query(`insert into orders (item) values ('half'); select 1/0`),
+    ).rejects.toMatchObject({ code: '22012' });
     expect(await database.query(`select item from orders where item in ('stolen', 'half')`)).toEqual([]);
   });
 
@@ -93,7 +107,9 @@ describe('isolation by row security', () => {
     expect(await items(client)).toEqual(['anvil', 'rocket']);
     client.release();
     expect(await items(pool.unscoped())).toEqual([]);
-    expect(await pool.forTenant('umbrella').transaction((tx) => items(tx), { isolation: 'serializable' })).toEqual(['virus']);
+    expect(await pool.forTenant('umbrella').transaction((tx) => items(tx), { isolation: 'serializable' })).toEqual([
+      'virus',
+    ]);
     const other = await pool.forTenant('umbrella').connect();
     const [first, second] = await Promise.all([items(other), items(other)]);
     expect([first, second]).toEqual([['virus'], ['virus']]);
@@ -121,7 +137,10 @@ describe('isolation by row security', () => {
 
 describe('isolation by schema', () => {
   it('sends each tenant to its own schema, whatever it is called', async () => {
-    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'schema', schema: (tenant) => (tenant === 'acme' ? 'tenant acme' : 'tenant "umbrella"') } });
+    const pool = await pools.create({
+      maxSize: 1,
+      isolation: { mode: 'schema', schema: (tenant) => (tenant === 'acme' ? 'tenant acme' : 'tenant "umbrella"') },
+    });
     const who = { name: 'who', text: 'select name from who' };
     for (let round = 0; round < 3; round++) {
       expect((await pool.forTenant('acme').query(who)).rows).toEqual([{ name: 'acme' }]);
@@ -149,16 +168,26 @@ describe('isolation by schema', () => {
 
 describe('isolation by role', () => {
   it('works as the tenant’s role, and as itself when unscoped', async () => {
-    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'role', role: (tenant) => `${database.name} ${tenant}` } });
+    const pool = await pools.create({
+      maxSize: 1,
+      isolation: { mode: 'role', role: (tenant) => `${database.name} ${tenant}` },
+    });
     expect((await pool.forTenant('acme').query('select n from acme_only')).rows).toEqual([{ n: 1 }]);
     await expect(pool.forTenant('umbrella').query('select n from acme_only')).rejects.toMatchObject({ code: '42501' });
-    expect((await pool.forTenant('umbrella').query('select current_user as me')).rows).toEqual([{ me: `${database.name} umbrella` }]);
+    expect((await pool.forTenant('umbrella').query('select current_user as me')).rows).toEqual([
+      { me: `${database.name} umbrella` },
+    ]);
     expect((await pool.unscoped().query('select current_user as me')).rows).toEqual([{ me: database.user }]);
-    expect(await pool.forTenant('acme').transaction(async (tx) => (await tx.query('select current_user as me')).rows)).toEqual([{ me: `${database.name} acme` }]);
+    expect(
+      await pool.forTenant('acme').transaction(async (tx) => (await tx.query('select current_user as me')).rows),
+    ).toEqual([{ me: `${database.name} acme` }]);
   });
 
   it('runs nothing when the role does not exist, on clients neither, and keeps the connection', async () => {
-    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'role', role: (tenant) => `no such role ${tenant}` } });
+    const pool = await pools.create({
+      maxSize: 1,
+      isolation: { mode: 'role', role: (tenant) => `no such role ${tenant}` },
+    });
     const nobody = pool.forTenant('nobody');
     // Often, because replies come in different pieces.
     for (let round = 0; round < 20; round++) await useInVain(nobody, pool.unscoped());
@@ -169,13 +198,29 @@ describe('isolation by role', () => {
   async function useInVain(nobody: PostgresPool, somebody: PostgresPool): Promise<void> {
     await expect(nobody.query('create table never (n int)')).rejects.toThrow(/does not exist/);
     const client = await nobody.connect();
-    const answers = await Promise.allSettled([client.query('select 1'), client.query('select 2'), client.query(new Cursor('select 3')).read(1)]);
-    for (const answer of answers) expect(answer).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/does not exist/) } });
+    const answers = await Promise.allSettled([
+      client.query('select 1'),
+      client.query('select 2'),
+      client.query(new Cursor('select 3')).read(1),
+    ]);
+    for (const answer of answers)
+      expect(answer).toMatchObject({
+        status: 'rejected',
+        reason: { message: expect.stringMatching(/does not exist/) },
+      });
     client.release();
     const hasty = await nobody.connect();
-    const unread = Promise.allSettled([hasty.query('select 1'), hasty.query('create table never (n int)'), hasty.query('create table never (n int)')]);
+    const unread = Promise.allSettled([
+      hasty.query('select 1'),
+      hasty.query('create table never (n int)'),
+      hasty.query('create table never (n int)'),
+    ]);
     hasty.release();
-    for (const answer of await unread) expect(answer).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/does not exist/) } });
+    for (const answer of await unread)
+      expect(answer).toMatchObject({
+        status: 'rejected',
+        reason: { message: expect.stringMatching(/does not exist/) },
+      });
     const next = await somebody.connect();
     expect((await next.query('select current_user as me')).rows).toEqual([{ me: database.user }]);
     next.release();

@@ -44,7 +44,8 @@ function expectQuiet(pool: PostgresPool): void {
   expect([pool.stats().active, pool.waitingCount]).toEqual([0, 0]);
 }
 
-const tenantPool = async (): Promise<PostgresPool> => (await pools.create({ isolation: { mode: 'rls' }, maxSize: 3 })).forTenant('acme');
+const tenantPool = async (): Promise<PostgresPool> =>
+  (await pools.create({ isolation: { mode: 'rls' }, maxSize: 3 })).forTenant('acme');
 const plainPool = () => pools.create({ maxSize: 3 });
 const KINDS = [
   ['without a tenant', plainPool, null],
@@ -61,19 +62,35 @@ describe.each(KINDS)('Kysely %s', (_kind, makePool, tenant) => {
   it('creates, reads, updates, deletes, commits, rolls back and reports errors', async () => {
     const pool = await makePool();
     const db = new Kysely<{ items: ItemsTable }>({ dialect: new PostgresDialect({ pool }) });
-    await db.insertInto('items').values([{ name: 'a', price: 1 }, { name: 'b', price: 2 }]).execute();
+    await db
+      .insertInto('items')
+      .values([
+        { name: 'a', price: 1 },
+        { name: 'b', price: 2 },
+      ])
+      .execute();
     await db.updateTable('items').set({ price: 3 }).where('name', '=', 'a').execute();
     await db.deleteFrom('items').where('name', '=', 'b').execute();
     expect(await db.selectFrom('items').select(['name', 'price']).execute()).toEqual([{ name: 'a', price: 3 }]);
     await db.transaction().execute(async (trx) => {
       await trx.insertInto('items').values({ name: 'c', price: 4 }).execute();
     });
-    await expect(db.transaction().setIsolationLevel('serializable').execute(async (trx) => {
-      await trx.insertInto('items').values({ name: 'd', price: 5 }).execute();
-      throw new Error('no');
-    })).rejects.toThrow('no');
-    await expect(db.insertInto('items').values({ name: 'a', price: 1 }).execute()).rejects.toMatchObject({ code: '23505' });
-    expect(await rows()).toEqual([{ name: 'a', price: 3, tenant }, { name: 'c', price: 4, tenant }]);
+    await expect(
+      db
+        .transaction()
+        .setIsolationLevel('serializable')
+        .execute(async (trx) => {
+          await trx.insertInto('items').values({ name: 'd', price: 5 }).execute();
+          throw new Error('no');
+        }),
+    ).rejects.toThrow('no');
+    await expect(db.insertInto('items').values({ name: 'a', price: 1 }).execute()).rejects.toMatchObject({
+      code: '23505',
+    });
+    expect(await rows()).toEqual([
+      { name: 'a', price: 3, tenant },
+      { name: 'c', price: 4, tenant },
+    ]);
     expectQuiet(pool);
   });
 });
@@ -84,27 +101,38 @@ describe.each(KINDS)('Drizzle %s', (_kind, makePool, tenant) => {
   it('creates, reads, updates, deletes, commits, rolls back and reports errors', async () => {
     const pool = await makePool();
     const db = drizzle(pool);
-    await db.insert(items).values([{ name: 'a', price: 1 }, { name: 'b', price: 2 }]);
+    await db.insert(items).values([
+      { name: 'a', price: 1 },
+      { name: 'b', price: 2 },
+    ]);
     await db.update(items).set({ price: 3 }).where(eq(items.name, 'a'));
     await db.delete(items).where(eq(items.name, 'b'));
     expect(await db.select({ name: items.name, price: items.price }).from(items)).toEqual([{ name: 'a', price: 3 }]);
     const pids = await db.transaction(async (tx) => {
       await tx.insert(items).values({ name: 'c', price: 4 });
-      await expect(tx.transaction(async (inner) => {
-        await inner.insert(items).values({ name: 'inner', price: 0 });
-        inner.rollback();
-      })).rejects.toThrow();
+      await expect(
+        tx.transaction(async (inner) => {
+          await inner.insert(items).values({ name: 'inner', price: 0 });
+          inner.rollback();
+        }),
+      ).rejects.toThrow();
       const seen = [];
-      for (let index = 0; index < 3; index++) seen.push((await tx.execute(drizzleSql`select pg_backend_pid() as pid`)).rows[0]?.pid);
+      for (let index = 0; index < 3; index++)
+        seen.push((await tx.execute(drizzleSql`select pg_backend_pid() as pid`)).rows[0]?.pid);
       return seen;
     });
     expect(new Set(pids).size).toBe(1);
-    await expect(db.transaction(async (tx) => {
-      await tx.insert(items).values({ name: 'd', price: 5 });
-      throw new Error('no');
-    })).rejects.toThrow('no');
+    await expect(
+      db.transaction(async (tx) => {
+        await tx.insert(items).values({ name: 'd', price: 5 });
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
     await expect(db.insert(items).values({ name: 'a', price: 1 })).rejects.toMatchObject({ cause: { code: '23505' } });
-    expect(await rows()).toEqual([{ name: 'a', price: 3, tenant }, { name: 'c', price: 4, tenant }]);
+    expect(await rows()).toEqual([
+      { name: 'a', price: 3, tenant },
+      { name: 'c', price: 4, tenant },
+    ]);
     expectQuiet(pool);
   });
 });
@@ -126,17 +154,25 @@ describe.each(KINDS)('TypeORM %s', (_kind, makePool, tenant) => {
     const source = new DataSource({ type: 'postgres', driver: asPgModule(pool), entities: [ItemEntity] });
     await source.initialize();
     const repository = source.getRepository(ItemEntity);
-    await repository.insert([{ name: 'a', price: 1 }, { name: 'b', price: 2 }]);
+    await repository.insert([
+      { name: 'a', price: 1 },
+      { name: 'b', price: 2 },
+    ]);
     await repository.update({ name: 'a' }, { price: 3 });
     await repository.delete({ name: 'b' });
     expect(await repository.find({ select: { name: true, price: true } })).toEqual([{ name: 'a', price: 3 }]);
     await source.transaction((manager) => manager.getRepository(ItemEntity).insert({ name: 'c', price: 4 }));
-    await expect(source.transaction('SERIALIZABLE', async (manager) => {
-      await manager.getRepository(ItemEntity).insert({ name: 'd', price: 5 });
-      throw new Error('no');
-    })).rejects.toThrow('no');
+    await expect(
+      source.transaction('SERIALIZABLE', async (manager) => {
+        await manager.getRepository(ItemEntity).insert({ name: 'd', price: 5 });
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
     await expect(repository.insert({ name: 'a', price: 1 })).rejects.toMatchObject({ driverError: { code: '23505' } });
-    expect(await rows()).toEqual([{ name: 'a', price: 3, tenant }, { name: 'c', price: 4, tenant }]);
+    expect(await rows()).toEqual([
+      { name: 'a', price: 3, tenant },
+      { name: 'c', price: 4, tenant },
+    ]);
     await source.destroy();
     expect(pool.ended).toBe(false);
     expectQuiet(pool);
@@ -146,7 +182,12 @@ describe.each(KINDS)('TypeORM %s', (_kind, makePool, tenant) => {
 describe('pg-boss', () => {
   it('sends, fetches, completes and fails jobs through its db option', async () => {
     const pool = await plainPool();
-    const boss = new PgBoss({ db: { executeSql: (statement, values) => pool.query(statement, values) }, schema: 'boss', supervise: false, schedule: false });
+    const boss = new PgBoss({
+      db: { executeSql: (statement, values) => pool.query(statement, values) },
+      schema: 'boss',
+      supervise: false,
+      schedule: false,
+    });
     await boss.start();
     await boss.createQueue('mail');
     const id = await boss.send('mail', { to: 'somebody' });
@@ -169,18 +210,27 @@ describe('pg-boss', () => {
     const boss = new PgBoss({ db, schema: 'boss', supervise: false, schedule: false });
     await boss.start();
     await boss.createQueue('orders');
-    await expect(pool.transaction(async (tx) => {
-      await boss.send('orders', {}, { db: { executeSql: (statement, values) => tx.query(statement, values) } });
-      throw new Error('no');
-    })).rejects.toThrow('no');
-    await pool.transaction((tx) => boss.send('orders', { kept: true }, { db: { executeSql: (statement, values) => tx.query(statement, values) } }));
+    await expect(
+      pool.transaction(async (tx) => {
+        await boss.send('orders', {}, { db: { executeSql: (statement, values) => tx.query(statement, values) } });
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
+    await pool.transaction((tx) =>
+      boss.send('orders', { kept: true }, { db: { executeSql: (statement, values) => tx.query(statement, values) } }),
+    );
     expect((await boss.fetch('orders', { batchSize: 10 })).map((job) => job.data)).toEqual([{ kept: true }]);
     await boss.stop({ graceful: false, close: false });
   });
 
   it('works under a tenant', async () => {
     const pool = await tenantPool();
-    const boss = new PgBoss({ db: { executeSql: (statement, values) => pool.query(statement, values) }, schema: 'boss', supervise: false, schedule: false });
+    const boss = new PgBoss({
+      db: { executeSql: (statement, values) => pool.query(statement, values) },
+      schema: 'boss',
+      supervise: false,
+      schedule: false,
+    });
     await boss.start();
     await boss.createQueue('tenant_mail');
     await boss.send('tenant_mail', { to: 'acme' });
@@ -193,12 +243,18 @@ describe('pg-boss', () => {
 describe.each(KINDS)('connect-pg-simple %s', (_kind, makePool, _tenant) => {
   it('stores, reads, touches, replaces and destroys sessions', async () => {
     const pool = await makePool();
-    await database.query('create table if not exists session (sid varchar primary key, sess json not null, expire timestamp(6) not null); grant all on session to public');
+    await database.query(
+      'create table if not exists session (sid varchar primary key, sess json not null, expire timestamp(6) not null); grant all on session to public',
+    );
     const Store = connectPgSimple(session);
     const store = new Store({ pool, pruneSessionInterval: false });
     const cookie = { originalMaxAge: 60_000, expires: new Date(Date.now() + 60_000) };
     const call = <T>(run: (done: (error?: unknown, value?: T | null) => void) => void): Promise<T | null | undefined> =>
-      new Promise((resolve, reject) => run((error, value) => (error ? reject(error instanceof Error ? error : new Error('failed', { cause: error })) : resolve(value))));
+      new Promise((resolve, reject) =>
+        run((error, value) =>
+          error ? reject(error instanceof Error ? error : new Error('failed', { cause: error })) : resolve(value),
+        ),
+      );
     const data: session.SessionData & { user: string } = { cookie: { ...cookie }, user: 'me' };
     await call((done) => store.set('one', data, done));
     expect(await call((done) => store.get('one', done))).toMatchObject({ user: 'me' });

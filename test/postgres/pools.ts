@@ -4,7 +4,6 @@ import type { PoolLogger } from '../../lib/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
-import type { TestDatabase } from '../support/databases.js';
 
 /** Keeps what a pool reports. */
 export class KeptLog implements PoolLogger {
@@ -26,10 +25,10 @@ export class KeptLog implements PoolLogger {
 export class TestPools implements AsyncDisposable {
   readonly tenants = new TenantContext();
   readonly log = new KeptLog();
-  readonly #database: TestDatabase;
+  readonly #database: { readonly url: string };
   readonly #pools: PostgresPool[] = [];
 
-  constructor(database: TestDatabase) {
+  constructor(database: { readonly url: string }) {
     this.#database = database;
   }
 

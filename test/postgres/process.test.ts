@@ -14,7 +14,12 @@ const pathOf = (relative: string): string => fileURLToPath(new URL(relative, imp
 
 describe('a process with an idle pool', () => {
   it('ends by itself', async () => {
-    const child = startChild(process.execPath, ['--import', pathOf('../support/typescript/register.mjs'), pathOf('./programs/idle.ts'), database.url]);
+    const child = startChild(process.execPath, [
+      '--import',
+      pathOf('../support/typescript/register.mjs'),
+      pathOf('./programs/idle.ts'),
+      database.url,
+    ]);
     expect(await child.exited).toEqual({ code: 0, signal: null });
     expect(child.output()).toContain('forgotten');
   });

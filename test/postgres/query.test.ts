@@ -13,14 +13,17 @@ let pools: TestPools;
 beforeAll(async () => {
   database = await createDatabase();
   await database.query('create table things (id serial primary key, name text not null)');
-  await database.query(`grant all on all tables in schema public to public; grant all on all sequences in schema public to public`);
+  await database.query(
+    `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
+  );
   pools = new TestPools(database);
 });
 afterEach(() => pools.close());
 afterAll(() => database.drop());
 
-const pidOf = async (pool: { query(text: string): Promise<pg.QueryResult<Record<string, unknown>>> }): Promise<number> =>
-  Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);
+const pidOf = async (pool: {
+  query(text: string): Promise<pg.QueryResult<Record<string, unknown>>>;
+}): Promise<number> => Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);
 
 describe('query', () => {
   it('answers with what pg answers', async () => {
@@ -28,16 +31,22 @@ describe('query', () => {
     const client = new pg.Client(database.url);
     await client.connect();
     const queries: [string, unknown[]?][] = [
-      ['select 1 as one, null as nothing, $1::text as text, $2::int[] as list, now() is null as never', ['häß"lich', [1, 2]]],
+      [
+        'select 1 as one, null as nothing, $1::text as text, $2::int[] as list, now() is null as never',
+        ['häß"lich', [1, 2]],
+      ],
       ['select 1 as one'],
       ['select 1 as one; select 2 as two, 3 as three'],
       ['insert into things (name) values ($1), ($2)', ['a', 'b']],
-      ['insert into things (name) values (\'c\') returning name'],
-      ['select $1::jsonb as json, $2::timestamptz as at, $3::bytea as bytes', [{ a: 1 }, new Date(0), Buffer.from([1, 0, 2])]],
+      ["insert into things (name) values ('c') returning name"],
+      [
+        'select $1::jsonb as json, $2::timestamptz as at, $3::bytea as bytes',
+        [{ a: 1 }, new Date(0), Buffer.from([1, 0, 2])],
+      ],
       ['select from things where false'],
       [''],
       ['-- nothing'],
-      ['set application_name = \'x\''],
+      ["set application_name = 'x'"],
     ];
     for (const [text, values] of queries) {
       const ours: unknown = await pool.query(text, values);
@@ -46,7 +55,13 @@ describe('query', () => {
         Array.isArray(result)
           ? result.map(plain)
           : result instanceof pg.Result
-            ? { command: result.command, rowCount: result.rowCount, rows: result.rows, fields: result.fields, oid: result.oid }
+            ? {
+                command: result.command,
+                rowCount: result.rowCount,
+                rows: result.rows,
+                fields: result.fields,
+                oid: result.oid,
+              }
             : 'no result';
       expect(plain(ours)).toEqual(plain(theirs));
     }
@@ -58,7 +73,9 @@ describe('query', () => {
     const named = { name: 'double', text: 'select $1::int * 2 as value' };
     expect((await pool.query({ ...named, values: [2] })).rows).toEqual([{ value: 4 }]);
     expect((await pool.query(named, [3])).rows).toEqual([{ value: 6 }]);
-    expect((await pool.query('select count(*)::int as n from pg_prepared_statements where name = $1', ['double'])).rows).toEqual([{ n: 1 }]);
+    expect(
+      (await pool.query('select count(*)::int as n from pg_prepared_statements where name = $1', ['double'])).rows,
+    ).toEqual([{ n: 1 }]);
     await expect(pool.query({ ...named, text: 'select 1' })).rejects.toThrow(/must be unique/);
     expect((await pool.query({ rowMode: 'array', text: 'select 1, 2' })).rows).toEqual([[1, 2]]);
     const types = { getTypeParser: () => (value: string | Buffer) => `<${value.toString()}>` };
@@ -70,18 +87,26 @@ describe('query', () => {
     const store = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     await store.run('a', () => pool.query('select 1'));
-    await store.run('b', () => new Promise<void>((resolve) => {
-      pool.query('select $1::int as n', [5], (error, result) => {
-        seen.push(error, result.rows, store.getStore());
-        resolve();
-      });
-    }));
-    await store.run('c', () => new Promise<void>((resolve) => {
-      pool.query('select wrong', (error) => {
-        seen.push(error.message, store.getStore());
-        resolve();
-      });
-    }));
+    await store.run(
+      'b',
+      () =>
+        new Promise<void>((resolve) => {
+          pool.query('select $1::int as n', [5], (error, result) => {
+            seen.push(error, result.rows, store.getStore());
+            resolve();
+          });
+        }),
+    );
+    await store.run(
+      'c',
+      () =>
+        new Promise<void>((resolve) => {
+          pool.query('select wrong', (error) => {
+            seen.push(error.message, store.getStore());
+            resolve();
+          });
+        }),
+    );
     expect(seen).toEqual([undefined, [{ n: 5 }], 'b', 'column "wrong" does not exist', 'c']);
   });
 
@@ -90,7 +115,8 @@ describe('query', () => {
     const clients = await Promise.all([pool.connect(), pool.connect(), pool.connect()]);
     const pids = new Set(clients.map((client) => client.processID));
     for (const client of clients) client.release();
-    for (let index = 0; index < 50; index++) await expect(pool.query('select 1 / $1::int', [0])).rejects.toMatchObject({ code: '22012' });
+    for (let index = 0; index < 50; index++)
+      await expect(pool.query('select 1 / $1::int', [0])).rejects.toMatchObject({ code: '22012' });
     const after = await Promise.all([pidOf(pool), pidOf(pool), pidOf(pool)]);
     expect(after.every((pid) => pids.has(pid))).toBe(true);
     expect(pool.stats().connects).toBe(pids.size);
@@ -109,7 +135,11 @@ describe('query', () => {
 
   it('refuses what is no query, and answers for values that cannot be sent', async () => {
     const pool = await pools.create({ maxSize: 1 });
-    const bad = { toPostgres: () => { throw new Error('cannot be sent'); } };
+    const bad = {
+      toPostgres: () => {
+        throw new Error('cannot be sent');
+      },
+    };
     const pid = await pidOf(pool);
     await expect(pool.query('select $1', [bad])).rejects.toThrow('cannot be sent');
     await expect(pool.query({ text: 'select $1', values: [] }, [bad])).rejects.toThrow('cannot be sent');
@@ -119,7 +149,9 @@ describe('query', () => {
   it('answers COPY without a stream with an error and goes on', async () => {
     const pool = await pools.create({ maxSize: 1 });
     await expect(pool.query('copy things (name) from stdin')).rejects.toThrow(/COPY/);
-    await expect(pool.query({ text: 'copy things (name) from stdin', queryMode: 'extended' } as pg.QueryConfig)).rejects.toThrow(/COPY/);
+    await expect(
+      pool.query({ text: 'copy things (name) from stdin', queryMode: 'extended' } as pg.QueryConfig),
+    ).rejects.toThrow(/COPY/);
     expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
   });
 
@@ -151,39 +183,58 @@ describe('query', () => {
     const pool = await pools.create({ maxSize: 1 });
     const store = new AsyncLocalStorage<string>();
     await store.run('a', () => pool.query('select 1'));
-    const seen = await store.run('b', () => new Promise<unknown[]>((resolve, reject) => {
-      const stores: unknown[] = [];
-      const query = pool.query(new pg.Query('select 1 as n'));
-      query.on('row', () => stores.push(store.getStore()));
-      query.on('end', () => {
-        stores.push(store.getStore());
-        const cursor = pool.query(new Cursor('select 1 as n'));
-        cursor.read(1, () => {
-          stores.push(store.getStore());
-          cursor.close(() => {
+    const seen = await store.run(
+      'b',
+      () =>
+        new Promise<unknown[]>((resolve, reject) => {
+          const stores: unknown[] = [];
+          const query = pool.query(new pg.Query('select 1 as n'));
+          query.on('row', () => stores.push(store.getStore()));
+          query.on('end', () => {
             stores.push(store.getStore());
-            resolve(stores);
+            const cursor = pool.query(new Cursor('select 1 as n'));
+            cursor.read(1, () => {
+              stores.push(store.getStore());
+              cursor.close(() => {
+                stores.push(store.getStore());
+                resolve(stores);
+              });
+            });
           });
-        });
-      });
-      query.on('error', reject);
-    }));
+          query.on('error', reject);
+        }),
+    );
     expect(seen).toEqual(['b', 'b', 'b', 'b']);
   });
 
   it('gives a query up at its deadline and at its signal, on the server too, and keeps the connection', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const pid = await pidOf(pool);
-    await expect(pool.query({ text: 'select pg_sleep(60)', timeoutMs: 50 })).rejects.toMatchObject({ code: 'POOL_OPERATION_TIMEOUT' });
+    await expect(pool.query({ text: 'select pg_sleep(60)', timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'POOL_OPERATION_TIMEOUT',
+    });
     expect((await pool.query('select pg_backend_pid() as pid')).rows).toEqual([{ pid }]);
     const controller = new AbortController();
     const running = pool.query({ text: 'select pg_sleep(61)', signal: controller.signal });
-    await eventually(async () => (await database.query(`select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep(61)%' and state = 'active' and application_name <> 'observer'`)).length === 1);
+    await eventually(
+      async () =>
+        (
+          await database.query(
+            `select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep(61)%' and state = 'active' and application_name <> 'observer'`,
+          )
+        ).length === 1,
+    );
     controller.abort();
     await expect(running).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
     expect((await pool.query('select pg_backend_pid() as pid')).rows).toEqual([{ pid }]);
-    await expect(pool.query({ text: 'select 1', signal: controller.signal })).rejects.toMatchObject({ code: expect.stringMatching(/ABORTED/) });
-    expect(await database.query(`select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`)).toEqual([]);
+    await expect(pool.query({ text: 'select 1', signal: controller.signal })).rejects.toMatchObject({
+      code: expect.stringMatching(/ABORTED/),
+    });
+    expect(
+      await database.query(
+        `select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`,
+      ),
+    ).toEqual([]);
   });
 
   it('replaces a connection whose backend was killed, idle or at work', async () => {
@@ -194,8 +245,15 @@ describe('query', () => {
     expect(await pidOf(pool)).not.toBe(pid);
     const second = await pidOf(pool);
     const running = pool.query('select pg_sleep(60)');
-    await eventually(async () => (await database.query('select 1 from pg_stat_activity where pid = $1 and state = $2', [second, 'active'])).length === 1);
-    await Promise.all([expect(running).rejects.toMatchObject({ code: '57P01' }), database.query('select pg_terminate_backend($1)', [second])]);
+    await eventually(
+      async () =>
+        (await database.query('select 1 from pg_stat_activity where pid = $1 and state = $2', [second, 'active']))
+          .length === 1,
+    );
+    await Promise.all([
+      expect(running).rejects.toMatchObject({ code: '57P01' }),
+      database.query('select pg_terminate_backend($1)', [second]),
+    ]);
     expect(await pidOf(pool)).not.toBe(second);
   });
 });
