@@ -25,7 +25,7 @@ export class Report {
       this.add({ case: load, subject, value: rounds.median(subject), unit, better });
   }
 
-  /** Compares ours with the best of `peers`, and the ratio with what is claimed. */
+  /** Compares ours with the best of `peers`, and the ratio with what is claimed; `figure` says of what, where one load has several. */
   claimRatio(
     rounds: Rounds,
     load: string,
@@ -33,14 +33,16 @@ export class Report {
     peers: readonly string[],
     claim: number,
     subject = OURS,
+    figure = '',
   ): void {
     const peer = rounds.best(better, peers);
     const ratio = rounds.ratio(subject, peer);
     const met = better === 'higher' ? ratio.low >= claim * TOLERANCE : ratio.high <= claim / TOLERANCE;
-    this.add({ case: load, subject: `${subject} ÷ ${peer}`, value: ratio.median, unit: 'ratio', better });
+    const unit = figure === '' ? 'ratio' : `ratio of ${figure}`;
+    this.add({ case: load, subject: `${subject} ÷ ${peer}`, value: ratio.median, unit, better });
     const words = better === 'higher' ? 'at least' : 'at most';
     console.log(
-      `  ${met ? 'met    ' : 'NOT MET'}  ${load}: ${ratio.median.toFixed(2)} of ${peer} [${ratio.low.toFixed(2)}, ${ratio.high.toFixed(2)}], claimed ${words} ${claim}`,
+      `  ${met ? 'met    ' : 'NOT MET'}  ${load}: ${ratio.median.toFixed(2)} of ${peer}${figure === '' ? '' : `'s ${figure}`} [${ratio.low.toFixed(2)}, ${ratio.high.toFixed(2)}], claimed ${words} ${claim}`,
     );
   }
 

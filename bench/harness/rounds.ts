@@ -16,24 +16,33 @@ export interface Ratio {
   readonly high: number;
 }
 
+/** A subject whose every measurement gives several figures. */
+export interface ManifoldSubject<K extends string> {
+  readonly name: string;
+  measure(): Promise<Readonly<Record<K, number>>>;
+}
+
 export class Rounds {
   readonly #values = new Map<string, number[]>();
 
   /** Runs `count` rounds after one that isn't counted; the order turns by one place each round. */
   static async run(subjects: readonly Subject[], count: number): Promise<Rounds> {
     const rounds = new Rounds();
-    for (let round = -1; round < count; round++) {
-      const turn = (round + 1) % subjects.length;
-      for (const subject of [...subjects.slice(turn), ...subjects.slice(0, turn)]) {
-        globalThis.gc?.();
-        const value = await subject.measure();
-        if (round < 0) continue;
-        const values = rounds.#values.get(subject.name) ?? [];
-        values.push(value);
-        rounds.#values.set(subject.name, values);
-      }
-    }
+    await inTurns(subjects, count, (name, value) => rounds.#add(name, value));
     return rounds;
+  }
+
+  /** The same for measurements that give several figures: a `Rounds` for each of them. */
+  static async runManifold<K extends string>(
+    subjects: readonly ManifoldSubject<K>[],
+    figures: readonly K[],
+    count: number,
+  ): Promise<(figure: K) => Rounds> {
+    const all = new Map(figures.map((figure) => [figure, new Rounds()]));
+    await inTurns(subjects, count, (name, measured) => {
+      for (const [figure, rounds] of all) rounds.#add(name, measured[figure]);
+    });
+    return (figure) => all.get(figure) ?? new Rounds();
   }
 
   get subjects(): readonly string[] {
@@ -59,10 +68,31 @@ export class Rounds {
     return best;
   }
 
+  #add(subject: string, value: number): void {
+    const values = this.#values.get(subject);
+    if (values === undefined) this.#values.set(subject, [value]);
+    else values.push(value);
+  }
+
   #of(subject: string): readonly number[] {
     const values = this.#values.get(subject);
     if (values === undefined) throw new Error(`"${subject}" was not measured`);
     return values;
+  }
+}
+
+async function inTurns<T>(
+  subjects: readonly { readonly name: string; measure(): Promise<T> | T }[],
+  count: number,
+  measured: (name: string, value: T) => void,
+): Promise<void> {
+  for (let round = -1; round < count; round++) {
+    const turn = (round + 1) % subjects.length;
+    for (const subject of [...subjects.slice(turn), ...subjects.slice(0, turn)]) {
+      globalThis.gc?.();
+      const value = await subject.measure();
+      if (round >= 0) measured(subject.name, value);
+    }
   }
 }
 
