@@ -216,6 +216,37 @@ describe('connect', () => {
     expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
   });
 
+  it('calls a waiting connect(callback) back in the context of who waits', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const store = new AsyncLocalStorage<string>();
+    const holder = await store.run('holder', () => pool.connect());
+    const seen = new Promise((resolve) => {
+      store.run('waiter', () => {
+        pool.connect((_error, _client, done) => {
+          done();
+          resolve(store.getStore());
+        });
+      });
+    });
+    store.run('holder', () => holder.release());
+    expect(await seen).toBe('waiter');
+  });
+
+  it('counts its resets', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    for (let round = 0; round < 3; round++) {
+      const client = await pool.connect();
+      await client.query('select 1');
+      client.release();
+      await pool.query('select 1');
+    }
+    expect(pool.stats().resets).toBe(3);
+    const unused = await pool.connect();
+    unused.release();
+    await pool.query('select 1');
+    expect(pool.stats().resets).toBe(3);
+  });
+
   it('ends with a promise, with a callback, and only once', async () => {
     const pool = await pools.create({ maxSize: 2 });
     await pool.query('select 1');
