@@ -9,7 +9,7 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
-import type { PoolLimits, TenantPolicy } from './engine/limits.js';
+import type { PoolLimits } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
 import { toError } from './engine/thrown.js';
 import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
@@ -17,7 +17,7 @@ import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health
 import { PoolStats } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
-import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { parseTenantLimits, type ResolvedBasePoolOptions, type TenantLimitOptions } from './pool-options.js';
 import { assertTenantId } from './tenancy/tenant-id.js';
 
 export type { PoolCore, PoolLogger, PoolSurroundings, PoolType } from './pool-core.js';
@@ -165,9 +165,20 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     this.core.engine.changeLimits(limits);
   }
 
-  /** Changes what tenants may take, at once and for those that are at work too. */
-  limitTenants(change: Partial<TenantPolicy>): void {
-    this.core.engine.changeTenantPolicy({ ...this.core.engine.tenantPolicy, ...change });
+  /**
+   * Changes what tenants may take, at once and for those that are at work too.
+   *
+   * @param tenantId whose limits; without it, those of all tenants that have none of their own.
+   * @throws PoolConfigError, TenantInvalidError
+   */
+  limitTenants(limits: TenantLimitOptions, tenantId?: string): void {
+    if (tenantId !== undefined) assertTenantId(tenantId);
+    const change = parseTenantLimits(limits, ['pools', this.id, 'tenants']);
+    const { engine } = this.core;
+    const { tenantPolicy: policy } = engine;
+    if (tenantId === undefined) return engine.changeTenantPolicy({ ...policy, ...change });
+    const own = { ...policy.overrides[tenantId], ...change };
+    engine.changeTenantPolicy({ ...policy, overrides: { ...policy.overrides, [tenantId]: own } });
   }
 
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */

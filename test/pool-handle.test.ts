@@ -130,6 +130,11 @@ describe('the end of a request', () => {
     expect(forgotten.released).toBe(true);
     expect(driver.opened[0]?.state).toBe('killed');
     expect(driver.opened[1]?.state).toBe('open');
+    // Whoever had it may release it once more: it was taken away, not given back.
+    forgotten.release();
+    expect(pool.stats().doubleReleases).toBe(0);
+    forgotten.release();
+    expect(pool.stats().doubleReleases).toBe(1);
   });
 
   it('leaves alone what was detached from it', async () => {
@@ -208,6 +213,19 @@ describe('changing a pool while it runs', () => {
     pool.limitTenants({ max: 2 });
     (await second).release();
     first.release();
+  });
+
+  it('applies limits to one tenant, and refuses those that make no sense', async () => {
+    const { pool } = setUp({ tenants: { max: 1, whenFull: 'reject' } });
+    pool.limitTenants({ max: 2 }, 'acme');
+    await using first = await pool.forTenant('acme').acquire();
+    await using second = await pool.forTenant('acme').acquire();
+    expect([first.tenantId, second.tenantId]).toEqual(['acme', 'acme']);
+    await using other = await pool.forTenant('globex').acquire();
+    expect(other.tenantId).toBe('globex');
+    await expect(pool.forTenant('globex').acquire()).rejects.toBeInstanceOf(TenantLimitError);
+    expect(() => pool.limitTenants({ weight: 0 })).toThrow(PoolConfigError);
+    expect(() => pool.limitTenants({ max: Number.NaN })).toThrow(PoolConfigError);
   });
 });
 

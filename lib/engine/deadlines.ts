@@ -120,14 +120,24 @@ export class Deadlines {
     }
     this.#doneTick = Math.max(this.#doneTick, nowTick);
     due.sort((a, b) => a.dueTick - b.dueTick);
-    for (const entry of due) {
+    this.#expireAll(due, nowTick, nowMs);
+  };
+
+  /** An expiry that throws is an uncaught exception, as in any timer; those behind it are due all the same. */
+  #expireAll(due: readonly DeadlineEntry[], nowTick: number, nowMs: number): void {
+    for (const [index, entry] of due.entries()) {
       // One expiry may have removed, or moved into the future, another that was due with it.
       if (entry.dueTick < 0 || entry.dueTick > nowTick) continue;
       this.remove(entry);
-      entry.expire(nowMs);
+      try {
+        entry.expire(nowMs);
+      } catch (error) {
+        this.#clock.afterPoll(() => this.#expireAll(due.slice(index + 1), nowTick, nowMs));
+        throw error;
+      }
     }
     this.#armNext();
-  };
+  }
 
   #armNext(): void {
     if (this.#pending === 0) return;

@@ -1,7 +1,8 @@
 /**
  * The one seam between the engine and a kind of resource.
  *
- * The engine calls every method outside any caller's async context and bounds each promise by a time-out of its own.
+ * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are on
+ * the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a time-out.
  */
 
 /** What a driver may know of the lease it lends for. */

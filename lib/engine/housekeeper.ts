@@ -28,7 +28,12 @@ export class RecurringTask extends DeadlineEntry {
   }
 
   override expire(nowMs: number): void {
-    if (this.#run(nowMs)) this.#deadlines.add(this, nowMs + this.periodMs);
+    let again = true;
+    try {
+      again = this.#run(nowMs);
+    } finally {
+      if (again) this.#deadlines.add(this, nowMs + this.periodMs);
+    }
   }
 }
 

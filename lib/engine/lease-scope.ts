@@ -37,7 +37,7 @@ export class LeaseScope {
   end(): readonly Lease<unknown>[] {
     this.#ended = true;
     const left = [...this.#leases];
-    for (const lease of left) lease.release(true);
+    for (const lease of left) lease.cut();
     return left;
   }
 }

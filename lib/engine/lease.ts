@@ -48,6 +48,9 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
    */
   abstract release(error?: unknown): void;
 
+  /** @internal Takes the lease away from its borrower, whose own `release()` is then as it should be. */
+  abstract cut(): void;
+
   /** @internal Counts a waiter that the lease's holder waits for, if it waits for this lease's own pool. */
   abstract blockOn(pool: object): boolean;
   /** @internal */
@@ -92,6 +95,8 @@ export class PoolLease<C, L> extends Lease<L> {
   lent: L | undefined = undefined;
   #blockedWaiters = 0;
   #released = false;
+  /** Whether the borrower may still release it once, to no effect. */
+  #wasCut = false;
 
   constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
     super(startedAtMs);
@@ -118,8 +123,21 @@ export class PoolLease<C, L> extends Lease<L> {
   }
 
   override release(error?: unknown): void {
-    if (this.#released) this.#pool.reportDoubleRelease(this);
-    else this.#pool.takeBack(this, error);
+    if (!this.#released) this.#pool.takeBack(this, error);
+    else if (this.#wasCut) this.#wasCut = false;
+    else this.#pool.reportDoubleRelease(this);
+  }
+
+  override cut(): void {
+    if (this.#released) return;
+    this.#wasCut = true;
+    this.#pool.takeBack(this, true);
+  }
+
+  /** The same for the pool itself, which goes on with the slot on its own. */
+  markCut(): void {
+    this.#wasCut = true;
+    this.end();
   }
 
   /** Marks it as given back. The pool calls this first of all, so that nothing can use it meanwhile. */

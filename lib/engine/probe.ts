@@ -19,14 +19,16 @@ export interface ProbeOptions {
 export class WaitingProbe extends DeadlineEntry {
   readonly outcome: Promise<ProbeOutcome>;
   readonly dueAtMs: number;
+  readonly timeoutMs: number;
   readonly #expired: (probe: WaitingProbe) => void;
   #resolve: (outcome: ProbeOutcome) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
   override readonly keepsProcessAlive = false;
 
-  constructor(dueAtMs: number, expired: (probe: WaitingProbe) => void) {
+  constructor(nowMs: number, timeoutMs: number, expired: (probe: WaitingProbe) => void) {
     super();
-    this.dueAtMs = dueAtMs;
+    this.dueAtMs = nowMs + timeoutMs;
+    this.timeoutMs = timeoutMs;
     this.#expired = expired;
     this.outcome = new Promise((resolve, reject) => {
       this.#resolve = resolve;

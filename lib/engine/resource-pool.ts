@@ -81,6 +81,8 @@ const VALIDATION_TIMEOUT_MS = 1_000;
 const LIFETIME_JITTER = 0.025;
 /** How often running leases are charged while others wait, in milliseconds. */
 const CHARGE_PERIOD_MS = 50;
+/** A close ends within a day, whatever it is told. */
+const LONGEST_DRAIN_MS = 86_400_000;
 /** How many of the oldest holders an error names. */
 const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
@@ -328,7 +330,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
     const own = tenant.warmest;
-    return own !== undefined && !this.#isStale(own, nowMs) ? own : this.#idle.newest;
+    if (own !== undefined && !this.#isStale(own, nowMs)) return own;
+    const { newest, oldest } = this.#idle;
+    // A keepalive or a probe leaves the slot it looked at below those that served more recently.
+    const lookedAt = newest !== undefined && oldest !== undefined && newest.aliveAtMs < oldest.aliveAtMs;
+    return lookedAt ? oldest : newest;
   }
 
   #isStale(slot: Slot<C, L>, nowMs: number): boolean {
@@ -380,7 +386,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal, this.#stack());
     if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
     this.#scheduler.enqueue(waiter, nowMs);
-    this.deadlines.add(waiter, nowMs + (options.timeoutMs ?? this.#limits.acquireTimeoutMs));
+    const { timeoutMs = this.#limits.acquireTimeoutMs } = options;
+    // What isn't a duration (NaN, less than nothing) is no time at all.
+    this.deadlines.add(waiter, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
     this.#runningCharge.wake(nowMs);
     this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
@@ -594,8 +602,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const room = this.#limits.maxSize - this.total;
     if (room <= 0 || !this.#started) return;
     const coming = this.#connector.connecting + this.#validating.size;
-    const needed =
-      this.#suspended === undefined ? this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) - coming : 0;
+    const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
+    const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
@@ -873,11 +881,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #keepHouse(nowMs: number): boolean {
     this.#reportLeaks(nowMs);
-    for (let slot = this.#idle.oldest; slot !== undefined;) {
-      const newer = slot.newer;
+    for (const slot of this.#idle) {
       // The last idle connection stays for whoever comes next, as long as anyone is at work here.
       if (this.#idle.size > 1 || this.#leased.size === 0) this.#tendIdle(slot, nowMs);
-      slot = newer;
     }
     this.#openMissing();
     return this.#drain === undefined;
@@ -944,7 +950,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
     if (nowMs - this.aliveAtMs <= recentMs) return 'recent';
     if (this.#probe === undefined) {
-      this.#probe = new WaitingProbe(nowMs + timeoutMs, (probe) => this.#probeExpired(probe));
+      this.#probe = new WaitingProbe(nowMs, timeoutMs, (probe) => this.#probeExpired(probe));
       this.deadlines.add(this.#probe, this.#probe.dueAtMs);
       this.#dispatch(nowMs);
     }
@@ -970,8 +976,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (this.#live > 0) probe.settle('saturated');
     else
       probe.fail(
-        this.#connector.lastError ??
-          new OperationTimeoutError('A health probe', probe.dueAtMs - this.clock.now(), { poolId: this.id }),
+        this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.timeoutMs, { poolId: this.id }),
       );
   }
 
@@ -987,10 +992,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#limits = { ...this.#limits, ...change };
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
-    for (let slot = this.#idle.oldest; slot !== undefined && this.total > this.#limits.maxSize;) {
-      const newer = slot.newer;
-      this.#retire(slot, 'resize');
-      slot = newer;
+    for (const slot of this.#idle) {
+      if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
     if (this.#live > 0) this.#becomeReady();
     this.#dispatch(this.clock.now());
@@ -1009,11 +1012,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
   recycle(): void {
     this.#generation++;
-    for (let slot = this.#idle.oldest; slot !== undefined;) {
-      const newer = slot.newer;
-      this.#retire(slot, 'generation');
-      slot = newer;
-    }
+    for (const slot of this.#idle) this.#retire(slot, 'generation');
     this.#dispatch(this.clock.now());
   }
 
@@ -1036,9 +1035,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   close({ deadlineMs }: CloseOptions): Promise<CloseReport> {
     const nowMs = this.clock.now();
     const drain = this.#drain ?? this.#beginDrain(nowMs);
-    if (drain.bringForward(nowMs + deadlineMs)) {
-      if (deadlineMs <= 0) this.#cut(nowMs);
-      else if (!this.#closed) this.deadlines.add(drain, nowMs + deadlineMs);
+    // What isn't a duration (NaN) is none at all: a close that never ended would be worse.
+    const withinMs = deadlineMs > 0 ? Math.min(deadlineMs, LONGEST_DRAIN_MS) : 0;
+    if (drain.bringForward(nowMs + withinMs)) {
+      if (withinMs === 0) this.#cut(nowMs);
+      else if (!this.#closed) this.deadlines.add(drain, nowMs + withinMs);
     }
     this.#endIfDrained(nowMs);
     return drain.report;
@@ -1072,6 +1073,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     for (const { lease } of [...this.#leased]) {
       if (lease === undefined) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
+      lease.markCut();
       this.#endLease(lease);
       this.#settleTenant(lease, nowMs);
       this.#destroy(lease.slot, 'cut', undefined);

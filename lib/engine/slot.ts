@@ -55,7 +55,7 @@ export class Slot<C, L> {
  *
  * Each tenant's own newest idle slot is known too. Every operation is O(1) and allocates nothing.
  */
-export class IdleStack<C, L> {
+export class IdleStack<C, L> implements Iterable<Slot<C, L>> {
   #newest: Slot<C, L> | undefined;
   #oldest: Slot<C, L> | undefined;
   #size = 0;
@@ -81,6 +81,13 @@ export class IdleStack<C, L> {
     this.#oldest = slot;
     this.#size++;
     this.#pushOwn(slot);
+  }
+
+  /** Those that are idle now, oldest first; of a copy, for what is done to one may change what others are. */
+  *[Symbol.iterator](): IterableIterator<Slot<C, L>> {
+    const slots: Slot<C, L>[] = [];
+    for (let slot = this.#oldest; slot !== undefined; slot = slot.newer) slots.push(slot);
+    for (const slot of slots) if (slot.state === 'idle') yield slot;
   }
 
   push(slot: Slot<C, L>): void {

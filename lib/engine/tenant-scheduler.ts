@@ -21,6 +21,13 @@ const HOLD_SMOOTHING = 0.1;
 /** How far a tenant's virtual time may run ahead of the pool's: one monstrous lease is not paid for all day. */
 const MAX_DEBT_MS = 60_000;
 
+/**
+ * Share of its fair pace at which virtual time moves on under contention even if no busier tenant is served. Were it
+ * none, tenants that are always new would all start at the same moment for ever: their debts would never be forgotten,
+ * and whoever came before them would not come first. At the full pace it would run ahead of those who wait.
+ */
+const LEAST_PACE = 0.5;
+
 /** A waiter, as the scheduler sees it. */
 export interface Waiting<W extends QueueLinks<W>, S> extends QueueLinks<W> {
   readonly tenant: Tenant<W, S>;
@@ -39,6 +46,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
    */
   readonly #lingering = new Set<Tenant<W, S>>();
+  /** Where the clean-up is: beginning anew each time would walk over all that have been deleted at the front. */
+  #cleaning = this.#lingering.values();
+  /** Of the tenants that hold or wait for something. */
+  #activeWeight = 0;
   #virtualMs = 0;
   #meanHoldMs = 0;
   #waiting = 0;
@@ -112,6 +123,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#policy = policy;
     for (const tenant of this.#tenants.values()) {
       if (tenant.id !== undefined) tenant.limits = this.#limitsOf(tenant.id);
+      this.#weigh(tenant);
       this.#refresh(tenant);
     }
   }
@@ -157,6 +169,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
     tenant.inUse++;
     tenant.acquisitions++;
+    this.#weigh(tenant);
+    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
     if (tenant.waiting > 0) this.#refresh(tenant);
     return tenant.meanHoldMs;
   }
@@ -175,6 +189,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
     this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
     this.#owe(tenant, heldMs - chargedMs);
+    this.#weigh(tenant);
     if (tenant.waiting > 0) this.#refresh(tenant);
     else if (tenant.inUse === 0) this.rest(tenant);
   }
@@ -188,7 +203,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   #owe(tenant: Tenant<W, S>, slotMs: number): void {
     const owed = tenant.virtualMs + slotMs / tenant.limits.weight;
-    tenant.virtualMs = Math.min(Math.max(owed, this.#virtualMs), this.#virtualMs + MAX_DEBT_MS);
+    // Whoever waits behind the pool's virtual time has been served too little and keeps that claim.
+    const leastMs = Math.min(tenant.virtualMs, this.#virtualMs);
+    tenant.virtualMs = Math.min(Math.max(owed, leastMs), this.#virtualMs + MAX_DEBT_MS);
   }
 
   /** A tenant that comes back starts where the pool is now, or behind its debt. */
@@ -207,11 +224,20 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#carriedOnMs = nowMs;
   }
 
+  /** Brings the weight of all active tenants up to date with one tenant's numbers. */
+  #weigh(tenant: Tenant<W, S>): void {
+    const weight = tenant.inUse > 0 || tenant.waiting > 0 ? tenant.limits.weight : 0;
+    if (weight === tenant.activeWeight) return;
+    this.#activeWeight += weight - tenant.activeWeight;
+    tenant.activeWeight = weight;
+  }
+
   #resized(tenant: Tenant<W, S>, change: 1 | -1): void {
     const before = tenant.waiting;
     tenant.waiting += change;
     this.#waiting += change;
     this.#lengths.moved(tenant, before);
+    this.#weigh(tenant);
     this.#refresh(tenant);
   }
 
@@ -227,9 +253,12 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
   #forgetSome(): void {
-    let steps = 2;
-    for (const tenant of this.#lingering) {
-      if (steps-- === 0) return;
+    for (let steps = 0; steps < 2 && this.#lingering.size > 0; steps++) {
+      const { value: tenant } = this.#cleaning.next();
+      if (tenant === undefined) {
+        this.#cleaning = this.#lingering.values();
+        continue;
+      }
       this.#lingering.delete(tenant);
       tenant.lingers = false;
       this.rest(tenant);

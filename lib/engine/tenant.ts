@@ -31,6 +31,8 @@ export class Tenant<W extends QueueLinks<W>, S> {
 
   /** @internal How many of its waiters may have a slot now; owned by the scheduler. */
   grantable = 0;
+  /** @internal Its weight while it holds or waits for something; owned by the scheduler. */
+  activeWeight = 0;
   /** @internal Whether the scheduler looks at it when it cleans up. */
   lingers = false;
   /** @internal Place in the scheduler's heap; -1: not in it. */

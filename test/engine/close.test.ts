@@ -70,6 +70,17 @@ describe('closing a pool', () => {
     expect((await pool.close({ deadlineMs: 10 })).cut).toBe(1);
   });
 
+  it('ends though it was told no sensible deadline', async () => {
+    const { pool } = fakePool();
+    const lease = await pool.acquire(undefined);
+    const patient = pool.close({ deadlineMs: Infinity });
+    expect(pool.lifecycle).toBe('draining');
+    expect((await pool.close({ deadlineMs: Number.NaN })).cut).toBe(1);
+    await patient;
+    lease.release();
+    expect(pool.counters.doubleReleases).toBe(0);
+  });
+
   it('ends a pool that was never opened', async () => {
     const { pool, driver } = fakePool();
     await pool.close({ deadlineMs: 10 });

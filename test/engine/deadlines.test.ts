@@ -64,6 +64,21 @@ describe('deadlines on one coarse clock', () => {
     expect(first.expiries + second.expiries).toBe(1);
   });
 
+  it('expire all the same behind one that throws', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const [broken, behind, later] = [new Alarm(), new Alarm(), new Alarm()];
+    broken.onExpire = () => {
+      throw new Error('broken');
+    };
+    deadlines.add(broken, 100);
+    deadlines.add(behind, 105);
+    deadlines.add(later, 500);
+    await expect(clock.advance(200)).rejects.toThrow('broken');
+    await clock.advance(800);
+    expect([broken, behind, later].map((alarm) => alarm.expiries)).toEqual([1, 1, 1]);
+  });
+
   it('share one timer, and set none when nothing is pending', async () => {
     const clock = new FakeClock();
     const deadlines = new Deadlines(clock);

@@ -161,6 +161,29 @@ describe('fairness between tenants', () => {
     expect(scheduler.next).toBe(tickets[3]);
   });
 
+  it('serves newcomers in the order of their coming and forgets them, though newcomers always wait', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
+    const running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number; readonly since: number }[] = [];
+    const cameAt = new Map<string | undefined, number>();
+    let nowMs = 0;
+    let longestWait = 0;
+    for (let turn = 0; turn < 5_000; turn++) {
+      cameAt.set(`tenant ${turn}`, turn);
+      scheduler.enqueue(new Ticket(scheduler.tenant(`tenant ${turn}`, nowMs)), nowMs);
+      if (turn < 100) continue;
+      nowMs += 1;
+      const done = running.length === 10 ? running.shift() : undefined;
+      if (done !== undefined) scheduler.released(done.tenant, nowMs - done.since, done.chargedMs, nowMs);
+      const ticket = scheduler.next;
+      if (ticket === undefined) throw new Error('nobody to serve');
+      scheduler.dequeue(ticket, nowMs);
+      running.push({ tenant: ticket.tenant, chargedMs: scheduler.granted(ticket.tenant, nowMs), since: nowMs });
+      longestWait = Math.max(longestWait, turn - (cameAt.get(ticket.tenant.id) ?? 0));
+    }
+    expect(scheduler.known).toBeLessThan(1_000);
+    expect(longestWait).toBeLessThan(500);
+  });
+
   it('forgets tenants that came and went, and remembers those in debt only as long as they are', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
     for (let i = 0; i < 10_000; i++) {

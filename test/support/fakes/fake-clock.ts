@@ -60,6 +60,7 @@ export class FakeClock implements Clock {
   async advance(durationMs: number): Promise<void> {
     const untilMs = this.#nowMs + durationMs;
     await settle();
+    await this.#runAfterPoll();
     for (let timer = this.#next(untilMs); timer !== undefined; timer = this.#next(untilMs)) {
       this.#nowMs = Math.max(this.#nowMs, timer.dueAtMs);
       await this.#fire(timer);
