@@ -18,9 +18,9 @@ const SIZE = 10;
 const COME_AND_GO = 1_000_000;
 const MEBIBYTE = 2 ** 20;
 const WAITING = [10, 100, 1_000, 10_000, 100_000];
-const ROUNDS = 41;
+const ROUNDS = 15;
 /** Grants in one measurement, for any number that waits. */
-const GRANTS = 20_000;
+const GRANTS = 10_000;
 
 interface Resource {
   readonly serial: number;

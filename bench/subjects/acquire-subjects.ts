@@ -13,6 +13,7 @@ import PgPool from 'pg-pool';
 import { Pool as SequelizePool } from 'sequelize-pool';
 import { Pool as TarnPool } from 'tarn';
 
+import { quietLogger } from '../harness/quiet-logger.js';
 import { OURS } from '../harness/rows.js';
 
 export const CEILING = 'ceiling: array and deque';
@@ -68,7 +69,7 @@ async function ours(
   size: number,
   inTenant: { value: boolean },
 ): Promise<{ subject: AcquireSubject; manager: ConnectionPoolManager }> {
-  const manager = new ConnectionPoolManager({ pools: {} });
+  const manager = new ConnectionPoolManager({ pools: {} }, { logger: quietLogger });
   await manager.start();
   const pool = await manager.createPool('resources', driver, {
     minSize: size,
@@ -254,7 +255,7 @@ export async function abortableSubjects(size: number): Promise<readonly Abortabl
 }
 
 async function abortableOurs(size: number): Promise<AbortableSubject> {
-  const manager = new ConnectionPoolManager({ pools: {} });
+  const manager = new ConnectionPoolManager({ pools: {} }, { logger: quietLogger });
   await manager.start();
   const pool = await manager.createPool('resources', driver, {
     minSize: size,

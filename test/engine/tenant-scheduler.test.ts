@@ -181,6 +181,9 @@ describe('fairness between tenants', () => {
       longestWait = Math.max(longestWait, turn - (cameAt.get(ticket.tenant.id) ?? 0));
     }
     expect(scheduler.known).toBeLessThan(1_000);
+    const stillWaiting = [...scheduler.tenants()].filter(({ waiting }) => waiting > 0).map(({ id }) => cameAt.get(id) ?? 0);
+    expect(stillWaiting).toHaveLength(100);
+    expect(Math.min(...stillWaiting)).toBeGreaterThan(4_500);
     expect(longestWait).toBeLessThan(500);
   });
 
