@@ -160,7 +160,13 @@ async function weights(report: Report, url: string): Promise<void> {
       for (const [tenant, ideal] of Object.entries(shares)) {
         const load = `weights 10/1/1 on 2 connections, ${tenant}`;
         const share = (crowd.slotMs.get(tenant) ?? 0) / total;
-        report.add({ case: load, subject: subject.name, value: share, unit: 'share of slot-seconds', better: ideal > 0.5 ? 'higher' : 'lower' });
+        report.add({
+          case: load,
+          subject: subject.name,
+          value: share,
+          unit: 'share of slot-seconds',
+          better: ideal > 0.5 ? 'higher' : 'lower',
+        });
         if (subject.name === OURS) report.claim(load, Math.abs(share - ideal), 'lower', 0.03, 'from its share');
       }
       await crowd.leave();
@@ -186,7 +192,10 @@ async function reserve(report: Report, url: string): Promise<void> {
         // What one noisy hold really takes: the sleep, and the way to the server and back.
         const noisyMs = crowd.totalSlotMs / crowd.holds;
         await crowd.leave();
-        const waitedMs = quantile(holds.map((hold) => hold.waitedMs), 0.99);
+        const waitedMs = quantile(
+          holds.map((hold) => hold.waitedMs),
+          0.99,
+        );
         if (subject.name === OURS) report.claim(load, waitedMs, 'lower', noisyMs, 'p99 ms waited');
         else report.add({ case: load, subject: subject.name, value: waitedMs, unit: 'p99 ms waited', better: 'lower' });
       }

@@ -24,10 +24,7 @@ const QUERY = 'select $1::int';
 type Figure = 'throughput' | 'p99' | 'CPU';
 
 /** Lets `callers` query in a loop for a while. */
-async function load(
-  callers: number,
-  query: () => Promise<unknown>,
-): Promise<Readonly<Record<Figure, number>>> {
+async function load(callers: number, query: () => Promise<unknown>): Promise<Readonly<Record<Figure, number>>> {
   const latenciesMs: number[] = [];
   const cpuBefore = process.cpuUsage();
   const startedAt = performance.now();

@@ -242,7 +242,8 @@ async function dispatch(report: Report): Promise<void> {
       `  ${waiting.toLocaleString('en-US').padStart(15)}   ${grantUs.toFixed(2).padStart(12)}   ${turnUs.toFixed(2).padStart(25)}   ${growth.toFixed(2).padStart(16)}   ${logarithm.toFixed(2).padStart(9)}`,
     );
     report.add({ case: load, subject: OURS, value: turnUs, unit: 'µs/grant and queueing', better: 'lower' });
-    if (waiting !== most.waiting) report.add({ case: load, subject: OURS, value: grantUs, unit: 'µs/grant', better: 'lower' });
+    if (waiting !== most.waiting)
+      report.add({ case: load, subject: OURS, value: grantUs, unit: 'µs/grant', better: 'lower' });
     else report.claim(load, grantUs, 'lower', 3, 'µs/grant');
     if (waiting !== fewest.waiting) report.claim(`${load} beside 10`, growth, 'lower', logarithm, 'times the cost');
   }
