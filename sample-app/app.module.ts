@@ -21,14 +21,20 @@ import { StatsController } from './stats/stats.controller.js';
           orders: {
             type: 'database',
             connectionString: env.getOrThrow<string>('DATABASE_URL'),
-            maxSize: 10,
+            maxSize: 12,
+            startupTimeoutMs: 10_000,
             acquireTimeoutMs: 2_000,
-            // However many requests one tenant sends, six of the ten connections are left for the others.
+            // However many requests one tenant sends, eight of the twelve connections are left for the others.
             tenants: { max: 4, maxWaiting: 16 },
             isolation: { mode: 'rls', setting: 'app.tenant_id' },
             leakDetectionMs: 10_000,
           },
-          cache: { type: 'redis', url: env.getOrThrow<string>('REDIS_URL'), maxSize: 4 },
+          cache: {
+            type: 'redis',
+            url: env.getOrThrow<string>('REDIS_URL'),
+            maxSize: 4,
+            startupTimeoutMs: 10_000,
+          },
           // Orders are taken while billing is down; invoices are then missing.
           billing: {
             type: 'http',

@@ -5,13 +5,15 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { TenantTraffic, TrafficOrder, TrafficReport } from './demo/traffic.js';
 import { startLocalStack } from './local/local-stack.js';
 
-const TRAFFIC = fileURLToPath(new URL('demo/traffic.js', import.meta.url));
-const seconds = Number(process.env.DEMO_SECONDS ?? 30);
+/** Compiled beside compiled code, a source beside a source. */
+const TRAFFIC = fileURLToPath(new URL(`demo/traffic${extname(import.meta.url)}`, import.meta.url));
+const DEFAULT_SECONDS = 30;
 
 const WIDTHS = [10, 10, 8, 8, 8, 8, 10, 10, 14] as const;
 const HEADINGS = ['tenant', 'requests', '2xx', '429', '503', 'other', 'p50 ms', 'p99 ms', 'p99 before'].map(
@@ -19,38 +21,40 @@ const HEADINGS = ['tenant', 'requests', '2xx', '429', '503', 'other', 'p50 ms', 
 );
 
 const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
 
-/** What the service's pools say; the rest of its output would bury the table. */
-const poolLines: string[] = [];
-const everyLine: string[] = [];
+/** What the service prints. It would bury the table, so only its last words are shown, or all of it when something fails. */
+const output: string[] = [];
 
 try {
+  const seconds = secondsOf(process.env.DEMO_SECONDS);
   console.log('Starting PostgreSQL, Redis, the billing service and the orders service…');
-  const stack = await startLocalStack({
-    signal: interrupted.signal,
-    onLine: (line) => {
-      everyLine.push(line);
-      if (line.includes('[PoolManager]')) poolLines.push(line);
-    },
-  });
+  const stack = await startLocalStack({ signal: interrupted.signal, onLine: (line) => output.push(line) });
+  let beforeTheEnd = 0;
   try {
     console.log(`${seconds} seconds of traffic; after a third of it globex begins to flood with 60 callers…`);
     const report = await traffic({ url: stack.url, seconds });
     const before = new Map(report.calm.map((tenant) => [tenant.tenantId, tenant]));
     console.log(`\n${HEADINGS.join('')}`);
     for (const tenant of report.flood) console.log(row(tenant, before.get(tenant.tenantId)));
-    poolLines.length = 0;
+    beforeTheEnd = output.length;
   } finally {
     process.exitCode = await stack.stop();
   }
-  console.log(`\n${poolLines.join('\n')}`);
+  console.log(`\n${output.slice(beforeTheEnd).join('\n')}`);
 } catch (error) {
   if (!interrupted.signal.aborted) {
-    console.error(everyLine.join('\n'));
+    console.error(output.join('\n'));
     console.error(`The demo failed: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
   }
+}
+
+function secondsOf(text: string | undefined): number {
+  if (text === undefined || text === '') return DEFAULT_SECONDS;
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= 3_600) return seconds;
+  throw new Error(`DEMO_SECONDS must be a number from 1 to 3600, not "${text}"`);
 }
 
 async function traffic(order: TrafficOrder): Promise<TrafficReport> {

@@ -8,13 +8,18 @@ import { NestFactory } from '@nestjs/core';
 
 import { AppModule } from './app.module.js';
 
-// With abortOnError a failed start would end the process before its error could be shown in one line.
-const app = await NestFactory.create(AppModule, { abortOnError: false });
-// Without useProcessExit Nest sends itself the signal again, and the exit code would be 143 instead of 0.
-app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
-await app.listen(Number(process.env.PORT ?? 3_000), '127.0.0.1');
-if (process.send !== undefined) {
-  process.send({ url: await app.getUrl() });
-  // Nobody is left to tell this process to end.
-  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+try {
+  // With abortOnError Nest would end the process before the error could be shown in one line.
+  const app = await NestFactory.create(AppModule, { abortOnError: false, logger: ['log', 'warn', 'error', 'fatal'] });
+  // Without useProcessExit Nest sends itself the signal again, and the exit code would be 143 instead of 0.
+  app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
+  await app.listen(Number(process.env.PORT ?? 3_000), '127.0.0.1');
+  if (process.send !== undefined) {
+    process.send({ url: await app.getUrl() });
+    // Nobody is left to tell this process to end.
+    process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  }
+} catch (error) {
+  console.error(`The orders service could not start: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
 }

@@ -3,6 +3,7 @@
  *
  * Bounded in time and in callers; every request goes to the service on this machine.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What one tenant met with. */
 export interface TenantTraffic {
@@ -36,14 +37,22 @@ interface Load {
 }
 
 const CALM: readonly Load[] = [
-  { tenantId: 'acme', callers: 2, pauseMs: 20 },
-  { tenantId: 'globex', callers: 2, pauseMs: 20 },
-  { tenantId: 'initech', callers: 2, pauseMs: 20 },
+  { tenantId: 'acme', callers: 3, pauseMs: 50 },
+  { tenantId: 'globex', callers: 3, pauseMs: 50 },
+  { tenantId: 'initech', callers: 3, pauseMs: 50 },
 ];
-/** Sixty callers who ignore Retry-After. */
-const FLOOD: readonly Load[] = CALM.map((load) => (load.tenantId === 'globex' ? { ...load, callers: 60 } : load));
+/**
+ * Sixty callers who ignore Retry-After: five times what the whole pool could serve at once. Their pause keeps them from becoming
+ * a test of how many refusals one Node process can write, which no pool can do anything about.
+ */
+const FLOOD: readonly Load[] = CALM.map((load) =>
+  load.tenantId === 'globex' ? { ...load, callers: 60, pauseMs: 150 } : load,
+);
 /** Share of the time that is calm. */
 const CALM_SHARE = 1 / 3;
+
+/** All callers of a part have come after this time. */
+const ARRIVE_WITHIN_MS = 500;
 
 class Tally {
   readonly #latenciesMs: number[] = [];
@@ -78,31 +87,35 @@ class Tally {
   }
 }
 
+/** Resolves with the status, 0 where there was no answer at all. */
 async function call(url: string, tenantId: string, turn: number): Promise<number> {
   const headers = { 'x-tenant-id': tenantId, 'content-type': 'application/json' };
   // Mostly reports, which hold a connection for a while; some lists, and a few new orders.
   const isOrder = turn % 20 === 0;
   const path = turn % 5 === 1 ? '/orders' : '/orders/summary';
-  const response = isOrder
-    ? await fetch(`${url}/orders`, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify({ item: 'paper clip', quantity: 1 }),
-      })
-    : await fetch(`${url}${path}`, { headers });
-  await response.arrayBuffer();
-  return response.status;
+  const body = JSON.stringify({ item: 'paper clip', quantity: 1 });
+  try {
+    const response = isOrder
+      ? await fetch(`${url}/orders`, { method: 'POST', headers, body })
+      : await fetch(`${url}${path}`, { headers });
+    await response.arrayBuffer();
+    return response.status;
+  } catch {
+    return 0;
+  }
 }
 
 async function run(url: string, loads: readonly Load[], forMs: number): Promise<readonly TenantTraffic[]> {
   const untilMs = performance.now() + forMs;
   const tallies = loads.map(({ tenantId }) => new Tally(tenantId));
   const caller = async (load: Load, tally: Tally | undefined, first: number): Promise<void> => {
+    // Callers come one after the other, not all in the same millisecond.
+    await sleep(Math.random() * ARRIVE_WITHIN_MS);
     for (let turn = first; performance.now() < untilMs; turn++) {
       const startedAtMs = performance.now();
       const status = await call(url, load.tenantId, turn);
       tally?.count(status, performance.now() - startedAtMs);
-      await new Promise((resolve) => setTimeout(resolve, load.pauseMs));
+      await sleep(load.pauseMs);
     }
   };
   await Promise.all(

@@ -6,15 +6,17 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { extname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { freePort, providePostgres, provideRedis } from '../../test/support/servers/index.js';
 import { startBilling } from '../billing/billing-server.js';
 
-const SERVICE = fileURLToPath(new URL('../main.js', import.meta.url));
+/** Compiled beside compiled code, a source beside a source. */
+const SERVICE = fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url));
 const DEFAULT_PORT = 3_000;
-/** The service has five seconds for work in flight; after twice that it is stuck. */
+/** The service has five seconds for work in flight; after three times that it is stuck. */
 const STOP_WITHIN_MS = 15_000;
 
 export interface LocalStack {
@@ -23,8 +25,9 @@ export interface LocalStack {
   readonly billingUrl: string;
   /** Whether the port that was asked for was taken. */
   readonly otherPort: boolean;
-  /** Resolves when the service has ended, for whatever reason. */
+  /** Resolves with its exit code when the service has ended, for whatever reason. */
   readonly ended: Promise<number>;
+  /** Ends the service, then the servers. Resolves with the service's exit code. */
   stop(): Promise<number>;
 }
 
@@ -35,7 +38,15 @@ export interface LocalStackOptions {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * Starts all of it. `DATABASE_URL` and `REDIS_URL` name servers to use instead of own ones, `PORT` where the service listens.
+ *
+ * @throws Error when one of these is malformed, or when something could not be started; nothing is left running then.
+ */
 export async function startLocalStack({ onLine, signal }: LocalStackOptions = {}): Promise<LocalStack> {
+  const wantedPort = portOf(process.env.PORT);
+  requireUrl('DATABASE_URL', 'postgres://user:password@localhost:5432/orders');
+  requireUrl('REDIS_URL', 'redis://localhost:6379');
   // Started together: the database takes longest.
   const servers = [providePostgres(), provideRedis(), startBilling()] as const;
   const stopServers = async (): Promise<void> => {
@@ -45,7 +56,6 @@ export async function startLocalStack({ onLine, signal }: LocalStackOptions = {}
   try {
     const [postgres, redis, billing] = await Promise.all(servers);
     signal?.throwIfAborted();
-    const wantedPort = Number(process.env.PORT ?? DEFAULT_PORT);
     const port = await freePortLike(wantedPort);
     const addresses = {
       DATABASE_URL: postgres.url,
@@ -86,7 +96,8 @@ async function startService(
 ): Promise<Service> {
   const output = onLine === undefined ? 'inherit' : 'pipe';
   const service = fork(SERVICE, {
-    env: { ...process.env, ...addresses },
+    // Lines that a program reads have no use for colours.
+    env: { ...process.env, ...addresses, ...(onLine !== undefined && { NO_COLOR: '1' }) },
     stdio: ['ignore', output, output, 'ipc'],
     // A group of its own: Ctrl-C reaches this process, which passes it on once.
     detached: true,
@@ -94,7 +105,8 @@ async function startService(
   for (const stream of [service.stdout, service.stderr]) {
     if (stream !== null && onLine !== undefined) createInterface({ input: stream }).on('line', onLine);
   }
-  const ended = once(service, 'exit').then(([code]) => (typeof code === 'number' ? code : 1));
+  // Not 'exit', which may come before the last lines of its output.
+  const ended = once(service, 'close').then(([code]) => (typeof code === 'number' ? code : 1));
   const messages = once(service, 'message', signal === undefined ? {} : { signal });
   try {
     const first = await Promise.race([messages, ended]);
@@ -114,6 +126,21 @@ async function endService({ process: service, ended }: Omit<Service, 'url'>): Pr
   const impatience = setTimeout(() => service.kill('SIGKILL'), STOP_WITHIN_MS);
   await ended;
   clearTimeout(impatience);
+}
+
+function portOf(text: string | undefined): number {
+  if (text === undefined || text === '') return DEFAULT_PORT;
+  const port = Number(text);
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  throw new Error(`PORT must be a whole number from 1 to 65535, not "${text}"`);
+}
+
+/** Its value is not repeated in the message: there may be a password in it. */
+function requireUrl(variable: string, example: string): void {
+  const value = process.env[variable];
+  if (value && !URL.canParse(value)) {
+    throw new Error(`${variable} is not a URL; write it like ${example}, or unset it to get a server of its own`);
+  }
 }
 
 /** `wanted` if nobody listens there, else some free port. */
