@@ -10,6 +10,7 @@ export interface Order {
   readonly quantity: number;
   /** Number of the invoice; null while billing has not answered. */
   readonly invoice: string | null;
+  /** As PostgreSQL writes it: the same text whether it comes from the database or from the cache. */
   readonly created_at: string;
 }
 
@@ -20,6 +21,14 @@ export interface NewOrder {
 
 const LONGEST_ITEM = 200;
 const LARGEST_QUANTITY = 10_000;
+/** Every number of so many digits fits in a bigint. */
+const ID = /^\d{1,18}$/;
+
+/** @throws BadRequestException when it can't be the id of an order. */
+export function parseOrderId(text: string): string {
+  if (!ID.test(text)) throw new BadRequestException('the id of an order is a whole number');
+  return text;
+}
 
 /** @throws BadRequestException naming everything that is wrong with the body. */
 export function parseNewOrder(body: unknown): NewOrder {

@@ -1,7 +1,7 @@
-import { Body, Controller, Get, Inject, Param, ParseIntPipe, Post, UseInterceptors } from '@nestjs/common';
+import { Body, Controller, Get, Inject, Param, Post, UseInterceptors } from '@nestjs/common';
 import { TenantGuardInterceptor } from 'nestjs-pool-manager';
 
-import { type Order, parseNewOrder } from './order.js';
+import { type Order, parseNewOrder, parseOrderId } from './order.js';
 import { OrdersService, type Summary } from './orders.service.js';
 
 /** Every handler runs as the tenant of its request; without one the answer is 400. */
@@ -21,8 +21,8 @@ export class OrdersController {
   }
 
   @Get(':id')
-  find(@Param('id', ParseIntPipe) id: number): Promise<Order> {
-    return this.orders.find(String(id));
+  find(@Param('id') id: string): Promise<Order> {
+    return this.orders.find(parseOrderId(id));
   }
 
   @Post()

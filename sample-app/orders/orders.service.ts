@@ -7,7 +7,7 @@ import { firstValueFrom } from 'rxjs';
 
 import type { NewOrder, Order } from './order.js';
 
-const COLUMNS = 'id, item, quantity, invoice, created_at';
+const COLUMNS = 'id, item, quantity, invoice, created_at::text';
 const CACHED_FOR_S = 60;
 
 /** What a tenant has ordered in all. */
