@@ -37,6 +37,9 @@ try {
     const before = new Map(report.calm.map((tenant) => [tenant.tenantId, tenant]));
     console.log(`\n${HEADINGS.join('')}`);
     for (const tenant of report.flood) console.log(row(tenant, before.get(tenant.tenantId)));
+    console.log(
+      '\nDuring the flood; p50 and p99 are of all answers, refusals included; p99 before is that of the calm before it.',
+    );
     beforeTheEnd = output.length;
   } finally {
     process.exitCode = await stack.stop();
@@ -53,7 +56,7 @@ try {
 function secondsOf(text: string | undefined): number {
   if (text === undefined || text === '') return DEFAULT_SECONDS;
   const seconds = Number(text);
-  if (seconds > 0 && seconds <= 3_600) return seconds;
+  if (seconds >= 1 && seconds <= 3_600) return seconds;
   throw new Error(`DEMO_SECONDS must be a number from 1 to 3600, not "${text}"`);
 }
 

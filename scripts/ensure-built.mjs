@@ -3,7 +3,8 @@
  *
  * Folders count as sources too: their time changes when a file in them is removed.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +19,13 @@ const outputs = ['dist/lib/index.js', 'dist/sample-app/start.js'].map((path) => 
 if (Math.max(...sources.map(newest)) > Math.min(...outputs.map(modifiedAt))) {
   console.error('Building…');
   const nest = join(root, 'node_modules/@nestjs/cli/bin/nest.js');
-  const { status } = spawnSync(process.execPath, [nest, 'build', '--all'], { cwd: root, stdio: ['ignore', 2, 2] });
+  const build = spawn(process.execPath, [nest, 'build', '--all'], { cwd: root, stdio: ['ignore', 2, 2] });
+  // A signal that reaches only this process must not leave the build behind.
+  const passOn = (/** @type {NodeJS.Signals} */ signal) => build.kill(signal);
+  const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
+  for (const signal of signals) process.on(signal, passOn);
+  const [status] = await once(build, 'exit');
+  for (const signal of signals) process.off(signal, passOn);
   if (status !== 0) process.exit(status ?? 1);
 }
 
