@@ -51,7 +51,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
     });
 
     it('cuts a stream that trickles', async () => {
-      const { pool } = await start({ timeoutMs: 100 });
+      const { pool } = await start({ timeoutMs: 1_000 });
       const { data } = await pool.axiosRef.get<Readable>('/silent?everyMs=20', { responseType: 'stream' });
       data.resume();
       await expect(finished(data)).rejects.toBeInstanceOf(OperationTimeoutError);
@@ -60,7 +60,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
     });
 
     it('cuts a body that nobody reads', async () => {
-      const { pool } = await start({ timeoutMs: 100 });
+      const { pool } = await start({ timeoutMs: 1_000 });
       const { data } = await pool.axiosRef.get<Readable>('/stream?chunks=1000&bytes=100000', {
         responseType: 'stream',
       });
