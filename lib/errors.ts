@@ -18,7 +18,8 @@ export class PoolNotFoundError extends PoolError {
 function unknownPool(poolId: string, known: readonly string[]): string {
   const meant = closestName(poolId, known);
   const suggestion = meant === undefined ? '' : ` Did you mean "${meant}"?`;
-  const names = known.length === 0 ? 'There are no pools yet' : `Known pools: ${known.map((id) => `"${id}"`).join(', ')}`;
+  const names =
+    known.length === 0 ? 'There are no pools yet' : `Known pools: ${known.map((id) => `"${id}"`).join(', ')}`;
   return `There is no pool "${poolId}".${suggestion} ${names}. Declare it in PoolManagerModule or create it with create…Pool().`;
 }
 
@@ -31,7 +32,9 @@ export class PoolExistsError extends PoolError {
   readonly code = 'POOL_EXISTS';
 
   constructor(poolId: string) {
-    super(`There is a pool "${poolId}" already. Close it first (closePool("${poolId}")), or choose another id.`, { poolId });
+    super(`There is a pool "${poolId}" already. Close it first (closePool("${poolId}")), or choose another id.`, {
+      poolId,
+    });
   }
 }
 
@@ -92,7 +95,10 @@ export class CommandRefusedError extends PoolError {
   readonly code = 'POOL_COMMAND_REFUSED';
 
   constructor(command: string, instead: string, facts: PoolErrorFacts = {}) {
-    super(`${command} was refused: it would change or stall the connection for everyone who shares it. ${instead}`, facts);
+    super(
+      `${command} was refused: it would change or stall the connection for everyone who shares it. ${instead}`,
+      facts,
+    );
   }
 }
 
@@ -103,9 +109,12 @@ export class UnsafeRoleError extends PoolError {
   readonly fix: string;
 
   constructor(poolId: string, reason: string, fix: string) {
-    super(`Pool "${poolId}" can't isolate tenants by row security: ${reason}. Mend it with:\n${fix}\nor set unsafeRole: 'warn' in development.`, {
-      poolId,
-    });
+    super(
+      `Pool "${poolId}" can't isolate tenants by row security: ${reason}. Mend it with:\n${fix}\nor set unsafeRole: 'warn' in development.`,
+      {
+        poolId,
+      },
+    );
     this.fix = fix;
   }
 }
@@ -116,10 +125,13 @@ export class MissingDriverError extends PoolError {
   readonly packageName: string;
 
   constructor(poolId: string, packageName: string, cause?: unknown) {
-    super(`Pool "${poolId}" needs the package "${packageName}", which could not be loaded. Install it: npm install ${packageName}`, {
-      poolId,
-      cause,
-    });
+    super(
+      `Pool "${poolId}" needs the package "${packageName}", which could not be loaded. Install it: npm install ${packageName}`,
+      {
+        poolId,
+        cause,
+      },
+    );
     this.packageName = packageName;
   }
 }

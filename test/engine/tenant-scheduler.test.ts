@@ -163,7 +163,8 @@ describe('fairness between tenants', () => {
 
   it('serves newcomers in the order of their coming and forgets them, though newcomers always wait', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
-    const running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number; readonly since: number }[] = [];
+    const running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number; readonly since: number }[] =
+      [];
     const cameAt = new Map<string | undefined, number>();
     let nowMs = 0;
     let longestWait = 0;
@@ -181,7 +182,9 @@ describe('fairness between tenants', () => {
       longestWait = Math.max(longestWait, turn - (cameAt.get(ticket.tenant.id) ?? 0));
     }
     expect(scheduler.known).toBeLessThan(1_000);
-    const stillWaiting = [...scheduler.tenants()].filter(({ waiting }) => waiting > 0).map(({ id }) => cameAt.get(id) ?? 0);
+    const stillWaiting = [...scheduler.tenants()]
+      .filter(({ waiting }) => waiting > 0)
+      .map(({ id }) => cameAt.get(id) ?? 0);
     expect(stillWaiting).toHaveLength(100);
     expect(Math.min(...stillWaiting)).toBeGreaterThan(4_500);
     expect(longestWait).toBeLessThan(500);
