@@ -142,7 +142,7 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
         facts.cause === undefined
           ? 'no connect has finished yet'
           : `the last connect failed with ${describeError(facts.cause)}`;
-      return `Pool "${poolId}" had no live connection for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable.`;
+      return `Pool "${poolId}" had no live connection for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable, and that its address and credentials are right.`;
     }
     case 'tenant':
       return (
