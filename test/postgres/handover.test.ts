@@ -200,7 +200,7 @@ const LOOK = `
     current_setting('client_encoding') as encoding, nullif(current_setting('app.remains', true), '') as setting, current_setting('app.tenant_id', true) as tenant,
     (select array_agg(name || '=' || setting order by name) from pg_settings where source = 'session') as settings,
     to_regclass('pg_temp.mine') as own_temp, to_regclass('pg_temp.by_function') as function_temp, to_regclass('pg_temp.in_transaction') as transaction_temp,
-    (select count(*)::int from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())) as locks,
+    (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
     (select count(*)::int from pg_listening_channels()) as channels, (select count(*)::int from pg_cursors where name <> '') as cursors,
     (select count(*)::int from pg_prepared_statements where name not like 'pool\\_%') as prepared, now() = statement_timestamp() as alone`;
 
