@@ -93,8 +93,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * await using lease = await pool.acquire({ timeoutMs: 500 });
    */
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
-    const acquired = this.borrow(options);
-    const scope = this.core.surroundings.tenants.frame()?.scope;
+    const frame = this.core.surroundings.tenants.frame();
+    const acquired = this.borrow(options, frame);
+    const scope = frame?.scope;
     if (scope === undefined) return acquired;
     return acquired.then((lease) => {
       scope.add(lease);
@@ -104,8 +105,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** A slot if one can be had without waiting, else `undefined`. */
   tryAcquire(): Lease<L> | undefined {
-    const lease = this.core.engine.tryAcquire(this.tenantFor(undefined));
-    if (lease !== undefined) this.core.surroundings.tenants.frame()?.scope?.add(lease);
+    const frame = this.core.surroundings.tenants.frame();
+    const lease = this.core.engine.tryAcquire(this.tenantFor(undefined, frame));
+    if (lease !== undefined) frame?.scope?.add(lease);
     return lease;
   }
 
@@ -252,10 +254,13 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   protected abstract view(binding: TenantBinding): this;
 
   /** Acquires outside the request's scope: for what is sure to give the lease back by itself. */
-  protected borrow(options: AcquireOptions | undefined): Promise<Lease<L>> {
+  protected borrow(
+    options: AcquireOptions | undefined,
+    frame = this.core.surroundings.tenants.frame(),
+  ): Promise<Lease<L>> {
     let tenantId: string | undefined;
     try {
-      tenantId = this.tenantFor(options);
+      tenantId = this.tenantFor(options, frame);
     } catch (error) {
       return Promise.reject(toError(error));
     }
@@ -263,7 +268,10 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   }
 
   /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
-  protected tenantFor(options: AcquireOptions | undefined): string | undefined {
+  protected tenantFor(
+    options: AcquireOptions | undefined,
+    frame = this.core.surroundings.tenants.frame(),
+  ): string | undefined {
     const { core, binding } = this;
     const named = options?.tenantId;
     if (named !== undefined) assertTenantId(named);
@@ -272,7 +280,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
       if (core.requiresTenant) core.unscopedUses++;
       return undefined;
     }
-    const fixed = binding.kind === 'tenant' ? binding.tenantId : core.surroundings.tenants.current();
+    const fixed = binding.kind === 'tenant' ? binding.tenantId : frame?.tenantId;
     if (named !== undefined && fixed !== undefined && named !== fixed) throw this.mismatch(named, fixed);
     const tenantId = fixed ?? named;
     if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(core.id);

@@ -24,7 +24,7 @@ export abstract class DeadlineEntry {
   earlierEntry: DeadlineEntry | undefined = undefined;
 
   /** Whether the process must stay alive until this is due or removed. */
-  abstract readonly keepsProcessAlive: boolean;
+  abstract get keepsProcessAlive(): boolean;
 
   /** Called once, after the due time. */
   abstract expire(nowMs: number): void;

@@ -1,6 +1,8 @@
 /**
  * One checkout of one slot. Every checkout is a new object, so a stale one can never touch the next borrower.
  */
+import { inspect } from 'node:util';
+
 import { epochMs } from './clock.js';
 import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
@@ -76,6 +78,11 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
     return Promise.resolve();
   }
 
+  /** Prints what {@link toJSON} says: neither the pool nor what is lent. */
+  [inspect.custom](): string {
+    return `Lease ${inspect(this.toJSON())}`;
+  }
+
   toJSON(): Record<string, unknown> {
     return {
       poolId: this.poolId,
@@ -86,27 +93,31 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   }
 }
 
-/** The engine's side of a lease; borrowers see it as {@link Lease}. */
+/** `cut`: taken from its borrower, who may still release it once, to no effect. */
+type LeaseState = 'out' | 'cut' | 'over';
+
+/**
+ * The engine's side of a lease; borrowers see it as {@link Lease}. Its fields aren't #private: one is made for every
+ * acquire, and defining those costs a twentieth of it.
+ */
 export class PoolLease<C, L> extends Lease<L> {
-  readonly #pool: ResourcePool<C, L>;
+  private readonly pool: ResourcePool<C, L>;
   readonly slot: Slot<C, L>;
   readonly tenant: PoolTenant<C, L>;
   /** What the borrower sees. */
   lent: L | undefined = undefined;
-  #blockedWaiters = 0;
-  #released = false;
-  /** Whether the borrower may still release it once, to no effect. */
-  #wasCut = false;
+  private blockedWaiters = 0;
+  private state: LeaseState = 'out';
 
   constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
     super(startedAtMs);
-    this.#pool = pool;
+    this.pool = pool;
     this.slot = slot;
     this.tenant = tenant;
   }
 
   override get poolId(): string {
-    return this.#pool.id;
+    return this.pool.id;
   }
 
   override get tenantId(): string | undefined {
@@ -114,56 +125,55 @@ export class PoolLease<C, L> extends Lease<L> {
   }
 
   override get released(): boolean {
-    return this.#released;
+    return this.state !== 'out';
   }
 
   override get connection(): L {
-    if (this.#released) throw new LeaseReleasedError(this.#pool.id, { tenantId: this.tenant.id });
+    if (this.state !== 'out') throw new LeaseReleasedError(this.pool.id, { tenantId: this.tenant.id });
     return this.lent as L;
   }
 
   override release(error?: unknown): void {
-    if (!this.#released) this.#pool.takeBack(this, error);
-    else if (this.#wasCut) this.#wasCut = false;
-    else this.#pool.reportDoubleRelease(this);
+    if (this.state === 'out') this.pool.takeBack(this, error);
+    else if (this.state === 'cut') this.state = 'over';
+    else this.pool.reportDoubleRelease(this);
   }
 
   override cut(): void {
-    if (this.#released) return;
-    this.#wasCut = true;
-    this.#pool.takeBack(this, true);
+    if (this.state !== 'out') return;
+    this.markCut();
+    this.pool.takeBack(this, true);
   }
 
-  /** The same for the pool itself, which goes on with the slot on its own. */
+  /** The same for the pool itself, which then ends the lease on its own. */
   markCut(): void {
-    this.#wasCut = true;
-    this.end();
+    this.state = 'cut';
   }
 
   /** Marks it as given back. The pool calls this first of all, so that nothing can use it meanwhile. */
   end(): void {
-    this.#released = true;
+    if (this.state === 'out') this.state = 'over';
     this.scope?.remove(this);
-    if (this.#blockedWaiters > 0) this.#countBlocked(-1);
+    if (this.blockedWaiters > 0) this.countBlocked(-1);
   }
 
   override blockOn(pool: object): boolean {
-    if (pool !== this.#pool || this.#released) return false;
-    if (this.#blockedWaiters++ === 0) this.#countBlocked(1);
+    if (pool !== this.pool || this.state !== 'out') return false;
+    if (this.blockedWaiters++ === 0) this.countBlocked(1);
     return true;
   }
 
   override unblock(): void {
-    if (--this.#blockedWaiters === 0 && !this.#released) this.#countBlocked(-1);
+    if (--this.blockedWaiters === 0 && this.state === 'out') this.countBlocked(-1);
   }
 
   /** Whether its holder waits for this same pool. */
   get blocked(): boolean {
-    return this.#blockedWaiters > 0;
+    return this.blockedWaiters > 0;
   }
 
-  #countBlocked(change: 1 | -1): void {
-    this.#pool.blockedLeases += change;
+  private countBlocked(change: 1 | -1): void {
+    this.pool.blockedLeases += change;
     this.tenant.blockedLeases += change;
   }
 }

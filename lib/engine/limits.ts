@@ -34,6 +34,27 @@ export interface PoolLimits {
   readonly closeTimeoutMs: number;
 }
 
+/** The limits alone, in an object that is quick to read: options that hide their secrets from print are not. */
+export function limitsAlone(options: PoolLimits): PoolLimits {
+  return {
+    minSize: options.minSize,
+    maxSize: options.maxSize,
+    maxQueue: options.maxQueue,
+    acquireTimeoutMs: options.acquireTimeoutMs,
+    connectTimeoutMs: options.connectTimeoutMs,
+    connectConcurrency: options.connectConcurrency,
+    failFastAfterMs: options.failFastAfterMs,
+    idleTimeoutMs: options.idleTimeoutMs,
+    maxLifetimeMs: options.maxLifetimeMs,
+    maxUses: options.maxUses,
+    keepaliveMs: options.keepaliveMs,
+    validateAfterIdleMs: options.validateAfterIdleMs,
+    leakDetectionMs: options.leakDetectionMs,
+    recycleTimeoutMs: options.recycleTimeoutMs,
+    closeTimeoutMs: options.closeTimeoutMs,
+  };
+}
+
 /** What one tenant may take of one pool. */
 export interface TenantLimits {
   /** Slots in use at once, at most; `Infinity`: no maximum of its own. */

@@ -1,31 +1,60 @@
 /**
  * Tenants by the length of their queues, so that when the whole queue is full the longest one is found at once.
  *
- * A queue grows and shrinks by one, so a tenant moves between neighbouring lists only: O(1), no scan.
+ * A queue grows and shrinks by one, so a tenant moves between neighbouring lists only: O(1), no scan. The lists are made
+ * when they are first asked for, and given up when half of those who waited then have gone: a pool that isn't overloaded
+ * pays nothing for them, and one that is looks at all tenants once in as many requests as half a queue holds.
  */
 import type { QueueLinks, Tenant } from './tenant.js';
 
 export class QueueLengths<W extends QueueLinks<W>, S> {
-  /** Index: length of the queue; value: head of a doubly linked list. */
-  readonly #byLength: (Tenant<W, S> | undefined)[] = [];
+  /** Index: length of the queue; value: head of a doubly linked list. Empty while nobody asks. */
+  #byLength: (Tenant<W, S> | undefined)[] = [];
   #longest = 0;
+  /** The lists are kept up while more than this many wait; `Infinity`: they aren't kept. */
+  #keptAbove = Infinity;
 
-  /** The tenant with the longest queue (one of them), if anyone waits. */
-  get longest(): Tenant<W, S> | undefined {
+  /**
+   * The tenant with the longest queue (one of them), if anyone waits.
+   *
+   * @param tenants all that may have one.
+   * @param waiting the sum of all lengths.
+   */
+  longest(tenants: Iterable<Tenant<W, S>>, waiting: number): Tenant<W, S> | undefined {
+    if (this.#keptAbove === Infinity) {
+      this.#keptAbove = waiting / 2;
+      for (const tenant of tenants) if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
+    }
     return this.#byLength[this.#longest];
   }
 
-  /** Follows a change of `tenant.waiting` from `before`. */
-  moved(tenant: Tenant<W, S>, before: number): void {
-    if (before > 0) this.#unlink(tenant, before);
+  /** A queue has one waiter more. */
+  grown(tenant: Tenant<W, S>): void {
+    if (this.#keptAbove === Infinity) return;
+    if (tenant.waiting > 1) this.#unlink(tenant, tenant.waiting - 1);
+    this.#link(tenant, tenant.waiting);
+  }
+
+  /** A queue has one waiter less; `waiting` are left in all. */
+  shrunk(tenant: Tenant<W, S>, waiting: number): void {
+    if (this.#keptAbove === Infinity) return;
+    if (waiting <= this.#keptAbove) return this.#giveUp();
+    this.#unlink(tenant, tenant.waiting + 1);
     if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
     while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--;
+  }
+
+  #giveUp(): void {
+    this.#byLength = [];
+    this.#longest = 0;
+    this.#keptAbove = Infinity;
   }
 
   #link(tenant: Tenant<W, S>, length: number): void {
     while (this.#byLength.length <= length) this.#byLength.push(undefined);
     const head = this.#byLength[length];
     tenant.nextOfLength = head;
+    tenant.previousOfLength = undefined;
     if (head !== undefined) head.previousOfLength = tenant;
     this.#byLength[length] = tenant;
     if (length > this.#longest) this.#longest = length;
@@ -36,7 +65,5 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
     if (previousOfLength === undefined) this.#byLength[length] = nextOfLength;
     else previousOfLength.nextOfLength = nextOfLength;
     if (nextOfLength !== undefined) nextOfLength.previousOfLength = previousOfLength;
-    tenant.previousOfLength = undefined;
-    tenant.nextOfLength = undefined;
   }
 }

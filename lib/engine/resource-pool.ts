@@ -35,14 +35,14 @@ import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
 import { LeasedSlots } from './leased-slots.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { PoolLease, type Lease } from './lease.js';
-import type { PoolLimits, TenantPolicy } from './limits.js';
+import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
-import { PoolCounters, record, type DestroyReason, type RejectionReason } from './pool-counters.js';
+import { PoolCounters, type DestroyReason, type RejectionReason } from './pool-counters.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { IdleStack, Slot } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import type { Tenant } from './tenant.js';
-import { PromiseReceiver, Waiter, type LeaseReceiver } from './waiter.js';
+import { PromisedLease, Waiter, type LeaseReceiver } from './waiter.js';
 
 /** A tenant as one pool knows it. */
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
@@ -110,6 +110,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #closing = new Set<Slot<C, L>>();
   #limits: PoolLimits;
   #generation = 0;
+  /** Whether there may be more connections than a lowered maximum allows. */
+  #shrinking = false;
   #started = false;
   #suspended: 'queue' | 'reject' | undefined;
   #drain: Drain | undefined;
@@ -130,7 +132,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#observer = options.observer ?? {};
     this.#random = options.random ?? Math.random;
     this.#currentHolder = options.currentHolder;
-    this.#limits = options.limits;
+    this.#limits = limitsAlone(options.limits);
     this.deadlines = new Deadlines(this.clock);
     this.#scheduler = new TenantScheduler(options.tenants);
     this.#connector = new Connector<C, Slot<C, L>>(
@@ -187,7 +189,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
   /** Slots taken in whatever state: what `maxSize` bounds. */
   get total(): number {
-    return this.#live + this.#connector.connecting + this.#closing.size;
+    return this.#live() + this.#connector.connecting + this.#closing.size;
   }
   get generation(): number {
     return this.#generation;
@@ -235,7 +237,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** Connections that are there, whatever they are doing. */
-  get #live(): number {
+  #live(): number {
     return this.#idle.size + this.#leased.size + this.#recycling.size + this.#validating.size;
   }
 
@@ -276,7 +278,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const tenant = this.#admit(tenantId, options, nowMs);
       const lease = this.#take(tenant, nowMs);
       if (lease !== undefined) return Promise.resolve(lease);
-      const receiver = new PromiseReceiver<L>();
+      const receiver = new PromisedLease<L>();
       this.#wait(tenant, receiver, options, nowMs);
       return receiver.promise;
     } catch (error) {
@@ -325,6 +327,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot === undefined || this.#isStale(slot, nowMs)) return undefined;
     this.counters.immediate++;
     this.#idle.remove(slot, 'leased');
+    slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
     return this.#lend(slot, tenant, nowMs, this.#stack());
   }
 
@@ -353,7 +356,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     slot.uses++;
     this.#leased.add(slot);
     this.counters.acquisitions++;
-    slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
     slot.reportedLeak = false;
     if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) {
       this.#scheduler.rest(lastTenant);
@@ -390,7 +392,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     // What isn't a duration (NaN, less than nothing) is no time at all.
     this.deadlines.add(waiter, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
     this.#runningCharge.wake(nowMs);
-    this.#dispatch(nowMs);
+    // With every slot taken there is nothing to give and no room for more.
+    if (this.#leased.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
     if (displaced !== undefined) {
       displaced.receiver.refused(this.#refusedBy(displaced.tenant, 'queueFull', this.#queueFull(displaced.tenant)));
@@ -421,7 +424,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       );
     }
     if (this.#scheduler.waiting < this.#limits.maxQueue) return undefined;
-    const longest = this.#scheduler.longestQueue;
+    const longest = this.#scheduler.longestQueue();
     const newest = longest?.lastWaiting;
     if (longest === undefined || newest === undefined || longest.waiting <= tenant.waiting) {
       throw this.#refusedBy(tenant, 'queueFull', this.#queueFull(tenant));
@@ -471,7 +474,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #timedOut({ tenant }: Waiter<C, L>, waitedMs: number): AcquireTimeoutError {
-    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : this.#live === 0 ? 'backend' : 'pool';
+    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : this.#live() === 0 ? 'backend' : 'pool';
     return new AcquireTimeoutError(kind, {
       poolId: this.id,
       tenantId: tenant.id,
@@ -555,9 +558,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
-    this.#leaveQueue(waiter, nowMs);
+    waiter.leave();
+    this.deadlines.remove(waiter);
+    slot.chargedMs = this.#scheduler.grant(waiter, nowMs);
     tenant.waitedMs += waitedMs;
-    record(this.counters.wait, waitedMs);
+    this.counters.wait.record(waitedMs);
     let lease: PoolLease<C, L>;
     try {
       lease = this.#lend(slot, tenant, nowMs, waiter.stack);
@@ -605,7 +610,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
-    const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live === 0);
+    const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live() === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
     const missing = Math.max(needed, floor - this.total);
     for (let count = Math.min(missing, room, this.#connector.allowance); count > 0; count--) {
@@ -625,7 +630,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #opened(slot: Slot<C, L>, tookMs: number): void {
     const nowMs = this.clock.now();
     this.counters.connects++;
-    record(this.counters.connect, tookMs);
+    this.counters.connect.record(tookMs);
     this.#observer.opened?.(slot.connection);
     this.#alive(slot, nowMs);
     if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
@@ -647,7 +652,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Whether an outage has lasted so long that waiting for its end is no use. */
   #backendIsDown(nowMs: number): boolean {
     const { downSinceMs } = this.#connector;
-    return downSinceMs !== undefined && this.#live === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
+    return downSinceMs !== undefined && this.#live() === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
   }
 
   #failFastWaiters(nowMs: number): void {
@@ -665,7 +670,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #becomeReady(): void {
-    if (this.#ready || this.#live < this.#limits.minSize) return;
+    if (this.#ready || this.#live() < this.#limits.minSize) return;
     this.#ready = true;
     for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
   }
@@ -694,16 +699,20 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     slot.lastTenant = lease.tenant;
     const cleaning = this.#clean(slot, lease);
     if (cleaning !== undefined) return;
-    if (this.#scheduler.grantable > 0 && this.#mayHandOver) return this.#handOver(slot, lease, nowMs);
+    if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#putBack(slot, 'newest', nowMs);
     this.#settleTenant(lease, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
   }
 
-  /** Whether a returned slot can go straight to the next waiter: nobody comes before it, and nothing better is idle. */
-  get #mayHandOver(): boolean {
-    return this.#idle.size === 0 && this.#probe === undefined && this.#suspended === undefined;
+  /**
+   * Whether a returned slot can go straight to the next waiter: nobody comes before it, and nothing better is idle. Who
+   * gave it back may have been at its maximum until now.
+   */
+  #mayHandOver(from: PoolTenant<C, L>): boolean {
+    if (this.#idle.size > 0 || this.#probe !== undefined || this.#suspended !== undefined) return false;
+    return this.#scheduler.grantable > 0 || from.waiting > 0;
   }
 
   /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
@@ -727,7 +736,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
   #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
     const heldMs = nowMs - lease.startedAtMs;
-    record(this.counters.use, heldMs);
+    this.counters.use.record(heldMs);
     this.#scheduler.released(lease.tenant, heldMs, lease.slot.chargedMs, nowMs);
   }
 
@@ -742,9 +751,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot.generation !== this.#generation) return 'generation';
     if (this.#limits.maxUses > 0 && slot.uses >= this.#limits.maxUses) return 'uses';
     if (nowMs >= slot.expiresAtMs) return 'lifetime';
-    // It is in none of the collections at this moment, so it isn't part of the total.
-    if (this.total >= this.#limits.maxSize) return 'resize';
-    return undefined;
+    return this.#isSurplus() ? 'resize' : undefined;
+  }
+
+  /** Whether a connection is one too many. It is in none of the collections at this moment, so it isn't part of the total. */
+  #isSurplus(): boolean {
+    if (!this.#shrinking) return false;
+    this.#shrinking = this.total >= this.#limits.maxSize;
+    return this.#shrinking;
   }
 
   #isFatal(error: unknown): boolean {
@@ -892,7 +906,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #tendIdle(slot: Slot<C, L>, nowMs: number): void {
     const { idleTimeoutMs, keepaliveMs, minSize } = this.#limits;
     if (nowMs >= slot.expiresAtMs) this.#retire(slot, 'lifetime');
-    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live > minSize)
+    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live() > minSize)
       this.#retire(slot, 'idle');
     else if (keepaliveMs > 0 && nowMs - slot.aliveAtMs >= keepaliveMs && this.#validating.size === 0) {
       void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
@@ -973,7 +987,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #probeExpired(probe: WaitingProbe): void {
     this.#forgetProbe(probe);
-    if (this.#live > 0) probe.settle('saturated');
+    if (this.#live() > 0) probe.settle('saturated');
     else
       probe.fail(
         this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.timeoutMs, { poolId: this.id }),
@@ -989,13 +1003,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** Takes over new limits. Idle connections above a lower maximum go now, leased ones when they come back. */
   changeLimits(change: Partial<PoolLimits>): void {
-    this.#limits = { ...this.#limits, ...change };
+    this.#limits = limitsAlone({ ...this.#limits, ...change });
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
     for (const slot of this.#idle) {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
-    if (this.#live > 0) this.#becomeReady();
+    this.#shrinking = this.total > this.#limits.maxSize;
+    if (this.#live() > 0) this.#becomeReady();
     this.#dispatch(this.clock.now());
   }
 

@@ -39,6 +39,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #policy: TenantPolicy;
   readonly #tenants = new Map<string, Tenant<W, S>>();
   readonly #anonymous: Tenant<W, S>;
+  /** Who was looked up last; never one that has been forgotten. */
+  #last: Tenant<W, S>;
   readonly #ready = new TenantHeap<W, S>();
   readonly #lengths = new QueueLengths<W, S>();
   /**
@@ -60,6 +62,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   constructor(policy: TenantPolicy) {
     this.#policy = policy;
     this.#anonymous = new Tenant<W, S>(undefined, UNLIMITED, 0, 0);
+    this.#last = this.#anonymous;
   }
 
   get policy(): TenantPolicy {
@@ -91,9 +94,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     return this.#virtualMs;
   }
 
-  /** The tenant with the longest queue. */
-  get longestQueue(): Tenant<W, S> | undefined {
-    return this.#lengths.longest;
+  /** The tenant with the longest queue. Asked for while the whole queue is full. */
+  longestQueue(): Tenant<W, S> | undefined {
+    return this.#lengths.longest(this.tenants(), this.#waiting);
   }
 
   /** Everyone the scheduler knows. */
@@ -108,9 +111,13 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** The tenant of that id; made if it is new. */
   tenant(id: string | undefined, nowMs: number): Tenant<W, S> {
-    if (id === undefined) return this.#anonymous;
-    const known = this.#tenants.get(id);
-    if (known !== undefined) return known;
+    // Who has just been here often comes again at once.
+    if (id === this.#last.id) return this.#last;
+    this.#last = id === undefined ? this.#anonymous : (this.#tenants.get(id) ?? this.#newcomer(id, nowMs));
+    return this.#last;
+  }
+
+  #newcomer(id: string, nowMs: number): Tenant<W, S> {
     this.#carryOn(nowMs);
     this.#forgetSome();
     const tenant = new Tenant<W, S>(id, this.#limitsOf(id), this.#virtualMs, this.#meanHoldMs);
@@ -135,19 +142,18 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.lastWaiting === undefined) tenant.firstWaiting = waiter;
     else tenant.lastWaiting.nextInQueue = waiter;
     tenant.lastWaiting = waiter;
-    this.#resized(tenant, 1);
+    tenant.waiting++;
+    this.#waiting++;
+    this.#lengths.grown(tenant);
+    this.#weigh(tenant);
+    this.#refresh(tenant);
   }
 
-  /** Takes a waiter out of its queue, wherever in it it stands. Unless it is granted now, `rest` comes next. */
+  /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `rest` comes next. */
   dequeue(waiter: W, nowMs: number): void {
-    const { tenant, previousInQueue, nextInQueue } = waiter;
-    if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
-    else previousInQueue.nextInQueue = nextInQueue;
-    if (nextInQueue === undefined) tenant.lastWaiting = previousInQueue;
-    else nextInQueue.previousInQueue = previousInQueue;
-    waiter.previousInQueue = undefined;
-    waiter.nextInQueue = undefined;
-    this.#resized(tenant, -1);
+    this.#unlink(waiter);
+    this.#weigh(waiter.tenant);
+    this.#refresh(waiter.tenant);
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
   }
 
@@ -157,21 +163,31 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /**
-   * Counts a slot that `tenant` was given.
+   * Takes a waiter that gets a slot out of its queue.
+   *
+   * @returns what its tenant was charged in advance, in slot-milliseconds.
+   */
+  grant(waiter: W, nowMs: number): number {
+    const { tenant } = waiter;
+    this.#unlink(waiter);
+    this.#chargeAhead(tenant);
+    this.#refresh(tenant);
+    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
+    else this.#carriedOnMs = nowMs;
+    return tenant.meanHoldMs;
+  }
+
+  /**
+   * Counts a slot that `tenant` was given without waiting.
    *
    * @returns what it was charged in advance, in slot-milliseconds.
    */
   granted(tenant: Tenant<W, S>, nowMs: number): number {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant, nowMs);
-    // A grant out of turn, to a tenant below its reserve, says nothing about where the others are.
-    if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
-    tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
-    tenant.inUse++;
-    tenant.acquisitions++;
-    this.#weigh(tenant);
-    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
+    this.#chargeAhead(tenant);
     if (tenant.waiting > 0) this.#refresh(tenant);
+    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
     return tenant.meanHoldMs;
   }
 
@@ -199,6 +215,29 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
     if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#linger(tenant);
     else this.#forget(tenant);
+  }
+
+  #unlink(waiter: W): void {
+    const { tenant, previousInQueue, nextInQueue } = waiter;
+    if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
+    else previousInQueue.nextInQueue = nextInQueue;
+    if (nextInQueue === undefined) tenant.lastWaiting = previousInQueue;
+    else nextInQueue.previousInQueue = previousInQueue;
+    waiter.previousInQueue = undefined;
+    waiter.nextInQueue = undefined;
+    tenant.waiting--;
+    this.#waiting--;
+    this.#lengths.shrunk(tenant, this.#waiting);
+  }
+
+  /** What a lease will cost isn't known yet: the tenant's mean hold. */
+  #chargeAhead(tenant: Tenant<W, S>): void {
+    // A grant out of turn, to a tenant below its reserve, says nothing about where the others are.
+    if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
+    tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
+    tenant.inUse++;
+    tenant.acquisitions++;
+    this.#weigh(tenant);
   }
 
   #owe(tenant: Tenant<W, S>, slotMs: number): void {
@@ -230,15 +269,6 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (weight === tenant.activeWeight) return;
     this.#activeWeight += weight - tenant.activeWeight;
     tenant.activeWeight = weight;
-  }
-
-  #resized(tenant: Tenant<W, S>, change: 1 | -1): void {
-    const before = tenant.waiting;
-    tenant.waiting += change;
-    this.#waiting += change;
-    this.#lengths.moved(tenant, before);
-    this.#weigh(tenant);
-    this.#refresh(tenant);
   }
 
   /** Brings the heap and the count of grantable waiters up to date with a tenant's numbers. */
@@ -274,6 +304,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #forget(tenant: Tenant<W, S>): void {
     if (tenant.lingers) this.#lingering.delete(tenant);
     tenant.lingers = false;
+    if (this.#last === tenant) this.#last = this.#anonymous;
     // A slot may still name a tenant that was forgotten and has come back as another object since.
     if (tenant.id !== undefined && this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
   }

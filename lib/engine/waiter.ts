@@ -11,17 +11,17 @@ export interface LeaseReceiver<L> {
   refused(error: Error): void;
 }
 
+/** Its fields aren't #private: one is made for every acquire that waits, and defining those costs a tenth of it. */
 export class Waiter<C, L> extends DeadlineEntry {
-  readonly #pool: ResourcePool<C, L>;
+  private readonly pool: ResourcePool<C, L>;
   readonly tenant: PoolTenant<C, L>;
   readonly receiver: LeaseReceiver<L>;
   readonly enqueuedAtMs: number;
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
-  readonly #holders: readonly Lease<unknown>[];
-  #signal: AbortSignal | undefined;
+  private readonly holders: readonly Lease<unknown>[];
+  private signal: AbortSignal | undefined;
   /** Where the acquire was made, while leak detection is on. */
   readonly stack: string | undefined;
-  override readonly keepsProcessAlive = true;
 
   /** Links of the tenant's queue. */
   nextInQueue: Waiter<C, L> | undefined = undefined;
@@ -37,43 +37,59 @@ export class Waiter<C, L> extends DeadlineEntry {
     stack: string | undefined,
   ) {
     super();
-    this.#pool = pool;
+    this.pool = pool;
     this.tenant = tenant;
     this.receiver = receiver;
     this.enqueuedAtMs = enqueuedAtMs;
-    this.#holders = holders;
-    this.#signal = signal;
+    this.holders = holders;
+    this.signal = signal;
     this.stack = stack;
     signal?.addEventListener('abort', this);
   }
 
+  override get keepsProcessAlive(): boolean {
+    return true;
+  }
+
   override expire(nowMs: number): void {
-    this.#pool.expired(this, nowMs);
+    this.pool.expired(this, nowMs);
   }
 
   /** Called by the AbortSignal: an object with this method is a listener, which saves a closure a waiter. */
   handleEvent(): void {
-    this.#pool.aborted(this, this.#signal?.reason);
+    this.pool.aborted(this, this.signal?.reason);
   }
 
   /** Lets go of everything that could settle it a second time. */
   leave(): void {
-    this.#signal?.removeEventListener('abort', this);
-    this.#signal = undefined;
-    for (const holder of this.#holders) holder.unblock();
+    this.signal?.removeEventListener('abort', this);
+    this.signal = undefined;
+    for (const holder of this.holders) holder.unblock();
   }
 }
 
-/** The receiver behind `acquire()`. */
-export class PromiseReceiver<L> implements LeaseReceiver<L> {
+/** The functions of the promise made last. One executor for all promises saves each a closure. */
+const captured: Settling = { resolve: () => undefined, reject: () => undefined };
+
+interface Settling {
+  resolve(lease: Lease<unknown>): void;
+  reject(error: Error): void;
+}
+
+function capture(resolve: (lease: never) => void, reject: (error: Error) => void): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
+}
+
+/** What `acquire()` returns, and the receiver that settles it. */
+export class PromisedLease<L> implements LeaseReceiver<L> {
   readonly promise: Promise<Lease<L>>;
-  granted!: (lease: Lease<L>) => void;
-  refused!: (error: Error) => void;
+  readonly granted: (lease: Lease<L>) => void;
+  readonly refused: (error: Error) => void;
 
   constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.granted = resolve;
-      this.refused = reject;
-    });
+    this.promise = new Promise(capture);
+    this.granted = captured.resolve;
+    this.refused = captured.reject;
   }
 }

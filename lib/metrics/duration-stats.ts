@@ -1,7 +1,7 @@
 /**
  * A histogram's summary, in milliseconds.
  */
-import type { RecordableHistogram } from 'node:perf_hooks';
+import type { DurationHistogram } from '../engine/duration-histogram.js';
 
 export interface DurationStats {
   readonly count: number;
@@ -12,28 +12,26 @@ export interface DurationStats {
   readonly maxMs: number;
 }
 
-const US_PER_MS = 1_000;
-
 /**
- * Summarises a histogram of microseconds.
+ * Summarises a histogram.
  *
  * @param zeros further events that took no time at all and were counted instead of being recorded.
  */
-export function durationStats(histogram: RecordableHistogram, zeros = 0): DurationStats {
+export function durationStats(histogram: DurationHistogram, zeros = 0): DurationStats {
   const recorded = histogram.count;
   const count = recorded + zeros;
   if (recorded === 0) return { count, meanMs: 0, p50Ms: 0, p95Ms: 0, p99Ms: 0, maxMs: 0 };
   const percentileMs = (percent: number): number => {
     const rank = (percent / 100) * count;
     if (rank <= zeros) return 0;
-    return histogram.percentile(Math.min(100, ((rank - zeros) / recorded) * 100)) / US_PER_MS;
+    return histogram.percentileMs(Math.min(100, ((rank - zeros) / recorded) * 100));
   };
   return {
     count,
-    meanMs: (histogram.mean * recorded) / count / US_PER_MS,
+    meanMs: (histogram.meanMs * recorded) / count,
     p50Ms: percentileMs(50),
     p95Ms: percentileMs(95),
     p99Ms: percentileMs(99),
-    maxMs: histogram.max / US_PER_MS,
+    maxMs: histogram.maxMs,
   };
 }
