@@ -42,7 +42,7 @@ import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { IdleStack, Slot } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import type { Tenant } from './tenant.js';
-import { PromisedLease, Waiter, type LeaseReceiver } from './waiter.js';
+import { Waiter, type LeaseReceiver } from './waiter.js';
 
 /** A tenant as one pool knows it. */
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
@@ -278,9 +278,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const tenant = this.#admit(tenantId, options, nowMs);
       const lease = this.#take(tenant, nowMs);
       if (lease !== undefined) return Promise.resolve(lease);
-      const receiver = new PromisedLease<L>();
-      this.#wait(tenant, receiver, options, nowMs);
-      return receiver.promise;
+      const waiter = this.#waiter(tenant, options, nowMs);
+      const promise = waiter.promise();
+      this.#wait(waiter, options, nowMs);
+      return promise;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -293,7 +294,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
       lease = this.#take(tenant, nowMs);
-      if (lease === undefined) return this.#wait(tenant, receiver, options, nowMs);
+      if (lease === undefined) {
+        const waiter = this.#waiter(tenant, options, nowMs);
+        waiter.receiver = receiver;
+        return this.#wait(waiter, options, nowMs);
+      }
     } catch (error) {
       return receiver.refused(error instanceof Error ? error : new Error(String(error)));
     }
@@ -376,16 +381,21 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #wait(tenant: PoolTenant<C, L>, receiver: LeaseReceiver<L>, options: AcquireLimits, nowMs: number): void {
+  /** Throws when nobody more may wait. */
+  #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
     this.start();
-    const displaced = this.#refuseOverload(tenant, nowMs);
+    this.#refuseOverload(tenant, nowMs);
     const holders = this.#holdersAround();
     if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
       const count = tenant.mayTake ? this.#leased.size : tenant.inUse;
       for (const holder of holders) holder.unblock();
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
-    const waiter = new Waiter<C, L>(this, tenant, receiver, nowMs, holders, options.signal, this.#stack());
+    return new Waiter<C, L>(this, tenant, nowMs, holders, options.signal, this.#stack());
+  }
+
+  #wait(waiter: Waiter<C, L>, options: AcquireLimits, nowMs: number): void {
+    const displaced = this.#isQueueFull() ? this.#scheduler.longestQueue()?.lastWaiting : undefined;
     if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
     this.#scheduler.enqueue(waiter, nowMs);
     const { timeoutMs = this.#limits.acquireTimeoutMs } = options;
@@ -400,12 +410,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
   }
 
-  /**
-   * Throws when the waiter must not be let into the queue; when the whole queue is full, the longest one pays.
-   *
-   * @returns the waiter that has to give up its place.
-   */
-  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): Waiter<C, L> | undefined {
+  #isQueueFull(): boolean {
+    return this.#scheduler.waiting >= this.#limits.maxQueue;
+  }
+
+  /** Throws when a waiter must not be let into the queue. When the whole queue is full, it is the longest one that pays. */
+  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
     const { limits } = tenant;
     if (this.#backendIsDown(nowMs))
       throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
@@ -423,13 +433,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         }),
       );
     }
-    if (this.#scheduler.waiting < this.#limits.maxQueue) return undefined;
-    const longest = this.#scheduler.longestQueue();
-    const newest = longest?.lastWaiting;
-    if (longest === undefined || newest === undefined || longest.waiting <= tenant.waiting) {
+    if (this.#isQueueFull() && (this.#scheduler.longestQueue()?.waiting ?? 0) <= tenant.waiting) {
       throw this.#refusedBy(tenant, 'queueFull', this.#queueFull(tenant));
     }
-    return newest;
   }
 
   #queueFull(tenant: PoolTenant<C, L>): QueueFullError {

@@ -11,11 +11,17 @@ export interface LeaseReceiver<L> {
   refused(error: Error): void;
 }
 
-/** Its fields aren't #private: one is made for every acquire that waits, and defining those costs a tenth of it. */
-export class Waiter<C, L> extends DeadlineEntry {
+/**
+ * Its fields aren't #private: one is made for every acquire that waits, and defining those costs a tenth of it. For the
+ * same reason it is its own receiver when a promise is waited for, instead of having one.
+ */
+export class Waiter<C, L> extends DeadlineEntry implements LeaseReceiver<L> {
   private readonly pool: ResourcePool<C, L>;
   readonly tenant: PoolTenant<C, L>;
-  readonly receiver: LeaseReceiver<L>;
+  /** Who is told. */
+  receiver: LeaseReceiver<L> = this;
+  granted: (lease: Lease<L>) => void = ignore;
+  refused: (error: Error) => void = ignore;
   readonly enqueuedAtMs: number;
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
   private readonly holders: readonly Lease<unknown>[];
@@ -30,7 +36,6 @@ export class Waiter<C, L> extends DeadlineEntry {
   constructor(
     pool: ResourcePool<C, L>,
     tenant: PoolTenant<C, L>,
-    receiver: LeaseReceiver<L>,
     enqueuedAtMs: number,
     holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
@@ -39,7 +44,6 @@ export class Waiter<C, L> extends DeadlineEntry {
     super();
     this.pool = pool;
     this.tenant = tenant;
-    this.receiver = receiver;
     this.enqueuedAtMs = enqueuedAtMs;
     this.holders = holders;
     this.signal = signal;
@@ -49,6 +53,14 @@ export class Waiter<C, L> extends DeadlineEntry {
 
   override get keepsProcessAlive(): boolean {
     return true;
+  }
+
+  /** A promise that the waiter settles. */
+  promise(): Promise<Lease<L>> {
+    const promise = new Promise<Lease<L>>(capture);
+    this.granted = captured.resolve;
+    this.refused = captured.reject;
+    return promise;
   }
 
   override expire(nowMs: number): void {
@@ -62,14 +74,18 @@ export class Waiter<C, L> extends DeadlineEntry {
 
   /** Lets go of everything that could settle it a second time. */
   leave(): void {
-    this.signal?.removeEventListener('abort', this);
+    if (this.signal !== undefined) this.signal.removeEventListener('abort', this);
     this.signal = undefined;
-    for (const holder of this.holders) holder.unblock();
+    if (this.holders.length > 0) for (const holder of this.holders) holder.unblock();
   }
 }
 
+function ignore(): void {
+  // Replaced before anyone is told.
+}
+
 /** The functions of the promise made last. One executor for all promises saves each a closure. */
-const captured: Settling = { resolve: () => undefined, reject: () => undefined };
+const captured: Settling = { resolve: ignore, reject: ignore };
 
 interface Settling {
   resolve(lease: Lease<unknown>): void;
@@ -79,17 +95,4 @@ interface Settling {
 function capture(resolve: (lease: never) => void, reject: (error: Error) => void): void {
   captured.resolve = resolve;
   captured.reject = reject;
-}
-
-/** What `acquire()` returns, and the receiver that settles it. */
-export class PromisedLease<L> implements LeaseReceiver<L> {
-  readonly promise: Promise<Lease<L>>;
-  readonly granted: (lease: Lease<L>) => void;
-  readonly refused: (error: Error) => void;
-
-  constructor() {
-    this.promise = new Promise(capture);
-    this.granted = captured.resolve;
-    this.refused = captured.reject;
-  }
 }
