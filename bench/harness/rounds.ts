@@ -45,6 +45,13 @@ export class Rounds {
     return (figure) => all.get(figure) ?? new Rounds();
   }
 
+  /** The same rounds in another unit. */
+  map(convert: (value: number) => number): Rounds {
+    const converted = new Rounds();
+    for (const [subject, values] of this.#values) converted.#values.set(subject, values.map(convert));
+    return converted;
+  }
+
   get subjects(): readonly string[] {
     return [...this.#values.keys()];
   }

@@ -2,6 +2,7 @@
  * The pools that are compared in `acquire`: each lends objects without I/O, with a maximum, a minimum of the same size,
  * an acquire time-out, and whatever statistics it keeps.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 
 import Denque from 'denque';
@@ -27,16 +28,11 @@ export interface AcquireSubject {
   acquire(): PromiseLike<unknown>;
   tryAcquire?: (() => unknown) | undefined;
   release(resource: unknown): void;
-  end(): Promise<void> | void;
+  /** Runs `fn` as a tenant: in the pool's own context where it has one, else in any. */
+  asTenant<T>(fn: () => T): T;
 }
 
-export interface AcquireSubjects extends Iterable<AcquireSubject> {
-  readonly all: readonly AcquireSubject[];
-  map<T>(fn: (subject: AcquireSubject) => T): T[];
-  /** Runs `fn` as a tenant of ours; the others know no tenants. */
-  asTenant<T>(fn: () => T): T;
-  end(): Promise<void>;
-}
+const anyContext = new AsyncLocalStorage<string>();
 
 interface Resource {
   readonly serial: number;
@@ -51,9 +47,9 @@ function subject<R>(parts: {
   readonly acquire: () => PromiseLike<R>;
   readonly tryAcquire?: () => R;
   readonly release: (resource: R) => void;
-  readonly end: () => Promise<void> | void;
+  readonly asTenant?: <T>(fn: () => T) => T;
 }): AcquireSubject {
-  return parts;
+  return { asTenant: (fn) => anyContext.run(TENANT, fn), ...parts };
 }
 
 const driver: PoolDriver<Resource> = {
@@ -65,10 +61,7 @@ const driver: PoolDriver<Resource> = {
   isFatal: () => false,
 };
 
-async function ours(
-  size: number,
-  inTenant: { value: boolean },
-): Promise<{ subject: AcquireSubject; manager: ConnectionPoolManager }> {
+async function ours(size: number): Promise<AcquireSubject> {
   const manager = new ConnectionPoolManager({ pools: {} }, { logger: quietLogger });
   await manager.start();
   const pool = await manager.createPool('resources', driver, {
@@ -79,22 +72,21 @@ async function ours(
     tenants: { max: size, maxWaiting: 1_000_000 },
   });
   // Outside a tenant's context the tenant is named, so that its limits are looked at there too.
-  const fixed = pool.forTenant(TENANT);
-  const current = () => (inTenant.value ? pool : fixed);
-  return {
-    manager,
-    subject: subject<Lease<Resource>>({
-      name: OURS,
-      acquire: () => current().acquire(),
-      tryAcquire: () => {
-        const lease = current().tryAcquire();
-        if (lease === undefined) throw new Error('no slot was idle');
-        return lease;
-      },
-      release: (lease) => lease.release(),
-      end: async () => void (await manager.stop({ deadlineMs: 0 })),
-    }),
-  };
+  let current = pool.forTenant(TENANT);
+  return subject<Lease<Resource>>({
+    name: OURS,
+    acquire: () => current.acquire(),
+    tryAcquire: () => {
+      const lease = current.tryAcquire();
+      if (lease === undefined) throw new Error('no slot was idle');
+      return lease;
+    },
+    release: (lease) => lease.release(),
+    asTenant: (fn) => {
+      current = pool;
+      return manager.tenants.run(TENANT, fn);
+    },
+  });
 }
 
 function genericPool(size: number): AcquireSubject {
@@ -106,10 +98,6 @@ function genericPool(size: number): AcquireSubject {
     name: 'generic-pool',
     acquire: () => pool.acquire(),
     release: (resource) => void pool.release(resource),
-    end: async () => {
-      await pool.drain();
-      await pool.clear();
-    },
   });
 }
 
@@ -125,7 +113,6 @@ function tarn(size: number): AcquireSubject {
     name: 'tarn',
     acquire: () => pool.acquire().promise,
     release: (resource) => void pool.release(resource),
-    end: async () => void (await pool.destroy()),
   });
 }
 
@@ -139,7 +126,6 @@ function lightning(size: number): AcquireSubject {
     name: 'lightning-pool',
     acquire: () => pool.acquire(),
     release: (resource) => void pool.release(resource),
-    end: () => pool.close(true),
   });
 }
 
@@ -157,10 +143,6 @@ function sequelizePool(size: number): AcquireSubject {
     name: 'sequelize-pool',
     acquire: () => pool.acquire(),
     release: (resource) => pool.release(resource),
-    end: async () => {
-      await pool.drain();
-      await pool.destroyAllNow();
-    },
   });
 }
 
@@ -189,7 +171,6 @@ function pgPool(size: number): AcquireSubject {
     name: 'pg-pool',
     acquire: () => pool.connect(),
     release: (client) => client.release(),
-    end: () => pool.end(),
   });
 }
 
@@ -212,34 +193,26 @@ function ceiling(size: number): AcquireSubject {
       if (next === undefined) idle.push(resource);
       else next(resource);
     },
-    end: () => undefined,
   });
 }
 
-export async function acquireSubjects(size: number): Promise<AcquireSubjects> {
-  const inTenant = { value: false };
-  const own = await ours(size, inTenant);
-  const all = [
-    own.subject,
-    tarn(size),
-    genericPool(size),
-    lightning(size),
-    sequelizePool(size),
-    pgPool(size),
-    ceiling(size),
-  ];
-  return {
-    all,
-    [Symbol.iterator]: () => all[Symbol.iterator](),
-    map: (fn) => all.map(fn),
-    asTenant: (fn) => {
-      inTenant.value = true;
-      return own.manager.tenants.run(TENANT, fn);
-    },
-    end: async () => {
-      for (const each of all) await each.end();
-    },
-  };
+const SUBJECTS: Readonly<Record<string, (size: number) => AcquireSubject | Promise<AcquireSubject>>> = {
+  [OURS]: ours,
+  tarn,
+  'generic-pool': genericPool,
+  'lightning-pool': lightning,
+  'sequelize-pool': sequelizePool,
+  'pg-pool': pgPool,
+  [CEILING]: ceiling,
+};
+
+export const ACQUIRE_SUBJECTS: readonly string[] = Object.keys(SUBJECTS);
+
+/** The pool of that name, of `size` resources. */
+export async function acquireSubject(name: string, size: number): Promise<AcquireSubject> {
+  const make = SUBJECTS[name];
+  if (make === undefined) throw new Error(`There is no subject "${name}"`);
+  return make(size);
 }
 
 /** A pool whose waiters can be aborted. */
