@@ -28,7 +28,6 @@ export class PoolCounters {
   acquisitions = 0;
   /** Acquisitions that did not have to wait; they are not in `wait`. */
   immediate = 0;
-  releases = 0;
   doubleReleases = 0;
   leaks = 0;
   connects = 0;

@@ -361,7 +361,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     slot.uses++;
     this.#leased.add(slot);
     this.counters.acquisitions++;
-    slot.reportedLeak = false;
     if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) {
       this.#scheduler.rest(lastTenant);
     }
@@ -736,7 +735,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     lease.end();
     this.#leased.remove(lease.slot);
     lease.slot.lease = undefined;
-    this.counters.releases++;
   }
 
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
@@ -930,8 +928,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     for (const slot of this.#leased) {
       const { lease } = slot;
       if (lease === undefined || nowMs - lease.startedAtMs < leakDetectionMs) return;
-      if (slot.reportedLeak) continue;
-      slot.reportedLeak = true;
+      if (slot.leaked === lease) continue;
+      slot.leaked = lease;
       this.counters.leaks++;
       this.#observer.leaked?.(holderFacts(lease, nowMs));
     }

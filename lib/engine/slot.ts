@@ -26,8 +26,8 @@ export class Slot<C, L> {
   lease: PoolLease<C, L> | undefined = undefined;
   /** Slot-milliseconds that the borrower's tenant has been charged so far. */
   chargedMs = 0;
-  /** Whether the lease has been reported as leaked. */
-  reportedLeak = false;
+  /** The lease that was reported as leaked last. */
+  leaked: PoolLease<C, L> | undefined = undefined;
   /** The tenant it served last: that tenant's session is still warm in it. */
   lastTenant: PoolTenant<C, L> | undefined = undefined;
 

@@ -118,7 +118,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   #newcomer(id: string, nowMs: number): Tenant<W, S> {
-    this.#carryOn(nowMs);
+    if (this.#grantable === 0) this.#carryOn(nowMs);
     this.#forgetSome();
     const tenant = new Tenant<W, S>(id, this.#limitsOf(id), this.#virtualMs, this.#meanHoldMs);
     this.#tenants.set(id, tenant);
@@ -137,7 +137,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   enqueue(waiter: W, nowMs: number): void {
     const { tenant } = waiter;
-    if (tenant.waiting === 0) this.#join(tenant, nowMs);
+    if (tenant.waiting === 0) {
+      if (this.#grantable === 0) this.#carryOn(nowMs);
+      this.#join(tenant);
+    }
     waiter.previousInQueue = tenant.lastWaiting;
     if (tenant.lastWaiting === undefined) tenant.firstWaiting = waiter;
     else tenant.lastWaiting.nextInQueue = waiter;
@@ -184,7 +187,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    */
   granted(tenant: Tenant<W, S>, nowMs: number): number {
     if (this.#grantable === 0) this.#carryOn(nowMs);
-    if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant, nowMs);
+    if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant);
     this.#chargeAhead(tenant);
     if (tenant.waiting > 0) this.#refresh(tenant);
     if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
@@ -248,8 +251,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /** A tenant that comes back starts where the pool is now, or behind its debt. */
-  #join(tenant: Tenant<W, S>, nowMs: number): void {
-    if (this.#grantable === 0) this.#carryOn(nowMs);
+  #join(tenant: Tenant<W, S>): void {
     if (tenant.virtualMs < this.#virtualMs) tenant.virtualMs = this.#virtualMs;
   }
 
@@ -258,7 +260,6 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    * clock. Otherwise debts of that time would be remembered for ever: only grants to busier tenants move it on.
    */
   #carryOn(nowMs: number): void {
-    if (this.#grantable > 0) return;
     if (nowMs > this.#carriedOnMs) this.#virtualMs += nowMs - this.#carriedOnMs;
     this.#carriedOnMs = nowMs;
   }

@@ -99,7 +99,7 @@ export class PoolStats {
     this.min = limits.minSize;
     this.suspended = engine.suspended;
     this.acquisitions = counters.acquisitions;
-    this.releases = counters.releases;
+    this.releases = counters.acquisitions - engine.active;
     this.doubleReleases = counters.doubleReleases;
     this.leaks = counters.leaks;
     this.timeouts = { ...counters.timeouts };
