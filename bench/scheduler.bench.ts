@@ -5,6 +5,8 @@
  * The engine alone, on a driver that does nothing. Holds pass on a clock that is moved by hand, so that a million of
  * them fit into a second; each reading of it costs what a reading of the real one costs.
  */
+import { performance } from 'node:perf_hooks';
+
 import type { Clock } from '../lib/engine/clock.js';
 import type { PoolDriver } from '../lib/engine/driver.js';
 import type { Lease } from '../lib/engine/lease.js';

@@ -175,8 +175,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#unlink(waiter);
     this.#chargeAhead(tenant);
     this.#refresh(tenant);
-    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
-    else this.#carriedOnMs = nowMs;
+    this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
+    if (this.#grantable === 0) this.#carriedOnMs = nowMs;
     return tenant.meanHoldMs;
   }
 
