@@ -43,11 +43,7 @@ class Pools {
   }
 
   /** Measures pools in turns. */
-  rounds(
-    load: AcquireLoad,
-    count: number,
-    names = ACQUIRE_SUBJECTS,
-  ): Promise<(figure: AcquireFigure) => Rounds> {
+  rounds(load: AcquireLoad, count: number, names = ACQUIRE_SUBJECTS): Promise<(figure: AcquireFigure) => Rounds> {
     const subjects = names.map((name) => ({ name, measure: () => this.of(name).ask(load) }));
     return Rounds.runManifold<AcquireFigure>(subjects, ['speed', 'cpu', 'bytes'], count);
   }

@@ -22,10 +22,11 @@ class World {
   readonly leases: Lease<FakeConnection>[] = [];
   readonly waiting = new Set<{ readonly controller: AbortController; settled: number }>();
   closing: Promise<unknown> | undefined;
+  /** Slots in use at the last look: above its maximum a tenant may have come only by a lower maximum. */
+  readonly #inUse = new Map<string | undefined, number>();
   /** A connection that two leases have at once would be another tenant's session. */
   readonly lentTo = new Map<FakeConnection, Lease<FakeConnection>>();
   maxSize = fakeLimits.maxSize;
-  tenantMax = 2;
   /** Above maxSize only while what a resize made superfluous is still out. */
   surplusAllowed = 0;
 
@@ -47,7 +48,7 @@ class World {
         closeTimeoutMs: 60,
         maxUses: 5,
       },
-      tenants: { max: this.tenantMax, maxWaiting: 4, overrides: { acme: { weight: 3, reserved: 1 } } },
+      tenants: { max: 2, maxWaiting: 4, overrides: { acme: { weight: 3, reserved: 1 } } },
       random,
       observer: {
         acquired: (connection, lease) => {
@@ -87,6 +88,10 @@ class World {
     this.fake.pool.changeLimits({ maxSize, minSize: 1 });
   }
 
+  close(deadlineMs: number): void {
+    this.closing = this.fake.pool.close({ deadlineMs });
+  }
+
   check({ settled }: { readonly settled: boolean }): void {
     const { pool, driver } = this.fake;
     this.surplusAllowed = Math.max(0, Math.min(this.surplusAllowed, pool.total - this.maxSize));
@@ -102,9 +107,14 @@ class World {
       inUse += tenant.inUse;
       waiting += tenant.waiting;
       assert.ok(tenant.inUse >= 0, 'a tenant has less than nothing in use');
+      const allowed = Math.max(tenant.limits.max, this.#inUse.get(tenant.id) ?? 0);
+      assert.ok(tenant.inUse <= allowed, 'a tenant has more slots than its maximum');
+      this.#inUse.set(tenant.id, tenant.inUse);
     }
     assert.equal(inUse, pool.active + pool.recycling);
     assert.equal(waiting, pool.waiting);
+
+    if (this.closing !== undefined) assert.equal(pool.waiting, 0, 'somebody waits for a pool that closes');
 
     // Work conservation: no idle connection beside a waiter that may have it.
     if (!pool.suspended && pool.lifecycle === 'open' && pool.grantable > 0)
@@ -265,6 +275,13 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     once,
     () => 'probe',
     (world) => void world.fake.pool.probe({ timeoutMs: 100, recentMs: 50 }).catch(() => undefined),
+  ),
+  // About every other program meets it.
+  step(
+    1,
+    fc.constantFrom(0, 50, 500),
+    (deadlineMs) => `close within ${deadlineMs} ms`,
+    (world, deadlineMs) => world.close(deadlineMs),
   ),
 );
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import type { TenantPolicy } from '../../lib/engine/limits.js';
 import { TenantScheduler, type Waiting } from '../../lib/engine/tenant-scheduler.js';
 import type { Tenant } from '../../lib/engine/tenant.js';
@@ -199,5 +200,80 @@ describe('fairness between tenants', () => {
       scheduler.released(tenant, 50, charged, nowMs + 1);
     }
     expect(scheduler.known).toBeLessThan(200);
+  });
+});
+
+describe('fairness under random loads', () => {
+  /** Longest hold, in milliseconds. */
+  const LONGEST_HOLD_MS = 50;
+  const tenants = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 2, maxLength: 6 });
+  const turns = fc.array(
+    fc.record({
+      holdMs: fc.integer({ min: 0, max: LONGEST_HOLD_MS }),
+      /** Which of the running leases ends, and who else comes and goes at that moment. */
+      which: fc.nat(99),
+      passer: fc.option(fc.nat(3), { nil: undefined }),
+      gone: fc.option(fc.nat(99), { nil: undefined }),
+    }),
+    { minLength: 50, maxLength: 300 },
+  );
+
+  it('keeps the virtual times of tenants that always wait within what their running leases can make of it', () => {
+    fc.assert(
+      fc.property(tenants, fc.integer({ min: 1, max: 10 }), turns, (weights, slots, program) => {
+        const overrides = Object.fromEntries(weights.map((weight, index) => [`t${index}`, { weight }]));
+        const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, maxWaiting: Infinity, overrides });
+        const backlogged = weights.map((_, index) => scheduler.tenant(`t${index}`, 0));
+        for (const tenant of backlogged) for (let i = 0; i < 3; i++) scheduler.enqueue(new Ticket(tenant), 0);
+        const running: {
+          readonly tenant: Tenant<Ticket, unknown>;
+          readonly chargedMs: number;
+          readonly sinceMs: number;
+        }[] = [];
+        const serve = (nowMs: number): void => {
+          for (let next = scheduler.next; next !== undefined && running.length < slots; next = scheduler.next) {
+            running.push({ tenant: next.tenant, chargedMs: scheduler.grant(next, nowMs), sinceMs: nowMs });
+            // Whoever is served asks again, so that it never stops waiting.
+            if (backlogged.includes(next.tenant)) scheduler.enqueue(new Ticket(next.tenant), nowMs);
+          }
+        };
+        let nowMs = 0;
+        serve(nowMs);
+        for (const { holdMs, which, passer, gone } of program) {
+          nowMs += holdMs / slots;
+          // Nobody holds for longer than the longest hold, whichever lease is picked.
+          const overdue = running.findIndex(({ sinceMs }) => nowMs - sinceMs > LONGEST_HOLD_MS - holdMs);
+          const [done] = running.splice(overdue >= 0 ? overdue : which % running.length, 1);
+          if (done !== undefined) scheduler.released(done.tenant, nowMs - done.sinceMs, done.chargedMs, nowMs);
+          if (passer !== undefined) scheduler.enqueue(new Ticket(scheduler.tenant(`passer ${passer}`, nowMs)), nowMs);
+          if (gone !== undefined) {
+            const tenant = backlogged[gone % backlogged.length];
+            const last = tenant?.lastWaiting;
+            if (tenant !== undefined && tenant.waiting > 1 && last !== undefined) {
+              scheduler.dequeue(last, nowMs);
+              scheduler.enqueue(new Ticket(tenant), nowMs);
+            }
+          }
+          serve(nowMs);
+          const virtual = backlogged.map(({ virtualMs }) => virtualMs);
+          // The least is served next; it can then be charged for as many leases at once as there are slots, and one more.
+          expect(Math.max(...virtual) - Math.min(...virtual)).toBeLessThanOrEqual((slots + 1) * LONGEST_HOLD_MS);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('forgets one-off tenants of a pool that is just full: one of them always waits, never two', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
+    let running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number } | undefined;
+    for (let turn = 0; turn < 5_000; turn++) {
+      const nowMs = turn * 10;
+      scheduler.enqueue(new Ticket(scheduler.tenant(`tenant ${turn}`, nowMs)), nowMs);
+      const { next } = scheduler;
+      if (running !== undefined) scheduler.released(running.tenant, 10, running.chargedMs, nowMs + 10);
+      if (next !== undefined) running = { tenant: next.tenant, chargedMs: scheduler.grant(next, nowMs + 10) };
+    }
+    expect(scheduler.known).toBeLessThan(100);
   });
 });
