@@ -61,9 +61,8 @@ async function timed(operations: number, run: () => Promise<void>): Promise<Figu
   return { speed: (operations * 1_000) / tookMs, cpu: ((user + system) * 1_000) / operations, bytes: Number.NaN };
 }
 
+/** Each load is warmed up: the process was asleep, and what was idle meanwhile would be pinged first. */
 async function measure(load: AcquireLoad): Promise<Figures<AcquireFigure>> {
-  globalThis.gc?.();
-  // What was idle while others were measured would be pinged first, and the collection has cost compiled code.
   switch (load.kind) {
     case 'callers':
       await loop(load.callers, load.operations / 2);
@@ -74,6 +73,7 @@ async function measure(load: AcquireLoad): Promise<Figures<AcquireFigure>> {
       return timed(load.operations, () => synchronousLoop(load.operations));
     case 'burst':
       await loop(Number(size), Number(size));
+      globalThis.gc?.();
       return timed(load.waiters, () => burst(load.waiters));
     case 'memory':
       return { speed: Number.NaN, cpu: Number.NaN, bytes: await bytesPerWaiter(load.waiters) };
