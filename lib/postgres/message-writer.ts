@@ -60,14 +60,9 @@ export class MessageWriter {
     this.#end();
   }
 
-  describeStatement(name: string): void {
-    this.#begin(DESCRIBE);
-    this.#byte(STATEMENT);
-    this.#cString(name);
-    this.#end();
-  }
-
-  closeStatement(name: string): void {
+  /** Fails, and everything behind it up to Sync with it, unless statement `name` has been prepared; drops it. */
+  guard(name: string): void {
+    this.bind(name, [], false);
     this.#begin(CLOSE);
     this.#byte(STATEMENT);
     this.#cString(name);

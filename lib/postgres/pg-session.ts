@@ -6,6 +6,7 @@
  * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself when
  * nobody comes.
  */
+import { randomUUID } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, Submittable, TransactionStatus } from 'pg';
@@ -49,8 +50,7 @@ export class PgSession {
   #owesReset = false;
   #pendingSetting: TenantSetting | undefined = undefined;
   #bindingError: Error | undefined = undefined;
-  #bindPrepared = false;
-  #marks = 0;
+  #bindStatement: string | undefined = undefined;
   /** The last query of the lease has failed; ReadyForQuery, and with it the transaction's status, may be still to come. */
   #lacksReady = false;
   /** Queries of the lease that haven't been answered, and who waits for the last of them. */
@@ -299,7 +299,7 @@ export class PgSession {
     const preamble = new SessionPreamble(this, {
       ...parts,
       rollback: parts.rollback ?? false,
-      mark: `pool_mark_${++this.#marks}`,
+      mark: `pool_mark_${randomUUID()}`,
       setting: this.#pendingSetting,
     });
     // From here on the preamble answers for it: should it fail, the connection dies or the lease is refused.
@@ -318,17 +318,25 @@ export class PgSession {
 
   /** Whether `query` is bound by a prepared statement that the server hasn't got. */
   lacksBindStatement(query: Submittable | undefined): boolean {
-    return !this.#bindPrepared && query instanceof Statement && query.binding !== undefined;
+    return this.#bindStatement === undefined && query instanceof Statement && query.binding !== undefined;
   }
 
-  bindStatementPrepared(): void {
-    this.#bindPrepared = true;
+  /** A name for it that nobody could foresee: not even SQL of the borrower before can have prepared it. */
+  newBindStatement(): string {
+    this.#bindStatement = `pool_bind_${randomUUID()}`;
+    return this.#bindStatement;
+  }
+
+  /** The prepared statement that binds a transaction to a tenant. */
+  get bindStatement(): string {
+    // One that was never prepared: the server refuses it, and the statement is sent again.
+    return this.#bindStatement ?? 'pool_bind';
   }
 
   /** The server drops every prepared statement: pg has to parse each again. */
   forgetStatements(): void {
     this.wire.parsedStatements = {};
-    this.#bindPrepared = false;
+    this.#bindStatement = undefined;
   }
 
   /** The lease could not be bound to its tenant: nothing may run in it. */

@@ -1,10 +1,11 @@
 /**
  * What a session owes before it may serve its borrower, as one implicit transaction ahead of the first statement.
  *
- * Depending on what is owed: roll back, `DISCARD ALL`, prepare the statement that binds transactions to tenants, bind the
- * session to the lease's tenant, and last of all leave a mark. The first statement goes out in the same write and is
- * guarded by the mark: the server executes nothing of it unless everything here has worked. So a reset costs no round
- * trip of its own and can still never be skipped.
+ * Depending on what is owed: roll back, `DISCARD ALL`, bind the session to the lease's tenant, and last of all prepare a
+ * statement of a name that nobody could foresee. The first statement of the borrower goes out in the same write and
+ * begins with that prepared statement: the server executes nothing of it unless everything here has worked. So a reset
+ * costs no round trip of its own and can still never be skipped. What is prepared is the statement that binds
+ * transactions to tenants, where the borrower's statement needs it, else an empty one: a mark, which is dropped again.
  *
  * DISCARD ALL is the whole reset in the server's own words (cursors, session authorization and role, settings, prepared
  * statements, LISTEN, advisory locks, plans, temporary tables, sequences). It is safe for pg's named statements because
@@ -16,14 +17,14 @@ import { sessionAssignment, type TenantSetting } from './isolation.js';
 import type { MessageWriter } from './message-writer.js';
 import type { ActiveQuery, CommandCompleteMessage } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
-import { BIND_STATEMENT, Statement } from './statement.js';
+import { Statement } from './statement.js';
 
 export interface PreambleParts {
   /** A transaction is open. */
   readonly rollback: boolean;
   /** Somebody else's state may be in the session. */
   readonly discard: boolean;
-  /** Name of the mark, never used before on this session. */
+  /** Name of the mark: one that nobody could foresee. */
   readonly mark: string;
   /** Binds the session for the length of a lease. */
   readonly setting: TenantSetting | undefined;
@@ -54,10 +55,6 @@ export class SessionPreamble implements ActiveQuery {
       writer.command('DISCARD ALL');
       session.forgetStatements();
     }
-    if (session.lacksBindStatement(next)) {
-      writer.parse(BIND_STATEMENT, 'select pg_catalog.set_config($1, $2, true)');
-      session.bindStatementPrepared();
-    }
     if (discard) {
       for (const { text, values } of session.setup) {
         writer.parse('', text);
@@ -66,9 +63,11 @@ export class SessionPreamble implements ActiveQuery {
       }
     }
     if (setting !== undefined) assign(writer, setting);
-    writer.parse(mark, '');
+    const binds = session.lacksBindStatement(next);
+    if (binds) writer.parse(session.newBindStatement(), 'select pg_catalog.set_config($1, $2, true)');
+    else writer.parse(mark, '');
     writer.sync();
-    if (next instanceof Statement && !next.isScript) next.encodeBehind(session, mark);
+    if (next instanceof Statement && !next.isScript) next.encodeBehind(session, binds ? undefined : mark);
     session.flush();
     return null;
   }

@@ -11,7 +11,6 @@ import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../engine/deadlines.js';
 import type { TenantSetting } from './isolation.js';
-import type { MessageWriter } from './message-writer.js';
 import type { PgSession } from './pg-session.js';
 import type {
   ActiveQuery,
@@ -22,9 +21,6 @@ import type {
   TypeParsers,
   WireValue,
 } from './pg-module.js';
-
-/** Name of the prepared statement that binds a transaction to a tenant. */
-export const BIND_STATEMENT = 'pool_bind';
 
 /** A statement as callers hand it in: pg's query config, with a deadline and a signal. */
 export interface StatementConfig {
@@ -114,10 +110,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   /**
-   * Puts its messages behind those of a preamble. When they can't be encoded nothing is put there, and the error is
+   * Puts its messages behind those of a preamble, led by the mark that the preamble leaves (`undefined`: what binds the
+   * statement is one). When they can't be encoded nothing is put there, and the error is
    * reported when its turn comes.
    */
-  encodeBehind(session: PgSession, guard: string): void {
+  encodeBehind(session: PgSession, guard: string | undefined): void {
     this.refusal ??= this.encode(session, guard);
     this.#written = this.refusal === undefined;
   }
@@ -153,11 +150,8 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
       return error instanceof Error ? error : new Error(String(error));
     }
     this.#extended = true;
-    if (guard !== undefined) {
-      writer.describeStatement(guard);
-      writer.closeStatement(guard);
-    }
-    if (binding !== undefined) this.#encodeBinding(writer, binding);
+    if (guard !== undefined) writer.guard(guard);
+    if (binding !== undefined) this.#encodeBinding(session, binding);
     if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
     writer.bind(name ?? '', values, this.config?.binary === true || session.binary);
     writer.describePortal();
@@ -189,8 +183,8 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     );
   }
 
-  #encodeBinding(writer: MessageWriter, binding: TenantSetting): void {
-    writer.bind(BIND_STATEMENT, [binding.name, binding.value], false);
+  #encodeBinding({ writer, bindStatement }: PgSession, binding: TenantSetting): void {
+    writer.bind(bindStatement, [binding.name, binding.value], false);
     writer.execute();
     this.#settingsToSkip = 1;
   }

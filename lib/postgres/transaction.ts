@@ -167,10 +167,7 @@ class TransactionOpening extends LeaseStatement {
 
   protected override encode(session: PgSession, guard: string | undefined): undefined {
     const { writer } = session;
-    if (guard !== undefined) {
-      writer.describeStatement(guard);
-      writer.closeStatement(guard);
-    }
+    if (guard !== undefined) writer.guard(guard);
     writer.command(this.#begin);
     if (this.#tenant !== undefined) this.#set(writer, this.#tenant);
     for (const setting of this.#settings) this.#set(writer, setting);
