@@ -46,6 +46,15 @@ export class Report {
     );
   }
 
+  /** Compares two subjects without a claim: what a claim is to be seen beside. */
+  addRatio(rounds: Rounds, load: string, better: 'higher' | 'lower', subject: string, peer: string): void {
+    const ratio = rounds.ratio(subject, peer);
+    this.add({ case: load, subject: `${subject} ÷ ${peer}`, value: ratio.median, unit: 'ratio', better });
+    console.log(
+      `           ${load}: ${subject} is ${ratio.median.toFixed(2)} of ${peer} [${ratio.low.toFixed(2)}, ${ratio.high.toFixed(2)}]`,
+    );
+  }
+
   /** Compares a figure with a bound. */
   claim(load: string, value: number, better: 'higher' | 'lower', bound: number, unit: string, subject = OURS): void {
     const met = better === 'higher' ? value >= bound : value <= bound;
