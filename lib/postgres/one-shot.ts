@@ -7,7 +7,7 @@
  */
 import type { Lease } from '../engine/lease.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
-import { TransactionLeftOpenError } from '../errors.js';
+import { ConnectionLostError, TransactionLeftOpenError } from '../errors.js';
 import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
@@ -64,6 +64,10 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       this.#giveBack(error);
       this.reject(error);
     });
+  }
+
+  protected override notExecuted(cause: Error): Error {
+    return new ConnectionLostError(this.poolId, 'a query', false, { tenantId: this.tenantId, cause });
   }
 
   /**

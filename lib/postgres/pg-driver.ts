@@ -9,7 +9,7 @@ import type { ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import { isFatalError } from './pg-errors.js';
-import type { PgModule } from './pg-module.js';
+import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
 import { ProcessHold } from './process-hold.js';
 
@@ -52,9 +52,13 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     // Until the session listens: an error event without a listener would end the process.
     const ignore = (): void => {};
     client.on('error', ignore);
+    let serverVersion = 0;
+    client.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatusMessage) => {
+      if (parameterName === 'server_version') serverVersion = Number.parseInt(parameterValue, 10);
+    });
     try {
       await client.connect();
-      const session = new PgSession(pg, client, rules, surroundings().clock.now());
+      const session = new PgSession(pg, client, rules, surroundings().clock.now(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();

@@ -58,6 +58,10 @@ export interface RowDescriptionMessage {
 export interface DataRowMessage {
   readonly fields: readonly (string | Buffer | null)[];
 }
+export interface ParameterStatusMessage {
+  readonly parameterName: string;
+  readonly parameterValue: string;
+}
 export interface CommandCompleteMessage {
   readonly text: string;
 }

@@ -30,6 +30,12 @@ export interface SessionRules {
   readonly onReset: () => void;
 }
 
+/**
+ * PostgreSQL commits DISCARD ALL and its like within a pipeline at once since this version (and since August 2022 in the
+ * ones before, which is not worth telling apart).
+ */
+const COMMITS_AT_ONCE_SINCE = 15;
+
 /** Who may have left something in the session since it was last clean. */
 type Residue = 'nothing' | 'oneShot' | 'lease';
 
@@ -42,6 +48,8 @@ export class PgSession {
   /** Results come in binary, unless a query says otherwise. */
   readonly binary: boolean;
   readonly #pg: PgModule;
+  /** Whether the server commits what can't be part of a transaction as soon as it has been executed. */
+  readonly #commitsAtOnce: boolean;
   readonly #socket: Duplex;
   #residue: Residue = 'nothing';
   #servedTenant: string | undefined = undefined;
@@ -77,9 +85,13 @@ export class PgSession {
   #broken: Error | undefined = undefined;
   #brokenListener: ((error: Error) => void) | undefined = undefined;
 
-  /** @param client has connected just now. */
-  constructor(pg: PgModule, client: Client, rules: SessionRules, openedAtMs: number) {
+  /**
+   * @param client has connected just now.
+   * @param serverVersion of PostgreSQL, the major one; 0 when it isn't known.
+   */
+  constructor(pg: PgModule, client: Client, rules: SessionRules, openedAtMs: number, serverVersion: number) {
     this.openedAtMs = openedAtMs;
+    this.#commitsAtOnce = serverVersion >= COMMITS_AT_ONCE_SINCE;
     this.#pg = pg;
     this.client = client;
     this.wire = wireOf(client);
@@ -206,8 +218,48 @@ export class PgSession {
   /** Runs what is all there is to a lease. */
   runOneShot(statement: Statement): void {
     statement.session = this;
-    this.#send(statement);
+    if (this.#mayResetInPassing(statement)) {
+      statement.resetsSession = true;
+      this.#lastTurn = undefined;
+      this.#enqueue(statement);
+    } else {
+      this.#send(statement);
+    }
     if (this.#residue === 'nothing') this.#residue = 'oneShot';
+  }
+
+  /**
+   * Whether the reset can go out as a part of `statement`, which saves an answer of the server's: DISCARD ALL commits at
+   * once, and should it fail nothing behind it is executed. On servers that don't commit it at once a failing statement
+   * would take it back.
+   */
+  #mayResetInPassing(statement: Statement): boolean {
+    return (
+      this.#owesReset &&
+      this.#commitsAtOnce &&
+      this.#held === undefined &&
+      this.#pendingSetting === undefined &&
+      this.setup.length === 0 &&
+      // pg would take the answers to what goes ahead for those to the preparation of a named statement.
+      statement.name === undefined &&
+      !statement.isScript
+    );
+  }
+
+  /** Writes the reset that `statement` takes along. */
+  resetInPassing(): void {
+    this.writer.command('DISCARD ALL');
+    this.forgetStatements();
+    this.rules.onReset();
+    this.#residue = 'oneShot';
+    this.#owesReset = false;
+    this.#owes = false;
+  }
+
+  /** What took a reset along has failed. The reset itself has not, but another one is cheaper than the proof of it. */
+  oweReset(): void {
+    this.#owesReset = true;
+    this.#owes = true;
   }
 
   /** Binds the session to `setting` ahead of the lease's first statement. */
@@ -321,10 +373,10 @@ export class PgSession {
     return this.#bindStatement === undefined && query instanceof Statement && query.binding !== undefined;
   }
 
-  /** A name for it that nobody could foresee: not even SQL of the borrower before can have prepared it. */
-  newBindStatement(): string {
+  /** Writes its preparation, under a name that nobody could foresee: not even SQL of the borrower before can have used it. */
+  prepareBinding(): void {
     this.#bindStatement = `pool_bind_${randomUUID()}`;
-    return this.#bindStatement;
+    this.writer.parse(this.#bindStatement, 'select pg_catalog.set_config($1, $2, true)');
   }
 
   /** The prepared statement that binds a transaction to a tenant. */

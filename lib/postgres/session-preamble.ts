@@ -64,7 +64,7 @@ export class SessionPreamble implements ActiveQuery {
     }
     if (setting !== undefined) assign(writer, setting);
     const binds = session.lacksBindStatement(next);
-    if (binds) writer.parse(session.newBindStatement(), 'select pg_catalog.set_config($1, $2, true)');
+    if (binds) session.prepareBinding();
     else writer.parse(mark, '');
     writer.sync();
     if (next instanceof Statement && !next.isScript) next.encodeBehind(session, binds ? undefined : mark);

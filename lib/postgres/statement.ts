@@ -2,8 +2,9 @@
  * One statement on its way through a connection: what goes over the wire, and the result that comes back.
  *
  * It takes the place of pg's own `Query` and gives the same results, errors included. It is leaner (one object, one
- * write) and can carry two things in front of the statement in the same round trip:
- *  - a guard, which fails unless the reset sent just before has worked; then nothing of the statement is executed;
+ * write) and can carry three things in front of the statement in the same round trip:
+ *  - the reset that the session owes its former borrower; unless it works nothing of the statement is executed;
+ *  - a guard, which does the same for a reset that has been sent just before;
  *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
@@ -53,12 +54,16 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   binding: TenantSetting | undefined = undefined;
   /** Where it runs, once it has a connection. */
   session: PgSession | undefined = undefined;
+  /** The reset that the session owes goes out with it. */
+  resetsSession = false;
   /** Why it must not be sent any more. */
   refusal: Error | undefined = undefined;
   /** Set when its messages have gone out together with those of a preamble. */
   #written = false;
-  /** Results of the setting in front of it that are still to come, and not for the caller. */
-  #settingsToSkip = 0;
+  /** Results of what is in front of it that are still to come, and not for the caller. */
+  #resultsToSkip = 0;
+  /** The reset in front of it hasn't been executed yet. */
+  #resetting = false;
   #extended = false;
   #result: ResultBuilder | undefined = undefined;
   #results: ResultBuilder[] | undefined = undefined;
@@ -80,6 +85,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   protected abstract completed(results: ResultBuilder | ResultBuilder[]): void;
   /** It has failed; the connection isn't ready yet. */
   protected abstract failed(error: Error): void;
+
+  /** What to say when the session could not be made ready for it. */
+  protected notExecuted(cause: Error): Error {
+    return cause;
+  }
 
   /** Whether it can only go by the simple protocol, alone: several statements in one text. */
   get isScript(): boolean {
@@ -127,7 +137,9 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   /** Makes it ready to be sent once more; what has come for it so far is dropped. */
   protected rewind(): void {
     this.#written = false;
-    this.#settingsToSkip = 0;
+    this.#resultsToSkip = 0;
+    this.resetsSession = false;
+    this.#resetting = false;
     this.#extended = false;
     this.#result = undefined;
     this.#results = undefined;
@@ -139,7 +151,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     const problem = this.#problem(session);
     if (problem !== undefined) return problem;
     const { writer } = session;
-    if (guard === undefined && binding === undefined && !this.#needsExtended()) {
+    if (guard === undefined && binding === undefined && !this.resetsSession && !this.#needsExtended()) {
       writer.query(text ?? '');
       return undefined;
     }
@@ -151,6 +163,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     }
     this.#extended = true;
     if (guard !== undefined) writer.guard(guard);
+    if (this.resetsSession) this.#encodeReset(session);
     if (binding !== undefined) this.#encodeBinding(session, binding);
     if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
     writer.bind(name ?? '', values, this.config?.binary === true || session.binary);
@@ -183,10 +196,17 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     );
   }
 
+  #encodeReset(session: PgSession): void {
+    session.resetInPassing();
+    if (session.lacksBindStatement(this)) session.prepareBinding();
+    this.#resetting = true;
+    this.#resultsToSkip++;
+  }
+
   #encodeBinding({ writer, bindStatement }: PgSession, binding: TenantSetting): void {
     writer.bind(bindStatement, [binding.name, binding.value], false);
     writer.execute();
-    this.#settingsToSkip = 1;
+    this.#resultsToSkip++;
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
@@ -194,7 +214,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   handleDataRow(message: DataRowMessage): void {
-    if (this.#settingsToSkip > 0 || this.#rowError !== undefined) return;
+    if (this.#resultsToSkip > 0 || this.#rowError !== undefined) return;
     const result = this.#current();
     try {
       result.addRow(result.parseRow(message.fields));
@@ -204,8 +224,9 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   handleCommandComplete(message: CommandCompleteMessage): void {
-    if (this.#settingsToSkip > 0) {
-      this.#settingsToSkip--;
+    if (this.#resultsToSkip > 0) {
+      this.#resultsToSkip--;
+      this.#resetting = false;
       return;
     }
     const { text } = message;
@@ -240,6 +261,11 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   handleError(error: Error): void {
+    if (this.#resetting) {
+      this.session?.kill(error);
+      return this.failed(this.notExecuted(error));
+    }
+    if (this.resetsSession) this.session?.oweReset();
     this.failed(this.#rowError ?? error);
   }
 

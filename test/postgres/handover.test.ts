@@ -28,6 +28,10 @@ beforeAll(async () => {
       perform pg_advisory_lock(4711);
       create temp table by_function (n int);
       perform nextval('numbers');
+    end $$;
+    create function fill_temporary_tables() returns void language plpgsql as $$
+    begin
+      for i in 1..200 loop execute format('create temp table filled_%s (n int primary key)', i); end loop;
     end $$`);
   pools = new TestPools(database);
   const fresh = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
@@ -221,5 +225,55 @@ describe.each(WAYS)('handed over by %s', (_way, leave) => {
     expect(client.listenerCount('notification')).toBe(0);
     expect((await client.query('select 1::text as text')).rows).toEqual([{ text: '1' }]);
     client.release();
+  });
+});
+
+describe('a reset that goes out with the next tenant’s first statement', () => {
+  it.each([
+    ['is not valid', 'selec 1', '42601'],
+    ['fails while it runs', 'select 1/0', '22012'],
+    ['fails when its transaction ends', 'insert into uniques values (1), (1)', '23505'],
+    ['can’t be in a transaction', 'vacuum uniques', '25001'],
+    ['has a parameter that can’t be read', { text: 'select $1::int', values: ['one'] }, '22P02'],
+  ])('is not taken back when that statement %s', async (_how, failing, code) => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    const b = pool.forTenant('b');
+    await pool.forTenant('a').query(`select leave_state(), set_config('statement_timeout', '9min', false)`);
+    await expect(b.query(failing)).rejects.toMatchObject({ code });
+    expect((await b.query(LOOK)).rows).toEqual(asNew);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it('is not skipped when that statement is given up before it is sent', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    const b = pool.forTenant('b');
+    await pool.forTenant('a').query('select leave_state()');
+    const controller = new AbortController();
+    const aborted = b.query({ text: 'select 1', signal: controller.signal });
+    controller.abort();
+    await expect(aborted).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
+    expect((await b.query(LOOK)).rows).toEqual(asNew);
+  });
+
+  it('costs the connection when it fails, and nothing of the statement is executed', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    // So many tables can't be dropped within a millisecond.
+    await pool.forTenant('a').query(`select fill_temporary_tables(), set_config('statement_timeout', '1ms', false)`);
+    await expect(pool.forTenant('b').query('insert into uniques values (77)')).rejects.toMatchObject({
+      code: 'POOL_CONNECTION_LOST',
+      sent: false,
+      tenantId: 'b',
+      cause: { code: '57014' },
+    });
+    expect(await database.query('select 1 from uniques where n = 77')).toEqual([]);
+    expect((await pool.forTenant('b').query(LOOK)).rows).toEqual(asNew);
+    expect(pool.stats().connects).toBe(2);
+  });
+
+  it('is counted once, in one round trip with the statement', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    for (const tenant of ['a', 'b', 'b', 'a', 'a', 'b']) await pool.forTenant(tenant).query('select 1');
+    expect(pool.stats().resets).toBe(3);
+    expect(pool.stats().connects).toBe(1);
   });
 });
