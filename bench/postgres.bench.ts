@@ -3,7 +3,7 @@
  *
  * A real PostgreSQL, ten connections, the smallest query there is, so that nothing hides what the pool costs. Ours runs
  * as in production: as a tenant with limits, with deadlines, statistics and health checks; without isolation, which
- * pg-pool hasn't got either. Each pool has a process of its own.
+ * pg-pool hasn't got either. Each pool has processes of its own.
  */
 import { providePostgres } from '../test/support/servers/index.js';
 import { bench } from './harness/bench.js';
@@ -16,19 +16,33 @@ const SIZE = 10;
 const ROUNDS = 41;
 const ROUND_MS = 250;
 const PEER = 'pg-pool';
+/** Of each pool. Processes of the same program differ by some per cent; they are measured in turns. */
+const PROCESSES = 3;
+
+function inTurn<T>(all: readonly T[], round: number): T {
+  const one = all[round % all.length];
+  if (one === undefined) throw new Error('there are no processes');
+  return one;
+}
 
 await bench('postgres', async (report) => {
   await using server = await providePostgres();
   const script = new URL('./subjects/postgres-process.js', import.meta.url);
   const pools = [OURS, PEER].map((name) => ({
     name,
-    pool: new OwnProcess<PostgresLoad, PostgresFigure>(script, [name, String(SIZE), server.url]),
+    processes: Array.from(
+      { length: PROCESSES },
+      () => new OwnProcess<PostgresLoad, PostgresFigure>(script, [name, String(SIZE), server.url]),
+    ),
   }));
   try {
     for (const callers of [1, 10, 100]) {
       const title = callers === 1 ? '1 caller' : `${callers} callers`;
       const figure = await Rounds.runManifold<PostgresFigure>(
-        pools.map(({ name, pool }) => ({ name, measure: () => pool.ask({ callers, durationMs: ROUND_MS }) })),
+        pools.map(({ name, processes }) => ({
+          name,
+          measure: (round) => inTurn(processes, round).ask({ callers, durationMs: ROUND_MS }),
+        })),
         ['throughput', 'p99', 'CPU'],
         ROUNDS,
       );
@@ -40,6 +54,6 @@ await bench('postgres', async (report) => {
       report.claimRatio(figure('CPU'), title, 'lower', [PEER], 1, OURS, 'CPU');
     }
   } finally {
-    for (const { pool } of pools) await pool.end();
+    for (const { processes } of pools) for (const one of processes) await one.end();
   }
 });

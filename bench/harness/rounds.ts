@@ -5,8 +5,8 @@
 
 export interface Subject {
   readonly name: string;
-  /** One measurement. */
-  measure(): Promise<number> | number;
+  /** One measurement, in round 0 (which isn't counted), 1, … */
+  measure(round: number): Promise<number> | number;
 }
 
 export interface Ratio {
@@ -19,7 +19,7 @@ export interface Ratio {
 /** A subject whose every measurement gives several figures. */
 export interface ManifoldSubject<K extends string> {
   readonly name: string;
-  measure(): Promise<Readonly<Record<K, number>>>;
+  measure(round: number): Promise<Readonly<Record<K, number>>>;
 }
 
 export class Rounds {
@@ -89,7 +89,7 @@ export class Rounds {
 }
 
 async function inTurns<T>(
-  subjects: readonly { readonly name: string; measure(): Promise<T> | T }[],
+  subjects: readonly { readonly name: string; measure(round: number): Promise<T> | T }[],
   count: number,
   measured: (name: string, value: T) => void,
 ): Promise<void> {
@@ -97,7 +97,7 @@ async function inTurns<T>(
     const turn = (round + 1) % subjects.length;
     for (const subject of [...subjects.slice(turn), ...subjects.slice(0, turn)]) {
       globalThis.gc?.();
-      const value = await subject.measure();
+      const value = await subject.measure(round + 1);
       if (round >= 0) measured(subject.name, value);
     }
   }

@@ -65,5 +65,8 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
     if (previousOfLength === undefined) this.#byLength[length] = nextOfLength;
     else previousOfLength.nextOfLength = nextOfLength;
     if (nextOfLength !== undefined) nextOfLength.previousOfLength = previousOfLength;
+    // A tenant that lives long would keep alive all that have ever stood beside it, and those beside them.
+    tenant.previousOfLength = undefined;
+    tenant.nextOfLength = undefined;
   }
 }

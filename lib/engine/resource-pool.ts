@@ -762,7 +762,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #isSurplus(): boolean {
     if (!this.#shrinking) return false;
     this.#shrinking = this.total >= this.#limits.maxSize;
-    return this.#shrinking;
+    // Those that are being closed go anyway.
+    return this.total - this.#closing.size >= this.#limits.maxSize;
   }
 
   #isFatal(error: unknown): boolean {

@@ -306,6 +306,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.lingers) this.#lingering.delete(tenant);
     tenant.lingers = false;
     if (this.#last === tenant) this.#last = this.#anonymous;
+    // Links of lists that were given up: without them whoever still points here keeps nobody else alive.
+    tenant.nextOfLength = undefined;
+    tenant.previousOfLength = undefined;
     // A slot may still name a tenant that was forgotten and has come back as another object since.
     if (tenant.id !== undefined && this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
   }

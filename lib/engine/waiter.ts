@@ -5,7 +5,7 @@ import { DeadlineEntry } from './deadlines.js';
 import type { Lease } from './lease.js';
 import type { PoolTenant, ResourcePool } from './resource-pool.js';
 
-/** Who gets the lease, or the error. Exactly one of the two is called, once. */
+/** Who gets the lease, or the error. Exactly one of the two is called, once. Neither may throw: others are waiting behind. */
 export interface LeaseReceiver<L> {
   granted(lease: Lease<L>): void;
   refused(error: Error): void;

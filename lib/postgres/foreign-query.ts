@@ -8,6 +8,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { Connection, Submittable } from 'pg';
 
+import { toError } from '../engine/thrown.js';
 import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage } from './pg-module.js';
 
 export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
@@ -38,6 +39,8 @@ export interface ForeignQueryOwner {
   finished(): void;
   /** It has failed; the connection isn't ready yet. */
   failed(error: Error): void;
+  /** Its own `submit` threw: what it has written by then nobody knows. */
+  threw(error: Error): void;
 }
 
 export class ForeignQuery implements Submittable {
@@ -88,8 +91,15 @@ export class ForeignQuery implements Submittable {
     this.#connection = connection;
     // Everything that the server's answers set off, listeners that the query puts on the connection included.
     this.#emitInContext(connection);
-    const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
-    return error instanceof Error ? error : null;
+    try {
+      const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
+      return error instanceof Error ? error : null;
+    } catch (thrown) {
+      // Thrown on, the error would reach whoever happened to make it its turn.
+      const error = toError(thrown);
+      this.#owner.threw(error);
+      return error;
+    }
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {

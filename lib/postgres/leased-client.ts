@@ -161,6 +161,7 @@ export class LeasedClient extends LeaseEvents {
           session.failed();
           if (over !== undefined) session.whenReady(() => over(error));
         },
+        threw: (error) => session.kill(error),
       },
       callback,
     );

@@ -104,11 +104,6 @@ export class MessageWriter {
     this.#end();
   }
 
-  /** Drops what has been written so far. */
-  clear(): void {
-    this.#length = 0;
-  }
-
   /** Everything written since the last call. */
   take(): Buffer {
     const batch = Buffer.allocUnsafe(this.#length);

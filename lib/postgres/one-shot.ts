@@ -87,7 +87,10 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.#resent = true;
     this.rewind();
     session.forgetStatements();
-    session.whenReady(() => session.runOneShot(this));
+    session.whenReady(() => {
+      if (this.answered) this.#giveBack(undefined);
+      else session.runOneShot(this);
+    });
   }
 
   /** What it left open must not reach anybody; nor must the caller think that it is going on. */
@@ -115,8 +118,10 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   protected override abandoned(): void {
     // Without a lease it is still waiting for one; the waiter has the same deadline and signal.
     if (this.#lease === undefined) return;
+    // Not sent yet: it never will be.
+    this.refusal = new Error('The query was given up before it was sent');
     this.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
-    this.session?.interrupt();
+    if (this.isSent) this.session?.interrupt();
   }
 
   protected override stuck(): void {

@@ -382,7 +382,7 @@ export class PgSession {
   /** The prepared statement that binds a transaction to a tenant. */
   get bindStatement(): string {
     // One that was never prepared: the server refuses it, and the statement is sent again.
-    return this.#bindStatement ?? 'pool_bind';
+    return this.#bindStatement ?? `pool_bind_${randomUUID()}`;
   }
 
   /** The server drops every prepared statement: pg has to parse each again. */

@@ -1,5 +1,5 @@
 /**
- * What a session owes before it may serve its borrower, as one implicit transaction ahead of the first statement.
+ * What a session owes before it may serve its borrower, ahead of the first statement.
  *
  * Depending on what is owed: roll back, `DISCARD ALL`, bind the session to the lease's tenant, and last of all prepare a
  * statement of a name that nobody could foresee. The first statement of the borrower goes out in the same write and
@@ -10,6 +10,9 @@
  * DISCARD ALL is the whole reset in the server's own words (cursors, session authorization and role, settings, prepared
  * statements, LISTEN, advisory locks, plans, temporary tables, sequences). It is safe for pg's named statements because
  * pg's list of them is emptied in the same step: each is parsed again at its next use.
+ *
+ * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So whatever fails costs the
+ * connection, with one exception: the binding of a lease, which refuses the lease and leaves the reset owed.
  */
 import type { Submittable } from 'pg';
 
@@ -43,7 +46,7 @@ export class SessionPreamble implements ActiveQuery {
   constructor(session: PgSession, parts: PreambleParts) {
     this.#session = session;
     this.#parts = parts;
-    this.#cleaningLeft = (parts.rollback ? 1 : 0) + (parts.discard ? 1 : 0);
+    this.#cleaningLeft = (parts.rollback ? 1 : 0) + (parts.discard ? 1 + session.setup.length : 0);
   }
 
   submit(): null {
@@ -80,7 +83,9 @@ export class SessionPreamble implements ActiveQuery {
     if (this.#cleaningLeft > 0) this.#cleaningLeft--;
   }
 
-  handleEmptyQuery(): void {}
+  handleEmptyQuery(): void {
+    if (this.#cleaningLeft > 0) this.#cleaningLeft--;
+  }
 
   handlePortalSuspended(): void {}
 
@@ -96,7 +101,7 @@ export class SessionPreamble implements ActiveQuery {
   handleError(error: Error): void {
     if (this.#error !== undefined) return;
     this.#error = error;
-    if (this.#cleaningLeft > 0) this.#session.kill(error);
+    if (this.#cleaningLeft > 0 || this.#parts.setting === undefined) this.#session.kill(error);
     else this.#session.bindingFailed(error);
     // What has gone out behind it is skipped by the server, but answered for.
     this.#session.preambleOver(this.#parts.next);

@@ -13,6 +13,7 @@ import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import type { TenantSetting } from './isolation.js';
 import type { PgSession } from './pg-session.js';
+import { sqlStateOf } from './pg-errors.js';
 import type {
   ActiveQuery,
   CommandCompleteMessage,
@@ -58,7 +59,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   resetsSession = false;
   /** Why it must not be sent any more. */
   refusal: Error | undefined = undefined;
-  /** Set when its messages have gone out together with those of a preamble. */
+  /** Its messages are on the wire, alone or behind those of a preamble. */
   #written = false;
   /** Results of what is in front of it that are still to come, and not for the caller. */
   #resultsToSkip = 0;
@@ -86,7 +87,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   /** It has failed; the connection isn't ready yet. */
   protected abstract failed(error: Error): void;
 
-  /** What to say when the session could not be made ready for it. */
+  /** What to say when the server could not make the session ready for it, and so has executed nothing of it. */
   protected notExecuted(cause: Error): Error {
     return cause;
   }
@@ -261,7 +262,8 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   handleError(error: Error): void {
-    if (this.#resetting) {
+    // Only an answer of the server's tells that the reset failed; when the connection is lost the statement may have run.
+    if (this.#resetting && sqlStateOf(error) !== undefined) {
       this.session?.kill(error);
       return this.failed(this.notExecuted(error));
     }

@@ -162,4 +162,15 @@ describe('housekeeping', () => {
     expect(pool.counters.leaks).toBe(1);
     forgotten.release();
   });
+
+  it('keeps as many as the new maximum allows while those above it say good-bye', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 4, minSize: 4, connectConcurrency: 4 } });
+    await pool.whenReady();
+    driver.closeBehaviour = 'hang';
+    pool.changeLimits({ maxSize: 2, minSize: 0 });
+    expect([pool.idle, pool.closing]).toEqual([2, 2]);
+    const leases = await Promise.all([pool.acquire(undefined), pool.acquire(undefined)]);
+    for (const lease of leases) lease.release();
+    expect([pool.idle, pool.closing]).toEqual([2, 2]);
+  });
 });

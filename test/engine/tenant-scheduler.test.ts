@@ -203,6 +203,41 @@ describe('fairness between tenants', () => {
   });
 });
 
+describe('the longest queue', () => {
+  it('is found whoever has come and gone since it was asked for last', () => {
+    const turns = fc.array(fc.record({ tenant: fc.nat(4), comes: fc.boolean(), asked: fc.nat(3) }), { maxLength: 200 });
+    fc.assert(
+      fc.property(turns, (program) => {
+        const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, maxWaiting: Infinity });
+        for (const { tenant: index, comes, asked } of program) {
+          // One of them is work without a tenant.
+          const tenant = scheduler.tenant(index === 0 ? undefined : `t${index}`, 0);
+          if (comes) scheduler.enqueue(new Ticket(tenant), 0);
+          else if (tenant.lastWaiting !== undefined) scheduler.dequeue(tenant.lastWaiting, 0);
+          scheduler.rest(tenant);
+          if (asked > 0) continue;
+          const longest = Math.max(...[...scheduler.tenants()].map(({ waiting }) => waiting));
+          expect(scheduler.longestQueue()?.waiting ?? 0).toBe(longest);
+        }
+      }),
+    );
+  });
+
+  it('keeps nobody alive who has gone', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, maxWaiting: Infinity });
+    const crowd = scheduler.tenant('crowd', 0);
+    for (let i = 0; i < 10; i++) scheduler.enqueue(new Ticket(crowd), 0);
+    const steady = scheduler.tenant(undefined, 0);
+    const passing = scheduler.tenant('passing', 0);
+    const tickets = [new Ticket(steady), new Ticket(passing)];
+    for (const ticket of tickets) scheduler.enqueue(ticket, 0);
+    scheduler.longestQueue();
+    for (const ticket of tickets) scheduler.dequeue(ticket, 0);
+    expect([steady.previousOfLength, steady.nextOfLength]).toEqual([undefined, undefined]);
+    expect([passing.previousOfLength, passing.nextOfLength]).toEqual([undefined, undefined]);
+  });
+});
+
 describe('fairness under random loads', () => {
   /** Longest hold, in milliseconds. */
   const LONGEST_HOLD_MS = 50;

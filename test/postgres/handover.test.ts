@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 import { TestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -28,6 +29,12 @@ beforeAll(async () => {
       perform pg_advisory_lock(4711);
       create temp table by_function (n int);
       perform nextval('numbers');
+    end $$;
+    create table refusals (n int);
+    grant all on refusals to public;
+    create function set_up() returns void language plpgsql as $$
+    begin
+      if exists (select from refusals) then raise 'refused'; end if;
     end $$;
     create function fill_temporary_tables() returns void language plpgsql as $$
     begin
@@ -276,4 +283,59 @@ describe('a reset that goes out with the next tenant’s first statement', () =>
     expect(pool.stats().resets).toBe(3);
     expect(pool.stats().connects).toBe(1);
   });
+
+  it('does not say that the statement was not sent when the connection is lost under it', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    await pool.forTenant('a').query('select 1');
+    const running = pool.forTenant('b').query('select pg_sleep(60)');
+    const outcome = expect(running).rejects.not.toMatchObject({ sent: false });
+    await eventually(async () =>
+      expect(
+        await database.query(
+          `select 1 from pg_stat_activity where datname = current_database() and state = 'active' and query like '%pg_sleep%' and application_name <> 'observer'`,
+        ),
+      ).toHaveLength(1),
+    );
+    await pool.close({ deadlineMs: 0 });
+    await outcome;
+  });
+
+  it('is not followed by a statement that was given up while the reset ran alone', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' }, maxSize: 1 });
+    await onClient(pool.forTenant('a'), (client) => client.query('select leave_state()'));
+    // Nobody comes by the end of this turn, so that the reset goes alone.
+    await new Promise(setImmediate);
+    const controller = new AbortController();
+    const aborted = pool.forTenant('b').query({ text: 'insert into uniques values (79)', signal: controller.signal });
+    controller.abort();
+    await expect(aborted).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
+    expect((await pool.forTenant('b').query(LOOK)).rows).toEqual(asNew);
+    expect(await database.query('select 1 from uniques where n = 79')).toEqual([]);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it.each([
+    ['a statement', 'insert into uniques values (78)'],
+    ['a named statement', { name: 'insert', text: 'insert into uniques values (78)' }],
+    ['a script', 'select 1; insert into uniques values (78)'],
+  ])(
+    'is followed by nothing of %s when what was set up on the connection can’t be repeated',
+    async (_what, statement) => {
+      for (const mode of ['rls', 'none'] as const) {
+        await database.query('delete from refusals');
+        const pool = await pools.create({
+          isolation: { mode },
+          maxSize: 1,
+          onConnect: (client) => client.query('select set_up()'),
+        });
+        await pool.forTenant('a').query('select 1');
+        await database.query('insert into refusals values (1)');
+        await expect(pool.forTenant('b').query(statement)).rejects.toThrow();
+        await database.query('delete from refusals');
+        expect(await database.query('select 1 from uniques where n = 78')).toEqual([]);
+        await pool.forTenant('b').query('select 1');
+        expect(pool.stats().connects).toBe(2);
+      }
+    },
+  );
 });

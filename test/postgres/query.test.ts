@@ -256,4 +256,21 @@ describe('query', () => {
     ]);
     expect(await pidOf(pool)).not.toBe(second);
   });
+
+  it('tells a Submittable that its own submit threw, and nobody else', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    await pool.query('select 1');
+    const told = new Promise((resolve) => {
+      pool.query({
+        submit: () => {
+          throw new Error('a mistake in submit');
+        },
+        handleError: resolve,
+      });
+    });
+    const next = pool.query('select 2 as two');
+    expect(await told).toMatchObject({ message: 'a mistake in submit' });
+    expect((await next).rows).toEqual([{ two: 2 }]);
+    expect(pool.totalCount).toBe(1);
+  });
 });
