@@ -16,8 +16,8 @@ import { OURS } from './harness/rows.js';
 
 const SIZE = 10;
 const CALLERS = 10;
-const ROUNDS = 15;
-const ROUND_MS = 400;
+const ROUNDS = 31;
+const ROUND_MS = 300;
 const TENANTS = 1_000;
 const ONE_WAY_MS = 0.5;
 
