@@ -11,6 +11,7 @@
  *  - every waiter settles exactly once.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
+import { toError } from './thrown.js';
 import { settleWithin } from './bounded.js';
 import { systemClock, type Clock } from './clock.js';
 import { Connector } from './connector.js';
@@ -20,16 +21,11 @@ import type { PoolDriver } from './driver.js';
 import {
   AcquireAbortedError,
   AcquireTimeoutError,
-  BackendUnavailableError,
   NestedAcquireError,
   OperationTimeoutError,
   PoolClosedError,
   PoolSuspendedError,
-  QueueFullError,
-  TenantLimitError,
-  type AcquireTimeoutKind,
   type HolderFacts,
-  type PoolNumbers,
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
 import { LeasedSlots } from './leased-slots.js';
@@ -39,6 +35,7 @@ import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
 import { PoolCounters, type DestroyReason, type RejectionReason } from './pool-counters.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
+import { Refusals } from './refusals.js';
 import { IdleStack, Slot } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import type { Tenant } from './tenant.js';
@@ -103,6 +100,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #housekeeping: RecurringTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
+  readonly #refusals = new Refusals(this);
   readonly #idle = new IdleStack<C, L>();
   readonly #leased = new LeasedSlots<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
@@ -189,7 +187,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
   /** Slots taken in whatever state: what `maxSize` bounds. */
   get total(): number {
-    return this.#live() + this.#connector.connecting + this.#closing.size;
+    return this.live + this.#connector.connecting + this.#closing.size;
   }
   get generation(): number {
     return this.#generation;
@@ -208,6 +206,18 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
   get lastConnectError(): Error | undefined {
     return this.#connector.lastError;
+  }
+  /** How long the backend has been failing; 0 while it isn't. */
+  downForMs(nowMs: number): number {
+    return this.#connector.downForMs(nowMs);
+  }
+  /** Mean hold over all tenants. */
+  get meanHoldMs(): number {
+    return this.#scheduler.meanHoldMs;
+  }
+  /** Connections that are there, whatever they are doing. */
+  get live(): number {
+    return this.#idle.size + this.#leased.size + this.#recycling.size + this.#validating.size;
   }
   /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
   tenants(): Iterable<PoolTenant<C, L>> {
@@ -234,11 +244,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       if (lease !== undefined) holders.push(holderFacts(lease, nowMs));
     }
     return holders;
-  }
-
-  /** Connections that are there, whatever they are doing. */
-  #live(): number {
-    return this.#idle.size + this.#leased.size + this.#recycling.size + this.#validating.size;
   }
 
   // ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -300,7 +305,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         return this.#wait(waiter, options, nowMs);
       }
     } catch (error) {
-      return receiver.refused(error instanceof Error ? error : new Error(String(error)));
+      return receiver.refused(toError(error));
     }
     receiver.granted(lease);
   }
@@ -405,7 +410,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (this.#leased.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
     if (displaced !== undefined) {
-      displaced.receiver.refused(this.#refusedBy(displaced.tenant, 'queueFull', this.#queueFull(displaced.tenant)));
+      displaced.receiver.refused(
+        this.#refusedBy(displaced.tenant, 'queueFull', this.#refusals.queueFull(displaced.tenant)),
+      );
     }
   }
 
@@ -417,31 +424,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
     const { limits } = tenant;
     if (this.#backendIsDown(nowMs))
-      throw this.#refusedBy(tenant, 'backendDown', this.#backendUnavailable(tenant, nowMs));
+      throw this.#refusedBy(tenant, 'backendDown', this.#refusals.backendUnavailable(tenant, nowMs));
     if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
-      throw this.#refusedBy(
-        tenant,
-        'tenantLimit',
-        new TenantLimitError(this.id, {
-          tenantId: tenant.id,
-          inUse: tenant.inUse,
-          max: limits.max,
-          waiting: tenant.waiting,
-          maxWaiting: limits.maxWaiting,
-          retryAfterMs: this.#tenantRetryAfterMs(tenant),
-        }),
-      );
+      throw this.#refusedBy(tenant, 'tenantLimit', this.#refusals.tenantLimit(tenant));
     }
     if (this.#isQueueFull() && (this.#scheduler.longestQueue()?.waiting ?? 0) <= tenant.waiting) {
-      throw this.#refusedBy(tenant, 'queueFull', this.#queueFull(tenant));
+      throw this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant));
     }
-  }
-
-  #queueFull(tenant: PoolTenant<C, L>): QueueFullError {
-    return new QueueFullError(this.id, this.#scheduler.waiting, this.#limits.maxQueue, {
-      tenantId: tenant.id,
-      retryAfterMs: this.#retryAfterMs(),
-    });
   }
 
   /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
@@ -467,7 +456,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     const error =
       this.#suspended === undefined
-        ? this.#timedOut(waiter, waitedMs)
+        ? this.#refusals.timedOut(tenant, waitedMs)
         : new PoolSuspendedError(this.id, waitedMs, { tenantId: tenant.id });
     this.#leaveQueue(waiter, nowMs);
     if (error instanceof AcquireTimeoutError) {
@@ -476,22 +465,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     } else this.counters.rejections.suspended++;
     this.#scheduler.rest(tenant);
     waiter.receiver.refused(error);
-  }
-
-  #timedOut({ tenant }: Waiter<C, L>, waitedMs: number): AcquireTimeoutError {
-    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : this.#live() === 0 ? 'backend' : 'pool';
-    return new AcquireTimeoutError(kind, {
-      poolId: this.id,
-      tenantId: tenant.id,
-      cause: kind === 'backend' ? this.#connector.lastError : undefined,
-      waitedMs,
-      numbers: this.#numbers(),
-      oldestHolders: this.oldestHolders(),
-      tenantInUse: tenant.inUse,
-      tenantMax: tenant.limits.max,
-      blockedHolders: this.blockedLeases,
-      retryAfterMs: kind === 'tenant' ? this.#tenantRetryAfterMs(tenant) : this.#retryAfterMs(),
-    });
   }
 
   /** @internal A waiter's signal has fired. */
@@ -572,7 +545,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       lease = this.#lend(slot, tenant, nowMs, waiter.stack);
     } catch (error) {
-      waiter.receiver.refused(error instanceof Error ? error : new Error(String(error)));
+      waiter.receiver.refused(toError(error));
       return;
     }
     waiter.receiver.granted(lease);
@@ -615,7 +588,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
-    const unproven = !this.#ready || (this.#connector.failures > 0 && this.#live() === 0);
+    const unproven = !this.#ready || (this.#connector.failures > 0 && this.live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
     const missing = Math.max(needed, floor - this.total);
     for (let count = Math.min(missing, room, this.#connector.allowance); count > 0; count--) {
@@ -657,25 +630,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Whether an outage has lasted so long that waiting for its end is no use. */
   #backendIsDown(nowMs: number): boolean {
     const { downSinceMs } = this.#connector;
-    return downSinceMs !== undefined && this.#live() === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
+    return downSinceMs !== undefined && this.live === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
   }
 
   #failFastWaiters(nowMs: number): void {
     if (!this.#backendIsDown(nowMs)) return;
-    this.#refuseWaiters('backendDown', nowMs, (tenant) => this.#backendUnavailable(tenant, nowMs));
-  }
-
-  #backendUnavailable(tenant: PoolTenant<C, L>, nowMs: number): BackendUnavailableError {
-    const { failures, lastError } = this.#connector;
-    return new BackendUnavailableError(this.id, this.#connector.downForMs(nowMs), failures, {
-      tenantId: tenant.id,
-      cause: lastError,
-      retryAfterMs: this.#retryAfterMs(),
-    });
+    this.#refuseWaiters('backendDown', nowMs, (tenant) => this.#refusals.backendUnavailable(tenant, nowMs));
   }
 
   #becomeReady(): void {
-    if (this.#ready || this.#live() < this.#limits.minSize) return;
+    if (this.#ready || this.live < this.#limits.minSize) return;
     this.#ready = true;
     for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
   }
@@ -911,7 +875,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #tendIdle(slot: Slot<C, L>, nowMs: number): void {
     const { idleTimeoutMs, keepaliveMs, minSize } = this.#limits;
     if (nowMs >= slot.expiresAtMs) this.#retire(slot, 'lifetime');
-    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.#live() > minSize)
+    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.live > minSize)
       this.#retire(slot, 'idle');
     else if (keepaliveMs > 0 && nowMs - slot.aliveAtMs >= keepaliveMs && this.#validating.size === 0) {
       void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
@@ -992,7 +956,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #probeExpired(probe: WaitingProbe): void {
     this.#forgetProbe(probe);
-    if (this.#live() > 0) probe.settle('saturated');
+    if (this.live > 0) probe.settle('saturated');
     else
       probe.fail(
         this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.timeoutMs, { poolId: this.id }),
@@ -1015,7 +979,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
     this.#shrinking = this.total > this.#limits.maxSize;
-    if (this.#live() > 0) this.#becomeReady();
+    if (this.live > 0) this.#becomeReady();
     this.#dispatch(this.clock.now());
   }
 
@@ -1127,27 +1091,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => dispose.call(this.#driver));
     if (outcome.kind === 'failed') this.#observer.driverFailed?.('dispose', outcome.error);
   }
-
-  // ── Errors' numbers ──────────────────────────────────────────────────────────────────────────────────────────────
-
-  #numbers(): PoolNumbers {
-    return {
-      active: this.#leased.size,
-      idle: this.#idle.size,
-      connecting: this.#connector.connecting,
-      waiting: this.#scheduler.waiting,
-      maxSize: this.#limits.maxSize,
-    };
-  }
-
-  /** When a slot should be free for one more waiter: the queue ahead times the mean hold, over all slots. */
-  #retryAfterMs(): number {
-    return ((this.#scheduler.waiting + 1) * this.#scheduler.meanHoldMs) / this.#limits.maxSize;
-  }
-
-  #tenantRetryAfterMs(tenant: PoolTenant<C, L>): number {
-    return ((tenant.waiting + 1) * tenant.meanHoldMs) / Math.max(1, Math.min(tenant.limits.max, this.#limits.maxSize));
-  }
 }
 
 /** Reasons that leave time for a polite good-bye; with the others there is nobody to say it to. */
@@ -1201,8 +1144,4 @@ interface PromiseParts {
 
 function holderFacts(lease: Lease<unknown>, nowMs: number): HolderFacts {
   return { tenantId: lease.tenantId, heldMs: nowMs - lease.startedAtMs, stack: lease.stack };
-}
-
-function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

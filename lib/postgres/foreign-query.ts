@@ -8,7 +8,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { Connection, Submittable } from 'pg';
 
-import { toError } from '../engine/thrown.js';
+import { isError, toError } from '../engine/thrown.js';
 import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage } from './pg-module.js';
 
 export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
@@ -93,7 +93,7 @@ export class ForeignQuery implements Submittable {
     this.#emitInContext(connection);
     try {
       const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
-      return error instanceof Error ? error : null;
+      return isError(error) ? error : null;
     } catch (thrown) {
       // Thrown on, the error would reach whoever happened to make it its turn.
       const error = toError(thrown);

@@ -4,6 +4,7 @@
  * Sockets are unreferenced while nobody holds them, so that an idle process can exit; one timer, referenced while
  * anything is lent, keeps it alive for all of them (a reference per socket and query would cost more).
  */
+import { toError } from '../engine/thrown.js';
 import type { ClientConfig } from 'pg';
 
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
@@ -47,7 +48,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     // pg's own connection strings win over its password option, even when they have none.
     if (password !== undefined)
       Object.defineProperty(client, 'password', { value: password, writable: true, configurable: true });
-    const tearDown = (): void => void client.connection.stream.destroy(asError(signal.reason));
+    const tearDown = (): void => void client.connection.stream.destroy(toError(signal.reason));
     signal.addEventListener('abort', tearDown, { once: true });
     // Until the session listens: an error event without a listener would end the process.
     const ignore = (): void => {};
@@ -144,8 +145,4 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
       }
     });
   }
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
 }

@@ -4,6 +4,7 @@
  * A refused or failed statement says nothing about its connection: destroying it (as pg-pool does) turns every typing
  * error into a reconnect. Only when the server says that the session is over, or the socket does, is it.
  */
+import { isError } from '../engine/thrown.js';
 
 /** Session-ending states outside class 08: shutdowns, and time-outs that end the session rather than the statement. */
 const SESSION_ENDED = new Set([
@@ -20,18 +21,18 @@ const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 /** Whether `error` came from the server, as an answer to a statement, and the session lives on. */
 export function isStatementError(error: unknown): boolean {
-  return error instanceof Error && sqlStateOf(error) !== undefined && !isFatalError(error);
+  return isError(error) && sqlStateOf(error) !== undefined && !isFatalError(error);
 }
 
 /** The SQLSTATE of an error that the server sent. Node's own codes (`EPIPE`) can look like one, but have no severity. */
 export function sqlStateOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('code' in error) || !('severity' in error)) return undefined;
+  if (!isError(error) || !('code' in error) || !('severity' in error)) return undefined;
   return typeof error.code === 'string' && SQLSTATE.test(error.code) ? error.code : undefined;
 }
 
 /** Whether `error` condemns the connection it was met on. */
 export function isFatalError(error: unknown): boolean {
-  if (!(error instanceof Error)) return error === true;
+  if (!isError(error)) return error === true;
   const state = sqlStateOf(error);
   if (state !== undefined) {
     if (state.startsWith('08') || SESSION_ENDED.has(state)) return true;

@@ -4,6 +4,7 @@
  * `query`, `connect`, `end`, the events and the counts are pg's; `transaction`, `acquire`, `use` and the tenant's views
  * are what it has besides.
  */
+import { toError } from '../engine/thrown.js';
 import { AsyncResource } from 'node:async_hooks';
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
@@ -385,7 +386,7 @@ async function setUp(
 }
 
 function refuse(error: unknown, callback: QueryCallback | undefined): Promise<never> | undefined {
-  if (callback === undefined) return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+  if (callback === undefined) return Promise.reject(toError(error));
   process.nextTick(callback, error);
   return undefined;
 }

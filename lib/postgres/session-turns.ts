@@ -2,6 +2,7 @@
  * What a session puts among the queries of its client for its own ends: to know when a turn comes, to hold one, to ask
  * whether anybody is there. None of it changes anything on the server.
  */
+import { toError } from '../engine/thrown.js';
 import { cancelRunning } from './cancel-request.js';
 import type { PgSession } from './pg-session.js';
 
@@ -96,7 +97,7 @@ export class CancelFence implements Turn {
         this.#again = setTimeout(() => this.#cancel(), CANCEL_AGAIN_MS).unref();
       },
       (error: unknown) => {
-        if (this.#reached !== undefined) this.#session.kill(error instanceof Error ? error : new Error(String(error)));
+        if (this.#reached !== undefined) this.#session.kill(toError(error));
       },
     );
   }

@@ -8,6 +8,7 @@
  *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
+import { toError } from '../engine/thrown.js';
 import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../engine/deadlines.js';
@@ -160,7 +161,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     try {
       values = this.wireValues(session);
     } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
+      return toError(error);
     }
     this.#extended = true;
     if (guard !== undefined) writer.guard(guard);
@@ -220,7 +221,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     try {
       result.addRow(result.parseRow(message.fields));
     } catch (error) {
-      this.#rowError = error instanceof Error ? error : new Error(String(error));
+      this.#rowError = toError(error);
     }
   }
 

@@ -4,6 +4,7 @@
  *
  * BEGIN, the tenant's setting and the server's own time limit go out in one round trip.
  */
+import { isError } from '../engine/thrown.js';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
@@ -116,7 +117,7 @@ export class PgTransaction extends Queryable {
     const answer = this.#client.execute(request);
     if (answer instanceof Promise) {
       answer.catch((error: unknown) => {
-        if (error instanceof Error) this.#failure ??= error;
+        if (isError(error)) this.#failure ??= error;
       });
     }
     return answer;

@@ -5,6 +5,7 @@
  * while nothing is left on it and every command has been answered; what isn't can be undone in one round trip, or the
  * connection must go.
  */
+import { toError } from '../engine/thrown.js';
 import { once } from 'node:events';
 
 import type { Credentials } from './credentials.js';
@@ -161,8 +162,4 @@ export class ExclusiveConnection<C extends RedisClient> {
     this.#broken = this.#lastError ?? new Error('Connection is closed.');
     this.#onBroken?.(this.#broken);
   }
-}
-
-function toError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
 }

@@ -1,6 +1,7 @@
 /**
  * What the rest of this folder needs to know of ioredis, in one place.
  */
+import { isError } from '../engine/thrown.js';
 import { once } from 'node:events';
 
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
@@ -106,7 +107,7 @@ export function isEcho(error: Error): boolean {
 
 /** Whether an error says that the connection is gone, rather than that the server refused the command. */
 export function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
+  if (!isError(error)) return false;
   if (isEcho(error) || error.name === 'MaxRetriesPerRequestError') return true;
   return 'code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code);
 }
@@ -116,5 +117,5 @@ const UNFIT_SERVER = /^(READONLY|LOADING|MASTERDOWN|NOAUTH|UNBLOCKED) /;
 
 /** Whether a reply means that this connection leads to the wrong server, or to one that is not ready. */
 export function isUnfitServer(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ReplyError' && UNFIT_SERVER.test(error.message);
+  return isError(error) && error.name === 'ReplyError' && UNFIT_SERVER.test(error.message);
 }

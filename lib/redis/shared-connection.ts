@@ -5,6 +5,7 @@
  * connection that died is rejected; one whose handshake failed in part is never used. It can be replaced by a new one
  * without losing a reply.
  */
+import { toError } from '../engine/thrown.js';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock, TimerHandle } from '../engine/clock.js';
 import { runOutside } from '../engine/outside-context.js';
@@ -117,7 +118,7 @@ export class SharedConnection<C extends RedisClient> {
       if (!this.#closed) await client.connect();
     } catch (error) {
       // The error event has said more than ioredis' rejection does.
-      this.#lastError ??= error instanceof Error ? error : new Error(String(error));
+      this.#lastError ??= toError(error);
     } finally {
       this.#starting = undefined;
     }

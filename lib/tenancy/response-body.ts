@@ -5,6 +5,7 @@
  * connection, another request's response). Promise: every step of a body runs in the frame of the request whose handler returned it, its
  * `finally` blocks included; what it throws is translated like an error of the handler; and the request's scope stays open until it is done.
  */
+import { isError } from '../engine/thrown.js';
 import { finished, Readable } from 'node:stream';
 
 import { HttpException, StreamableFile } from '@nestjs/common';
@@ -81,7 +82,7 @@ export class ResponseBodies {
 }
 
 function asError(value: unknown): Error {
-  return value instanceof Error ? value : new Error('A response body failed', { cause: value });
+  return isError(value) ? value : new Error('A response body failed', { cause: value });
 }
 
 /** Nest's own handler of a failing file answers 400 on Express, whatever the error; one that has a translation has an answer of its own. */

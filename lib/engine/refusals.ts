@@ -1,0 +1,97 @@
+/**
+ * The errors with which a pool refuses who waits or would wait: what happened, the numbers of that moment, and when to
+ * come again.
+ */
+import {
+  AcquireTimeoutError,
+  BackendUnavailableError,
+  QueueFullError,
+  TenantLimitError,
+  type AcquireTimeoutKind,
+  type HolderFacts,
+} from './errors.js';
+import type { TenantNumbers } from './lending-engine.js';
+import type { PoolLimits } from './limits.js';
+
+/** What the errors tell of a pool. */
+export interface PoolFacts {
+  readonly id: string;
+  readonly limits: PoolLimits;
+  readonly idle: number;
+  readonly active: number;
+  readonly connecting: number;
+  readonly waiting: number;
+  /** Connections that are there, whatever they are doing. */
+  readonly live: number;
+  /** Leases whose holders wait for this pool. */
+  readonly blockedLeases: number;
+  readonly meanHoldMs: number;
+  readonly connectFailures: number;
+  readonly lastConnectError: Error | undefined;
+  downForMs(nowMs: number): number;
+  oldestHolders(): readonly HolderFacts[];
+}
+
+export class Refusals {
+  readonly #pool: PoolFacts;
+
+  constructor(pool: PoolFacts) {
+    this.#pool = pool;
+  }
+
+  tenantLimit(tenant: TenantNumbers): TenantLimitError {
+    return new TenantLimitError(this.#pool.id, {
+      tenantId: tenant.id,
+      inUse: tenant.inUse,
+      max: tenant.limits.max,
+      waiting: tenant.waiting,
+      maxWaiting: tenant.limits.maxWaiting,
+      retryAfterMs: this.#tenantRetryAfterMs(tenant),
+    });
+  }
+
+  queueFull(tenant: TenantNumbers): QueueFullError {
+    const { id, waiting, limits } = this.#pool;
+    return new QueueFullError(id, waiting, limits.maxQueue, {
+      tenantId: tenant.id,
+      retryAfterMs: this.#retryAfterMs(),
+    });
+  }
+
+  backendUnavailable(tenant: TenantNumbers, nowMs: number): BackendUnavailableError {
+    const { id, connectFailures, lastConnectError } = this.#pool;
+    return new BackendUnavailableError(id, this.#pool.downForMs(nowMs), connectFailures, {
+      tenantId: tenant.id,
+      cause: lastConnectError,
+      retryAfterMs: this.#retryAfterMs(),
+    });
+  }
+
+  timedOut(tenant: TenantNumbers, waitedMs: number): AcquireTimeoutError {
+    const { id, limits, idle, active, connecting, waiting, live, blockedLeases, lastConnectError } = this.#pool;
+    const isAtMaximum = tenant.inUse >= tenant.limits.max;
+    const kind: AcquireTimeoutKind = isAtMaximum ? 'tenant' : live === 0 ? 'backend' : 'pool';
+    return new AcquireTimeoutError(kind, {
+      poolId: id,
+      tenantId: tenant.id,
+      cause: kind === 'backend' ? lastConnectError : undefined,
+      waitedMs,
+      numbers: { active, idle, connecting, waiting, maxSize: limits.maxSize },
+      oldestHolders: this.#pool.oldestHolders(),
+      tenantInUse: tenant.inUse,
+      tenantMax: tenant.limits.max,
+      blockedHolders: blockedLeases,
+      retryAfterMs: isAtMaximum ? this.#tenantRetryAfterMs(tenant) : this.#retryAfterMs(),
+    });
+  }
+
+  /** When a slot should be free for one more waiter: the queue ahead times the mean hold, over all slots. */
+  #retryAfterMs(): number {
+    const { waiting, meanHoldMs, limits } = this.#pool;
+    return ((waiting + 1) * meanHoldMs) / limits.maxSize;
+  }
+
+  #tenantRetryAfterMs({ waiting, meanHoldMs, limits }: TenantNumbers): number {
+    return ((waiting + 1) * meanHoldMs) / Math.max(1, Math.min(limits.max, this.#pool.limits.maxSize));
+  }
+}
