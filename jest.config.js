@@ -44,6 +44,8 @@ export default {
     '/lib/.*\\.ts$': swc(false),
     '\\.ts$': swc(true),
   },
+  // Beside what it belongs to: in the system's directory for temporary files it would stay behind.
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   maxWorkers: 2,
   // Some start servers of their own, on machines that do other things at the same time.
   testTimeout: 30_000,

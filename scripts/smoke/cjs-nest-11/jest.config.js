@@ -1,5 +1,6 @@
 module.exports = {
   testEnvironment: 'node',
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   testRegex: '\\.spec\\.ts$',
   transform: {
     '^.+\\.(t|j)s$': [
