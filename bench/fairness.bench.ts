@@ -16,6 +16,8 @@ import { jainIndex, quantile } from './harness/statistics.js';
 import { withFairnessSubjects, type FairnessSubject, type Hold } from './subjects/fairness-subjects.js';
 
 const SIZE = 10;
+/** Ended holds after which a crowd counts as settled: twenty a slot. */
+const SETTLED_HOLDS = 200;
 const NOISY_MS = 20;
 
 /** Tenants whose callers come back for more until they are told to leave, and what they got. */
@@ -27,6 +29,8 @@ class Crowd {
   readonly slotMs = new Map<string, number>();
   /** Holds that ended since then. */
   holds = 0;
+  /** Who waits for how many of them. */
+  #awaited: { readonly holds: number; readonly reached: () => void } | undefined;
 
   constructor(subject: FairnessSubject) {
     this.#subject = subject;
@@ -41,6 +45,13 @@ class Crowd {
   startCounting(): void {
     this.holds = 0;
     for (const tenant of this.slotMs.keys()) this.slotMs.set(tenant, 0);
+  }
+
+  /** Resolves when as many holds have ended as fill every slot many times over: the queue is then what it will stay. */
+  settled(): Promise<void> {
+    return new Promise((reached) => {
+      this.#awaited = { holds: SETTLED_HOLDS, reached };
+    });
   }
 
   /** Slot-milliseconds of all tenants. */
@@ -60,6 +71,10 @@ class Crowd {
       const { heldMs } = await this.#subject.hold(tenant, sleepMs);
       this.slotMs.set(tenant, (this.slotMs.get(tenant) ?? 0) + heldMs);
       this.holds++;
+      if (this.#awaited !== undefined && this.holds >= this.#awaited.holds) {
+        this.#awaited.reached();
+        this.#awaited = undefined;
+      }
     }
   }
 }
@@ -91,7 +106,7 @@ async function victim(report: Report, url: string): Promise<void> {
       for (let round = 0; round < 2; round++) {
         alone.push(...latencies(await atFixedTimes(subject, 'victim', calls)));
         const crowd = new Crowd(subject).join('noisy', 1_000, NOISY_MS);
-        await sleep(500);
+        await crowd.settled();
         beside.push(...latencies(await atFixedTimes(subject, 'victim', calls)));
         await crowd.leave();
       }
@@ -119,7 +134,7 @@ async function shortAndLong(report: Report, url: string, callers: number, jainCl
           for (let tenant = 0; tenant < 25; tenant++) {
             crowd.join(`short ${tenant}`, callers, 5).join(`long ${tenant}`, callers, 50);
           }
-          await sleep(500);
+          await crowd.settled();
           crowd.startCounting();
           const startedAt = performance.now();
           await sleep(2_000);
@@ -153,7 +168,7 @@ async function weights(report: Report, url: string): Promise<void> {
     for (const subject of subjects) {
       const crowd = new Crowd(subject);
       for (const tenant of Object.keys(shares)) crowd.join(tenant, 8, 10);
-      await sleep(500);
+      await crowd.settled();
       crowd.startCounting();
       await sleep(5_000);
       const total = crowd.totalSlotMs;
@@ -186,7 +201,7 @@ async function reserve(report: Report, url: string): Promise<void> {
         const load = `reserved 3 of 10, a flood of ${flood.title} each`;
         const crowd = new Crowd(subject);
         for (let tenant = 0; tenant < flood.tenants; tenant++) crowd.join(`flood ${tenant}`, flood.callers, NOISY_MS);
-        await sleep(500);
+        await crowd.settled();
         crowd.startCounting();
         const holds = await atFixedTimes(subject, 'precious', { sleepMs: 5, everyMs: 11, forMs: 2_500 });
         // What one noisy hold really takes: the sleep, and the way to the server and back.
