@@ -25,6 +25,8 @@ export interface TenantNumbers {
   readonly limits: TenantLimits;
   readonly inUse: number;
   readonly waiting: number;
+  /** Whether it may have one more slot. */
+  readonly mayTake: boolean;
   readonly acquisitions: number;
   readonly timeouts: number;
   readonly rejections: number;

@@ -69,8 +69,7 @@ export class Refusals {
 
   timedOut(tenant: TenantNumbers, waitedMs: number): AcquireTimeoutError {
     const { id, limits, idle, active, connecting, waiting, live, blockedLeases, lastConnectError } = this.#pool;
-    const isAtMaximum = tenant.inUse >= tenant.limits.max;
-    const kind: AcquireTimeoutKind = isAtMaximum ? 'tenant' : live === 0 ? 'backend' : 'pool';
+    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : live === 0 ? 'backend' : 'pool';
     return new AcquireTimeoutError(kind, {
       poolId: id,
       tenantId: tenant.id,
@@ -81,7 +80,7 @@ export class Refusals {
       tenantInUse: tenant.inUse,
       tenantMax: tenant.limits.max,
       blockedHolders: blockedLeases,
-      retryAfterMs: isAtMaximum ? this.#tenantRetryAfterMs(tenant) : this.#retryAfterMs(),
+      retryAfterMs: kind === 'tenant' ? this.#tenantRetryAfterMs(tenant) : this.#retryAfterMs(),
     });
   }
 

@@ -11,7 +11,6 @@
  *  - every waiter settles exactly once.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
-import { toError } from './thrown.js';
 import { settleWithin } from './bounded.js';
 import { systemClock, type Clock } from './clock.js';
 import { Connector } from './connector.js';
@@ -39,6 +38,7 @@ import { Refusals } from './refusals.js';
 import { IdleStack, Slot } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import type { Tenant } from './tenant.js';
+import { toError } from './thrown.js';
 import { Waiter, type LeaseReceiver } from './waiter.js';
 
 /** A tenant as one pool knows it. */

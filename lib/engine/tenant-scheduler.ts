@@ -175,7 +175,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#unlink(waiter);
     this.#chargeAhead(tenant);
     this.#refresh(tenant);
-    this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
+    this.#keepPace(tenant);
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
     return tenant.meanHoldMs;
   }
@@ -190,7 +190,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant);
     this.#chargeAhead(tenant);
     if (tenant.waiting > 0) this.#refresh(tenant);
-    if (this.#grantable > 0) this.#virtualMs += (LEAST_PACE * tenant.meanHoldMs) / this.#activeWeight;
+    if (this.#grantable > 0) this.#keepPace(tenant);
     return tenant.meanHoldMs;
   }
 
@@ -241,6 +241,11 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.inUse++;
     tenant.acquisitions++;
     this.#weigh(tenant);
+  }
+
+  /** Moves the pool's virtual time on by what a grant under contention is worth at least. */
+  #keepPace({ meanHoldMs }: Tenant<W, S>): void {
+    this.#virtualMs += (LEAST_PACE * meanHoldMs) / this.#activeWeight;
   }
 
   #owe(tenant: Tenant<W, S>, slotMs: number): void {

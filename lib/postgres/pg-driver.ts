@@ -4,10 +4,10 @@
  * Sockets are unreferenced while nobody holds them, so that an idle process can exit; one timer, referenced while
  * anything is lent, keeps it alive for all of them (a reference per socket and query would cost more).
  */
-import { toError } from '../engine/thrown.js';
 import type { ClientConfig } from 'pg';
 
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
+import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import { isFatalError } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';

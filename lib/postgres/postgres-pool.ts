@@ -4,11 +4,11 @@
  * `query`, `connect`, `end`, the events and the counts are pg's; `transaction`, `acquire`, `use` and the tenant's views
  * are what it has besides.
  */
-import { toError } from '../engine/thrown.js';
 import { AsyncResource } from 'node:async_hooks';
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
+import { toError } from '../engine/thrown.js';
 import {
   type AcquireOptions,
   createPoolCore,

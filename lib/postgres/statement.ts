@@ -8,10 +8,10 @@
  *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
-import { toError } from '../engine/thrown.js';
 import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../engine/deadlines.js';
+import { toError } from '../engine/thrown.js';
 import type { TenantSetting } from './isolation.js';
 import type { PgSession } from './pg-session.js';
 import { sqlStateOf } from './pg-errors.js';

@@ -4,11 +4,11 @@
  *
  * BEGIN, the tenant's setting and the server's own time limit go out in one round trip.
  */
-import { isError } from '../engine/thrown.js';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
 import type { Lease } from '../engine/lease.js';
+import { isError } from '../engine/thrown.js';
 import { LeaseReleasedError } from '../errors.js';
 import type { TenantSetting } from './isolation.js';
 import { LeaseStatement } from './lease-statement.js';

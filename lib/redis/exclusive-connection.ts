@@ -5,9 +5,9 @@
  * while nothing is left on it and every command has been answered; what isn't can be undone in one round trip, or the
  * connection must go.
  */
-import { toError } from '../engine/thrown.js';
 import { once } from 'node:events';
 
+import { toError } from '../engine/thrown.js';
 import type { Credentials } from './credentials.js';
 import {
   isEcho,

@@ -1,10 +1,10 @@
 /**
  * What the rest of this folder needs to know of ioredis, in one place.
  */
-import { isError } from '../engine/thrown.js';
 import { once } from 'node:events';
 
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
+import { isError } from '../engine/thrown.js';
 import { MissingDriverError } from '../errors.js';
 
 /** The module, loaded when the first Redis pool is created. */

@@ -5,10 +5,10 @@
  * connection that died is rejected; one whose handshake failed in part is never used. It can be replaced by a new one
  * without losing a reply.
  */
-import { toError } from '../engine/thrown.js';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock, TimerHandle } from '../engine/clock.js';
 import { runOutside } from '../engine/outside-context.js';
+import { toError } from '../engine/thrown.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
 import type { Credentials } from './credentials.js';
 import { end, isEcho, isWritable, rejectUnanswered, sever, type RedisClient } from './redis-client.js';

@@ -5,12 +5,12 @@
  * connection, another request's response). Promise: every step of a body runs in the frame of the request whose handler returned it, its
  * `finally` blocks included; what it throws is translated like an error of the handler; and the request's scope stays open until it is done.
  */
-import { isError } from '../engine/thrown.js';
 import { finished, Readable } from 'node:stream';
 
 import { HttpException, StreamableFile } from '@nestjs/common';
 
 import { runOutside } from '../engine/outside-context.js';
+import { isError } from '../engine/thrown.js';
 import { property } from './execution-arguments.js';
 
 /** The request that a body belongs to. */
