@@ -1,8 +1,11 @@
 /**
  * Time as the engine sees it. Injected, so that tests decide when it passes.
  */
-// The global of the same name is a getter, which costs an acquire 20 ns.
 import { performance } from 'node:perf_hooks';
+
+// How long this process has been running: the same reading as `performance.now()`, without the check of the receiver in
+// front of it, which costs an acquire and its release a tenth.
+const { nodeTiming } = performance;
 
 export interface TimerHandle {
   /** While referenced, a pending timer keeps the process alive. */
@@ -25,7 +28,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** The process's own clock; a timer of more than 24.8 days runs after that time. */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => nodeTiming.duration,
   setTimer(callback, delayMs) {
     // Beyond what setTimeout can take it would run at once.
     const timeout = setTimeout(callback, Math.min(delayMs, LONGEST_TIMER_MS)).unref();

@@ -1,7 +1,16 @@
+import { performance } from 'node:perf_hooks';
 import { describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../lib/engine/clock.js';
 
 describe("the process's own clock", () => {
+  it('agrees with performance.now()', () => {
+    const before = performance.now();
+    const reading = systemClock.now();
+    const after = performance.now();
+    expect(reading).toBeGreaterThanOrEqual(before);
+    expect(reading).toBeLessThanOrEqual(after);
+  });
+
   it.each([2 ** 31, Infinity])('does not run a timer of %d ms at once', async (delayMs) => {
     let ran = false;
     const warnings: string[] = [];
