@@ -27,7 +27,6 @@ import {
   type HolderFacts,
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
-import { LeasedSlots } from './leased-slots.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { PoolLease, type Lease } from './lease.js';
 import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
@@ -101,8 +100,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
   readonly #refusals = new Refusals(this);
+  /** Every slot with a connection that is not being closed. Those that are in none of the three collections below are lent. */
+  readonly #slots = new Set<Slot<C, L>>();
   readonly #idle = new IdleStack<C, L>();
-  readonly #leased = new LeasedSlots<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
   readonly #validating = new Set<Slot<C, L>>();
   readonly #closing = new Set<Slot<C, L>>();
@@ -164,7 +164,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return this.#idle.size;
   }
   get active(): number {
-    return this.#leased.size;
+    return this.#slots.size - this.#idle.size - this.#recycling.size - this.#validating.size;
   }
   get recycling(): number {
     return this.#recycling.size;
@@ -217,7 +217,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
   /** Connections that are there, whatever they are doing. */
   get live(): number {
-    return this.#idle.size + this.#leased.size + this.#recycling.size + this.#validating.size;
+    return this.#slots.size;
   }
   /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
   tenants(): Iterable<PoolTenant<C, L>> {
@@ -238,12 +238,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** The oldest leases that are out. */
   oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
     const nowMs = this.clock.now();
-    const holders: HolderFacts[] = [];
-    for (const { lease } of this.#leased) {
-      if (holders.length === most) break;
-      if (lease !== undefined) holders.push(holderFacts(lease, nowMs));
-    }
-    return holders;
+    return this.#leases()
+      .sort((a, b) => a.startedAtMs - b.startedAtMs)
+      .slice(0, most)
+      .map((lease) => holderFacts(lease, nowMs));
+  }
+
+  /** Those that are out at this moment; what is done to one may change which. */
+  #leases(): PoolLease<C, L>[] {
+    const leases: PoolLease<C, L>[] = [];
+    for (const { lease } of this.#slots) if (lease !== undefined) leases.push(lease);
+    return leases;
   }
 
   // ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -364,7 +369,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
     slot.lease = lease;
     slot.uses++;
-    this.#leased.add(slot);
     this.counters.acquisitions++;
     if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) {
       this.#scheduler.rest(lastTenant);
@@ -391,7 +395,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#refuseOverload(tenant, nowMs);
     const holders = this.#holdersAround();
     if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
-      const count = tenant.mayTake ? this.#leased.size : tenant.inUse;
+      const count = tenant.mayTake ? this.active : tenant.inUse;
       for (const holder of holders) holder.unblock();
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
@@ -407,7 +411,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.deadlines.add(waiter, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
-    if (this.#leased.size < this.#limits.maxSize) this.#dispatch(nowMs);
+    if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
     if (displaced !== undefined) {
       displaced.receiver.refused(
@@ -447,7 +451,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
   #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
     if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
-    return this.#leased.size >= this.#limits.maxSize && this.blockedLeases === this.#leased.size;
+    return this.active >= this.#limits.maxSize && this.blockedLeases === this.active;
   }
 
   /** @internal A waiter's deadline has passed. */
@@ -602,6 +606,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
     const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
     this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
+    this.#slots.add(slot);
     return slot;
   }
 
@@ -697,7 +702,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Ends a lease's rights, before anything else happens to its slot. */
   #endLease(lease: PoolLease<C, L>): void {
     lease.end();
-    this.#leased.remove(lease.slot);
     lease.slot.lease = undefined;
   }
 
@@ -722,12 +726,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return this.#isSurplus() ? 'resize' : undefined;
   }
 
-  /** Whether a connection is one too many. It is in none of the collections at this moment, so it isn't part of the total. */
+  /** Whether there is a connection too many. */
   #isSurplus(): boolean {
     if (!this.#shrinking) return false;
-    this.#shrinking = this.total >= this.#limits.maxSize;
+    this.#shrinking = this.total > this.#limits.maxSize;
     // Those that are being closed go anyway.
-    return this.total - this.#closing.size >= this.#limits.maxSize;
+    return this.total - this.#closing.size > this.#limits.maxSize;
   }
 
   #isFatal(error: unknown): boolean {
@@ -820,8 +824,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot.lastTenant !== undefined && slot.lastTenant.warmest === undefined) this.#scheduler.rest(slot.lastTenant);
   }
 
-  /** Ends a connection that is in none of the pool's collections any more: politely if there is no hurry, else at once. */
+  /** Ends a connection that is neither idle nor being looked at or cleaned any more: politely if there is no hurry, else at once. */
   #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
+    this.#slots.delete(slot);
     this.counters.destroyed[reason]++;
     if (POLITE.has(reason)) {
       slot.state = 'closing';
@@ -866,7 +871,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#reportLeaks(nowMs);
     for (const slot of this.#idle) {
       // The last idle connection stays for whoever comes next, as long as anyone is at work here.
-      if (this.#idle.size > 1 || this.#leased.size === 0) this.#tendIdle(slot, nowMs);
+      if (this.#idle.size > 1 || this.active === 0) this.#tendIdle(slot, nowMs);
     }
     this.#openMissing();
     return this.#drain === undefined;
@@ -890,10 +895,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #reportLeaks(nowMs: number): void {
     const { leakDetectionMs } = this.#limits;
     if (leakDetectionMs === 0) return;
-    for (const slot of this.#leased) {
-      const { lease } = slot;
-      if (lease === undefined || nowMs - lease.startedAtMs < leakDetectionMs) return;
-      if (slot.leaked === lease) continue;
+    for (const lease of this.#leases()) {
+      const { slot } = lease;
+      if (nowMs - lease.startedAtMs < leakDetectionMs || slot.leaked === lease) continue;
       slot.leaked = lease;
       this.counters.leaks++;
       this.#observer.leaked?.(holderFacts(lease, nowMs));
@@ -902,13 +906,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const slot of this.#leased) {
-      const { lease } = slot;
-      if (lease === undefined) continue;
-      const dueMs = nowMs - lease.startedAtMs - slot.chargedMs;
+    for (const { slot, tenant, startedAtMs } of this.#leases()) {
+      const dueMs = nowMs - startedAtMs - slot.chargedMs;
       if (dueMs <= 0) continue;
       slot.chargedMs += dueMs;
-      this.#scheduler.charge(lease.tenant, dueMs);
+      this.#scheduler.charge(tenant, dueMs);
     }
     return this.#scheduler.waiting > 0;
   }
@@ -1053,9 +1055,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The deadline of `close()`: whatever is still out is killed. */
   #cut(nowMs: number): void {
-    // Of a copy: the end of one connection may make the holder of another give it back.
-    for (const { lease } of [...this.#leased]) {
-      if (lease === undefined) continue;
+    // Of those that are still out then: the end of one connection may make the holder of another give it back.
+    for (const lease of this.#leases()) {
+      if (lease.slot.lease !== lease) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
       lease.markCut();
       this.#endLease(lease);

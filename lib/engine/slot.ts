@@ -31,7 +31,7 @@ export class Slot<C, L> {
   /** The tenant it served last: that tenant's session is still warm in it. */
   lastTenant: PoolTenant<C, L> | undefined = undefined;
 
-  /** @internal Links among all idle slots, or among all that are lent. */
+  /** @internal Links among all idle slots. */
   newer: Slot<C, L> | undefined = undefined;
   /** @internal */
   older: Slot<C, L> | undefined = undefined;
