@@ -294,7 +294,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
     let within = frame?.holding;
     while (within?.released === true) within = within.within;
-    lease.within = within;
+    lease.serve(within);
     return tenants.runFrame({ tenantId: frame?.tenantId, scope: frame?.scope, holding: lease }, fn);
   }
 

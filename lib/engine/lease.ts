@@ -29,8 +29,8 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   stack: string | undefined = undefined;
   /** @internal The request it belongs to; its end takes the lease back. */
   scope: LeaseScope | undefined = undefined;
-  /** @internal The lease in whose `use` or `transaction` this one was acquired. */
-  within: Lease<unknown> | undefined = undefined;
+  /** @internal While it serves a `use` or a `transaction`: what an acquire inside that concerns. */
+  nesting: Nesting | undefined = undefined;
 
   protected constructor(startedAtMs: number) {
     this.startedAtMs = startedAtMs;
@@ -58,10 +58,18 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   /** @internal Takes the lease away from its borrower, whose own `release()` is then as it should be. */
   abstract cut(): void;
 
+  /** @internal Says that it serves a `use` or a `transaction`, which may be inside that of another lease. */
+  abstract serve(within: Lease<unknown> | undefined): void;
+
   /** @internal Counts a waiter that the lease's holder waits for, if it waits for this lease's own pool. */
   abstract blockOn(pool: object): boolean;
   /** @internal */
   abstract unblock(): void;
+
+  /** @internal The lease in whose `use` or `transaction` that of this one is. */
+  get within(): Lease<unknown> | undefined {
+    return this.nesting?.within;
+  }
 
   /** Epoch milliseconds. */
   get acquiredAt(): number {
@@ -98,6 +106,14 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
   }
 }
 
+/** A lease that serves a `use` or a `transaction`, among others that do. */
+interface Nesting {
+  /** The lease in whose `use` or `transaction` this one is. */
+  within: Lease<unknown> | undefined;
+  /** Waiters that its holder waits for, of its own pool. */
+  blockedWaiters: number;
+}
+
 /** `cut`: taken from its borrower, who may still release it once, to no effect. */
 type LeaseState = 'out' | 'cut' | 'over';
 
@@ -111,7 +127,6 @@ export class PoolLease<C, L> extends Lease<L> {
   readonly tenant: PoolTenant<C, L>;
   /** What the borrower sees. */
   lent: L | undefined = undefined;
-  private blockedWaiters = 0;
   private state: LeaseState = 'out';
 
   constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
@@ -159,22 +174,26 @@ export class PoolLease<C, L> extends Lease<L> {
   end(): void {
     if (this.state === 'out') this.state = 'over';
     this.scope?.remove(this);
-    if (this.blockedWaiters > 0) this.countBlocked(-1);
+    if (this.nesting === undefined) return;
+    this.pool.servingLeases--;
+    if (this.nesting.blockedWaiters > 0) this.countBlocked(-1);
+  }
+
+  override serve(within: Lease<unknown> | undefined): void {
+    if (this.nesting !== undefined || this.state !== 'out') return;
+    this.nesting = { within, blockedWaiters: 0 };
+    this.pool.servingLeases++;
   }
 
   override blockOn(pool: object): boolean {
-    if (pool !== this.pool || this.state !== 'out') return false;
-    if (this.blockedWaiters++ === 0) this.countBlocked(1);
+    if (this.nesting === undefined || pool !== this.pool || this.state !== 'out') return false;
+    if (this.nesting.blockedWaiters++ === 0) this.countBlocked(1);
     return true;
   }
 
   override unblock(): void {
-    if (--this.blockedWaiters === 0 && this.state === 'out') this.countBlocked(-1);
-  }
-
-  /** Whether its holder waits for this same pool. */
-  get blocked(): boolean {
-    return this.blockedWaiters > 0;
+    if (this.nesting === undefined) return;
+    if (--this.nesting.blockedWaiters === 0 && this.state === 'out') this.countBlocked(-1);
   }
 
   private countBlocked(change: 1 | -1): void {

@@ -34,11 +34,12 @@ import { runOutside } from './outside-context.js';
 import { PoolCounters, type DestroyReason, type RejectionReason } from './pool-counters.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { Refusals } from './refusals.js';
+import { SharedDeadline } from './shared-deadline.js';
 import { IdleStack, Slot } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import type { Tenant } from './tenant.js';
 import { toError } from './thrown.js';
-import { Waiter, type LeaseReceiver } from './waiter.js';
+import { Waiter, WaiterTies, type LeaseReceiver } from './waiter.js';
 
 /** A tenant as one pool knows it. */
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
@@ -99,6 +100,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #housekeeping: RecurringTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
+  /** Of those who wait with the pool's own time-out. */
+  readonly #acquireDeadline: SharedDeadline<Waiter<C, L>>;
   readonly #refusals = new Refusals(this);
   /** Every slot with a connection that is not being closed. Those that are in none of the three collections below are lent. */
   readonly #slots = new Set<Slot<C, L>>();
@@ -120,6 +123,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #awaitingReady: PromiseParts[] = [];
   /** @internal Leases whose holders wait for this pool. */
   blockedLeases = 0;
+  /** @internal Leases that serve a `use` or a `transaction`. */
+  servingLeases = 0;
   /** When a connection last proved that the backend is there; a reading of the clock. */
   aliveAtMs = -Infinity;
 
@@ -132,6 +137,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#currentHolder = options.currentHolder;
     this.#limits = limitsAlone(options.limits);
     this.deadlines = new Deadlines(this.clock);
+    this.#acquireDeadline = new SharedDeadline<Waiter<C, L>>(
+      this.deadlines,
+      this.#limits.acquireTimeoutMs,
+      (waiter, nowMs) => this.expired(waiter, nowMs),
+    );
     this.#scheduler = new TenantScheduler(options.tenants);
     this.#connector = new Connector<C, Slot<C, L>>(
       {
@@ -399,7 +409,18 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       for (const holder of holders) holder.unblock();
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
-    return new Waiter<C, L>(this, tenant, nowMs, holders, options.signal, this.#stack());
+    return new Waiter<C, L>(tenant, nowMs, this.#ties(holders, options));
+  }
+
+  /** What few waiters have: an object of its own, so that the others are small. */
+  #ties(holders: readonly Lease<unknown>[], { signal, timeoutMs }: AcquireLimits): WaiterTies<C, L> | undefined {
+    const { leakDetectionMs, acquireTimeoutMs } = this.#limits;
+    const none =
+      signal === undefined &&
+      (timeoutMs === undefined || timeoutMs === acquireTimeoutMs) &&
+      holders.length === 0 &&
+      leakDetectionMs === 0;
+    return none ? undefined : new WaiterTies<C, L>(this, holders, signal, this.#stack());
   }
 
   #wait(waiter: Waiter<C, L>, options: AcquireLimits, nowMs: number): void {
@@ -407,8 +428,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
     this.#scheduler.enqueue(waiter, nowMs);
     const { timeoutMs = this.#limits.acquireTimeoutMs } = options;
+    waiter.ties?.bind(waiter);
+    if (waiter.ties === undefined || timeoutMs === this.#limits.acquireTimeoutMs) this.#acquireDeadline.add(waiter);
     // What isn't a duration (NaN, less than nothing) is no time at all.
-    this.deadlines.add(waiter, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
+    else this.deadlines.add(waiter.ties, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
     if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
@@ -439,7 +462,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
   #holdersAround(): readonly Lease<unknown>[] {
-    let lease = this.#currentHolder?.();
+    let lease = this.servingLeases > 0 ? this.#currentHolder?.() : undefined;
     if (lease === undefined) return NO_HOLDERS;
     const holders: Lease<unknown>[] = [];
     for (; lease !== undefined; lease = lease.within) {
@@ -483,9 +506,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #leaveQueue(waiter: Waiter<C, L>, nowMs: number): void {
-    waiter.leave();
-    this.deadlines.remove(waiter);
+    this.#untie(waiter);
     this.#scheduler.dequeue(waiter, nowMs);
+  }
+
+  /** Takes everything from a waiter that could settle it a second time. */
+  #untie(waiter: Waiter<C, L>): void {
+    if (waiter.place >= 0) this.#acquireDeadline.remove(waiter);
+    if (waiter.ties === undefined) return;
+    this.deadlines.remove(waiter.ties);
+    waiter.ties.cut();
   }
 
   /** Refuses every waiter. */
@@ -540,14 +570,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
-    waiter.leave();
-    this.deadlines.remove(waiter);
+    this.#untie(waiter);
     slot.chargedMs = this.#scheduler.grant(waiter, nowMs);
     tenant.waitedMs += waitedMs;
     this.counters.wait.record(waitedMs);
     let lease: PoolLease<C, L>;
     try {
-      lease = this.#lend(slot, tenant, nowMs, waiter.stack);
+      lease = this.#lend(slot, tenant, nowMs, waiter.ties?.stack);
     } catch (error) {
       waiter.receiver.refused(toError(error));
       return;
@@ -977,6 +1006,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#limits = limitsAlone({ ...this.#limits, ...change });
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
+    this.#acquireDeadline.timeoutMs = this.#limits.acquireTimeoutMs;
     for (const slot of this.#idle) {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }

@@ -4,6 +4,7 @@
 import { DeadlineEntry } from './deadlines.js';
 import type { Lease } from './lease.js';
 import type { PoolTenant, ResourcePool } from './resource-pool.js';
+import type { InLine } from './shared-deadline.js';
 
 /** Who gets the lease, or the error. Exactly one of the two is called, once. Neither may throw: others are waiting behind. */
 export interface LeaseReceiver<L> {
@@ -13,86 +14,110 @@ export interface LeaseReceiver<L> {
 
 /**
  * Its fields aren't #private: one is made for every acquire that waits, and defining those costs a tenth of it. For the
- * same reason it is its own receiver when a promise is waited for, instead of having one.
+ * same reason it is its own receiver when a promise is waited for, and what few waiters have is in an object apart.
  */
-export class Waiter<C, L> extends DeadlineEntry implements LeaseReceiver<L> {
-  private readonly pool: ResourcePool<C, L>;
+export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
   readonly tenant: PoolTenant<C, L>;
+  readonly enqueuedAtMs: number;
   /** Who is told. */
   receiver: LeaseReceiver<L> = this;
-  granted: (lease: Lease<L>) => void = ignore;
-  refused: (error: Error) => void = ignore;
-  readonly enqueuedAtMs: number;
-  /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
-  private readonly holders: readonly Lease<unknown>[];
-  private signal: AbortSignal | undefined;
-  /** Where the acquire was made, while leak detection is on. */
-  readonly stack: string | undefined;
+  private resolve: (lease: Lease<L> | PromiseLike<Lease<L>>) => void = ignore;
+  /** What only some waiters have. */
+  readonly ties: WaiterTies<C, L> | undefined;
 
+  /** Place among those with the pool's own time-out. */
+  place = -1;
   /** Links of the tenant's queue. */
   nextInQueue: Waiter<C, L> | undefined = undefined;
   previousInQueue: Waiter<C, L> | undefined = undefined;
 
+  constructor(tenant: PoolTenant<C, L>, enqueuedAtMs: number, ties: WaiterTies<C, L> | undefined) {
+    this.tenant = tenant;
+    this.enqueuedAtMs = enqueuedAtMs;
+    this.ties = ties;
+  }
+
+  /** A promise that the waiter settles. */
+  promise(): Promise<Lease<L>> {
+    return new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+  }
+
+  granted(lease: Lease<L>): void {
+    this.resolve(lease);
+  }
+
+  refused(error: Error): void {
+    this.resolve(new Refusal(error));
+  }
+}
+
+/** What may settle a waiter besides the pool's own time-out, and what its end concerns besides its caller. */
+export class WaiterTies<C, L> extends DeadlineEntry {
+  /** Where the acquire was made, while leak detection is on. */
+  readonly stack: string | undefined;
+  readonly #pool: ResourcePool<C, L>;
+  /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
+  readonly #holders: readonly Lease<unknown>[];
+  readonly #signal: AbortSignal | undefined;
+  #waiter: Waiter<C, L> | undefined;
+  override readonly keepsProcessAlive = true;
+
   constructor(
     pool: ResourcePool<C, L>,
-    tenant: PoolTenant<C, L>,
-    enqueuedAtMs: number,
     holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
     stack: string | undefined,
   ) {
     super();
-    this.pool = pool;
-    this.tenant = tenant;
-    this.enqueuedAtMs = enqueuedAtMs;
-    this.holders = holders;
-    this.signal = signal;
+    this.#pool = pool;
+    this.#holders = holders;
+    this.#signal = signal;
     this.stack = stack;
-    signal?.addEventListener('abort', this);
   }
 
-  override get keepsProcessAlive(): boolean {
-    return true;
+  /** Binds them to the waiter, before it waits. */
+  bind(waiter: Waiter<C, L>): void {
+    this.#waiter = waiter;
+    this.#signal?.addEventListener('abort', this);
   }
 
-  /** A promise that the waiter settles. */
-  promise(): Promise<Lease<L>> {
-    const promise = new Promise<Lease<L>>(capture);
-    this.granted = captured.resolve;
-    this.refused = captured.reject;
-    return promise;
-  }
-
+  /** A time-out of the waiter's own has passed. */
   override expire(nowMs: number): void {
-    this.pool.expired(this, nowMs);
+    if (this.#waiter !== undefined) this.#pool.expired(this.#waiter, nowMs);
   }
 
   /** Called by the AbortSignal: an object with this method is a listener, which saves a closure a waiter. */
   handleEvent(): void {
-    this.pool.aborted(this, this.signal?.reason);
+    if (this.#waiter !== undefined) this.#pool.aborted(this.#waiter, this.#signal?.reason);
   }
 
-  /** Lets go of everything that could settle it a second time. */
-  leave(): void {
-    if (this.signal !== undefined) this.signal.removeEventListener('abort', this);
-    this.signal = undefined;
-    if (this.holders.length > 0) for (const holder of this.holders) holder.unblock();
+  /** Lets go of everything that could settle the waiter a second time. */
+  cut(): void {
+    this.#waiter = undefined;
+    this.#signal?.removeEventListener('abort', this);
+    for (const holder of this.#holders) holder.unblock();
+  }
+}
+
+/** A promise that is resolved with this is rejected. So a waiter needs one of its promise's two functions only. */
+class Refusal implements PromiseLike<never> {
+  readonly #error: Error;
+
+  constructor(error: Error) {
+    this.#error = error;
+  }
+
+  then<G = never, R = never>(
+    _granted?: ((lease: never) => G | PromiseLike<G>) | null,
+    refused?: ((error: unknown) => R | PromiseLike<R>) | null,
+  ): PromiseLike<G | R> {
+    refused?.(this.#error);
+    return this;
   }
 }
 
 function ignore(): void {
   // Replaced before anyone is told.
-}
-
-/** The functions of the promise made last. One executor for all promises saves each a closure. */
-const captured: Settling = { resolve: ignore, reject: ignore };
-
-interface Settling {
-  resolve(lease: Lease<unknown>): void;
-  reject(error: Error): void;
-}
-
-function capture(resolve: (lease: never) => void, reject: (error: Error) => void): void {
-  captured.resolve = resolve;
-  captured.reject = reject;
 }

@@ -10,7 +10,7 @@ function poolWithUse(options: FakePoolOptions) {
   const fake = fakePool({ ...options, currentHolder: () => storage.getStore() });
   const use = async (tenantId: string | undefined, fn: () => Promise<void>): Promise<void> => {
     const lease = await fake.pool.acquire(tenantId);
-    lease.within = storage.getStore();
+    lease.serve(storage.getStore());
     try {
       await storage.run(lease, fn);
     } finally {
