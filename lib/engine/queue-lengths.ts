@@ -11,8 +11,10 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
   /** Index: length of the queue; value: head of a doubly linked list. Empty while nobody asks. */
   #byLength: (Tenant<W, S> | undefined)[] = [];
   #longest = 0;
-  /** The lists are kept up while more than this many wait; `Infinity`: they aren't kept. */
-  #keptAbove = Infinity;
+  /** Whether there are lists that have to be told when a queue grows or shrinks. */
+  kept = false;
+  /** They are given up when no more than this many wait. */
+  #keptAbove = 0;
 
   /**
    * The tenant with the longest queue (one of them), if anyone waits.
@@ -21,23 +23,22 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
    * @param waiting the sum of all lengths.
    */
   longest(tenants: Iterable<Tenant<W, S>>, waiting: number): Tenant<W, S> | undefined {
-    if (this.#keptAbove === Infinity) {
+    if (!this.kept) {
+      this.kept = true;
       this.#keptAbove = waiting / 2;
       for (const tenant of tenants) if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
     }
     return this.#byLength[this.#longest];
   }
 
-  /** A queue has one waiter more. */
+  /** A queue has one waiter more. Told while the lists are kept. */
   grown(tenant: Tenant<W, S>): void {
-    if (this.#keptAbove === Infinity) return;
     if (tenant.waiting > 1) this.#unlink(tenant, tenant.waiting - 1);
     this.#link(tenant, tenant.waiting);
   }
 
-  /** A queue has one waiter less; `waiting` are left in all. */
+  /** A queue has one waiter less; `waiting` are left in all. Told while the lists are kept. */
   shrunk(tenant: Tenant<W, S>, waiting: number): void {
-    if (this.#keptAbove === Infinity) return;
     if (waiting <= this.#keptAbove) return this.#giveUp();
     this.#unlink(tenant, tenant.waiting + 1);
     if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
@@ -47,7 +48,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
   #giveUp(): void {
     this.#byLength = [];
     this.#longest = 0;
-    this.#keptAbove = Infinity;
+    this.kept = false;
   }
 
   #link(tenant: Tenant<W, S>, length: number): void {

@@ -24,6 +24,7 @@ import {
   OperationTimeoutError,
   PoolClosedError,
   PoolSuspendedError,
+  type PoolError,
   type HolderFacts,
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
@@ -83,7 +84,6 @@ const LONGEST_DRAIN_MS = 86_400_000;
 /** How many of the oldest holders an error names. */
 const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
-const NO_HOLDERS: readonly Lease<unknown>[] = [];
 
 export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly id: string;
@@ -300,7 +300,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       if (lease !== undefined) return Promise.resolve(lease);
       const waiter = this.#waiter(tenant, options, nowMs);
       const promise = waiter.promise();
-      this.#wait(waiter, options, nowMs);
+      this.#wait(waiter, nowMs);
       return promise;
     } catch (error) {
       return Promise.reject(error);
@@ -317,7 +317,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       if (lease === undefined) {
         const waiter = this.#waiter(tenant, options, nowMs);
         waiter.receiver = receiver;
-        return this.#wait(waiter, options, nowMs);
+        return this.#wait(waiter, nowMs);
       }
     } catch (error) {
       return receiver.refused(toError(error));
@@ -335,14 +335,18 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return lease;
   }
 
-  #admit(tenantId: string | undefined, options: AcquireLimits, nowMs: number): PoolTenant<C, L> {
-    if (this.#drain !== undefined) throw this.#rejected('closed', new PoolClosedError(this.id, { tenantId }));
-    if (options.signal?.aborted === true) {
-      throw this.#rejected('aborted', new AcquireAbortedError(this.id, 0, { tenantId, cause: options.signal.reason }));
+  #admit(tenantId: string | undefined, { signal }: AcquireLimits, nowMs: number): PoolTenant<C, L> {
+    if (this.#drain !== undefined || this.#suspended === 'reject' || signal?.aborted === true) {
+      throw this.#notAdmitted(tenantId, signal);
     }
-    if (this.#suspended === 'reject')
-      throw this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
     return this.#scheduler.tenant(tenantId, nowMs);
+  }
+
+  #notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
+    if (this.#drain !== undefined) return this.#rejected('closed', new PoolClosedError(this.id, { tenantId }));
+    if (signal?.aborted === true)
+      return this.#rejected('aborted', new AcquireAbortedError(this.id, 0, { tenantId, cause: signal.reason }));
+    return this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
@@ -400,54 +404,78 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Throws when nobody more may wait. */
-  #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
-    this.start();
-    this.#refuseOverload(tenant, nowMs);
+  #waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
+    if (!this.#started) this.start();
+    if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
+    // Most have nothing but their place in the queue.
+    const alone = signal === undefined && timeoutMs === undefined && this.servingLeases === 0;
+    const ties = alone && this.#limits.leakDetectionMs === 0 ? undefined : this.#ties(tenant, signal, timeoutMs);
+    return new Waiter<C, L>(tenant, nowMs, ties);
+  }
+
+  #ties(tenant: PoolTenant<C, L>, signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
     const holders = this.#holdersAround();
     if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
       const count = tenant.mayTake ? this.active : tenant.inUse;
       for (const holder of holders) holder.unblock();
       throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
     }
-    return new Waiter<C, L>(tenant, nowMs, this.#ties(holders, options));
+    return new WaiterTies<C, L>(this, holders, signal, timeoutMs, this.#stack());
   }
 
-  /** What few waiters have: an object of its own, so that the others are small. */
-  #ties(holders: readonly Lease<unknown>[], { signal, timeoutMs }: AcquireLimits): WaiterTies<C, L> | undefined {
-    const { leakDetectionMs, acquireTimeoutMs } = this.#limits;
-    const none =
-      signal === undefined &&
-      (timeoutMs === undefined || timeoutMs === acquireTimeoutMs) &&
-      holders.length === 0 &&
-      leakDetectionMs === 0;
-    return none ? undefined : new WaiterTies<C, L>(this, holders, signal, this.#stack());
-  }
-
-  #wait(waiter: Waiter<C, L>, options: AcquireLimits, nowMs: number): void {
-    const displaced = this.#isQueueFull() ? this.#scheduler.longestQueue()?.lastWaiting : undefined;
-    if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
+  #wait(waiter: Waiter<C, L>, nowMs: number): void {
+    const displaced = this.#isQueueFull() ? this.#displaceOne(nowMs) : undefined;
     this.#scheduler.enqueue(waiter, nowMs);
-    const { timeoutMs = this.#limits.acquireTimeoutMs } = options;
-    waiter.ties?.bind(waiter);
-    if (waiter.ties === undefined || timeoutMs === this.#limits.acquireTimeoutMs) this.#acquireDeadline.add(waiter);
-    // What isn't a duration (NaN, less than nothing) is no time at all.
-    else this.deadlines.add(waiter.ties, nowMs + (timeoutMs > 0 ? timeoutMs : 0));
+    if (waiter.ties?.timeoutMs === undefined) this.#acquireDeadline.add(waiter);
+    if (waiter.ties !== undefined) this.#tie(waiter, waiter.ties);
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
     if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
-    if (displaced !== undefined) {
-      displaced.receiver.refused(
-        this.#refusedBy(displaced.tenant, 'queueFull', this.#refusals.queueFull(displaced.tenant)),
-      );
-    }
+    if (displaced !== undefined) this.#refuseDisplaced(displaced);
+  }
+
+  #tie(waiter: Waiter<C, L>, ties: WaiterTies<C, L>): void {
+    ties.bind(waiter);
+    // What isn't a duration (NaN, less than nothing) is no time at all.
+    if (ties.timeoutMs !== undefined)
+      this.deadlines.add(ties, waiter.enqueuedAtMs + (ties.timeoutMs > 0 ? ties.timeoutMs : 0));
+  }
+
+  /** Takes everything from a waiter that could settle it a second time. */
+  #untie(waiter: Waiter<C, L>): void {
+    if (waiter.place >= 0) this.#acquireDeadline.remove(waiter);
+    if (waiter.ties === undefined) return;
+    this.deadlines.remove(waiter.ties);
+    waiter.ties.cut();
   }
 
   #isQueueFull(): boolean {
     return this.#scheduler.waiting >= this.#limits.maxQueue;
   }
 
-  /** Throws when a waiter must not be let into the queue. When the whole queue is full, it is the longest one that pays. */
+  /** When the whole queue is full, it is the longest one that pays: with its newest waiter. */
+  #displaceOne(nowMs: number): Waiter<C, L> | undefined {
+    const displaced = this.#scheduler.longestQueue()?.lastWaiting;
+    if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
+    return displaced;
+  }
+
+  #refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {
+    receiver.refused(this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
+  }
+
+  /** Whether one more waiter of `tenant` might be one too many. */
+  #isOverloadedBy({ limits, waiting }: PoolTenant<C, L>): boolean {
+    return (
+      waiting >= limits.maxWaiting ||
+      limits.whenFull === 'reject' ||
+      this.#connector.downSinceMs !== undefined ||
+      this.#isQueueFull()
+    );
+  }
+
+  /** Throws when a waiter must not be let into the queue. */
   #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
     const { limits } = tenant;
     if (this.#backendIsDown(nowMs))
@@ -462,10 +490,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
   #holdersAround(): readonly Lease<unknown>[] {
-    let lease = this.servingLeases > 0 ? this.#currentHolder?.() : undefined;
-    if (lease === undefined) return NO_HOLDERS;
     const holders: Lease<unknown>[] = [];
-    for (; lease !== undefined; lease = lease.within) {
+    if (this.servingLeases === 0) return holders;
+    for (let lease = this.#currentHolder?.(); lease !== undefined; lease = lease.within) {
       if (lease.blockOn(this)) holders.push(lease);
     }
     return holders;
@@ -508,14 +535,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #leaveQueue(waiter: Waiter<C, L>, nowMs: number): void {
     this.#untie(waiter);
     this.#scheduler.dequeue(waiter, nowMs);
-  }
-
-  /** Takes everything from a waiter that could settle it a second time. */
-  #untie(waiter: Waiter<C, L>): void {
-    if (waiter.place >= 0) this.#acquireDeadline.remove(waiter);
-    if (waiter.ties === undefined) return;
-    this.deadlines.remove(waiter.ties);
-    waiter.ties.cut();
   }
 
   /** Refuses every waiter. */
@@ -692,21 +711,22 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
     const reason = this.#condemns(slot, error, nowMs);
-    if (reason !== undefined) {
-      this.#settleTenant(lease, nowMs);
-      this.#destroy(slot, reason, slot.broken ?? (error === true ? undefined : error));
-      this.#dispatch(nowMs);
-      return;
-    }
+    if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
     this.#alive(slot, nowMs);
     slot.lastTenant = lease.tenant;
-    const cleaning = this.#clean(slot, lease);
-    if (cleaning !== undefined) return;
+    if (this.#driver.recycle !== undefined && !this.#isClean(slot, lease)) return;
     if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#putBack(slot, 'newest', nowMs);
     this.#settleTenant(lease, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
+  }
+
+  #discard(lease: PoolLease<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
+    const { slot } = lease;
+    this.#settleTenant(lease, nowMs);
+    this.#destroy(slot, reason, slot.broken ?? (error === true ? undefined : error));
+    this.#dispatch(nowMs);
   }
 
   /**
@@ -772,15 +792,19 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
   }
 
-  /** Starts cleaning a returned connection; `undefined`: it is clean already. */
-  #clean(slot: Slot<C, L>, lease: PoolLease<C, L>): Cleaning<C, L> | undefined {
+  /** Whether a returned connection is clean; if it isn't, its cleaning begins. */
+  #isClean(slot: Slot<C, L>, lease: PoolLease<C, L>): boolean {
     let work: void | Promise<void>;
     try {
       work = this.#driver.recycle?.(slot.connection, lease);
     } catch (error) {
       work = Promise.reject(toError(error));
     }
-    if (work === undefined) return undefined;
+    if (work !== undefined) this.#awaitCleaning(slot, lease, work);
+    return work === undefined;
+  }
+
+  #awaitCleaning(slot: Slot<C, L>, lease: PoolLease<C, L>, work: Promise<void>): void {
     this.counters.resets++;
     slot.state = 'recycling';
     const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
@@ -795,7 +819,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       () => this.#cleaned(cleaning, undefined),
       (error: unknown) => this.#cleaned(cleaning, toError(error)),
     );
-    return cleaning;
   }
 
   #cleaned(cleaning: Cleaning<C, L>, error: Error | undefined): void {

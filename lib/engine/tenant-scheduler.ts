@@ -147,15 +147,15 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.lastWaiting = waiter;
     tenant.waiting++;
     this.#waiting++;
-    this.#lengths.grown(tenant);
-    this.#weigh(tenant);
+    if (this.#lengths.kept) this.#lengths.grown(tenant);
+    if (tenant.waiting === 1) this.#weigh(tenant);
     this.#refresh(tenant);
   }
 
   /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `rest` comes next. */
   dequeue(waiter: W, nowMs: number): void {
     this.#unlink(waiter);
-    this.#weigh(waiter.tenant);
+    if (waiter.tenant.waiting === 0) this.#weigh(waiter.tenant);
     this.#refresh(waiter.tenant);
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
   }
@@ -208,9 +208,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
     this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
     this.#owe(tenant, heldMs - chargedMs);
-    this.#weigh(tenant);
     if (tenant.waiting > 0) this.#refresh(tenant);
-    else if (tenant.inUse === 0) this.rest(tenant);
+    else if (tenant.inUse === 0) this.#leave(tenant);
   }
 
   /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
@@ -218,6 +217,12 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
     if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#linger(tenant);
     else this.#forget(tenant);
+  }
+
+  /** `tenant` neither holds nor waits for anything any more. */
+  #leave(tenant: Tenant<W, S>): void {
+    this.#weigh(tenant);
+    this.rest(tenant);
   }
 
   #unlink(waiter: W): void {
@@ -230,7 +235,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     waiter.nextInQueue = undefined;
     tenant.waiting--;
     this.#waiting--;
-    this.#lengths.shrunk(tenant, this.#waiting);
+    if (this.#lengths.kept) this.#lengths.shrunk(tenant, this.#waiting);
   }
 
   /** What a lease will cost isn't known yet: the tenant's mean hold. */
@@ -240,7 +245,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
     tenant.inUse++;
     tenant.acquisitions++;
-    this.#weigh(tenant);
+    if (tenant.inUse === 1) this.#weigh(tenant);
   }
 
   /** Moves the pool's virtual time on by what a grant under contention is worth at least. */

@@ -39,9 +39,9 @@ export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
 
   /** A promise that the waiter settles. */
   promise(): Promise<Lease<L>> {
-    return new Promise((resolve) => {
-      this.resolve = resolve;
-    });
+    const promise = new Promise<Lease<L>>(capture);
+    this.resolve = captured.resolve;
+    return promise;
   }
 
   granted(lease: Lease<L>): void {
@@ -55,6 +55,8 @@ export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
 
 /** What may settle a waiter besides the pool's own time-out, and what its end concerns besides its caller. */
 export class WaiterTies<C, L> extends DeadlineEntry {
+  /** The acquire's own time-out, if it has one. */
+  readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
   readonly stack: string | undefined;
   readonly #pool: ResourcePool<C, L>;
@@ -68,12 +70,14 @@ export class WaiterTies<C, L> extends DeadlineEntry {
     pool: ResourcePool<C, L>,
     holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
     stack: string | undefined,
   ) {
     super();
     this.#pool = pool;
     this.#holders = holders;
     this.#signal = signal;
+    this.timeoutMs = timeoutMs;
     this.stack = stack;
   }
 
@@ -120,4 +124,15 @@ class Refusal implements PromiseLike<never> {
 
 function ignore(): void {
   // Replaced before anyone is told.
+}
+
+/** The function of the promise made last. One executor for all promises saves each a closure. */
+const captured: Captured = { resolve: ignore };
+
+interface Captured {
+  resolve(lease: Lease<unknown> | PromiseLike<Lease<unknown>>): void;
+}
+
+function capture(resolve: (lease: never) => void): void {
+  captured.resolve = resolve;
 }
