@@ -25,7 +25,7 @@ export type { ShutdownReport, StopOptions } from './lifecycle/shutdown.js';
 export { PoolHandle, type AcquireOptions, type PoolListener, type TenantBinding } from './pool-handle.js';
 export type { PoolLogger, PoolType } from './pool-core.js';
 export type { LeakReport, PoolEventMap } from './pool-events.js';
-export { Lease } from './engine/lease.js';
+export type { Lease } from './engine/lease.js';
 export type { CloseReport } from './engine/drain.js';
 export type { LeaseInfo, PoolDriver } from './engine/driver.js';
 export { PoolStats, type TenantStats } from './metrics/pool-stats.js';

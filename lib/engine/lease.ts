@@ -17,66 +17,157 @@ import type { Slot } from './slot.js';
  * await using lease = await pool.acquire();
  * await lease.connection.query('select 1');
  */
-export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable {
-  /**
-   * @internal A lease is not a thenable. Each promise that is resolved with one looks for this up all its prototypes,
-   * unless it finds it at once: a tenth of an acquire.
-   */
-  readonly then = undefined;
-  /** @internal Reading of the engine's clock. */
-  readonly startedAtMs: number;
-  /** @internal Where it was acquired, while leak detection is on. */
-  stack: string | undefined = undefined;
-  /** @internal The request it belongs to; its end takes the lease back. */
-  scope: LeaseScope | undefined = undefined;
-  /** @internal While it serves a `use` or a `transaction`: what an acquire inside that concerns. */
-  nesting: Nesting | undefined = undefined;
-
-  protected constructor(startedAtMs: number) {
-    this.startedAtMs = startedAtMs;
-  }
-
-  abstract get poolId(): string;
-  /** Whom the work is done for; `undefined`: nobody in particular. */
-  abstract get tenantId(): string | undefined;
-  /** True from the moment it was given back, or was cut. */
-  abstract get released(): boolean;
+export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   /**
    * What was acquired.
    *
    * @throws LeaseReleasedError after release.
    */
-  abstract get connection(): L;
+  readonly connection: L;
 
   /**
    * Gives the slot back. Harmless when called again, though reported.
    *
    * @param error what went wrong with the connection, if anything did: a connection-class error costs the connection, as does `true`.
    */
-  abstract release(error?: unknown): void;
+  release(error?: unknown): void;
+
+  /** Takes the lease out of the current request's scope, for work that outlives the response. Its release is up to you. */
+  detach(): this;
+
+  toJSON(): Record<string, unknown>;
+
+  /** @internal Reading of the engine's clock. */
+  readonly startedAtMs: number;
+  /** @internal Where it was acquired, while leak detection is on. */
+  readonly stack: string | undefined;
+  /** @internal The request it belongs to; its end takes the lease back. */
+  scope: LeaseScope | undefined;
+  /** @internal The lease in whose `use` or `transaction` that of this one is. */
+  readonly within: Lease<unknown> | undefined;
 
   /** @internal Takes the lease away from its borrower, whose own `release()` is then as it should be. */
-  abstract cut(): void;
-
+  cut(): void;
   /** @internal Says that it serves a `use` or a `transaction`, which may be inside that of another lease. */
-  abstract serve(within: Lease<unknown> | undefined): void;
-
+  serve(within: Lease<unknown> | undefined): void;
   /** @internal Counts a waiter that the lease's holder waits for, if it waits for this lease's own pool. */
-  abstract blockOn(pool: object): boolean;
+  blockOn(pool: object): boolean;
   /** @internal */
-  abstract unblock(): void;
+  unblock(): void;
+}
 
-  /** @internal The lease in whose `use` or `transaction` that of this one is. */
-  get within(): Lease<unknown> | undefined {
-    return this.nesting?.within;
+/** A lease that serves a `use` or a `transaction`, among others that do. */
+interface Nesting {
+  /** The lease in whose `use` or `transaction` this one is. */
+  within: Lease<unknown> | undefined;
+  /** Waiters that its holder waits for, of its own pool. */
+  blockedWaiters: number;
+}
+
+/** `cut`: taken from its borrower, who may still release it once, to no effect. */
+type LeaseState = 'out' | 'cut' | 'over';
+
+/**
+ * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so its fields aren't
+ * #private (defining those costs a twentieth of it), and there is no class above it, whose constructor would be called.
+ */
+export class PoolLease<C, L> implements Lease<L> {
+  /**
+   * A lease is not a thenable. Each promise that is resolved with one looks for this up all its prototypes, unless it
+   * finds it at once: a tenth of an acquire.
+   */
+  readonly then = undefined;
+  readonly startedAtMs: number;
+  stack: string | undefined = undefined;
+  scope: LeaseScope | undefined = undefined;
+  private nesting: Nesting | undefined = undefined;
+  private readonly pool: ResourcePool<C, L>;
+  readonly slot: Slot<C, L>;
+  readonly tenant: PoolTenant<C, L>;
+  /** What the borrower sees. */
+  lent: L | undefined = undefined;
+  private state: LeaseState = 'out';
+
+  constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
+    this.startedAtMs = startedAtMs;
+    this.pool = pool;
+    this.slot = slot;
+    this.tenant = tenant;
   }
 
-  /** Epoch milliseconds. */
+  get poolId(): string {
+    return this.pool.id;
+  }
+
+  get tenantId(): string | undefined {
+    return this.tenant.id;
+  }
+
+  get released(): boolean {
+    return this.state !== 'out';
+  }
+
+  get connection(): L {
+    if (this.state !== 'out') throw new LeaseReleasedError(this.pool.id, { tenantId: this.tenant.id });
+    return this.lent as L;
+  }
+
+  release(error?: unknown): void {
+    if (this.state === 'out') this.pool.takeBack(this, error);
+    else if (this.state === 'cut') this.state = 'over';
+    else this.pool.reportDoubleRelease(this);
+  }
+
+  cut(): void {
+    if (this.state !== 'out') return;
+    this.markCut();
+    this.pool.takeBack(this, true);
+  }
+
+  /** The same for the pool itself, which then ends the lease on its own. */
+  markCut(): void {
+    this.state = 'cut';
+  }
+
+  /** Marks it as given back. The pool calls this first of all, so that nothing can use it meanwhile. */
+  end(): void {
+    if (this.state === 'out') this.state = 'over';
+    this.scope?.remove(this);
+    if (this.nesting === undefined) return;
+    this.pool.servingLeases--;
+    if (this.nesting.blockedWaiters > 0) this.countBlocked(-1);
+  }
+
+  serve(within: Lease<unknown> | undefined): void {
+    if (this.nesting !== undefined || this.state !== 'out') return;
+    this.nesting = { within, blockedWaiters: 0 };
+    this.pool.servingLeases++;
+  }
+
+  blockOn(pool: object): boolean {
+    if (this.nesting === undefined || pool !== this.pool || this.state !== 'out') return false;
+    if (this.nesting.blockedWaiters++ === 0) this.countBlocked(1);
+    return true;
+  }
+
+  unblock(): void {
+    if (this.nesting === undefined) return;
+    if (--this.nesting.blockedWaiters === 0 && this.state === 'out') this.countBlocked(-1);
+  }
+
+  private countBlocked(change: 1 | -1): void {
+    this.pool.blockedLeases += change;
+    this.tenant.blockedLeases += change;
+  }
+
   get acquiredAt(): number {
     return epochMs(this.startedAtMs);
   }
 
-  /** Takes the lease out of the current request's scope, for work that outlives the response. Its release is up to you. */
+  get within(): Lease<unknown> | undefined {
+    return this.nesting?.within;
+  }
+
   detach(): this {
     this.scope?.remove(this);
     return this;
@@ -103,101 +194,5 @@ export abstract class Lease<L> implements LeaseInfo, Disposable, AsyncDisposable
       acquiredAt: new Date(this.acquiredAt).toISOString(),
       released: this.released,
     };
-  }
-}
-
-/** A lease that serves a `use` or a `transaction`, among others that do. */
-interface Nesting {
-  /** The lease in whose `use` or `transaction` this one is. */
-  within: Lease<unknown> | undefined;
-  /** Waiters that its holder waits for, of its own pool. */
-  blockedWaiters: number;
-}
-
-/** `cut`: taken from its borrower, who may still release it once, to no effect. */
-type LeaseState = 'out' | 'cut' | 'over';
-
-/**
- * The engine's side of a lease; borrowers see it as {@link Lease}. Its fields aren't #private: one is made for every
- * acquire, and defining those costs a twentieth of it.
- */
-export class PoolLease<C, L> extends Lease<L> {
-  private readonly pool: ResourcePool<C, L>;
-  readonly slot: Slot<C, L>;
-  readonly tenant: PoolTenant<C, L>;
-  /** What the borrower sees. */
-  lent: L | undefined = undefined;
-  private state: LeaseState = 'out';
-
-  constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
-    super(startedAtMs);
-    this.pool = pool;
-    this.slot = slot;
-    this.tenant = tenant;
-  }
-
-  override get poolId(): string {
-    return this.pool.id;
-  }
-
-  override get tenantId(): string | undefined {
-    return this.tenant.id;
-  }
-
-  override get released(): boolean {
-    return this.state !== 'out';
-  }
-
-  override get connection(): L {
-    if (this.state !== 'out') throw new LeaseReleasedError(this.pool.id, { tenantId: this.tenant.id });
-    return this.lent as L;
-  }
-
-  override release(error?: unknown): void {
-    if (this.state === 'out') this.pool.takeBack(this, error);
-    else if (this.state === 'cut') this.state = 'over';
-    else this.pool.reportDoubleRelease(this);
-  }
-
-  override cut(): void {
-    if (this.state !== 'out') return;
-    this.markCut();
-    this.pool.takeBack(this, true);
-  }
-
-  /** The same for the pool itself, which then ends the lease on its own. */
-  markCut(): void {
-    this.state = 'cut';
-  }
-
-  /** Marks it as given back. The pool calls this first of all, so that nothing can use it meanwhile. */
-  end(): void {
-    if (this.state === 'out') this.state = 'over';
-    this.scope?.remove(this);
-    if (this.nesting === undefined) return;
-    this.pool.servingLeases--;
-    if (this.nesting.blockedWaiters > 0) this.countBlocked(-1);
-  }
-
-  override serve(within: Lease<unknown> | undefined): void {
-    if (this.nesting !== undefined || this.state !== 'out') return;
-    this.nesting = { within, blockedWaiters: 0 };
-    this.pool.servingLeases++;
-  }
-
-  override blockOn(pool: object): boolean {
-    if (this.nesting === undefined || pool !== this.pool || this.state !== 'out') return false;
-    if (this.nesting.blockedWaiters++ === 0) this.countBlocked(1);
-    return true;
-  }
-
-  override unblock(): void {
-    if (this.nesting === undefined) return;
-    if (--this.nesting.blockedWaiters === 0 && this.state === 'out') this.countBlocked(-1);
-  }
-
-  private countBlocked(change: 1 | -1): void {
-    this.pool.blockedLeases += change;
-    this.tenant.blockedLeases += change;
   }
 }

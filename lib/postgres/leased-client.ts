@@ -11,7 +11,7 @@ import type { Client, Connection, TransactionStatus } from 'pg';
 import type { Deadlines } from '../engine/deadlines.js';
 import type { Clock } from '../engine/clock.js';
 import type { LeaseInfo } from '../engine/driver.js';
-import { Lease } from '../engine/lease.js';
+import { PoolLease } from '../engine/lease.js';
 import { LeaseReleasedError } from '../errors.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
 import { LeaseEvents } from './lease-events.js';
@@ -55,7 +55,7 @@ export class LeasedClient extends LeaseEvents {
    * @param destroy `true`, or an error that isn't just a refused statement: the connection is closed instead of kept.
    */
   release(destroy?: Error | boolean): void {
-    if (!(this.lease instanceof Lease)) return;
+    if (!(this.lease instanceof PoolLease)) return;
     const gone =
       this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);
