@@ -714,10 +714,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
     this.#alive(slot, nowMs);
     slot.lastTenant = lease.tenant;
-    if (this.#driver.recycle !== undefined && !this.#isClean(slot, lease)) return;
+    if (this.#driver.recycle !== undefined) {
+      if (!this.#isClean(slot, lease)) return;
+      // The driver's code may have broken it, or closed the pool.
+      const late = this.#condemns(slot, undefined, nowMs);
+      if (late !== undefined) return this.#discard(lease, late, undefined, nowMs);
+    }
     if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
-    this.#putBack(slot, 'newest', nowMs);
+    this.#makeIdle(slot, nowMs);
     this.#settleTenant(lease, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
   }
@@ -742,9 +747,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #handOver(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
     this.#settleTenant(lease, nowMs);
     const waiter = this.#scheduler.next;
-    if (waiter === undefined) return this.#putBack(slot, 'newest', nowMs);
+    if (waiter === undefined) return this.#makeIdle(slot, nowMs);
     slot.state = 'leased';
-    slot.idleSinceMs = nowMs;
     this.#grant(waiter, slot, nowMs);
   }
 
@@ -850,7 +854,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #putBack(slot: Slot<C, L>, where: 'newest' | 'oldest', nowMs: number): void {
     const reason = this.#condemns(slot, undefined, nowMs);
     if (reason !== undefined) return this.#destroy(slot, reason, slot.broken);
-    if (where === 'oldest') return this.#idle.pushOldest(slot);
+    if (where === 'oldest') this.#idle.pushOldest(slot);
+    else this.#makeIdle(slot, nowMs);
+  }
+
+  #makeIdle(slot: Slot<C, L>, nowMs: number): void {
     slot.idleSinceMs = nowMs;
     this.#idle.push(slot);
   }

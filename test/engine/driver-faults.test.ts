@@ -32,6 +32,17 @@ describe('a driver that throws where it must not', () => {
     expect(pool.total).toBe(1);
   });
 
+  it('replaces a connection that turns out to be broken when it is looked at after its lease', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const lease = await pool.acquire('acme');
+    const first = lease.connection;
+    driver.recycle = (connection) => connection.breakNow();
+    const next = pool.acquire('globex');
+    lease.release();
+    expect((await next).connection).not.toBe(first);
+    expect(driver.live).toHaveLength(1);
+  });
+
   it('has failed to connect when it cannot watch the new connection', async () => {
     const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
     const watch = driver.onBroken.bind(driver);
