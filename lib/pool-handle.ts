@@ -9,6 +9,7 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
+import type { LeaseScope } from './engine/lease-scope.js';
 import type { PoolLimits } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
 import { toError } from './engine/thrown.js';
@@ -25,10 +26,12 @@ export { createPoolCore } from './pool-core.js';
 
 /** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
 export type TenantBinding =
-  { readonly kind: 'context' } | { readonly kind: 'tenant'; readonly tenantId: string } | { readonly kind: 'unscoped' };
+  | { readonly kind: 'context' }
+  | { readonly kind: 'tenant'; readonly tenantId: string }
+  | { readonly kind: 'unscoped'; readonly tenantId: undefined };
 
 const FROM_CONTEXT: TenantBinding = { kind: 'context' };
-const UNSCOPED: TenantBinding = { kind: 'unscoped' };
+const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
 
 /** A listener of an event with these arguments. */
 export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
@@ -95,12 +98,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
     const frame = this.core.surroundings.tenants.frame();
     const acquired = this.borrow(options, frame);
-    const scope = frame?.scope;
-    if (scope === undefined) return acquired;
-    return acquired.then((lease) => {
-      scope.add(lease);
-      return lease;
-    });
+    return frame?.scope === undefined ? acquired : withinScope(acquired, frame.scope);
   }
 
   /** A slot if one can be had without waiting, else `undefined`. */
@@ -272,19 +270,23 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     options: AcquireOptions | undefined,
     frame = this.core.surroundings.tenants.frame(),
   ): string | undefined {
+    const { binding } = this;
+    const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
+    // Nearly always the tenant is known and nobody has named another.
+    return fixed !== undefined && options?.tenantId === undefined ? fixed : this.unfixedTenant(options?.tenantId, fixed);
+  }
+
+  /** The tenant of a call that names one, or where none is known. */
+  private unfixedTenant(named: string | undefined, fixed: string | undefined): string | undefined {
     const { core, binding } = this;
-    const named = options?.tenantId;
     if (named !== undefined) assertTenantId(named);
-    if (binding.kind === 'unscoped') {
-      if (named !== undefined) throw this.mismatch(named, undefined);
-      if (core.requiresTenant) core.unscopedUses++;
-      return undefined;
-    }
-    const fixed = binding.kind === 'tenant' ? binding.tenantId : frame?.tenantId;
-    if (named !== undefined && fixed !== undefined && named !== fixed) throw this.mismatch(named, fixed);
+    const mayBeNamed = named === fixed || (fixed === undefined && binding.kind !== 'unscoped');
+    if (named !== undefined && !mayBeNamed) throw this.mismatch(named, fixed);
     const tenantId = fixed ?? named;
-    if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(core.id);
-    return tenantId;
+    if (tenantId !== undefined || !core.requiresTenant) return tenantId;
+    if (binding.kind !== 'unscoped') throw new TenantRequiredError(core.id);
+    core.unscopedUses++;
+    return undefined;
   }
 
   /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
@@ -308,4 +310,10 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
       },
     );
   }
+}
+
+async function withinScope<L>(acquired: Promise<Lease<L>>, scope: LeaseScope): Promise<Lease<L>> {
+  const lease = await acquired;
+  scope.add(lease);
+  return lease;
 }

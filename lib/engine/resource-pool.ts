@@ -379,15 +379,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
-    const { lastTenant } = slot;
     const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
     slot.lease = lease;
     slot.uses++;
     this.counters.acquisitions++;
-    if (lastTenant !== undefined && lastTenant !== tenant && lastTenant.warmest === undefined) {
-      this.#scheduler.rest(lastTenant);
-    }
     lease.stack = stack;
+    if (slot.lastTenant !== tenant) this.#leaveBehind(slot.lastTenant);
     // Without `lend`, L is C: the default of the type parameter.
     try {
       lease.lent =
@@ -399,6 +396,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       throw error;
     }
     return lease;
+  }
+
+  /** Its slot works for another now: a tenant without one may be forgotten. */
+  #leaveBehind(tenant: PoolTenant<C, L> | undefined): void {
+    if (tenant !== undefined && tenant.warmest === undefined) this.#scheduler.rest(tenant);
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -881,7 +883,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #takeOutOfIdle(slot: Slot<C, L>): void {
     this.#idle.remove(slot, 'closing');
-    if (slot.lastTenant !== undefined && slot.lastTenant.warmest === undefined) this.#scheduler.rest(slot.lastTenant);
+    this.#leaveBehind(slot.lastTenant);
   }
 
   /** Ends a connection that is neither idle nor being looked at or cleaned any more: politely if there is no hurry, else at once. */
