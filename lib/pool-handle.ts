@@ -273,7 +273,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
     // Nearly always the tenant is known and nobody has named another.
-    return fixed !== undefined && options?.tenantId === undefined ? fixed : this.unfixedTenant(options?.tenantId, fixed);
+    return fixed !== undefined && options?.tenantId === undefined
+      ? fixed
+      : this.unfixedTenant(options?.tenantId, fixed);
   }
 
   /** The tenant of a call that names one, or where none is known. */

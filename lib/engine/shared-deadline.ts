@@ -17,7 +17,7 @@ export interface InLine {
   place: number;
 }
 
-/** Places of a line that nobody stands in. A power of two, as all lengths are. */
+/** Places of a line that hardly anybody stands in. A power of two, as all lengths are. */
 const FEWEST_PLACES = 64;
 
 export class SharedDeadline<W extends InLine> extends DeadlineEntry {
@@ -90,9 +90,12 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
     if (this.#places.length > FEWEST_PLACES) this.#places = emptyPlaces(FEWEST_PLACES);
   }
 
-  /** Closes the gaps if they are half of the line, else doubles it: a step of constant cost for each who joins. */
+  /**
+   * Moves those in line together, into twice to four times the places that they take: so many more can join before it
+   * is to be done again that it costs each of them little.
+   */
   #makeRoom(): void {
-    const places = emptyPlaces<W>(this.#size > this.#span / 2 ? 2 * this.#span : this.#span);
+    const places = emptyPlaces<W>(Math.max(FEWEST_PLACES, 2 ** Math.ceil(Math.log2(2 * this.#size))));
     let place = 0;
     for (let step = 0; step < this.#span; step++) {
       const waiter = this.#places[(this.#first + step) & (this.#places.length - 1)];
