@@ -4,10 +4,10 @@
 import { answer, type Figures } from '../harness/own-process.js';
 import { acquireSubject } from './acquire-subjects.js';
 
-/** What is asked of a pool: so many callers, each of which acquires and releases in a loop, or all at once. */
+/** What is asked of a pool: so many callers, each of which acquires and releases in a loop for a while, or all at once. */
 export type AcquireLoad =
-  | { readonly kind: 'callers'; readonly callers: number; readonly operations: number }
-  | { readonly kind: 'tryAcquire'; readonly operations: number }
+  | { readonly kind: 'callers'; readonly callers: number; readonly durationMs: number }
+  | { readonly kind: 'tryAcquire'; readonly durationMs: number }
   | { readonly kind: 'burst'; readonly waiters: number }
   | { readonly kind: 'memory'; readonly waiters: number };
 
@@ -24,6 +24,17 @@ async function loop(callers: number, operations: number): Promise<void> {
       for (let i = 0; i < each; i++) subject.release(await subject.acquire());
     }),
   );
+}
+
+/** Operations between two looks at the clock. */
+const BATCH = 10_000;
+
+/** Goes on in batches until the time is over. @returns how many operations that were. */
+async function during(durationMs: number, batch: () => Promise<void>): Promise<number> {
+  const endsAt = performance.now() + durationMs;
+  let operations = 0;
+  for (; performance.now() < endsAt; operations += BATCH) await batch();
+  return operations;
 }
 
 async function synchronousLoop(operations: number): Promise<void> {
@@ -52,10 +63,10 @@ async function bytesPerWaiter(waiters: number): Promise<number> {
   return bytes;
 }
 
-async function timed(operations: number, run: () => Promise<void>): Promise<Figures<AcquireFigure>> {
+async function timed(run: () => Promise<number>): Promise<Figures<AcquireFigure>> {
   const cpuBefore = process.cpuUsage();
   const startedAt = performance.now();
-  await run();
+  const operations = await run();
   const tookMs = performance.now() - startedAt;
   const { user, system } = process.cpuUsage(cpuBefore);
   return { speed: (operations * 1_000) / tookMs, cpu: ((user + system) * 1_000) / operations, bytes: Number.NaN };
@@ -65,19 +76,25 @@ async function timed(operations: number, run: () => Promise<void>): Promise<Figu
 async function measure(load: AcquireLoad): Promise<Figures<AcquireFigure>> {
   switch (load.kind) {
     case 'callers':
-      await loop(load.callers, load.operations / 2);
-      return timed(load.operations, () => loop(load.callers, load.operations));
+      return warmAndTimed(load.durationMs, () => loop(load.callers, BATCH));
     case 'tryAcquire':
       await loop(Number(size), Number(size));
-      await synchronousLoop(load.operations / 2);
-      return timed(load.operations, () => synchronousLoop(load.operations));
+      return warmAndTimed(load.durationMs, () => synchronousLoop(BATCH));
     case 'burst':
       await loop(Number(size), Number(size));
       globalThis.gc?.();
-      return timed(load.waiters, () => burst(load.waiters));
+      return timed(async () => {
+        await burst(load.waiters);
+        return load.waiters;
+      });
     case 'memory':
       return { speed: Number.NaN, cpu: Number.NaN, bytes: await bytesPerWaiter(load.waiters) };
   }
+}
+
+async function warmAndTimed(durationMs: number, batch: () => Promise<void>): Promise<Figures<AcquireFigure>> {
+  await during(durationMs / 2, batch);
+  return timed(() => during(durationMs, batch));
 }
 
 answer<AcquireLoad, AcquireFigure>((load) =>
