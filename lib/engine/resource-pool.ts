@@ -589,10 +589,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
+    slot.chargedMs = this.#scheduler.grant(waiter, nowMs);
+    this.#give(slot, waiter, nowMs);
+  }
+
+  #give(slot: Slot<C, L>, waiter: Waiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     this.#untie(waiter);
-    slot.chargedMs = this.#scheduler.grant(waiter, nowMs);
     tenant.waitedMs += waitedMs;
     this.counters.wait.record(waitedMs);
     let lease: PoolLease<C, L>;
@@ -747,10 +751,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
   #handOver(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
+    const heir = this.#scheduler.heir(lease.tenant);
+    if (heir !== undefined) {
+      slot.chargedMs = this.#scheduler.inherit(heir, this.#noteUse(lease, nowMs), slot.chargedMs, nowMs);
+      return this.#give(slot, heir, nowMs);
+    }
     this.#settleTenant(lease, nowMs);
     const waiter = this.#scheduler.next;
     if (waiter === undefined) return this.#makeIdle(slot, nowMs);
-    slot.state = 'leased';
     this.#grant(waiter, slot, nowMs);
   }
 
@@ -762,9 +770,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
   #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
+    this.#scheduler.released(lease.tenant, this.#noteUse(lease, nowMs), lease.slot.chargedMs, nowMs);
+  }
+
+  /** @returns how long a lease that has ended lasted, in milliseconds. */
+  #noteUse(lease: PoolLease<C, L>, nowMs: number): number {
     const heldMs = nowMs - lease.startedAtMs;
     this.counters.use.record(heldMs);
-    this.#scheduler.released(lease.tenant, heldMs, lease.slot.chargedMs, nowMs);
+    return heldMs;
   }
 
   /** Why a returned connection must not be lent again, if so. */

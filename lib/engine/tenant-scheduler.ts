@@ -202,14 +202,29 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** Counts a slot that came back after `heldMs`, of which `chargedMs` have been charged. */
   released(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
-    if (this.#grantable === 0) this.#carryOn(nowMs);
-    tenant.inUse--;
-    tenant.heldMs += heldMs;
-    tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
-    this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
-    this.#owe(tenant, heldMs - chargedMs);
+    this.#settle(tenant, heldMs, chargedMs, nowMs);
     if (tenant.waiting > 0) this.#refresh(tenant);
     else if (tenant.inUse === 0) this.#leave(tenant);
+  }
+
+  /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
+  heir(tenant: Tenant<W, S>): W | undefined {
+    return this.#ready.size === 0 && tenant.inUse <= tenant.limits.max ? tenant.firstWaiting : undefined;
+  }
+
+  /**
+   * `released` and `grant` at once, for the heir of a slot: its tenant is at its maximum before and after, so it needs no
+   * place among those that may have one.
+   *
+   * @returns what its tenant was charged in advance, in slot-milliseconds.
+   */
+  inherit(heir: W, heldMs: number, chargedMs: number, nowMs: number): number {
+    const { tenant } = heir;
+    this.#settle(tenant, heldMs, chargedMs, nowMs);
+    this.#unlink(heir);
+    this.#chargeAhead(tenant);
+    this.#keepPace(tenant);
+    return tenant.meanHoldMs;
   }
 
   /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
@@ -236,6 +251,15 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.waiting--;
     this.#waiting--;
     if (this.#lengths.kept) this.#lengths.shrunk(tenant, this.#waiting);
+  }
+
+  #settle(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    tenant.inUse--;
+    tenant.heldMs += heldMs;
+    tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
+    this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
+    this.#owe(tenant, heldMs - chargedMs);
   }
 
   /** What a lease will cost isn't known yet: the tenant's mean hold. */

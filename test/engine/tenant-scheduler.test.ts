@@ -203,6 +203,64 @@ describe('fairness between tenants', () => {
   });
 });
 
+describe('a slot that goes from a lease to the next waiter of the same tenant', () => {
+  it('is charged as if it had come back first', () => {
+    const turns = fc.array(fc.record({ passMs: fc.integer({ min: 0, max: 50 }), other: fc.boolean() }), {
+      minLength: 1,
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(turns, fc.integer({ min: 1, max: 3 }), (program, max) => {
+        const served = (inherits: boolean): unknown[] => {
+          const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, max, maxWaiting: Infinity });
+          let nowMs = 0;
+          const told: unknown[] = [];
+          const tenant = scheduler.tenant('acme', nowMs);
+          const held = Array.from({ length: max }, () => ({
+            sinceMs: nowMs,
+            chargedMs: scheduler.granted(tenant, nowMs),
+          }));
+          for (let waiting = 0; waiting <= program.length; waiting++) scheduler.enqueue(new Ticket(tenant), nowMs);
+          for (const { passMs, other } of program) {
+            nowMs += passMs;
+            // Somebody else who could have the slot comes first or not, but it is no longer the tenant's own affair.
+            const passer = other ? new Ticket(scheduler.tenant('globex', nowMs)) : undefined;
+            if (passer !== undefined) scheduler.enqueue(passer, nowMs);
+            const [done] = held.splice(0, 1);
+            if (done === undefined) throw new Error('nothing is held');
+            const heir = inherits ? scheduler.heir(tenant) : undefined;
+            expect(heir !== undefined && other).toBe(false);
+            let chargedMs: number;
+            if (heir !== undefined) chargedMs = scheduler.inherit(heir, nowMs - done.sinceMs, done.chargedMs, nowMs);
+            else {
+              scheduler.released(tenant, nowMs - done.sinceMs, done.chargedMs, nowMs);
+              const first = tenant.firstWaiting;
+              if (first === undefined) throw new Error('nobody waits');
+              chargedMs = scheduler.grant(first, nowMs);
+            }
+            if (passer !== undefined) scheduler.dequeue(passer, nowMs);
+            held.push({ sinceMs: nowMs, chargedMs });
+            const { virtualMs, inUse, waiting, meanHoldMs } = tenant;
+            told.push({ virtualMs, inUse, waiting, meanHoldMs, chargedMs, poolVirtualMs: scheduler.virtualMs });
+          }
+          return told;
+        };
+        expect(served(true)).toEqual(served(false));
+      }),
+    );
+  });
+
+  it('is not its own when it has more than its maximum, lowered meanwhile', () => {
+    const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, max: 2 });
+    const tenant = scheduler.tenant('acme', 0);
+    for (let slot = 0; slot < 2; slot++) scheduler.granted(tenant, 0);
+    scheduler.enqueue(new Ticket(tenant), 0);
+    expect(scheduler.heir(tenant)).toBe(tenant.firstWaiting);
+    scheduler.changePolicy({ ...noTenantLimits, max: 1 });
+    expect(scheduler.heir(tenant)).toBeUndefined();
+  });
+});
+
 describe('the longest queue', () => {
   it('is found whoever has come and gone since it was asked for last', () => {
     const turns = fc.array(fc.record({ tenant: fc.nat(4), comes: fc.boolean(), asked: fc.nat(3) }), { maxLength: 200 });
