@@ -297,11 +297,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
       const lease = this.#take(tenant, nowMs);
-      if (lease !== undefined) return Promise.resolve(lease);
-      const waiter = this.#waiter(tenant, options, nowMs);
-      const promise = waiter.promise();
-      this.#wait(waiter, nowMs);
-      return promise;
+      return lease === undefined ? this.#promise(tenant, options, nowMs) : Promise.resolve(lease);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -404,6 +400,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #promise(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Promise<Lease<L>> {
+    const waiter = this.#waiter(tenant, options, nowMs);
+    const promise = waiter.promise();
+    this.#wait(waiter, nowMs);
+    return promise;
+  }
 
   /** Throws when nobody more may wait. */
   #waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
@@ -720,12 +723,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
     this.#alive(slot, nowMs);
     slot.lastTenant = lease.tenant;
-    if (this.#driver.recycle !== undefined) {
-      if (!this.#isClean(slot, lease)) return;
-      // The driver's code may have broken it, or closed the pool.
-      const late = this.#condemns(slot, undefined, nowMs);
-      if (late !== undefined) return this.#discard(lease, late, undefined, nowMs);
-    }
+    if (this.#driver.recycle !== undefined && !this.#isReusable(slot, lease, nowMs)) return;
     if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#makeIdle(slot, nowMs);
@@ -791,12 +789,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot.generation !== this.#generation) return 'generation';
     if (this.#limits.maxUses > 0 && slot.uses >= this.#limits.maxUses) return 'uses';
     if (nowMs >= slot.expiresAtMs) return 'lifetime';
-    return this.#isSurplus() ? 'resize' : undefined;
+    return this.#shrinking && this.#isSurplus() ? 'resize' : undefined;
   }
 
-  /** Whether there is a connection too many. */
+  /** Whether there is a connection too many. Asked while there may be. */
   #isSurplus(): boolean {
-    if (!this.#shrinking) return false;
     this.#shrinking = this.total > this.#limits.maxSize;
     // Those that are being closed go anyway.
     return this.total - this.#closing.size > this.#limits.maxSize;
@@ -809,6 +806,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#observer.driverFailed?.('isFatal', thrown);
       return true;
     }
+  }
+
+  /** Whether a returned connection can be lent again at once; if it can't, it is on its way to wherever it goes. */
+  #isReusable(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): boolean {
+    if (!this.#isClean(slot, lease)) return false;
+    // The driver's code has run: it may have found it broken, or closed the pool.
+    const reason = this.#condemns(slot, undefined, nowMs);
+    if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
+    return reason === undefined;
   }
 
   /** Whether a returned connection is clean; if it isn't, its cleaning begins. */

@@ -137,19 +137,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   enqueue(waiter: W, nowMs: number): void {
     const { tenant } = waiter;
-    if (tenant.waiting === 0) {
-      if (this.#grantable === 0) this.#carryOn(nowMs);
-      this.#join(tenant);
-    }
-    waiter.previousInQueue = tenant.lastWaiting;
-    if (tenant.lastWaiting === undefined) tenant.firstWaiting = waiter;
-    else tenant.lastWaiting.nextInQueue = waiter;
-    tenant.lastWaiting = waiter;
-    tenant.waiting++;
-    this.#waiting++;
+    this.#link(waiter);
+    if (tenant.waiting === 1) this.#beginToWait(tenant, nowMs);
     if (this.#lengths.kept) this.#lengths.grown(tenant);
-    if (tenant.waiting === 1) this.#weigh(tenant);
-    this.#refresh(tenant);
+    if (tenant.grantable < tenant.limits.max - tenant.inUse) this.#refresh(tenant);
   }
 
   /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `rest` comes next. */
@@ -238,6 +229,23 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #leave(tenant: Tenant<W, S>): void {
     this.#weigh(tenant);
     this.rest(tenant);
+  }
+
+  #beginToWait(tenant: Tenant<W, S>, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    this.#join(tenant);
+    this.#weigh(tenant);
+  }
+
+  #link(waiter: W): void {
+    const { tenant } = waiter;
+    const { lastWaiting } = tenant;
+    waiter.previousInQueue = lastWaiting;
+    if (lastWaiting === undefined) tenant.firstWaiting = waiter;
+    else lastWaiting.nextInQueue = waiter;
+    tenant.lastWaiting = waiter;
+    tenant.waiting++;
+    this.#waiting++;
   }
 
   #unlink(waiter: W): void {
