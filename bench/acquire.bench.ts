@@ -13,9 +13,9 @@ import type { AcquireFigure, AcquireLoad } from './subjects/acquire-process.js';
 import { abortableSubjects, ACQUIRE_SUBJECTS, CEILING } from './subjects/acquire-subjects.js';
 
 const SIZE = 10;
-const ROUNDS = 15;
+const ROUNDS = 41;
 /** Long enough that what the process before has left to do in the background doesn't count. */
-const DURATION_MS = 150;
+const DURATION_MS = 75;
 const BURST = 100_000;
 const BURST_ROUNDS = 9;
 

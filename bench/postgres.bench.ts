@@ -13,8 +13,8 @@ import { OURS } from './harness/rows.js';
 import type { PostgresFigure, PostgresLoad } from './subjects/postgres-process.js';
 
 const SIZE = 10;
-const ROUNDS = 41;
-const ROUND_MS = 250;
+const ROUNDS = 81;
+const ROUND_MS = 200;
 const PEER = 'pg-pool';
 /** Of each pool. Processes of the same program differ by some per cent; they are measured in turns. */
 const PROCESSES = 3;
