@@ -7,8 +7,9 @@ import { epochMs } from './clock.js';
 import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
 import type { LeaseScope } from './lease-scope.js';
-import type { PoolTenant, ResourcePool } from './resource-pool.js';
-import type { Slot } from './slot.js';
+import type { PoolLimits } from './limits.js';
+import type { ResourcePool } from './resource-pool.js';
+import type { PoolTenant, Slot } from './slot.js';
 
 /**
  * A slot that is yours until `release()`.
@@ -195,4 +196,9 @@ export class PoolLease<C, L> implements Lease<L> {
       released: this.released,
     };
   }
+}
+
+/** Where the running acquire was made, for the report of a leak; costs nothing while leak detection is off. */
+export function acquireStack({ leakDetectionMs }: PoolLimits): string | undefined {
+  return leakDetectionMs > 0 ? new Error('acquired here').stack : undefined;
 }

@@ -19,8 +19,6 @@ import { Drain, type CloseOptions, type CloseReport } from './drain.js';
 import type { PoolDriver } from './driver.js';
 import {
   AcquireAbortedError,
-  AcquireTimeoutError,
-  NestedAcquireError,
   OperationTimeoutError,
   PoolClosedError,
   PoolSuspendedError,
@@ -29,21 +27,16 @@ import {
 } from './errors.js';
 import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
-import { PoolLease, type Lease } from './lease.js';
+import { acquireStack, PoolLease, type Lease } from './lease.js';
 import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
-import { PoolCounters, type DestroyReason, type RejectionReason } from './pool-counters.js';
+import { PoolCounters, type DestroyReason } from './pool-counters.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
-import { Refusals } from './refusals.js';
-import { SharedDeadline } from './shared-deadline.js';
-import { IdleStack, Slot } from './slot.js';
+import { IdleStack, Slot, type PoolTenant } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
-import type { Tenant } from './tenant.js';
 import { toError } from './thrown.js';
-import { Waiter, WaiterTies, type LeaseReceiver } from './waiter.js';
-
-/** A tenant as one pool knows it. */
-export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
+import type { LeaseReceiver, Waiter } from './waiter.js';
+import { WaitingRoom } from './waiting-room.js';
 
 /** What a pool tells while it works; everything but `acquired` and `released` outside every caller's context. */
 export interface PoolObserver<C, L> {
@@ -94,15 +87,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #driver: PoolDriver<C, L>;
   readonly #observer: PoolObserver<C, L>;
   readonly #random: () => number;
-  readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
   readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
+  readonly #room: WaitingRoom<C, L>;
   readonly #connector: Connector<C, Slot<C, L>>;
   readonly #housekeeping: RecurringTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
-  /** Of those who wait with the pool's own time-out. */
-  readonly #acquireDeadline: SharedDeadline<Waiter<C, L>>;
-  readonly #refusals = new Refusals(this);
   /** Every slot with a connection that is not being closed. Those that are in none of the three collections below are lent. */
   readonly #slots = new Set<Slot<C, L>>();
   readonly #idle = new IdleStack<C, L>();
@@ -134,15 +124,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#driver = options.driver;
     this.#observer = options.observer ?? {};
     this.#random = options.random ?? Math.random;
-    this.#currentHolder = options.currentHolder;
     this.#limits = limitsAlone(options.limits);
     this.deadlines = new Deadlines(this.clock);
-    this.#acquireDeadline = new SharedDeadline<Waiter<C, L>>(
-      this.deadlines,
-      this.#limits.acquireTimeoutMs,
-      (waiter, nowMs) => this.expired(waiter, nowMs),
-    );
     this.#scheduler = new TenantScheduler(options.tenants);
+    this.#room = new WaitingRoom<C, L>(this, this.#scheduler, options.currentHolder);
     this.#connector = new Connector<C, Slot<C, L>>(
       {
         poolId: this.id,
@@ -162,7 +147,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#keepHouse(nowMs),
     );
     this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
-    this.#failFast = new FailFastDeadline((nowMs) => this.#failFastWaiters(nowMs));
+    this.#failFast = new FailFastDeadline((nowMs) => this.#room.failFast(nowMs));
   }
 
   // ── The numbers of the moment ────────────────────────────────────────────────────────────────────────────────────
@@ -248,10 +233,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** The oldest leases that are out. */
   oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
     const nowMs = this.clock.now();
-    return this.#leases()
-      .sort((a, b) => a.startedAtMs - b.startedAtMs)
-      .slice(0, most)
-      .map((lease) => holderFacts(lease, nowMs));
+    const oldest: PoolLease<C, L>[] = [];
+    for (const lease of this.#leases()) {
+      // Thousands may time out in the same tick, of a pool with a thousand slots: no sorting.
+      if (oldest.length === most && lease.startedAtMs >= (oldest.at(-1)?.startedAtMs ?? Infinity)) continue;
+      const younger = oldest.findIndex(({ startedAtMs }) => startedAtMs > lease.startedAtMs);
+      oldest.splice(younger < 0 ? oldest.length : younger, 0, lease);
+      if (oldest.length > most) oldest.pop();
+    }
+    return oldest.map((lease) => holderFacts(lease, nowMs));
   }
 
   /** Those that are out at this moment; what is done to one may change which. */
@@ -339,10 +329,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
-    if (this.#drain !== undefined) return this.#rejected('closed', new PoolClosedError(this.id, { tenantId }));
-    if (signal?.aborted === true)
-      return this.#rejected('aborted', new AcquireAbortedError(this.id, 0, { tenantId, cause: signal.reason }));
-    return this.#rejected('suspended', new PoolSuspendedError(this.id, 0, { tenantId }));
+    const { rejections } = this.counters;
+    if (this.#drain !== undefined) {
+      rejections.closed++;
+      return new PoolClosedError(this.id, { tenantId });
+    }
+    if (signal?.aborted === true) {
+      rejections.aborted++;
+      return new AcquireAbortedError(this.id, 0, { tenantId, cause: signal.reason });
+    }
+    rejections.suspended++;
+    return new PoolSuspendedError(this.id, 0, { tenantId });
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
@@ -353,7 +350,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.counters.immediate++;
     this.#idle.remove(slot, 'leased');
     slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
-    return this.#lend(slot, tenant, nowMs, this.#stack());
+    return this.#lend(slot, tenant, nowMs, acquireStack(this.#limits));
   }
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
@@ -367,11 +364,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #isStale(slot: Slot<C, L>, nowMs: number): boolean {
     return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
-  }
-
-  /** Where the running acquire was made, for the report of a leak. */
-  #stack(): string | undefined {
-    return this.#limits.leakDetectionMs > 0 ? new Error('acquired here').stack : undefined;
   }
 
   #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
@@ -408,162 +400,18 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return promise;
   }
 
-  /** Throws when nobody more may wait. */
-  #waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
+  #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
     if (!this.#started) this.start();
-    if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
-    // Most have nothing but their place in the queue.
-    const alone = signal === undefined && timeoutMs === undefined && this.servingLeases === 0;
-    const ties = alone && this.#limits.leakDetectionMs === 0 ? undefined : this.#ties(tenant, signal, timeoutMs);
-    return new Waiter<C, L>(tenant, nowMs, ties);
-  }
-
-  #ties(tenant: PoolTenant<C, L>, signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
-    const holders = this.#holdersAround();
-    if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
-      const count = tenant.mayTake ? this.active : tenant.inUse;
-      for (const holder of holders) holder.unblock();
-      throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.id, count, { tenantId: tenant.id }));
-    }
-    return new WaiterTies<C, L>(this, holders, signal, timeoutMs, this.#stack());
+    return this.#room.waiter(tenant, options, nowMs);
   }
 
   #wait(waiter: Waiter<C, L>, nowMs: number): void {
-    const displaced = this.#isQueueFull() ? this.#displaceOne(nowMs) : undefined;
-    this.#scheduler.enqueue(waiter, nowMs);
-    if (waiter.ties?.timeoutMs === undefined) this.#acquireDeadline.add(waiter);
-    if (waiter.ties !== undefined) this.#tie(waiter, waiter.ties);
+    const displaced = this.#room.enter(waiter, nowMs);
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
     if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
-    if (displaced !== undefined) this.#refuseDisplaced(displaced);
-  }
-
-  #tie(waiter: Waiter<C, L>, ties: WaiterTies<C, L>): void {
-    ties.bind(waiter);
-    // What isn't a duration (NaN, less than nothing) is no time at all.
-    if (ties.timeoutMs !== undefined)
-      this.deadlines.add(ties, waiter.enqueuedAtMs + (ties.timeoutMs > 0 ? ties.timeoutMs : 0));
-  }
-
-  /** Takes everything from a waiter that could settle it a second time. */
-  #untie(waiter: Waiter<C, L>): void {
-    if (waiter.place >= 0) this.#acquireDeadline.remove(waiter);
-    if (waiter.ties === undefined) return;
-    this.deadlines.remove(waiter.ties);
-    waiter.ties.cut();
-  }
-
-  #isQueueFull(): boolean {
-    return this.#scheduler.waiting >= this.#limits.maxQueue;
-  }
-
-  /** When the whole queue is full, it is the longest one that pays: with its newest waiter. */
-  #displaceOne(nowMs: number): Waiter<C, L> | undefined {
-    const displaced = this.#scheduler.longestQueue()?.lastWaiting;
-    if (displaced !== undefined) this.#leaveQueue(displaced, nowMs);
-    return displaced;
-  }
-
-  #refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {
-    receiver.refused(this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
-  }
-
-  /** Whether one more waiter of `tenant` might be one too many. */
-  #isOverloadedBy({ limits, waiting }: PoolTenant<C, L>): boolean {
-    return (
-      waiting >= limits.maxWaiting ||
-      limits.whenFull === 'reject' ||
-      this.#connector.downSinceMs !== undefined ||
-      this.#isQueueFull()
-    );
-  }
-
-  /** Throws when a waiter must not be let into the queue. */
-  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
-    const { limits } = tenant;
-    if (this.#backendIsDown(nowMs))
-      throw this.#refusedBy(tenant, 'backendDown', this.#refusals.backendUnavailable(tenant, nowMs));
-    if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
-      throw this.#refusedBy(tenant, 'tenantLimit', this.#refusals.tenantLimit(tenant));
-    }
-    if (this.#isQueueFull() && (this.#scheduler.longestQueue()?.waiting ?? 0) <= tenant.waiting) {
-      throw this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant));
-    }
-  }
-
-  /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
-  #holdersAround(): readonly Lease<unknown>[] {
-    const holders: Lease<unknown>[] = [];
-    if (this.servingLeases === 0) return holders;
-    for (let lease = this.#currentHolder?.(); lease !== undefined; lease = lease.within) {
-      if (lease.blockOn(this)) holders.push(lease);
-    }
-    return holders;
-  }
-
-  /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
-  #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
-    if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
-    return this.active >= this.#limits.maxSize && this.blockedLeases === this.active;
-  }
-
-  /** @internal A waiter's deadline has passed. */
-  expired(waiter: Waiter<C, L>, nowMs: number): void {
-    const { tenant } = waiter;
-    const waitedMs = nowMs - waiter.enqueuedAtMs;
-    const error =
-      this.#suspended === undefined
-        ? this.#refusals.timedOut(tenant, waitedMs)
-        : new PoolSuspendedError(this.id, waitedMs, { tenantId: tenant.id });
-    this.#leaveQueue(waiter, nowMs);
-    if (error instanceof AcquireTimeoutError) {
-      tenant.timeouts++;
-      this.counters.timeouts[error.kind]++;
-    } else this.counters.rejections.suspended++;
-    this.#scheduler.rest(tenant);
-    waiter.receiver.refused(error);
-  }
-
-  /** @internal A waiter's signal has fired. */
-  aborted(waiter: Waiter<C, L>, reason: unknown): void {
-    const nowMs = this.clock.now();
-    this.#leaveQueue(waiter, nowMs);
-    const error = new AcquireAbortedError(this.id, nowMs - waiter.enqueuedAtMs, {
-      tenantId: waiter.tenant.id,
-      cause: reason,
-    });
-    waiter.receiver.refused(this.#refusedBy(waiter.tenant, 'aborted', error));
-  }
-
-  #leaveQueue(waiter: Waiter<C, L>, nowMs: number): void {
-    this.#untie(waiter);
-    this.#scheduler.dequeue(waiter, nowMs);
-  }
-
-  /** Refuses every waiter. */
-  #refuseWaiters(reason: RejectionReason, nowMs: number, errorFor: (tenant: PoolTenant<C, L>) => Error): number {
-    let refused = 0;
-    for (const tenant of [...this.#scheduler.tenants()]) {
-      for (let waiter = tenant.firstWaiting; waiter !== undefined; waiter = tenant.firstWaiting) {
-        this.#leaveQueue(waiter, nowMs);
-        waiter.receiver.refused(this.#refusedBy(tenant, reason, errorFor(tenant)));
-        refused++;
-      }
-    }
-    return refused;
-  }
-
-  #refusedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
-    tenant.rejections++;
-    this.#scheduler.rest(tenant);
-    return this.#rejected(reason, error);
-  }
-
-  #rejected<E extends Error>(reason: RejectionReason, error: E): E {
-    this.counters.rejections[reason]++;
-    return error;
+    if (displaced !== undefined) this.#room.refuseDisplaced(displaced);
   }
 
   // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
@@ -599,7 +447,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #give(slot: Slot<C, L>, waiter: Waiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
-    this.#untie(waiter);
+    this.#room.untie(waiter);
     tenant.waitedMs += waitedMs;
     this.counters.wait.record(waitedMs);
     let lease: PoolLease<C, L>;
@@ -684,20 +532,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.counters.connectFailures++;
     this.#observer.connectFailed?.(error);
     const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
-    if (nowMs >= dueAtMs) this.#failFastWaiters(nowMs);
+    if (nowMs >= dueAtMs) this.#room.failFast(nowMs);
     else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
     this.#endIfDrained(nowMs);
-  }
-
-  /** Whether an outage has lasted so long that waiting for its end is no use. */
-  #backendIsDown(nowMs: number): boolean {
-    const { downSinceMs } = this.#connector;
-    return downSinceMs !== undefined && this.live === 0 && nowMs - downSinceMs >= this.#limits.failFastAfterMs;
-  }
-
-  #failFastWaiters(nowMs: number): void {
-    if (!this.#backendIsDown(nowMs)) return;
-    this.#refuseWaiters('backendDown', nowMs, (tenant) => this.#refusals.backendUnavailable(tenant, nowMs));
   }
 
   #becomeReady(): void {
@@ -1058,7 +895,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#limits = limitsAlone({ ...this.#limits, ...change });
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
-    this.#acquireDeadline.timeoutMs = this.#limits.acquireTimeoutMs;
+    this.#room.takeOverTimeout();
     for (const slot of this.#idle) {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
@@ -1125,7 +962,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#forgetProbe(probe);
       probe.fail(new PoolClosedError(this.id));
     }
-    drain.refused = this.#refuseWaiters(
+    drain.refused = this.#room.refuseAll(
       'closed',
       nowMs,
       (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }),

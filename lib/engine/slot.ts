@@ -2,7 +2,11 @@
  * One connection with its place in the pool, and the stack of those that are idle.
  */
 import type { PoolLease } from './lease.js';
-import type { PoolTenant } from './resource-pool.js';
+import type { Tenant } from './tenant.js';
+import type { Waiter } from './waiter.js';
+
+/** A tenant as one pool knows it. */
+export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
 
 /** Where a slot is; every slot is in exactly one state. */
 export type SlotState = 'idle' | 'leased' | 'recycling' | 'validating' | 'closing' | 'gone';

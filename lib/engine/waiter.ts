@@ -3,8 +3,9 @@
  */
 import { DeadlineEntry } from './deadlines.js';
 import type { Lease } from './lease.js';
-import type { PoolTenant, ResourcePool } from './resource-pool.js';
 import type { InLine } from './shared-deadline.js';
+import type { PoolTenant } from './slot.js';
+import type { WaitingRoom } from './waiting-room.js';
 
 /** Who gets the lease, or the error. Exactly one of the two is called, once. Neither may throw: others are waiting behind. */
 export interface LeaseReceiver<L> {
@@ -59,7 +60,7 @@ export class WaiterTies<C, L> extends DeadlineEntry {
   readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
   readonly stack: string | undefined;
-  readonly #pool: ResourcePool<C, L>;
+  readonly #room: WaitingRoom<C, L>;
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
   readonly #holders: readonly Lease<unknown>[];
   readonly #signal: AbortSignal | undefined;
@@ -67,14 +68,14 @@ export class WaiterTies<C, L> extends DeadlineEntry {
   override readonly keepsProcessAlive = true;
 
   constructor(
-    pool: ResourcePool<C, L>,
+    room: WaitingRoom<C, L>,
     holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
     stack: string | undefined,
   ) {
     super();
-    this.#pool = pool;
+    this.#room = room;
     this.#holders = holders;
     this.#signal = signal;
     this.timeoutMs = timeoutMs;
@@ -89,12 +90,12 @@ export class WaiterTies<C, L> extends DeadlineEntry {
 
   /** A time-out of the waiter's own has passed. */
   override expire(nowMs: number): void {
-    if (this.#waiter !== undefined) this.#pool.expired(this.#waiter, nowMs);
+    if (this.#waiter !== undefined) this.#room.expired(this.#waiter, nowMs);
   }
 
   /** Called by the AbortSignal: an object with this method is a listener, which saves a closure a waiter. */
   handleEvent(): void {
-    if (this.#waiter !== undefined) this.#pool.aborted(this.#waiter, this.#signal?.reason);
+    if (this.#waiter !== undefined) this.#room.aborted(this.#waiter, this.#signal?.reason);
   }
 
   /** Lets go of everything that could settle the waiter a second time. */

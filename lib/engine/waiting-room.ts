@@ -1,0 +1,224 @@
+/**
+ * Those who wait for a slot: who may wait, until when, and how it ends for those who get none. Who of them is next is
+ * the scheduler's business.
+ *
+ * Promise: every waiter settles exactly once. Whatever else could settle it is taken from it before it is told.
+ */
+import type { Clock } from './clock.js';
+import type { Deadlines } from './deadlines.js';
+import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspendedError } from './errors.js';
+import { acquireStack, type Lease } from './lease.js';
+import type { AcquireLimits } from './lending-engine.js';
+import type { PoolCounters, RejectionReason } from './pool-counters.js';
+import { Refusals, type PoolFacts } from './refusals.js';
+import type { PoolTenant, Slot } from './slot.js';
+import { SharedDeadline } from './shared-deadline.js';
+import type { TenantScheduler } from './tenant-scheduler.js';
+import { Waiter, WaiterTies } from './waiter.js';
+
+/** What those who wait have to know of their pool. */
+export interface AwaitedPool extends PoolFacts {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly counters: PoolCounters;
+  readonly suspended: boolean;
+  /** Leases that serve a `use` or a `transaction`. */
+  readonly servingLeases: number;
+}
+
+export class WaitingRoom<C, L> {
+  readonly #pool: AwaitedPool;
+  readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
+  readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
+  readonly #refusals: Refusals;
+  /** Of those who wait with the pool's own time-out. */
+  readonly #deadline: SharedDeadline<Waiter<C, L>>;
+
+  /** @param currentHolder the lease in whose `use` or `transaction` the running code is, of whichever pool. */
+  constructor(
+    pool: AwaitedPool,
+    scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>,
+    currentHolder: (() => Lease<unknown> | undefined) | undefined,
+  ) {
+    this.#pool = pool;
+    this.#scheduler = scheduler;
+    this.#currentHolder = currentHolder;
+    this.#refusals = new Refusals(pool);
+    this.#deadline = new SharedDeadline<Waiter<C, L>>(pool.deadlines, pool.limits.acquireTimeoutMs, (waiter, nowMs) =>
+      this.expired(waiter, nowMs),
+    );
+  }
+
+  /** Takes over the pool's time-out when it has changed, for those who wait already too. */
+  takeOverTimeout(): void {
+    this.#deadline.timeoutMs = this.#pool.limits.acquireTimeoutMs;
+  }
+
+  // ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Somebody who may come in. Throws when nobody more may wait. */
+  waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
+    if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
+    // Most have nothing but their place in the queue.
+    const alone = signal === undefined && timeoutMs === undefined && this.#pool.servingLeases === 0;
+    const tied = !alone || this.#pool.limits.leakDetectionMs > 0;
+    return new Waiter<C, L>(tenant, nowMs, tied ? this.#ties(tenant, signal, timeoutMs) : undefined);
+  }
+
+  /**
+   * Lets a waiter queue up.
+   *
+   * @returns who had to make room for it; to be told, with `refuseDisplaced`, when everything else has been done.
+   */
+  enter(waiter: Waiter<C, L>, nowMs: number): Waiter<C, L> | undefined {
+    const displaced = this.#isFull() ? this.#displaceOne(nowMs) : undefined;
+    this.#scheduler.enqueue(waiter, nowMs);
+    if (waiter.ties?.timeoutMs === undefined) this.#deadline.add(waiter);
+    if (waiter.ties !== undefined) this.#tie(waiter, waiter.ties);
+    return displaced;
+  }
+
+  /** Whether one more waiter of `tenant` might be one too many. */
+  #isOverloadedBy({ limits, waiting }: PoolTenant<C, L>): boolean {
+    return (
+      waiting >= limits.maxWaiting || limits.whenFull === 'reject' || this.#pool.connectFailures > 0 || this.#isFull()
+    );
+  }
+
+  /** Throws when it is one too many. When the whole queue is full, it is the longest one that pays. */
+  #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
+    const { limits } = tenant;
+    if (this.isBackendDown(nowMs))
+      throw this.#refusedBy(tenant, 'backendDown', this.#refusals.backendUnavailable(tenant, nowMs));
+    if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
+      throw this.#refusedBy(tenant, 'tenantLimit', this.#refusals.tenantLimit(tenant));
+    }
+    if (this.#isFull() && (this.#scheduler.longestQueue()?.waiting ?? 0) <= tenant.waiting) {
+      throw this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant));
+    }
+  }
+
+  #isFull(): boolean {
+    return this.#scheduler.waiting >= this.#pool.limits.maxQueue;
+  }
+
+  /** The newest of the longest queue. */
+  #displaceOne(nowMs: number): Waiter<C, L> | undefined {
+    const displaced = this.#scheduler.longestQueue()?.lastWaiting;
+    if (displaced !== undefined) this.#leave(displaced, nowMs);
+    return displaced;
+  }
+
+  #ties(tenant: PoolTenant<C, L>, signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
+    const holders = this.#holdersAround();
+    if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
+      const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
+      for (const holder of holders) holder.unblock();
+      throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
+    }
+    return new WaiterTies<C, L>(this, holders, signal, timeoutMs, acquireStack(this.#pool.limits));
+  }
+
+  /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
+  #holdersAround(): readonly Lease<unknown>[] {
+    const holders: Lease<unknown>[] = [];
+    if (this.#pool.servingLeases === 0) return holders;
+    for (let lease = this.#currentHolder?.(); lease !== undefined; lease = lease.within) {
+      if (lease.blockOn(this.#pool)) holders.push(lease);
+    }
+    return holders;
+  }
+
+  /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
+  #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
+    const { active, blockedLeases, limits } = this.#pool;
+    if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
+    return active >= limits.maxSize && blockedLeases === active;
+  }
+
+  #tie(waiter: Waiter<C, L>, ties: WaiterTies<C, L>): void {
+    ties.bind(waiter);
+    // What isn't a duration (NaN, less than nothing) is no time at all.
+    if (ties.timeoutMs !== undefined)
+      this.#pool.deadlines.add(ties, waiter.enqueuedAtMs + (ties.timeoutMs > 0 ? ties.timeoutMs : 0));
+  }
+
+  // ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Takes everything from a waiter that could settle it a second time: it gets a slot, or it leaves. */
+  untie(waiter: Waiter<C, L>): void {
+    if (waiter.place >= 0) this.#deadline.remove(waiter);
+    if (waiter.ties === undefined) return;
+    this.#pool.deadlines.remove(waiter.ties);
+    waiter.ties.cut();
+  }
+
+  refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {
+    receiver.refused(this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
+  }
+
+  /** Whether an outage has lasted so long that waiting for its end is no use. */
+  isBackendDown(nowMs: number): boolean {
+    const { connectFailures, live, limits } = this.#pool;
+    return connectFailures > 0 && live === 0 && this.#pool.downForMs(nowMs) >= limits.failFastAfterMs;
+  }
+
+  /** Refuses everyone if so. */
+  failFast(nowMs: number): void {
+    if (!this.isBackendDown(nowMs)) return;
+    this.refuseAll('backendDown', nowMs, (tenant) => this.#refusals.backendUnavailable(tenant, nowMs));
+  }
+
+  /** @returns how many were refused. */
+  refuseAll(reason: RejectionReason, nowMs: number, errorFor: (tenant: PoolTenant<C, L>) => Error): number {
+    let refused = 0;
+    for (const tenant of [...this.#scheduler.tenants()]) {
+      for (let waiter = tenant.firstWaiting; waiter !== undefined; waiter = tenant.firstWaiting) {
+        this.#leave(waiter, nowMs);
+        waiter.receiver.refused(this.#refusedBy(tenant, reason, errorFor(tenant)));
+        refused++;
+      }
+    }
+    return refused;
+  }
+
+  /** @internal A waiter's deadline has passed. */
+  expired(waiter: Waiter<C, L>, nowMs: number): void {
+    const { tenant } = waiter;
+    const { id, counters, suspended } = this.#pool;
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    const error = suspended
+      ? new PoolSuspendedError(id, waitedMs, { tenantId: tenant.id })
+      : this.#refusals.timedOut(tenant, waitedMs);
+    this.#leave(waiter, nowMs);
+    if (error instanceof AcquireTimeoutError) {
+      tenant.timeouts++;
+      counters.timeouts[error.kind]++;
+    } else counters.rejections.suspended++;
+    this.#scheduler.rest(tenant);
+    waiter.receiver.refused(error);
+  }
+
+  /** @internal A waiter's signal has fired. */
+  aborted(waiter: Waiter<C, L>, reason: unknown): void {
+    const nowMs = this.#pool.clock.now();
+    this.#leave(waiter, nowMs);
+    const error = new AcquireAbortedError(this.#pool.id, nowMs - waiter.enqueuedAtMs, {
+      tenantId: waiter.tenant.id,
+      cause: reason,
+    });
+    waiter.receiver.refused(this.#refusedBy(waiter.tenant, 'aborted', error));
+  }
+
+  #leave(waiter: Waiter<C, L>, nowMs: number): void {
+    this.untie(waiter);
+    this.#scheduler.dequeue(waiter, nowMs);
+  }
+
+  #refusedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
+    tenant.rejections++;
+    this.#pool.counters.rejections[reason]++;
+    this.#scheduler.rest(tenant);
+    return error;
+  }
+}
