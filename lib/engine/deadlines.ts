@@ -2,8 +2,8 @@
  * The one coarse clock of a pool: every deadline in it shares one timer.
  *
  * A hashed timing wheel (Varghese & Lauck, 1987): adding and removing cost O(1), because an entry knows its place. The
- * entries of a slot are in an array, not in a list: through it the garbage collector finds a hundred thousand waiters
- * at once instead of one after the other, which serves a burst of them in two thirds of the time. Promise: an entry expires within {@link TICK_MS} after its due time, never before it,
+ * entries of a slot are in an array, not in a list: through it the garbage collector finds many of them at once instead of
+ * one after the other. Promise: an entry expires within {@link TICK_MS} after its due time, never before it,
  * at most once, and never after `remove`. When the event loop was blocked, what has already arrived is delivered first.
  */
 import type { Clock, TimerHandle } from './clock.js';
@@ -15,7 +15,7 @@ export const TICK_MS = 10;
 const SLOTS = 1024;
 const MASK = SLOTS - 1;
 
-/** Something with a due time. Extend it, so that waiting costs no object of its own. */
+/** Something with a due time. Extend it, so that a deadline costs no object of its own. */
 export abstract class DeadlineEntry {
   /** @internal When it is due, and its place among those that are due with it; owned by {@link Deadlines}. */
   dueTick = -1;
@@ -27,6 +27,11 @@ export abstract class DeadlineEntry {
 
   /** Called once, after the due time. */
   abstract expire(nowMs: number): void;
+}
+
+/** What isn't a duration (NaN, less than nothing) is no time at all: something that never ended would be worse. */
+export function durationOf(ms: number): number {
+  return ms > 0 ? ms : 0;
 }
 
 export class Deadlines {

@@ -11,10 +11,14 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
   /** Index: length of the queue; value: head of a doubly linked list. Empty while nobody asks. */
   #byLength: (Tenant<W, S> | undefined)[] = [];
   #longest = 0;
-  /** Whether there are lists that have to be told when a queue grows or shrinks. */
-  kept = false;
+  #kept = false;
   /** They are given up when no more than this many wait. */
   #keptAbove = 0;
+
+  /** Whether there are lists that have to be told when a queue grows or shrinks. */
+  get kept(): boolean {
+    return this.#kept;
+  }
 
   /**
    * The tenant with the longest queue (one of them), if anyone waits.
@@ -23,8 +27,8 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
    * @param waiting the sum of all lengths.
    */
   longest(tenants: Iterable<Tenant<W, S>>, waiting: number): Tenant<W, S> | undefined {
-    if (!this.kept) {
-      this.kept = true;
+    if (!this.#kept) {
+      this.#kept = true;
       this.#keptAbove = waiting / 2;
       for (const tenant of tenants) if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
     }
@@ -48,7 +52,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
   #giveUp(): void {
     this.#byLength = [];
     this.#longest = 0;
-    this.kept = false;
+    this.#kept = false;
   }
 
   #link(tenant: Tenant<W, S>, length: number): void {

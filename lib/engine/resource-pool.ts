@@ -14,7 +14,7 @@
 import { settleWithin } from './bounded.js';
 import { systemClock, type Clock } from './clock.js';
 import { Connector } from './connector.js';
-import { DeadlineEntry, Deadlines } from './deadlines.js';
+import { DeadlineEntry, Deadlines, durationOf } from './deadlines.js';
 import { Drain, type CloseOptions, type CloseReport } from './drain.js';
 import type { PoolDriver } from './driver.js';
 import {
@@ -31,27 +31,13 @@ import { acquireStack, PoolLease, type Lease } from './lease.js';
 import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
 import { PoolCounters, type DestroyReason } from './pool-counters.js';
+import { GuardedObserver, type PoolObserver } from './pool-observer.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { IdleStack, Slot, type PoolTenant } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import { toError } from './thrown.js';
 import type { LeaseReceiver, Waiter } from './waiter.js';
 import { WaitingRoom } from './waiting-room.js';
-
-/** What a pool tells while it works; everything but `acquired` and `released` outside every caller's context. */
-export interface PoolObserver<C, L> {
-  opened?(connection: C): void;
-  connectFailed?(error: Error): void;
-  /** A connection ended; `error` is what condemned it, if anything did. */
-  destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
-  acquired?(connection: C, lease: Lease<L>): void;
-  released?(connection: C, lease: Lease<L>, error: unknown): void;
-  releasedTwice?(lease: Lease<L>): void;
-  /** A lease has been out for longer than `leakDetectionMs`. */
-  leaked?(holder: HolderFacts): void;
-  /** The driver threw where it must not. */
-  driverFailed?(method: 'kill' | 'close' | 'dispose' | 'recycle' | 'isFatal', error: unknown): void;
-}
 
 export interface ResourcePoolOptions<C, L> {
   readonly id: string;
@@ -85,7 +71,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly #driver: PoolDriver<C, L>;
-  readonly #observer: PoolObserver<C, L>;
+  readonly #observer: GuardedObserver<C, L>;
   readonly #random: () => number;
   readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
   readonly #room: WaitingRoom<C, L>;
@@ -93,7 +79,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #housekeeping: RecurringTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
-  /** Every slot with a connection that is not being closed. Those that are in none of the three collections below are lent. */
+  /** Every slot with a connection, but for those that are being closed. Whichever is not idle, recycling or validating is lent, or just being taken back. */
   readonly #slots = new Set<Slot<C, L>>();
   readonly #idle = new IdleStack<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
@@ -122,7 +108,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.id = options.id;
     this.clock = options.clock ?? systemClock;
     this.#driver = options.driver;
-    this.#observer = options.observer ?? {};
+    this.#observer = new GuardedObserver(options.observer ?? {});
     this.#random = options.random ?? Math.random;
     this.#limits = limitsAlone(options.limits);
     this.deadlines = new Deadlines(this.clock);
@@ -234,8 +220,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
     const nowMs = this.clock.now();
     const oldest: PoolLease<C, L>[] = [];
-    for (const lease of this.#leases()) {
-      // Thousands may time out in the same tick, of a pool with a thousand slots: no sorting.
+    for (const { lease } of this.#slots) {
+      // Thousands may time out in the same tick, of a pool with a thousand slots: no copy, no sorting.
+      if (lease === undefined) continue;
       if (oldest.length === most && lease.startedAtMs >= (oldest.at(-1)?.startedAtMs ?? Infinity)) continue;
       const younger = oldest.findIndex(({ startedAtMs }) => startedAtMs > lease.startedAtMs);
       oldest.splice(younger < 0 ? oldest.length : younger, 0, lease);
@@ -287,7 +274,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
       const lease = this.#take(tenant, nowMs);
-      return lease === undefined ? this.#promise(tenant, options, nowMs) : Promise.resolve(lease);
+      return lease === undefined ? this.#queueUp(tenant, options, nowMs) : Promise.resolve(lease);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -393,7 +380,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #promise(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Promise<Lease<L>> {
+  #queueUp(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Promise<Lease<L>> {
     const waiter = this.#waiter(tenant, options, nowMs);
     const promise = waiter.promise();
     this.#wait(waiter, nowMs);
@@ -511,7 +498,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
     const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
     this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
-    this.#slots.add(slot);
     return slot;
   }
 
@@ -519,9 +505,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     this.counters.connects++;
     this.counters.connect.record(tookMs);
-    this.#observer.opened?.(slot.connection);
+    this.#observer.opened(slot.connection);
     this.#alive(slot, nowMs);
     if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
+    this.#slots.add(slot);
     this.#putBack(slot, 'newest', nowMs);
     this.#becomeReady();
     this.#dispatch(nowMs);
@@ -530,7 +517,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #connectFailed(error: Error): void {
     const nowMs = this.clock.now();
     this.counters.connectFailures++;
-    this.#observer.connectFailed?.(error);
+    this.#observer.connectFailed(error);
     const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
     if (nowMs >= dueAtMs) this.#room.failFast(nowMs);
     else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
@@ -560,7 +547,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
     this.#alive(slot, nowMs);
     slot.lastTenant = lease.tenant;
-    if (this.#driver.recycle !== undefined && !this.#isReusable(slot, lease, nowMs)) return;
+    if (this.#driver.recycle !== undefined && !this.#recycled(lease, nowMs)) return;
     if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#makeIdle(slot, nowMs);
@@ -640,33 +627,39 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       return this.#driver.isFatal(error);
     } catch (thrown) {
-      this.#observer.driverFailed?.('isFatal', thrown);
+      this.#observer.driverFailed('isFatal', thrown);
       return true;
     }
   }
 
-  /** Whether a returned connection can be lent again at once; if it can't, it is on its way to wherever it goes. */
-  #isReusable(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): boolean {
-    if (!this.#isClean(slot, lease)) return false;
+  /**
+   * Has the driver make a returned connection clean.
+   *
+   * @returns whether it can be lent again at once; if it can't, it is being cleaned, or was replaced.
+   */
+  #recycled(lease: PoolLease<C, L>, nowMs: number): boolean {
+    const work = this.#recycleWork(lease);
+    if (work !== undefined) {
+      this.#awaitCleaning(lease, work);
+      return false;
+    }
     // The driver's code has run: it may have found it broken, or closed the pool.
-    const reason = this.#condemns(slot, undefined, nowMs);
+    const reason = this.#condemns(lease.slot, undefined, nowMs);
     if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
     return reason === undefined;
   }
 
-  /** Whether a returned connection is clean; if it isn't, its cleaning begins. */
-  #isClean(slot: Slot<C, L>, lease: PoolLease<C, L>): boolean {
-    let work: void | Promise<void>;
+  /** `undefined`: there is nothing to clean. */
+  #recycleWork(lease: PoolLease<C, L>): void | Promise<void> {
     try {
-      work = this.#driver.recycle?.(slot.connection, lease);
+      return this.#driver.recycle?.(lease.slot.connection, lease);
     } catch (error) {
-      work = Promise.reject(toError(error));
+      return Promise.reject(toError(error));
     }
-    if (work !== undefined) this.#awaitCleaning(slot, lease, work);
-    return work === undefined;
   }
 
-  #awaitCleaning(slot: Slot<C, L>, lease: PoolLease<C, L>, work: Promise<void>): void {
+  #awaitCleaning(lease: PoolLease<C, L>, work: Promise<void>): void {
+    const { slot } = lease;
     this.counters.resets++;
     slot.state = 'recycling';
     const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
@@ -690,7 +683,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     if (error === undefined) this.#putBack(slot, 'newest', nowMs);
     else {
-      this.#observer.driverFailed?.('recycle', error);
+      this.#observer.driverFailed('recycle', error);
       this.#destroy(slot, 'cleaning', error);
     }
     this.#settleTenant(cleaning.lease, nowMs);
@@ -700,7 +693,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** @internal Called by a lease that is released again. */
   reportDoubleRelease(lease: PoolLease<C, L>): void {
     this.counters.doubleReleases++;
-    this.#observer.releasedTwice?.(lease);
+    this.#observer.releasedTwice(lease);
   }
 
   #alive(slot: Slot<C, L>, nowMs: number): void {
@@ -754,16 +747,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       slot.state = 'gone';
       this.#kill(slot.connection);
     }
-    if (this.#observer.destroyed !== undefined) {
-      runOutside(() => this.#observer.destroyed?.(slot.connection, reason, error));
-    }
+    runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
 
   async #closePolitely(slot: Slot<C, L>): Promise<void> {
     const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () =>
       this.#driver.close(slot.connection),
     );
-    if (outcome.kind === 'failed') this.#observer.driverFailed?.('close', outcome.error);
+    if (outcome.kind === 'failed') this.#observer.driverFailed('close', outcome.error);
     if (outcome.kind !== 'done') this.#kill(slot.connection);
     slot.state = 'gone';
     this.#closing.delete(slot);
@@ -774,7 +765,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       runOutside(() => this.#driver.kill(connection));
     } catch (error) {
-      this.#observer.driverFailed?.('kill', error);
+      this.#observer.driverFailed('kill', error);
     }
   }
 
@@ -815,10 +806,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (leakDetectionMs === 0) return;
     for (const lease of this.#leases()) {
       const { slot } = lease;
-      if (nowMs - lease.startedAtMs < leakDetectionMs || slot.leaked === lease) continue;
+      // It may have come back meanwhile: whoever is told of one leak may release another.
+      if (slot.lease !== lease || slot.leaked === lease || nowMs - lease.startedAtMs < leakDetectionMs) continue;
       slot.leaked = lease;
       this.counters.leaks++;
-      this.#observer.leaked?.(holderFacts(lease, nowMs));
+      this.#observer.leaked(holderFacts(lease, nowMs));
     }
   }
 
@@ -940,8 +932,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   close({ deadlineMs }: CloseOptions): Promise<CloseReport> {
     const nowMs = this.clock.now();
     const drain = this.#drain ?? this.#beginDrain(nowMs);
-    // What isn't a duration (NaN) is none at all: a close that never ended would be worse.
-    const withinMs = deadlineMs > 0 ? Math.min(deadlineMs, LONGEST_DRAIN_MS) : 0;
+    const withinMs = Math.min(durationOf(deadlineMs), LONGEST_DRAIN_MS);
     if (drain.bringForward(nowMs + withinMs)) {
       if (withinMs === 0) this.#cut(nowMs);
       else if (!this.#closed) this.deadlines.add(drain, nowMs + withinMs);
@@ -1010,7 +1001,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const { dispose } = this.#driver;
     if (dispose === undefined) return;
     const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => dispose.call(this.#driver));
-    if (outcome.kind === 'failed') this.#observer.driverFailed?.('dispose', outcome.error);
+    if (outcome.kind === 'failed') this.#observer.driverFailed('dispose', outcome.error);
   }
 }
 

@@ -7,7 +7,7 @@
  * of one after the other along their queue. Promise: whoever is in line expires within a tick of the clock after its
  * due time, never before it, at most once, and never after `remove`.
  */
-import { DeadlineEntry, type Deadlines } from './deadlines.js';
+import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
 
 /** Somebody who waits. */
 export interface InLine {
@@ -35,13 +35,13 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
   constructor(deadlines: Deadlines, timeoutMs: number, expired: (waiter: W, nowMs: number) => void) {
     super();
     this.#deadlines = deadlines;
-    this.#timeoutMs = timeoutMs;
+    this.#timeoutMs = durationOf(timeoutMs);
     this.#expired = expired;
   }
 
   /** Another time-out, for those who wait already too. */
   set timeoutMs(timeoutMs: number) {
-    this.#timeoutMs = timeoutMs;
+    this.#timeoutMs = durationOf(timeoutMs);
     this.#arm();
   }
 
@@ -58,7 +58,7 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
     this.#places[waiter.place] = undefined;
     waiter.place = -1;
     this.#size--;
-    if (this.#size === 0) return this.#rest();
+    if (this.#size === 0) return this.#empty();
     while (this.#places[this.#first] === undefined) {
       this.#first = (this.#first + 1) & (this.#places.length - 1);
       this.#span--;
@@ -82,7 +82,7 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
     if (first !== undefined) this.#deadlines.add(this, first.enqueuedAtMs + this.#timeoutMs);
   }
 
-  #rest(): void {
+  #empty(): void {
     this.#deadlines.remove(this);
     this.#first = 0;
     this.#span = 0;

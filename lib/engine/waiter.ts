@@ -50,7 +50,7 @@ export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
   }
 
   refused(error: Error): void {
-    this.resolve(new Refusal(error));
+    this.resolve(new Rejection(error));
   }
 }
 
@@ -60,32 +60,31 @@ export class WaiterTies<C, L> extends DeadlineEntry {
   readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
   readonly stack: string | undefined;
-  readonly #room: WaitingRoom<C, L>;
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
-  readonly #holders: readonly Lease<unknown>[];
+  holders: readonly Lease<unknown>[] = [];
+  readonly #room: WaitingRoom<C, L>;
   readonly #signal: AbortSignal | undefined;
   #waiter: Waiter<C, L> | undefined;
   override readonly keepsProcessAlive = true;
 
+  /** Listens to the signal; throws when it is none. */
   constructor(
     room: WaitingRoom<C, L>,
-    holders: readonly Lease<unknown>[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
     stack: string | undefined,
   ) {
     super();
     this.#room = room;
-    this.#holders = holders;
     this.#signal = signal;
     this.timeoutMs = timeoutMs;
     this.stack = stack;
+    signal?.addEventListener('abort', this);
   }
 
-  /** Binds them to the waiter, before it waits. */
+  /** From now on it is `waiter` that they settle. */
   bind(waiter: Waiter<C, L>): void {
     this.#waiter = waiter;
-    this.#signal?.addEventListener('abort', this);
   }
 
   /** A time-out of the waiter's own has passed. */
@@ -99,15 +98,15 @@ export class WaiterTies<C, L> extends DeadlineEntry {
   }
 
   /** Lets go of everything that could settle the waiter a second time. */
-  cut(): void {
+  letGo(): void {
     this.#waiter = undefined;
     this.#signal?.removeEventListener('abort', this);
-    for (const holder of this.#holders) holder.unblock();
+    for (const holder of this.holders) holder.unblock();
   }
 }
 
 /** A promise that is resolved with this is rejected. So a waiter needs one of its promise's two functions only. */
-class Refusal implements PromiseLike<never> {
+class Rejection implements PromiseLike<never> {
   readonly #error: Error;
 
   constructor(error: Error) {

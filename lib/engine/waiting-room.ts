@@ -5,7 +5,7 @@
  * Promise: every waiter settles exactly once. Whatever else could settle it is taken from it before it is told.
  */
 import type { Clock } from './clock.js';
-import type { Deadlines } from './deadlines.js';
+import { durationOf, type Deadlines } from './deadlines.js';
 import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspendedError } from './errors.js';
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
@@ -60,9 +60,9 @@ export class WaitingRoom<C, L> {
   waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
     if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
     // Most have nothing but their place in the queue.
-    const alone = signal === undefined && timeoutMs === undefined && this.#pool.servingLeases === 0;
-    const tied = !alone || this.#pool.limits.leakDetectionMs > 0;
-    return new Waiter<C, L>(tenant, nowMs, tied ? this.#ties(tenant, signal, timeoutMs) : undefined);
+    const alone = signal === undefined && timeoutMs === undefined && this.#pool.limits.leakDetectionMs === 0;
+    const ties = alone ? undefined : this.#ties(signal, timeoutMs);
+    return new Waiter<C, L>(tenant, nowMs, this.#pool.servingLeases === 0 ? ties : this.#tiesToHolders(tenant, ties));
   }
 
   /**
@@ -109,20 +109,25 @@ export class WaitingRoom<C, L> {
     return displaced;
   }
 
-  #ties(tenant: PoolTenant<C, L>, signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
+  #ties(signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
+    return new WaiterTies<C, L>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
+  }
+
+  /** Throws when whoever holds the leases around the acquire would wait for itself. */
+  #tiesToHolders(tenant: PoolTenant<C, L>, others: WaiterTies<C, L> | undefined): WaiterTies<C, L> | undefined {
     const holders = this.#holdersAround();
-    if (holders.length > 0 && this.#wouldDeadlock(tenant)) {
-      const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
-      for (const holder of holders) holder.unblock();
-      throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
-    }
-    return new WaiterTies<C, L>(this, holders, signal, timeoutMs, acquireStack(this.#pool.limits));
+    if (holders.length === 0) return others;
+    const ties = others ?? this.#ties(undefined, undefined);
+    ties.holders = holders;
+    if (!this.#wouldDeadlock(tenant)) return ties;
+    ties.letGo();
+    const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
+    throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
   }
 
   /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
   #holdersAround(): readonly Lease<unknown>[] {
     const holders: Lease<unknown>[] = [];
-    if (this.#pool.servingLeases === 0) return holders;
     for (let lease = this.#currentHolder?.(); lease !== undefined; lease = lease.within) {
       if (lease.blockOn(this.#pool)) holders.push(lease);
     }
@@ -138,9 +143,7 @@ export class WaitingRoom<C, L> {
 
   #tie(waiter: Waiter<C, L>, ties: WaiterTies<C, L>): void {
     ties.bind(waiter);
-    // What isn't a duration (NaN, less than nothing) is no time at all.
-    if (ties.timeoutMs !== undefined)
-      this.#pool.deadlines.add(ties, waiter.enqueuedAtMs + (ties.timeoutMs > 0 ? ties.timeoutMs : 0));
+    if (ties.timeoutMs !== undefined) this.#pool.deadlines.add(ties, waiter.enqueuedAtMs + durationOf(ties.timeoutMs));
   }
 
   // ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +153,7 @@ export class WaitingRoom<C, L> {
     if (waiter.place >= 0) this.#deadline.remove(waiter);
     if (waiter.ties === undefined) return;
     this.#pool.deadlines.remove(waiter.ties);
-    waiter.ties.cut();
+    waiter.ties.letGo();
   }
 
   refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {

@@ -4,7 +4,7 @@
 import type { EventEmitter } from 'node:events';
 import type { PoolClient } from 'pg';
 
-import type { PoolObserver } from '../engine/resource-pool.js';
+import type { PoolObserver } from '../engine/pool-observer.js';
 import type { PoolEventMap, PoolEvents } from '../pool-events.js';
 import { PoolHandle, type PoolListener } from '../pool-handle.js';
 import type { LeasedClient } from './leased-client.js';

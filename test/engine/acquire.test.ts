@@ -151,6 +151,40 @@ describe('acquiring a slot', () => {
     expect(pool.idle).toBe(1);
   });
 
+  it('leaves nobody in the queue, and pushes nobody out of it, for what is no AbortSignal', async () => {
+    const { pool, clock } = fakePool({ limits: { maxSize: 1, maxQueue: 2 } });
+    const held = await pool.acquire('acme');
+    const settled: string[] = [];
+    for (const who of ['first', 'second']) {
+      pool.acquire('acme').then(
+        (lease) => {
+          settled.push(`${who} served`);
+          lease.release();
+        },
+        () => settled.push(`${who} refused`),
+      );
+    }
+    // A frequent slip: the controller instead of its signal.
+    const options: object = { signal: new AbortController() };
+    await expect(pool.acquire('globex', options)).rejects.toThrow(TypeError);
+    expect(pool.waiting).toBe(2);
+    held.release();
+    await clock.advance(2_000);
+    expect(settled).toEqual(['first served', 'second served']);
+  });
+
+  it('takes no time at all for an answer where its time-out is no duration', async () => {
+    const { pool, clock } = fakePool({ limits: { maxSize: 1, acquireTimeoutMs: Number.NaN } });
+    await pool.acquire(undefined);
+    const waiting = expect(pool.acquire(undefined)).rejects.toBeInstanceOf(AcquireTimeoutError);
+    const another = expect(pool.acquire(undefined, { timeoutMs: Number.NaN })).rejects.toBeInstanceOf(
+      AcquireTimeoutError,
+    );
+    await clock.advance(50);
+    await waiting;
+    await another;
+  });
+
   it('does not queue at all when the signal has aborted before', async () => {
     const { pool, driver } = fakePool();
     await expect(pool.acquire(undefined, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(AcquireAbortedError);

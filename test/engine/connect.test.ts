@@ -11,6 +11,13 @@ describe('opening connections', () => {
     expect(driver.opens).toBe(3);
   });
 
+  it('counts nobody as active while nobody has a lease', async () => {
+    const seen: number[] = [];
+    const { pool } = fakePool({ observer: { opened: () => seen.push(pool.active) } });
+    await pool.whenReady();
+    expect(seen).toEqual([0]);
+  });
+
   it('opens at most connectConcurrency at once', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 10, connectConcurrency: 3 } });
     driver.openBehaviour = 'hang';

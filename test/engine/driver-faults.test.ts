@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { FatalError } from '../support/fakes/fake-driver.js';
 
@@ -73,4 +73,44 @@ describe('a driver that throws where it must not', () => {
     });
     expect(seen).toEqual([undefined, undefined, undefined]);
   });
+});
+
+describe('an observer that throws', () => {
+  it.each(['opened', 'connectFailed', 'destroyed', 'releasedTwice', 'driverFailed'] as const)(
+    'loses no slot in %s, is warned of, and does not keep close() from ending',
+    async (method) => {
+      const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+      const { pool, driver, clock } = fakePool({
+        limits: { maxSize: 1 },
+        observer: {
+          [method]: () => {
+            throw new Error(`broken ${method}`);
+          },
+        },
+      });
+      driver.openBehaviour = new Error('refused');
+      const waiting = pool.acquire('acme');
+      await clock.advance(1);
+      driver.openBehaviour = 'ok';
+      await clock.advance(500);
+      driver.isFatal = () => {
+        throw new Error('what is this');
+      };
+      const lease = await waiting;
+      lease.release(new Error('odd'));
+      lease.release();
+      const next = pool.acquire('globex');
+      await clock.advance(500);
+      (await next).release();
+      expect(warn).toHaveBeenCalledWith(expect.stringContaining(`broken ${method}`), {
+        type: 'PoolObserverWarning',
+      });
+      expect([pool.active, pool.total]).toEqual([0, 1]);
+      const closing = pool.close({ deadlineMs: 100 });
+      await clock.advance(1_000);
+      await closing;
+      expect(pool.total).toBe(0);
+      warn.mockRestore();
+    },
+  );
 });

@@ -60,10 +60,12 @@ class World {
     });
   }
 
-  acquire(tenantId: string | undefined, timeoutMs: number | undefined): void {
+  acquire(tenantId: string | undefined, timeoutMs: number | undefined, abortable: boolean): void {
     const entry = { controller: new AbortController(), settled: 0 };
     this.waiting.add(entry);
-    this.fake.pool.acquire(tenantId, { timeoutMs, signal: entry.controller.signal }).then(
+    // Without a signal and a time-out of its own a waiter is nothing but its place in the queue.
+    const options = abortable ? { timeoutMs, signal: entry.controller.signal } : { timeoutMs };
+    this.fake.pool.acquire(tenantId, options).then(
       (lease) => {
         entry.settled++;
         this.waiting.delete(entry);
@@ -170,9 +172,11 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     fc.record({
       tenantId: fc.constantFrom(...TENANTS),
       timeoutMs: fc.option(fc.integer({ min: 1, max: 600 }), { nil: undefined }),
+      abortable: fc.boolean(),
     }),
-    ({ tenantId, timeoutMs }) => `acquire(${tenantId ?? 'nobody'}, ${timeoutMs ?? 'default'})`,
-    (world, { tenantId, timeoutMs }) => world.acquire(tenantId, timeoutMs),
+    ({ tenantId, timeoutMs, abortable }) =>
+      `acquire(${tenantId ?? 'nobody'}, ${timeoutMs ?? 'default'}${abortable ? ', signal' : ''})`,
+    (world, { tenantId, timeoutMs, abortable }) => world.acquire(tenantId, timeoutMs, abortable),
   ),
   step(
     6,
@@ -326,5 +330,6 @@ async function finish(world: World): Promise<void> {
   assert.equal(driver.live.length, 0);
   assert.equal(pool.total, 0);
   assert.equal(pool.lifecycle, 'closed');
+  assert.equal(pool.deadlines.pending, 0);
   assert.equal(clock.keepsProcessAlive, false);
 }

@@ -163,6 +163,24 @@ describe('housekeeping', () => {
     forgotten.release();
   });
 
+  it('does not report a lease that came back while another was reported', async () => {
+    const reported: (string | undefined)[] = [];
+    const { pool, clock } = fakePool({
+      limits: { leakDetectionMs: 500 },
+      observer: {
+        leaked: ({ tenantId }) => {
+          reported.push(tenantId);
+          second.release();
+        },
+      },
+    });
+    const first = await pool.acquire('acme');
+    const second = await pool.acquire('globex');
+    await clock.advance(3_000);
+    expect(reported).toEqual(['acme']);
+    first.release();
+  });
+
   it('keeps as many as the new maximum allows while those above it say good-bye', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 4, minSize: 4, connectConcurrency: 4 } });
     await pool.whenReady();

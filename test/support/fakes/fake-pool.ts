@@ -2,7 +2,8 @@
  * A real engine over the fake driver and the fake clock.
  */
 import type { PoolLimits, TenantPolicy } from '../../../lib/engine/limits.js';
-import { ResourcePool, type PoolObserver } from '../../../lib/engine/resource-pool.js';
+import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
+import { ResourcePool } from '../../../lib/engine/resource-pool.js';
 import type { Lease } from '../../../lib/engine/lease.js';
 import { FakeClock } from './fake-clock.js';
 import { FakeDriver, type FakeConnection } from './fake-driver.js';
