@@ -19,6 +19,7 @@ import { PoolStats } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
 import { parseTenantLimits, type ResolvedBasePoolOptions, type TenantLimitOptions } from './pool-options.js';
+import type { ContextFrame } from './tenancy/tenant-context.js';
 import { assertTenantId } from './tenancy/tenant-id.js';
 
 export type { PoolCore, PoolLogger, PoolSurroundings, PoolType } from './pool-core.js';
@@ -28,7 +29,7 @@ export { createPoolCore } from './pool-core.js';
 export type TenantBinding =
   | { readonly kind: 'context' }
   | { readonly kind: 'tenant'; readonly tenantId: string }
-  | { readonly kind: 'unscoped'; readonly tenantId: undefined };
+  | { readonly kind: 'unscoped'; readonly tenantId?: undefined };
 
 const FROM_CONTEXT: TenantBinding = { kind: 'context' };
 const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
@@ -96,14 +97,14 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * await using lease = await pool.acquire({ timeoutMs: 500 });
    */
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
-    const frame = this.core.surroundings.tenants.frame();
+    const { frame } = this;
     const acquired = this.borrow(options, frame);
     return frame?.scope === undefined ? acquired : withinScope(acquired, frame.scope);
   }
 
   /** A slot if one can be had without waiting, else `undefined`. */
   tryAcquire(): Lease<L> | undefined {
-    const frame = this.core.surroundings.tenants.frame();
+    const { frame } = this;
     const lease = this.core.engine.tryAcquire(this.tenantFor(undefined, frame));
     if (lease !== undefined) frame?.scope?.add(lease);
     return lease;
@@ -117,7 +118,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * @returns what `fn` returns.
    */
   async use<T>(fn: (connection: L, lease: Lease<L>) => T | Promise<T>, options?: AcquireOptions): Promise<T> {
-    const lease = await this.borrow(options);
+    const lease = await this.borrow(options, this.frame);
     let failure: unknown;
     try {
       return await this.holding(lease, () => fn(lease.connection, lease));
@@ -252,10 +253,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   protected abstract view(binding: TenantBinding): this;
 
   /** Acquires outside the request's scope: for what is sure to give the lease back by itself. */
-  protected borrow(
-    options: AcquireOptions | undefined,
-    frame = this.core.surroundings.tenants.frame(),
-  ): Promise<Lease<L>> {
+  protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
     let tenantId: string | undefined;
     try {
       tenantId = this.tenantFor(options, frame);
@@ -265,21 +263,21 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.core.engine.acquire(tenantId, options);
   }
 
+  /** What is known about the running code. Looked up once a call. */
+  protected get frame(): ContextFrame | undefined {
+    return this.core.surroundings.tenants.frame();
+  }
+
   /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
-  protected tenantFor(
-    options: AcquireOptions | undefined,
-    frame = this.core.surroundings.tenants.frame(),
-  ): string | undefined {
+  protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
     // Nearly always the tenant is known and nobody has named another.
-    return fixed !== undefined && options?.tenantId === undefined
-      ? fixed
-      : this.unfixedTenant(options?.tenantId, fixed);
+    return fixed !== undefined && options?.tenantId === undefined ? fixed : this.namedTenant(options?.tenantId, fixed);
   }
 
-  /** The tenant of a call that names one, or where none is known. */
-  private unfixedTenant(named: string | undefined, fixed: string | undefined): string | undefined {
+  /** The tenant of a call that names one, or where none is known: `fixed` is that of the view or of the context. */
+  private namedTenant(named: string | undefined, fixed: string | undefined): string | undefined {
     const { core, binding } = this;
     if (named !== undefined) assertTenantId(named);
     const mayBeNamed = named === fixed || (fixed === undefined && binding.kind !== 'unscoped');
@@ -294,7 +292,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
     const { tenants } = this.core.surroundings;
-    const frame = tenants.frame();
+    const { frame } = this;
     // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
     let within = frame?.holding;
     while (within?.released === true) within = within.within;

@@ -69,7 +69,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
   get axiosRef(): AxiosInstance {
     const { client } = this.#parts;
     if (this.binding.kind === 'context') return client.instance;
-    return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined)));
+    return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined, this.frame)));
   }
 
   request<T = Untyped>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
@@ -149,7 +149,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     let tenantId: string | undefined;
     let refusal: unknown;
     try {
-      tenantId = this.tenantFor(undefined);
+      tenantId = this.tenantFor(undefined, this.frame);
     } catch (error) {
       refusal = error;
     }

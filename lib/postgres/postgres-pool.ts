@@ -111,7 +111,7 @@ export class PostgresPool extends PostgresEvents {
     let tenantId: string | undefined;
     let statement: OneShot;
     try {
-      tenantId = this.tenantFor(undefined);
+      tenantId = this.tenantFor(undefined, this.frame);
       if (parts.safety.error !== undefined) throw parts.safety.error;
       statement = new OneShot(core.id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
@@ -153,7 +153,7 @@ export class PostgresPool extends PostgresEvents {
 
   /** Runs a Submittable on a lease of its own, which ends with it. */
   private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const tenantId = this.tenantFor(undefined);
+    const tenantId = this.tenantFor(undefined, this.frame);
     const context = new AsyncResource('PostgresSubmittable');
     this.core.engine.request(
       {
@@ -195,7 +195,7 @@ export class PostgresPool extends PostgresEvents {
         ...parts,
         poolId: core.id,
         random: core.surroundings.random,
-        acquire: (limits) => this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }),
+        acquire: (limits) => this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }, this.frame),
         holding: (lease, work) => this.holding(lease, work),
       },
       fn,
