@@ -51,6 +51,11 @@ export class Drain extends DeadlineEntry {
     return true;
   }
 
+  /** Whether the deadline has passed. */
+  isDue(nowMs: number): boolean {
+    return nowMs >= this.#cutAtMs;
+  }
+
   override expire(nowMs: number): void {
     this.#cut(nowMs);
   }

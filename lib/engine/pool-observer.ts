@@ -9,7 +9,7 @@ import { describeError } from './redact.js';
 /** Methods of a driver that must not throw. */
 export type DriverMethod = 'kill' | 'close' | 'dispose' | 'recycle' | 'isFatal';
 
-/** What a pool tells; everything but `acquired` and `released` outside every caller's context. */
+/** What a pool tells: outside every caller's context, but for what acquiring and releasing themselves give cause to. */
 export interface PoolObserver<C, L> {
   opened?(connection: C): void;
   connectFailed?(error: Error): void;

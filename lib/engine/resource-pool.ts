@@ -388,7 +388,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
-    if (!this.#started) this.start();
+    if (!this.#started) {
+      this.start();
+      // The driver's code has run.
+      if (this.#drain !== undefined) throw this.#notAdmitted(tenant.id, options.signal);
+    }
     return this.#room.waiter(tenant, options, nowMs);
   }
 
@@ -479,7 +483,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
   #openMissing(): void {
     const room = this.#limits.maxSize - this.total;
-    if (room <= 0 || !this.#started) return;
+    if (room <= 0 || !this.#started || this.#drain !== undefined) return;
     const coming = this.#connector.connecting + this.#validating.size;
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
@@ -505,10 +509,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     this.counters.connects++;
     this.counters.connect.record(tookMs);
-    this.#observer.opened(slot.connection);
     this.#alive(slot, nowMs);
-    if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
+    // It has its place before anyone hears of it: whoever does may look for a slot, or close the pool, at once.
     this.#slots.add(slot);
+    this.#validating.add(slot);
+    this.#observer.opened(slot.connection);
+    if (!this.#validating.delete(slot)) return;
+    if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
     this.#putBack(slot, 'newest', nowMs);
     this.#becomeReady();
     this.#dispatch(nowMs);
@@ -639,10 +646,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    */
   #recycled(lease: PoolLease<C, L>, nowMs: number): boolean {
     const work = this.#recycleWork(lease);
-    if (work !== undefined) {
+    if (work !== undefined && lease.slot.broken === undefined) {
       this.#awaitCleaning(lease, work);
+      // The driver's code may have closed the pool, and its deadline have passed.
+      if (this.#drain?.isDue(nowMs) === true) this.#cut(nowMs);
       return false;
     }
+    // It broke as its cleaning began: how that ends concerns nobody.
+    work?.catch(() => undefined);
     // The driver's code has run: it may have found it broken, or closed the pool.
     const reason = this.#condemns(lease.slot, undefined, nowMs);
     if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
@@ -683,8 +694,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     if (error === undefined) this.#putBack(slot, 'newest', nowMs);
     else {
-      this.#observer.driverFailed('recycle', error);
       this.#destroy(slot, 'cleaning', error);
+      this.#observer.driverFailed('recycle', error);
     }
     this.#settleTenant(cleaning.lease, nowMs);
     this.#dispatch(nowMs);
@@ -719,8 +730,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #broke(slot: Slot<C, L>, error: Error): void {
     if (slot.state === 'gone' || slot.state === 'closing') return;
     slot.broken = error;
-    // Its borrower finds out by itself; the slot goes when the lease comes back.
-    if (slot.state === 'leased') return;
+    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at all.
+    if (slot.state === 'leased' || slot.state === 'new') return;
     const nowMs = this.clock.now();
     const cleaning = this.#recycling.get(slot);
     if (cleaning !== undefined) return this.#cleaned(cleaning, error);
@@ -935,7 +946,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const withinMs = Math.min(durationOf(deadlineMs), LONGEST_DRAIN_MS);
     if (drain.bringForward(nowMs + withinMs)) {
       if (withinMs === 0) this.#cut(nowMs);
-      else if (!this.#closed) this.deadlines.add(drain, nowMs + withinMs);
+      else if (!this.#disposing) this.deadlines.add(drain, nowMs + withinMs);
     }
     this.#endIfDrained(nowMs);
     return drain.report;

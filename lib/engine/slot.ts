@@ -9,7 +9,7 @@ import type { Waiter } from './waiter.js';
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
 
 /** Where a slot is; every slot is in exactly one state. */
-export type SlotState = 'idle' | 'leased' | 'recycling' | 'validating' | 'closing' | 'gone';
+export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing' | 'gone';
 
 export class Slot<C, L> {
   readonly connection: C;
@@ -23,10 +23,10 @@ export class Slot<C, L> {
   /** When it last proved to be alive. */
   aliveAtMs: number;
   uses = 0;
-  state: SlotState = 'closing';
+  state: SlotState = 'new';
   /** Set when the connection died by itself. */
   broken: Error | undefined = undefined;
-  /** While it is lent, and while it is being cleaned afterwards. */
+  /** While it is lent. */
   lease: PoolLease<C, L> | undefined = undefined;
   /** Slot-milliseconds that the borrower's tenant has been charged so far. */
   chargedMs = 0;

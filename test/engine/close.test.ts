@@ -148,3 +148,66 @@ describe('closing a pool', () => {
     expect(pool.waiting).toBe(0);
   });
 });
+
+describe('closing a pool from what it tells or calls', () => {
+  it('opens nothing any more when a borrower closes it in the middle of being served', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { minSize: 2, maxSize: 2, connectConcurrency: 1 } });
+    let ended = false;
+    pool.request(
+      {
+        granted: (lease) => {
+          driver.openBehaviour = 'hang';
+          void pool.close({ deadlineMs: 50 }).then(() => (ended = true));
+          lease.release();
+        },
+        refused: () => undefined,
+      },
+      'acme',
+    );
+    await clock.advance(100);
+    expect([driver.opens, pool.connecting, ended]).toEqual([1, 0, true]);
+  });
+
+  it('ends the connection of which it is told just then', async () => {
+    const { pool, driver, clock } = fakePool({
+      observer: { opened: () => void pool.close({ deadlineMs: 0 }) },
+    });
+    pool.start();
+    await expect(pool.acquire('acme')).rejects.toBeInstanceOf(PoolClosedError);
+    await clock.advance(1_000);
+    expect([pool.lifecycle, pool.total, driver.live.length, driver.disposals]).toEqual(['closed', 0, 0, 1]);
+  });
+
+  it('refuses whoever was about to wait when opening the first connection closes it', async () => {
+    const { pool, driver } = fakePool();
+    const open = driver.open.bind(driver);
+    driver.open = (signal) => {
+      void pool.close({ deadlineMs: 0 });
+      return open(signal);
+    };
+    await expect(pool.acquire('acme')).rejects.toBeInstanceOf(PoolClosedError);
+  });
+
+  it('does not wait for a cleaning that closed it, when leases get no time', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { recycleTimeoutMs: 60_000 } });
+    const lease = await pool.acquire('acme');
+    let ended = false;
+    driver.recycle = () => {
+      void pool.close({ deadlineMs: 0 }).then(() => (ended = true));
+      return new Promise(() => undefined);
+    };
+    lease.release();
+    await clock.advance(50);
+    expect([ended, pool.total]).toEqual([true, 0]);
+  });
+
+  it('keeps no process alive when it is closed again while the driver disposes of the rest', async () => {
+    const { pool, driver, clock } = fakePool();
+    driver.dispose = () => new Promise((resolve) => clock.setTimer(resolve, 20));
+    const closing = pool.close({ deadlineMs: 10_000 });
+    void pool.close({ deadlineMs: 5_000 });
+    await clock.advance(50);
+    await closing;
+    expect([clock.keepsProcessAlive, pool.deadlines.pending]).toEqual([false, 0]);
+  });
+});

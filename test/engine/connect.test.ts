@@ -18,6 +18,33 @@ describe('opening connections', () => {
     expect(seen).toEqual([0]);
   });
 
+  it.each(['acquires', 'probes'] as const)('opens no second one for whoever %s when told of the first', async (how) => {
+    const { pool, driver, clock } = fakePool({
+      limits: { maxSize: 1 },
+      observer: {
+        opened: () => {
+          if (how === 'acquires') void pool.acquire('globex');
+          else void pool.probe({ timeoutMs: 100, recentMs: 0 });
+        },
+      },
+    });
+    void pool.acquire('acme');
+    await clock.advance(50);
+    expect([driver.opens, pool.total]).toEqual([1, 1]);
+  });
+
+  it('lends no connection that was dead before anyone could have it', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
+    const watch = driver.onBroken.bind(driver);
+    driver.onBroken = (connection, listener) => {
+      watch(connection, listener);
+      if (connection === driver.opened[0]) connection.breakNow();
+    };
+    const acquired = pool.acquire('acme');
+    await clock.advance(500);
+    expect((await acquired).connection).toBe(driver.opened[1]);
+  });
+
   it('opens at most connectConcurrency at once', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 10, connectConcurrency: 3 } });
     driver.openBehaviour = 'hang';

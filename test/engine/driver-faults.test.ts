@@ -43,6 +43,35 @@ describe('a driver that throws where it must not', () => {
     expect(driver.live).toHaveLength(1);
   });
 
+  it('replaces at once a connection that breaks as its cleaning begins', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const lease = await pool.acquire('acme');
+    const next = pool.acquire('globex');
+    driver.recycle = (connection) => {
+      connection.breakNow();
+      return new Promise(() => undefined);
+    };
+    lease.release();
+    (await next).release(true);
+    expect(pool.recycling).toBe(0);
+  });
+
+  it('costs a connection once when it breaks as its failed cleaning is told of', async () => {
+    const told: string[] = [];
+    const { pool, driver, clock } = fakePool({
+      limits: { maxSize: 1 },
+      observer: {
+        driverFailed: () => driver.opened[0]?.breakNow(),
+        destroyed: (_connection, reason) => told.push(reason),
+      },
+    });
+    driver.recycleBehaviour = new Error('cannot clean');
+    (await pool.acquire('acme')).release();
+    await clock.advance(10);
+    expect(told).toEqual(['cleaning']);
+    expect(pool.total).toBe(0);
+  });
+
   it('has failed to connect when it cannot watch the new connection', async () => {
     const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
     const watch = driver.onBroken.bind(driver);
