@@ -16,7 +16,7 @@ export class LeaseStatement extends CallerStatement {
     text: string | undefined,
     values: readonly unknown[] | undefined,
     config: StatementConfig | undefined,
-    readonly kind: 'caller' | 'control' = 'caller',
+    readonly kind: 'caller' | 'begin' | 'end' = 'caller',
   ) {
     super(text, values, config);
     this.#client = client;

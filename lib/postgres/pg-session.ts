@@ -222,7 +222,7 @@ export class PgSession implements QueueOwner {
 
   /** @internal Asked by the queue. */
   refusalOf(task: SessionTask): Error | undefined {
-    if (task.kind === 'control' && task instanceof Statement && task.endsTransaction) this.binding.transactionEnds();
+    if (task.kind === 'end') this.binding.transactionEnds();
     if (task.kind !== 'caller') return undefined;
     const { refusal } = this.binding;
     if (refusal !== undefined) return refusal;

@@ -15,10 +15,10 @@ import type { ActiveQuery } from './pg-module.js';
 import { PgQueue } from './pg-queue.js';
 
 /**
- * Whose task it is. `caller`: a statement of a lease, bound to its tenant and its transaction. `control`: begins or ends
- * a transaction. `oneShot`: all there is to a lease, and bound by itself. `own`: the session's upkeep.
+ * What task it is. `caller`: a statement of a lease, bound to its tenant and its transaction. `begin`, `end`: of that
+ * transaction. `oneShot`: all there is to a lease, and bound by itself. `own`: the session's upkeep.
  */
-export type TaskKind = 'caller' | 'control' | 'oneShot' | 'own';
+export type TaskKind = 'caller' | 'begin' | 'end' | 'oneShot' | 'own';
 
 export interface SessionTask extends ActiveQuery {
   readonly kind: TaskKind;

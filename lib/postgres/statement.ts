@@ -94,11 +94,6 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   /** It has failed; the connection isn't ready yet. */
   protected abstract failed(error: Error): void;
 
-  /** Whether it ends the transaction of its lease. */
-  get endsTransaction(): boolean {
-    return false;
-  }
-
   /** What to say when the server could not make the session ready for it, and so has executed nothing of it. */
   protected notExecuted(cause: Error): Error {
     return cause;

@@ -184,7 +184,7 @@ export class PgTransaction extends Queryable {
     // Its function has ended it: what it committed is committed, anything else was not what it returned for.
     if (endedBy === 'COMMIT' && transactionStatus === 'I') return;
     if (endedBy !== undefined) throw this.#endedError(endedBy);
-    const result = await this.#client.run(new TransactionEnd(this.#client, 'COMMIT'));
+    const result = await this.#end('COMMIT');
     // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
     if (Array.isArray(result) || result.command === 'COMMIT') return;
     throw new TransactionAbortedError(this.#client.lease.poolId, { tenantId: this.tenantId, cause: this.#failure });
@@ -193,7 +193,7 @@ export class PgTransaction extends Queryable {
   /** @internal */
   async rollback(): Promise<void> {
     this.#ended = true;
-    await this.#client.run(new TransactionEnd(this.#client, 'ROLLBACK'));
+    await this.#end('ROLLBACK');
   }
 
   /** @internal */
@@ -205,19 +205,12 @@ export class PgTransaction extends Queryable {
     return this.#client.run(new LeaseStatement(this.#client, text, undefined, undefined));
   }
 
+  #end(command: 'COMMIT' | 'ROLLBACK'): ReturnType<LeaseStatement['promise']> {
+    return this.#client.run(new LeaseStatement(this.#client, command, undefined, undefined, 'end'));
+  }
+
   #endedError(endedBy = 'the end of its function'): TransactionEndedError {
     return new TransactionEndedError(this.#client.lease.poolId, endedBy, { tenantId: this.tenantId });
-  }
-}
-
-/** COMMIT or ROLLBACK of the whole. */
-class TransactionEnd extends LeaseStatement {
-  constructor(client: LeasedClient, command: 'COMMIT' | 'ROLLBACK') {
-    super(client, command, undefined, undefined, 'control');
-  }
-
-  override get endsTransaction(): boolean {
-    return true;
   }
 }
 
@@ -233,7 +226,7 @@ class TransactionOpening extends LeaseStatement {
     tenant: TenantSetting | undefined,
     settings: readonly TenantSetting[],
   ) {
-    super(client, begin, undefined, undefined, 'control');
+    super(client, begin, undefined, undefined, 'begin');
     this.#begin = begin;
     this.#tenant = tenant;
     this.#settings = settings;
