@@ -38,6 +38,10 @@ export class LeasedClient extends LeaseEvents {
   #condemned = false;
   /** Queries wait for each other. */
   readonly pipeline = false;
+  /** @internal What the borrower gave `release()`, for the pool's event of that name. */
+  releasedWith: Error | boolean | undefined = undefined;
+  /** @internal The event has been emitted. */
+  releaseTold = false;
 
   /** @internal */
   constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
@@ -56,6 +60,7 @@ export class LeasedClient extends LeaseEvents {
    */
   release(destroy?: Error | boolean): void {
     if (!(this.lease instanceof PoolLease)) return;
+    if (!this.lease.released) this.releasedWith = destroy || undefined;
     const gone =
       this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);

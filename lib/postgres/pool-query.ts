@@ -1,0 +1,77 @@
+/**
+ * `pool.query` on a pool with rules of its own for statements: a limit that holds from the moment a statement has a
+ * connection, and a database user that must be bound by row security.
+ */
+import { OperationTimeoutError } from '../engine/errors.js';
+import type { Lease } from '../engine/lease.js';
+import type { StatementLimits } from './client-config.js';
+import type { ClientSurroundings, LeasedClient } from './leased-client.js';
+import { OneShot } from './one-shot.js';
+import type { RoleSafety } from './role-safety.js';
+import type { StatementConfig } from './statement.js';
+
+/** What a pool's statements have to obey. */
+export interface StatementRules extends ClientSurroundings {
+  readonly safety: RoleSafety;
+  readonly limits: StatementLimits;
+}
+
+export class PoolQuery extends OneShot {
+  readonly #rules: StatementRules;
+  /** When its caller's own limit is over, by the pool's clock. */
+  #dueAtMs = Infinity;
+  /** The pool's limit, once it is the one that counts. */
+  #limitMs: number | undefined = undefined;
+
+  constructor(
+    poolId: string,
+    tenantId: string | undefined,
+    rules: StatementRules,
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
+    super(poolId, tenantId, rules, text, values, config);
+    this.#rules = rules;
+  }
+
+  /** Takes over the limits of its call. */
+  limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
+    const { deadlines, clock } = this.#rules;
+    const nowMs = clock.now();
+    if (timeoutMs !== undefined) this.#dueAtMs = nowMs + timeoutMs;
+    this.limit(deadlines, nowMs, timeoutMs, signal);
+  }
+
+  /** While nothing is known of the pool's user, it is told as soon as that is found unsafe, and not only when its wait is over. */
+  awaitVerdict(): void {
+    void this.#rules.safety.firstVerdict.then((unsafe) => {
+      if (unsafe !== undefined) this.reject(unsafe);
+    });
+  }
+
+  override granted(lease: Lease<LeasedClient>): void {
+    const { safety, limits, deadlines, clock } = this.#rules;
+    // Found since it began to wait; the connection may be an older one.
+    if (safety.error !== undefined && !this.answered) {
+      this.reject(safety.error);
+    } else if (limits.queryTimeoutMs !== undefined && !this.answered) {
+      const nowMs = clock.now();
+      if (nowMs + limits.queryTimeoutMs < this.#dueAtMs) {
+        this.#limitMs = limits.queryTimeoutMs;
+        this.limit(deadlines, nowMs, limits.queryTimeoutMs, undefined);
+      }
+    }
+    super.granted(lease);
+  }
+
+  override refused(error: Error): void {
+    super.refused(this.#rules.safety.error ?? error);
+  }
+
+  override expire(): void {
+    if (this.#limitMs === undefined || this.answered) return super.expire();
+    const { poolId, tenantId } = this;
+    this.giveUp(new OperationTimeoutError('A query', this.#limitMs, { poolId, tenantId }));
+  }
+}
