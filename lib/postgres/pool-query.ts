@@ -7,7 +7,8 @@ import type { Lease } from '../engine/lease.js';
 import type { StatementLimits } from './client-config.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
-import type { RoleSafety } from './role-safety.js';
+import type { UnsafeRoleError } from '../errors.js';
+import type { RoleSafety, WaitingCall } from './role-safety.js';
 import type { StatementConfig } from './statement.js';
 
 /** What a pool's statements have to obey. */
@@ -16,12 +17,14 @@ export interface StatementRules extends ClientSurroundings {
   readonly limits: StatementLimits;
 }
 
-export class PoolQuery extends OneShot {
+export class PoolQuery extends OneShot implements WaitingCall {
   readonly #rules: StatementRules;
   /** When its caller's own limit is over, by the pool's clock. */
   #dueAtMs = Infinity;
   /** The pool's limit, once it is the one that counts. */
   #limitMs: number | undefined = undefined;
+  /** It has got a connection, or will get none. */
+  #hasTurn = false;
 
   constructor(
     poolId: string,
@@ -43,15 +46,20 @@ export class PoolQuery extends OneShot {
     this.limit(deadlines, nowMs, timeoutMs, signal);
   }
 
-  /** While nothing is known of the pool's user, it is told as soon as that is found unsafe, and not only when its wait is over. */
-  awaitVerdict(): void {
-    void this.#rules.safety.firstVerdict.then((unsafe) => {
-      if (unsafe !== undefined) this.reject(unsafe);
-    });
+  /** It has been asked for: should it wait for a connection, it hears at once of a user that is unsafe. */
+  requested(): void {
+    const { safety } = this.#rules;
+    if (safety.isEnforced && !this.#hasTurn && !this.answered) safety.waiting.add(this);
+  }
+
+  unsafe(error: UnsafeRoleError): void {
+    this.reject(error);
   }
 
   override granted(lease: Lease<LeasedClient>): void {
     const { safety, limits, deadlines, clock } = this.#rules;
+    this.#hasTurn = true;
+    safety.waiting.delete(this);
     // Found since it began to wait; the connection may be an older one.
     if (safety.error !== undefined && !this.answered) {
       this.reject(safety.error);
@@ -66,6 +74,8 @@ export class PoolQuery extends OneShot {
   }
 
   override refused(error: Error): void {
+    this.#hasTurn = true;
+    this.#rules.safety.waiting.delete(this);
     super.refused(this.#rules.safety.error ?? error);
   }
 

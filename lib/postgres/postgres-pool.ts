@@ -36,7 +36,7 @@ import type { PgSession, SessionRules } from './pg-session.js';
 import { PoolQuery, type StatementRules } from './pool-query.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery } from './query-arguments.js';
-import { RoleSafety } from './role-safety.js';
+import { RoleSafety, type WaitingCall } from './role-safety.js';
 import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
 import { type PgTransaction, runTransaction, type TransactionOptions } from './transaction.js';
@@ -152,7 +152,6 @@ export class PostgresPool extends PostgresEvents {
       return refuse(error, callback);
     }
     const answer = callback === undefined ? statement.promise() : statement.callBack(callback);
-    if (parts.safety.isEnforced && parts.safety.isUnknown) ruled?.awaitVerdict();
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
       const { timeoutMs, signal } = config;
       if (ruled === undefined) statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
@@ -161,6 +160,7 @@ export class PostgresPool extends PostgresEvents {
     } else {
       core.engine.request(statement, tenantId);
     }
+    ruled?.requested();
     return answer;
   }
 
@@ -195,17 +195,26 @@ export class PostgresPool extends PostgresEvents {
       refuseIt(toError(error));
       return query;
     }
+    // Whether it has been refused; the pool may still have a connection for it, when its turn comes.
+    let isOver = false;
+    const refused = (error: Error): void => {
+      parts.safety.waiting.delete(waiting);
+      if (isOver) return;
+      isOver = true;
+      refuseIt(error);
+    };
+    const waiting: WaitingCall = { unsafe: refused };
+    if (parts.safety.isEnforced) parts.safety.waiting.add(waiting);
     core.engine.request(
       {
         granted: (lease) => {
           const over = (error: Error | undefined): void => {
             if (!lease.released) lease.release(error);
           };
-          const unsafe = parts.safety.error;
-          if (unsafe !== undefined) {
-            over(undefined);
-            return refuseIt(unsafe);
-          }
+          if (parts.safety.error !== undefined) refused(parts.safety.error);
+          if (isOver) return over(undefined);
+          isOver = true;
+          parts.safety.waiting.delete(waiting);
           try {
             context.runInAsyncScope(() => lease.connection.runForeign(query, callback, over));
           } catch (error) {
@@ -213,7 +222,7 @@ export class PostgresPool extends PostgresEvents {
             refuseIt(toError(error));
           }
         },
-        refused: (error) => refuseIt(parts.safety.error ?? error),
+        refused: (error) => refused(parts.safety.error ?? error),
       },
       tenantId,
     );
@@ -356,7 +365,10 @@ export class PostgresPool extends PostgresEvents {
   override start(): Promise<void> {
     const started = super.start();
     const { safety } = this.parts;
-    return safety.isEnforced ? this.unlessUnsafe(started, () => undefined) : started;
+    if (!safety.isEnforced) return started;
+    if (safety.error === undefined) return this.unlessUnsafe(started, () => undefined);
+    started.catch(() => undefined);
+    return Promise.reject(safety.error);
   }
 
   override tryAcquire(): Lease<LeasedClient> | undefined {
@@ -374,7 +386,7 @@ export class PostgresPool extends PostgresEvents {
       return Promise.reject(toError(error));
     }
     const borrowed = super.borrow(options, frame);
-    return this.parts.safety.isEnforced ? this.unlessUnsafe(borrowed, (lease) => lease.release()) : borrowed;
+    return this.parts.safety.isEnforced ? this.unlessUnsafe(borrowed, giveBack) : borrowed;
   }
 
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
@@ -387,24 +399,26 @@ export class PostgresPool extends PostgresEvents {
   }
 
   /**
-   * Waits for `work`, and fails with UnsafeRoleError when the user was found unsafe meanwhile; at once when that is the
-   * first verdict, because without one nothing that waits has a connection yet.
+   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
    *
    * @param undo is called with a result that comes in spite of that.
    */
-  private async unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
+  private unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
     const { safety } = this.parts;
-    try {
-      if (safety.isUnknown) await Promise.race([work, safety.firstVerdict]);
-      if (safety.error === undefined) {
-        const result = await work;
-        if (safety.error === undefined) return result;
-      }
-    } catch (error) {
-      throw safety.error ?? error;
-    }
-    work.then(undo, () => undefined);
-    throw safety.error;
+    return new Promise((resolve, reject) => {
+      const waiting: WaitingCall = { unsafe: reject };
+      safety.waiting.add(waiting);
+      work.then(
+        (result) => {
+          if (safety.waiting.delete(waiting)) return resolve(result);
+          undo(result);
+        },
+        (error: unknown) => {
+          safety.waiting.delete(waiting);
+          reject(toError(safety.error ?? error));
+        },
+      );
+    });
   }
 
   protected override view(binding: TenantBinding): this {
@@ -456,9 +470,11 @@ export async function createPostgresPool(
     acquire: (timeoutMs) => engine.acquire(undefined, { timeoutMs }),
     isOpen: () => engine.lifecycle === 'open' || engine.lifecycle === 'cold',
     onChange: (unsafe) => {
-      if (unsafe === undefined) logger.log(`Pool "${id}": row security binds its user again; it serves its tenants`);
-      else logger.error(unsafe.message);
       monitor.obstructed(unsafe);
+      if (unsafe !== undefined) return logger.error(unsafe.message);
+      logger.log(`Pool "${id}": row security binds its user again; it serves its tenants`);
+      // The connects that were refused meanwhile say nothing against it any more.
+      void monitor.check();
     },
     onWarning: (unsafe) => logger.warn(unsafe.message),
   });
@@ -503,6 +519,10 @@ function refuse(error: unknown, callback: QueryCallback | undefined): Promise<ne
   if (callback === undefined) return Promise.reject(toError(error));
   process.nextTick(callback, error);
   return undefined;
+}
+
+function giveBack(lease: Lease<LeasedClient>): void {
+  if (!lease.released) lease.release();
 }
 
 function isCallback(value: unknown): value is QueryCallback {

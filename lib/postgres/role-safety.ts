@@ -72,13 +72,18 @@ export interface RoleSafetyDependencies {
   readonly onWarning: (error: UnsafeRoleError) => void;
 }
 
+/** A call that waits for a connection. */
+export interface WaitingCall {
+  /** The user was found unsafe. */
+  unsafe(error: UnsafeRoleError): void;
+}
+
 export class RoleSafety {
   readonly #dependencies: RoleSafetyDependencies;
   /** Whether calls have to be kept from an unsafe pool. */
   readonly isEnforced: boolean;
-  /** The first verdict; nothing at all while there is none. */
-  readonly firstVerdict: Promise<UnsafeRoleError | undefined>;
-  #tellFirst: ((error: UnsafeRoleError | undefined) => void) | undefined = undefined;
+  /** Those that are told at once, and not only when their wait is over. */
+  readonly waiting = new Set<WaitingCall>();
   #error: UnsafeRoleError | undefined = undefined;
   #warned = false;
   /** Looks that have begun, and the youngest of those that have ended: an older one knows less. */
@@ -91,9 +96,6 @@ export class RoleSafety {
   constructor(dependencies: RoleSafetyDependencies) {
     this.#dependencies = dependencies;
     this.isEnforced = dependencies.policy === 'refuse';
-    this.firstVerdict = new Promise((resolve) => {
-      this.#tellFirst = resolve;
-    });
   }
 
   /** Why the pool serves no tenant, at the last look. */
@@ -101,14 +103,9 @@ export class RoleSafety {
     return this.#error;
   }
 
-  /** Whether no look has ended yet. */
-  get isUnknown(): boolean {
-    return this.#tellFirst !== undefined;
-  }
-
   /** Somebody uses the pool: a verdict that is too old is renewed. */
   used(nowMs: number): void {
-    if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS || this.#looking || this.isUnknown || !this.isEnforced) return;
+    if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS || this.#looking || this.#begun === 0) return;
     runOutside(() => void this.#look());
   }
 
@@ -135,10 +132,14 @@ export class RoleSafety {
     const before = this.#error;
     this.#error = unsafe;
     if (before?.message !== unsafe?.message) onChange(unsafe);
-    this.#tellFirst?.(unsafe);
-    this.#tellFirst = undefined;
-    if (unsafe === undefined) this.#pauses = 0;
-    else if (!this.#looking) this.#lookLater();
+    if (unsafe === undefined) {
+      this.#pauses = 0;
+      return;
+    }
+    if (!this.#looking) this.#lookLater();
+    const waiting = [...this.waiting];
+    this.waiting.clear();
+    for (const call of waiting) call.unsafe(unsafe);
   }
 
   /** One look at a time, and one pause. */
