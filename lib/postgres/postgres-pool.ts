@@ -146,8 +146,8 @@ export class PostgresPool extends PostgresEvents {
         const setting = isolation.settingFor(tenantId);
         if (setting !== undefined && statement.isScript) return this.script(statement.config ?? { text }, callback);
         statement.binding = setting;
-        if (statement.name !== undefined) statement.name = isolation.statementName(statement.name, tenantId);
       }
+      if (statement.name !== undefined) statement.name = isolation.statementName(statement.name, tenantId);
     } catch (error) {
       return refuse(error, callback);
     }
