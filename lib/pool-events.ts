@@ -64,7 +64,7 @@ export class PoolEvents {
    */
   async emitAndWait(event: string, ...args: readonly unknown[]): Promise<void> {
     const calls = this.#emitter.rawListeners(event).map(async (registered): Promise<void> => {
-      if ('invoke' in registered && typeof registered.invoke === 'function') await registered.invoke(...args);
+      if (isInvocable(registered)) await registered.invoke(...args);
     });
     for (const outcome of await Promise.allSettled(calls)) if (outcome.status === 'rejected') throw outcome.reason;
   }
@@ -98,6 +98,11 @@ export class PoolEvents {
   emit(event: string, ...args: readonly unknown[]): void {
     if (this.#emitter.listenerCount(event) > 0) this.#emitter.emit(event, ...args);
   }
+}
+
+/** What {@link PoolEvents.add} has registered. */
+function isInvocable(registered: object): registered is { invoke: (...args: readonly unknown[]) => unknown } {
+  return 'invoke' in registered && typeof registered.invoke === 'function';
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -9,7 +9,7 @@ import { LONGEST_TIMER_MS } from '../options/option-types.js';
 import { withoutTls } from './connection-string.js';
 import type { PgModule } from './pg-module.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
-import { queryTimeoutOf, strictest } from './query-arguments.js';
+import { queryTimeoutOf, type StatementLimits, strictest } from './query-arguments.js';
 
 /** Promises are the language's: pg's types have the option no more, its client still has. */
 const NOT_TAKEN: object = { Promise: undefined };
@@ -32,14 +32,6 @@ export function clientConfigOf(id: string, config: ResolvedPostgresPoolOptions, 
     connectionTimeoutMillis: undefined,
     pipeline: false,
   };
-}
-
-/** Limits on each statement of a pool, in milliseconds. Undefined: none. */
-export interface StatementLimits {
-  /** Kept here, from the moment a statement has a connection. */
-  readonly queryTimeoutMs: number | undefined;
-  /** Kept by the server, unless a transaction's own is shorter. */
-  readonly statementTimeoutMs: number | undefined;
 }
 
 /** Where a pool's connections lead, and what limits them: options, connection string, environment and `pg.defaults` together. */

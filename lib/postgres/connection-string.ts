@@ -114,7 +114,7 @@ export function connectionStringProblem(text: string): string | undefined {
     return `must have one "/" at most behind the host (write %2F): ${ENCODE}`;
   // pg accepts a URL without a host (`postgres://user@/database`), which URL refuses.
   if (!URL.canParse(text) && !URL.canParse(text.replace('@/', '@localhost/'))) return FORM;
-  if (/,/.test(authority?.slice(authority.lastIndexOf('@') + 1) ?? ''))
+  if (authority?.slice(authority.lastIndexOf('@') + 1).includes(',') === true)
     return 'must name one host: pg knows no list of them';
   return parametersProblem(query);
 }

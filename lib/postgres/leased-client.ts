@@ -19,12 +19,14 @@ import { LeaseStatement } from './lease-statement.js';
 import { isStatementError } from './pg-errors.js';
 import type { TypeParser } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
-import type { QueryRequest } from './query-arguments.js';
+import type { QueryRequest, StatementLimits } from './query-arguments.js';
 
 /** What of the pool its clients need. */
 export interface ClientSurroundings {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
+  /** Limits of the pool on each statement. */
+  readonly limits: StatementLimits;
 }
 
 export class LeasedClient extends LeaseEvents {
@@ -60,7 +62,7 @@ export class LeasedClient extends LeaseEvents {
    */
   release(destroy?: Error | boolean): void {
     if (!(this.lease instanceof PoolLease)) return;
-    if (!this.lease.released) this.releasedWith = destroy || undefined;
+    if (!this.lease.released) this.releasedWith = destroy === false ? undefined : destroy;
     const gone =
       this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);

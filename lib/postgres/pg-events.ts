@@ -30,7 +30,7 @@ export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, Leas
   const tellRelease = (client: LeasedClient, error: unknown): void => {
     if (client.releaseTold) return;
     client.releaseTold = true;
-    events().emit('release', client.releasedWith ?? (error || undefined), client);
+    events().emit('release', client.releasedWith ?? (error === false ? undefined : error), client);
   };
   return {
     acquired: (session) => events().emit('acquire', session.borrower),

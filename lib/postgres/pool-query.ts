@@ -4,7 +4,6 @@
  */
 import { OperationTimeoutError } from '../engine/errors.js';
 import type { Lease } from '../engine/lease.js';
-import type { StatementLimits } from './client-config.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
 import type { UnsafeRoleError } from '../errors.js';
@@ -14,7 +13,6 @@ import type { StatementConfig } from './statement.js';
 /** What a pool's statements have to obey. */
 export interface StatementRules extends ClientSurroundings {
   readonly safety: RoleSafety;
-  readonly limits: StatementLimits;
 }
 
 export class PoolQuery extends OneShot implements WaitingCall {

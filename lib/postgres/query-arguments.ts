@@ -22,6 +22,14 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Limits on each statement of a pool, in milliseconds. Undefined: none. */
+export interface StatementLimits {
+  /** Kept here, from the moment a statement has a connection. */
+  readonly queryTimeoutMs: number | undefined;
+  /** Kept by the server, unless a transaction's own is shorter. */
+  readonly statementTimeoutMs: number | undefined;
+}
+
 /** What was asked for. */
 export type QueryRequest =
   | { readonly foreign: ForeignSubmittable; readonly callback: QueryCallback | undefined }

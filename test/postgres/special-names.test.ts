@@ -77,7 +77,7 @@ describe('as a role', () => {
   });
 
   it('what is no name is refused', async () => {
-    const pool = await pools.create({ isolation: { mode: 'role', role: () => undefined as unknown as string } });
+    const pool = await pools.create({ isolation: { mode: 'role', role: () => undefined as never } });
     for (const [, ask] of WAYS) await expect(ask(pool.forTenant('acme'), WHO)).rejects.toMatchObject(REFUSED);
   });
 });
@@ -105,7 +105,7 @@ describe('as a schema', () => {
   );
 
   it('a list without a schema is refused: only the server’s own would be left', async () => {
-    const pool = await pools.create({ isolation: { mode: 'schema', schema: () => [] as unknown as string } });
+    const pool = await pools.create({ isolation: { mode: 'schema', schema: () => [] as never } });
     for (const [, ask] of WAYS) await expect(ask(pool.forTenant('acme'), WHERE)).rejects.toMatchObject(REFUSED);
   });
 });
