@@ -35,7 +35,7 @@ import { loadPg, type PgModule } from './pg-module.js';
 import type { PgSession, SessionRules } from './pg-session.js';
 import { PoolQuery, type StatementRules } from './pool-query.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
-import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery } from './query-arguments.js';
+import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
 import { RoleSafety, type WaitingCall } from './role-safety.js';
 import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
@@ -119,7 +119,7 @@ export class PostgresPool extends PostgresEvents {
     try {
       request = readQuery(query, values, callback);
     } catch (error) {
-      return refuse(error, [query, values, callback].find(isCallback));
+      return refuseQuery(error, [query, values, callback]);
     }
     if (request.foreign !== undefined) return this.queryForeign(request.foreign, request.callback);
     return this.oneShot(request.text, request.values, request.config, request.callback);
@@ -149,7 +149,7 @@ export class PostgresPool extends PostgresEvents {
       }
       if (statement.name !== undefined) statement.name = isolation.statementName(statement.name, tenantId);
     } catch (error) {
-      return refuse(error, callback);
+      return refuseQuery(error, [callback]);
     }
     const answer = callback === undefined ? statement.promise() : statement.callBack(callback);
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
@@ -515,18 +515,8 @@ async function setUp(
   });
 }
 
-function refuse(error: unknown, callback: QueryCallback | undefined): Promise<never> | undefined {
-  if (callback === undefined) return Promise.reject(toError(error));
-  process.nextTick(callback, error);
-  return undefined;
-}
-
 function giveBack(lease: Lease<LeasedClient>): void {
   if (!lease.released) lease.release();
-}
-
-function isCallback(value: unknown): value is QueryCallback {
-  return typeof value === 'function';
 }
 
 function definedLimits(limits: CallLimits): CallLimits {

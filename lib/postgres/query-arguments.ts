@@ -2,6 +2,7 @@
  * Reads the many forms in which pg lets one call `query`.
  */
 import { durationOf } from '../engine/deadlines.js';
+import { toError } from '../engine/thrown.js';
 import { LONGEST_TIMER_MS } from '../options/option-types.js';
 import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
 import type { StatementConfig } from './statement.js';
@@ -80,7 +81,7 @@ export function readQuery(query: unknown, values: unknown, callback: unknown): Q
     throw new TypeError('query() needs a text, a config object or a Submittable');
   if (isForeign(query)) return { foreign: query, callback: asCallback(callbackGiven) };
   const given: StatementConfig & { readonly callback?: unknown; readonly query_timeout?: unknown } = query;
-  const config = withLimits(given);
+  const config = withLimits(withName(given));
   return {
     foreign: undefined,
     text: config.text,
@@ -88,6 +89,14 @@ export function readQuery(query: unknown, values: unknown, callback: unknown): Q
     config,
     callback: asCallback(callbackGiven ?? given.callback),
   };
+}
+
+/** pg takes a name of `null`, or an empty one, for none. */
+function withName(config: StatementConfig): StatementConfig {
+  const name: unknown = config.name;
+  if (name === undefined || (typeof name === 'string' && name !== '')) return config;
+  if (name !== null && name !== '') throw new TypeError("A statement's name must be a text");
+  return { ...config, name: undefined };
 }
 
 /** Its limits as this package has them: pg's own taken in, and none where the time could never be over. */
@@ -105,6 +114,14 @@ function withinProtocol(values: readonly unknown[] | undefined): readonly unknow
     `A statement can have ${MOST_PARAMETERS} parameters at most, and this one has ${values.length}. ` +
       'Pass arrays (unnest($1::int[], …)), or split it.',
   );
+}
+
+/** Answers a query that can't be read, as one that could would have been: by its callback, or by a rejection. */
+export function refuseQuery(error: unknown, args: readonly unknown[]): Promise<never> | undefined {
+  const callback = args.find(isCallback);
+  if (callback === undefined) return Promise.reject(toError(error));
+  process.nextTick(callback, error);
+  return undefined;
 }
 
 function isForeign(query: object): query is ForeignSubmittable {

@@ -145,12 +145,14 @@ describe('a listener', () => {
   it('is called with the others at once, and all are waited for', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const seen: string[] = [];
-    for (const name of ['first', 'second'])
-      pool.on('connect', async (client) => {
+    for (const name of ['first', 'second']) {
+      const setUp: SetUp = async (client) => {
         seen.push(`${name} begins`);
         await client.query('select 1');
         seen.push(`${name} is done`);
-      });
+      };
+      pool.on('connect', (client) => setUp(client));
+    }
     pool.once('connect', () => seen.push('once'));
     await pool.query('select 1');
     expect(seen.slice(0, 3)).toEqual(['first begins', 'second begins', 'once']);
@@ -164,7 +166,8 @@ describe('a listener', () => {
     'of %s that rejects is logged, and ends no process',
     async (event) => {
       const pool = await pools.create({ maxSize: 1, minSize: 1 });
-      pool.on(event, () => Promise.reject(new Error(`${event} went wrong`)));
+      const listener = (): unknown => Promise.reject(new Error(`${event} went wrong`));
+      pool.on(event, () => listener());
       await pool.start();
       await pool.query('select 1');
       pool.recycle();
