@@ -24,6 +24,8 @@ export abstract class CallerStatement extends Statement {
   #resolve: ((result: StatementResult | StatementResult[] | Promise<never>) => void) | undefined = undefined;
   #callback: QueryCallback | undefined = undefined;
   #deadlines: Deadlines | undefined = undefined;
+  /** The limit that holds, in milliseconds. */
+  #limitMs = 0;
   #signal: AbortSignal | undefined = undefined;
   /** The caller has had its answer. */
   answered = false;
@@ -61,6 +63,7 @@ export abstract class CallerStatement extends Statement {
   limit(deadlines: Deadlines, nowMs: number, timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
     if (timeoutMs !== undefined) {
       this.#deadlines = deadlines;
+      this.#limitMs = timeoutMs;
       deadlines.add(this, nowMs + timeoutMs);
     }
     if (signal !== undefined) {
@@ -71,8 +74,7 @@ export abstract class CallerStatement extends Statement {
 
   override expire(): void {
     if (this.answered) return this.stuck();
-    const timeoutMs = this.config?.timeoutMs ?? 0;
-    this.giveUp(new OperationTimeoutError('A query', timeoutMs, { poolId: this.poolId, tenantId: this.tenantId }));
+    this.giveUp(new OperationTimeoutError('A query', this.#limitMs, { poolId: this.poolId, tenantId: this.tenantId }));
   }
 
   /** Called by the AbortSignal. */

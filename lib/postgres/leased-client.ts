@@ -23,7 +23,7 @@ import { LeaseStatement } from './lease-statement.js';
 import { isStatementError } from './pg-errors.js';
 import type { TypeParser } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
-import type { QueryRequest, StatementLimits } from './query-arguments.js';
+import { type QueryRequest, type StatementLimits, strictest } from './query-arguments.js';
 
 /** What of the pool its clients need. */
 export interface ClientSurroundings {
@@ -192,8 +192,10 @@ export class LeasedClient extends LeaseEvents {
   }
 
   #run(statement: LeaseStatement): void {
-    const { timeoutMs, signal } = statement.config ?? {};
-    const { deadlines, clock } = this.#surroundings;
+    const { deadlines, clock, limits } = this.#surroundings;
+    const signal = statement.config?.signal;
+    const own = statement.config?.timeoutMs;
+    const timeoutMs = limits.queryTimeoutMs === undefined ? own : strictest(own, limits.queryTimeoutMs);
     if (this.lease.released) {
       statement.giveUp(this.#releasedError());
     } else if (signal?.aborted === true) {

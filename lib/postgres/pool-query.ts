@@ -2,7 +2,6 @@
  * `pool.query` on a pool with rules of its own for statements: a limit that holds from the moment a statement has a
  * connection, and a database user that must be bound by row security.
  */
-import { OperationTimeoutError } from '../engine/errors.js';
 import type { Lease } from '../engine/lease.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
@@ -19,8 +18,6 @@ export class PoolQuery extends OneShot implements WaitingCall {
   readonly #rules: StatementRules;
   /** When its caller's own limit is over, by the pool's clock. */
   #dueAtMs = Infinity;
-  /** The pool's limit, once it is the one that counts. */
-  #limitMs: number | undefined = undefined;
   /** It has got a connection, or will get none. */
   #hasTurn = false;
 
@@ -64,7 +61,6 @@ export class PoolQuery extends OneShot implements WaitingCall {
     } else if (limits.queryTimeoutMs !== undefined && !this.answered) {
       const nowMs = clock.now();
       if (nowMs + limits.queryTimeoutMs < this.#dueAtMs) {
-        this.#limitMs = limits.queryTimeoutMs;
         this.limit(deadlines, nowMs, limits.queryTimeoutMs, undefined);
       }
     }
@@ -75,11 +71,5 @@ export class PoolQuery extends OneShot implements WaitingCall {
     this.#hasTurn = true;
     this.#rules.safety.waiting.delete(this);
     super.refused(this.#rules.safety.error ?? error);
-  }
-
-  override expire(): void {
-    if (this.#limitMs === undefined || this.answered) return super.expire();
-    const { poolId, tenantId } = this;
-    this.giveUp(new OperationTimeoutError('A query', this.#limitMs, { poolId, tenantId }));
   }
 }

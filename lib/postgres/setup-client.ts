@@ -82,6 +82,11 @@ export class SetupClient extends LeasedClient {
     else client.setTypeParser(oid, format === 'binary' ? 'binary' : 'text', parser);
   }
 
+  /** What belongs to the connection hears all of it, whichever tenant it serves. */
+  protected override get hearsConnection(): boolean {
+    return true;
+  }
+
   /** What was listened for while the connection was set up is heard as long as it lives. */
   protected override stopListening(): void {}
 
