@@ -103,8 +103,12 @@ function withName(config: StatementConfig): StatementConfig {
 function withLimits(config: StatementConfig & { readonly query_timeout?: unknown }): StatementConfig {
   const { timeoutMs, query_timeout: queryTimeout } = config;
   if (queryTimeout === undefined && (timeoutMs === undefined || timeoutMs <= LONGEST_TIMER_MS)) return config;
-  const ownMs = timeoutMs === undefined || timeoutMs > LONGEST_TIMER_MS ? undefined : durationOf(timeoutMs);
-  return { ...config, timeoutMs: strictest(ownMs, queryTimeoutOf(queryTimeout)) };
+  return { ...config, timeoutMs: strictest(callLimitOf(timeoutMs), queryTimeoutOf(queryTimeout)) };
+}
+
+/** What `timeoutMs` of a call means, see {@link CallLimits.timeoutMs}. Undefined: none. */
+export function callLimitOf(timeoutMs: number | undefined): number | undefined {
+  return timeoutMs === undefined || timeoutMs > LONGEST_TIMER_MS ? undefined : durationOf(timeoutMs);
 }
 
 function withinProtocol(values: readonly unknown[] | undefined): readonly unknown[] | undefined {

@@ -44,8 +44,6 @@ export interface StatementConfig {
 export type StatementResult = QueryResult | QueryArrayResult;
 
 const NOTHING: readonly WireValue[] = [];
-/** The protocol counts the values of a Bind in 16 bits. */
-const MAX_VALUES = 65_535;
 
 export abstract class Statement extends DeadlineEntry implements SessionTask {
   override readonly keepsProcessAlive = true;
@@ -202,11 +200,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       return new Error('A query must have either a text or a name.');
     if (text !== undefined && (typeof text !== 'string' || text.includes('\0')))
       return new TypeError('The text of a query must be a string without NUL characters');
-    if (values !== undefined) {
-      if (!Array.isArray(values)) return new TypeError('Query values must be an array');
-      if (values.length > MAX_VALUES)
-        return new RangeError(`A query can have ${MAX_VALUES} values at most, got ${values.length}`);
-    }
+    if (values !== undefined && !Array.isArray(values)) return new TypeError('Query values must be an array');
     if (name === undefined) return undefined;
     if (typeof name !== 'string' || name.includes('\0'))
       return new TypeError('The name of a query must be a string without NUL characters');

@@ -22,7 +22,7 @@ import type { ResultBuilder } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Queryable } from './queryable.js';
-import type { QueryRequest } from './query-arguments.js';
+import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './query-arguments.js';
 
 export interface TransactionOptions {
   /** Default: the server's. */
@@ -32,7 +32,10 @@ export interface TransactionOptions {
   readonly deferrable?: boolean | undefined;
   /** How often the function is called again after a serialization failure (40001) or a deadlock (40P01). Default: 0. */
   readonly retries?: number | undefined;
-  /** For the call as a whole, in milliseconds: waiting for a connection and retries included. Default: none. */
+  /**
+   * For the call as a whole, in milliseconds: waiting for a connection and retries included. `Infinity`, and what is
+   * longer than a timer can run (24.8 days): none. What isn't a duration (NaN, less than 0): no time at all. Default: none.
+   */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -263,6 +266,7 @@ class TransactionLimit extends DeadlineEntry {
   readonly reached: Promise<never>;
   readonly #host: TransactionHost;
   readonly #options: TransactionOptions;
+  readonly #timeoutMs: number | undefined;
   readonly #dueAtMs: number;
   #reject: (error: Error) => void = () => {};
   error: Error | undefined = undefined;
@@ -271,19 +275,21 @@ class TransactionLimit extends DeadlineEntry {
     super();
     this.#host = host;
     this.#options = options;
-    this.#dueAtMs = options.timeoutMs === undefined ? Infinity : host.clock.now() + options.timeoutMs;
+    this.#timeoutMs = callLimitOf(options.timeoutMs);
+    this.#dueAtMs = this.#timeoutMs === undefined ? Infinity : host.clock.now() + this.#timeoutMs;
     this.reached = new Promise((_, reject) => {
       this.#reject = reject;
     });
     // Nobody may be waiting when it comes.
     this.reached.catch(() => {});
-    if (options.timeoutMs !== undefined) host.deadlines.add(this, this.#dueAtMs);
+    if (this.#timeoutMs === 0) this.#end(this.timeout());
+    else if (this.#timeoutMs !== undefined) host.deadlines.add(this, this.#dueAtMs);
     if (options.signal?.aborted === true) this.handleEvent();
     else options.signal?.addEventListener('abort', this);
   }
 
   get remainingMs(): number | undefined {
-    return this.#options.timeoutMs === undefined ? undefined : Math.max(1, this.#dueAtMs - this.#host.clock.now());
+    return this.#timeoutMs === undefined ? undefined : Math.max(1, this.#dueAtMs - this.#host.clock.now());
   }
 
   /** The server's own clock may notice first. */
@@ -292,7 +298,7 @@ class TransactionLimit extends DeadlineEntry {
   }
 
   timeout(cause?: unknown): OperationTimeoutError {
-    return new OperationTimeoutError('A transaction', this.#options.timeoutMs ?? 0, {
+    return new OperationTimeoutError('A transaction', this.#timeoutMs ?? 0, {
       poolId: this.#host.poolId,
       cause,
     });
@@ -367,7 +373,7 @@ async function attemptOnce<T>(
   let condemned: unknown;
   try {
     client.bindNothing();
-    await Promise.race([client.run(opening(client, options, limit)), limit.reached]);
+    await Promise.race([client.run(opening(client, host.limits, options, limit)), limit.reached]);
     const work = host.holding(lease, async () => fn(tx));
     const result = await Promise.race([work, limit.reached]);
     // Once COMMIT is on its way its outcome counts, not the clock.
@@ -386,13 +392,19 @@ async function attemptOnce<T>(
   }
 }
 
-function opening(client: LeasedClient, options: TransactionOptions, limit: TransactionLimit): TransactionOpening {
+function opening(
+  client: LeasedClient,
+  { statementTimeoutMs }: StatementLimits,
+  options: TransactionOptions,
+  limit: TransactionLimit,
+): TransactionOpening {
   const modes = [
     options.isolation === undefined ? '' : ` ISOLATION LEVEL ${ISOLATION_LEVELS[options.isolation]}`,
     options.readOnly === undefined ? '' : options.readOnly ? ' READ ONLY' : ' READ WRITE',
     options.deferrable === undefined ? '' : options.deferrable ? ' DEFERRABLE' : ' NOT DEFERRABLE',
   ].join('');
-  const timeout = limit.remainingMs;
+  // The server keeps the shorter one: the pool's must not become longer by it.
+  const timeout = limit.remainingMs === undefined ? undefined : strictest(limit.remainingMs, statementTimeoutMs);
   const settings = timeout === undefined ? [] : [{ name: 'statement_timeout', value: String(Math.ceil(timeout)) }];
   return new TransactionOpening(
     client,

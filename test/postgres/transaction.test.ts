@@ -143,6 +143,21 @@ describe('transaction', () => {
     ).toEqual([]);
   });
 
+  it('keeps the shorter of its own limit and the pool’s, and takes no limit that can never be reached', async () => {
+    const timeoutOf = async (tx: PgTransaction): Promise<number> =>
+      Number(
+        (await tx.query<{ ms: string }>(`select setting as ms from pg_settings where name = 'statement_timeout'`))
+          .rows[0]?.ms,
+      );
+    const pool = await pools.create({ maxSize: 1, statementTimeoutMs: 4_000 });
+    expect(await pool.transaction(timeoutOf, { timeoutMs: 60_000 })).toBe(4_000);
+    expect(await pool.transaction(timeoutOf, { timeoutMs: 2_000 })).toBeLessThanOrEqual(2_000);
+    for (const timeoutMs of [Infinity, 2 ** 40]) expect(await pool.transaction(timeoutOf, { timeoutMs })).toBe(4_000);
+    for (const timeoutMs of [NaN, -1, 0])
+      await expect(pool.transaction(timeoutOf, { timeoutMs })).rejects.toBeInstanceOf(Error);
+    expect(pool.stats().active).toBe(0);
+  });
+
   it('lets nothing run in it once it is over', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const escaped = await pool.transaction(async (tx) => tx);
