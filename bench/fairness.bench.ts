@@ -19,12 +19,15 @@ const SIZE = 10;
 /** Ended holds after which a crowd counts as settled: twenty a slot. */
 const SETTLED_HOLDS = 200;
 const NOISY_MS = 20;
+/** All tenants that were invented, as one. */
+const INVENTED = 'invented';
 
 /** Tenants whose callers come back for more until they are told to leave, and what they got. */
 class Crowd {
   readonly #subject: FairnessSubject;
   readonly #callers: Promise<void>[] = [];
   #stopped = false;
+  #invented = 0;
   /** Slot-milliseconds of each tenant since `startCounting`. */
   readonly slotMs = new Map<string, number>();
   /** Holds that ended since then. */
@@ -61,15 +64,23 @@ class Crowd {
     return total;
   }
 
+  /** Callers that are another tenant each time: whoever can invent ids. */
+  joinInvented(callers: number, sleepMs: number): this {
+    for (let caller = 0; caller < callers; caller++) this.#callers.push(this.#callAgainAndAgain(undefined, sleepMs));
+    return this;
+  }
+
   async leave(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#callers);
   }
 
-  async #callAgainAndAgain(tenant: string, sleepMs: number): Promise<void> {
+  /** @param tenant `undefined`: another one each time. */
+  async #callAgainAndAgain(tenant: string | undefined, sleepMs: number): Promise<void> {
     while (!this.#stopped) {
-      const { heldMs } = await this.#subject.hold(tenant, sleepMs);
-      this.slotMs.set(tenant, (this.slotMs.get(tenant) ?? 0) + heldMs);
+      const { heldMs } = await this.#subject.hold(tenant ?? `invented ${this.#invented++}`, sleepMs);
+      const name = tenant ?? INVENTED;
+      this.slotMs.set(name, (this.slotMs.get(name) ?? 0) + heldMs);
       this.holds++;
       if (this.#awaited !== undefined && this.holds >= this.#awaited.holds) {
         this.#awaited.reached();
@@ -218,6 +229,34 @@ async function reserve(report: Report, url: string): Promise<void> {
   });
 }
 
+/** Known tenants beside a flood of ids that come once each: each of them has used nothing and owes nothing. */
+async function invented(report: Report, url: string): Promise<void> {
+  const known = ['customer 1', 'customer 2', 'customer 3', 'customer 4'];
+  const load = '4 known tenants with 5 callers each beside 1,000 callers that invent an id a call';
+  await withFairnessSubjects(url, SIZE, { known: (id: string) => known.includes(id) }, async (subjects) => {
+    for (const subject of subjects) {
+      const crowd = new Crowd(subject).joinInvented(1_000, NOISY_MS);
+      await crowd.settled();
+      for (const tenant of known) crowd.join(tenant, 5, NOISY_MS);
+      await crowd.settled();
+      crowd.startCounting();
+      await sleep(4_000);
+      const share = 1 - (crowd.slotMs.get(INVENTED) ?? 0) / crowd.totalSlotMs;
+      await crowd.leave();
+      // Half of the slots are theirs as long as they want them; the grain of a hold or two is not the scheduler's.
+      if (subject.name === OURS) report.claim(load, share, 'higher', 0.47, 'share of slot-seconds of known tenants');
+      else
+        report.add({
+          case: load,
+          subject: subject.name,
+          value: share,
+          unit: 'share of slot-seconds of known tenants',
+          better: 'higher',
+        });
+    }
+  });
+}
+
 await bench('fairness', async (report) => {
   await using server = await providePostgres();
   await victim(report, server.url);
@@ -225,4 +264,5 @@ await bench('fairness', async (report) => {
   await shortAndLong(report, server.url, 1, 0.95);
   await weights(report, server.url);
   await reserve(report, server.url);
+  await invented(report, server.url);
 });

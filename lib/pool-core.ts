@@ -3,6 +3,7 @@
  */
 import type { Clock } from './engine/clock.js';
 import type { PoolDriver } from './engine/driver.js';
+import { guarded, warn } from './engine/guard.js';
 import type { LendingEngine } from './engine/lending-engine.js';
 import { describeError } from './engine/redact.js';
 import type { PoolObserver } from './engine/pool-observer.js';
@@ -60,10 +61,22 @@ export interface PoolParts<C, L> {
   readonly probe?: ((timeoutMs: number) => Promise<void>) | undefined;
 }
 
+/** A logger that throws must not end what is logged: an event, the close of a pool. */
+function guardedLogger(logger: PoolLogger): PoolLogger {
+  const failed = (error: unknown): void => warn('PoolLoggerWarning', 'The logger of a pool', error);
+  return {
+    log: (message) => guarded(() => logger.log(message), failed),
+    warn: (message) => guarded(() => logger.warn(message), failed),
+    error: (message) => guarded(() => logger.error(message), failed),
+    debug: (message) => guarded(() => logger.debug(message), failed),
+  };
+}
+
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
-  const { logger, clock, random, tenants } = surroundings;
+  const { clock, random, tenants } = surroundings;
+  const logger = guardedLogger(surroundings.logger);
   const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
   const monitor = new PoolMonitor({
     probe: async (options) => {
@@ -85,9 +98,9 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     currentHolder: () => tenants.frame()?.holding,
     observer: {
       ...observer,
-      opened: (connection) => {
+      proved: (connection) => {
         monitor.connected();
-        observer.opened?.(connection);
+        observer.proved?.(connection);
       },
       connectFailed: (error) => {
         // An outage is said once: hundreds of connects may fail in it.

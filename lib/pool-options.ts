@@ -6,7 +6,13 @@
  */
 import { z } from 'zod';
 
-import type { PoolLimits, TenantLimits, TenantPolicy } from './engine/limits.js';
+import {
+  defaultConnectConcurrency,
+  FOLLOWS_MAX_SIZE,
+  type PoolLimits,
+  type TenantLimits,
+  type TenantPolicy,
+} from './engine/limits.js';
 import { isRecord } from './options/environment.js';
 import { callback, count, durationMs, opaque, optionsObject } from './options/option-types.js';
 import { parseOptions } from './options/option-problems.js';
@@ -64,6 +70,27 @@ const tenantLimitsSchema = optionsObject(tenantLimitsShape).transform(
 /** What differs for one tenant from the limits of the others. */
 export interface TenantLimitOptions extends z.input<z.ZodObject<typeof tenantLimitsShape, z.core.$strict>> {}
 
+/** A record would leave it out. */
+const PROTO = '__proto__';
+/** Its name while the record is looked through; no tenant can be called so. */
+const PROTO_ALIAS = `\u0000${PROTO}`;
+
+const tenantIdSchema = z.string().refine((id) => id === PROTO_ALIAS || isTenantId(id), {
+  error: 'is not a tenant id: it has 1 to 128 printable characters',
+});
+
+/** Tenants are called anything: `__proto__` has limits as any other. */
+const overridesSchema = z.preprocess(
+  (overrides: Readonly<Record<string, TenantLimitOptions>>): unknown =>
+    isRecord(overrides) && Object.hasOwn(overrides, PROTO) ? renamed(overrides, PROTO, PROTO_ALIAS) : overrides,
+  z.record(tenantIdSchema, tenantLimitsSchema).transform((overrides) => renamed(overrides, PROTO_ALIAS, PROTO)),
+);
+
+/** A copy in which one name is another. */
+function renamed<T>(record: Readonly<Record<string, T>>, from: string, to: string): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name === from ? to : name, value]));
+}
+
 export const tenantsShape = {
   /**
    * Slots that each tenant may have in use at once; `Infinity` for no maximum. More than `maxSize` is the same as `maxSize`.
@@ -74,7 +101,7 @@ export const tenantsShape = {
   weight: tenantWeight.default(1),
   /** Slots that are each tenant's first as soon as they come free; others may use them until then. */
   reserved: count(0).default(0),
-  /** Acquires of one tenant that may wait at once; further ones fail. */
+  /** Acquires of one tenant that may wait at once, besides those for which a slot is free already; further ones fail. */
   maxWaiting: count(0).default(256),
   /** What an acquire does while its tenant is at its `max`: wait (`'queue'`) or fail at once (`'reject'`). */
   whenFull: z.enum(['queue', 'reject']).default('queue'),
@@ -84,14 +111,20 @@ export const tenantsShape = {
    */
   required: z.boolean().optional(),
   /** Limits of single tenants, by their ids; what isn't given there is as for all. */
-  overrides: z
-    .record(
-      z.string().refine(isTenantId, { error: 'is not a tenant id: it has 1 to 128 printable characters' }),
-      tenantLimitsSchema,
-    )
-    .default({}),
+  overrides: overridesSchema.default({}),
   /** Limits of a tenant by its id, asked once for each tenant that the pool gets to know; wins over `overrides`. */
   resolve: callback<(tenantId: string) => TenantLimitOptions | undefined>().optional(),
+  /**
+   * Whether there is a tenant of that id; asked once for each that the pool gets to know, unless it has limits of its own. Give it where ids
+   * come from requests: who can invent ids would otherwise be as many tenants as they like.
+   * @defaultValue those are known that the pool has served for 10 seconds
+   */
+  known: callback<(tenantId: string) => boolean>().optional(),
+  /**
+   * Slots that tenants which aren't known may have in use together while known ones wait; they have no `reserved` either.
+   * @defaultValue half of `maxSize`, at least 1
+   */
+  maxUnknown: count(0).optional(),
 };
 
 export interface TenantsSchema extends z.ZodObject<typeof tenantsShape, z.core.$strict> {}
@@ -117,7 +150,7 @@ export const basePoolShape = {
   minSize: count(0).default(1),
   /** Slots that may be open at once, in whatever state. */
   maxSize: count(1).default(10),
-  /** Acquires of all tenants together that may wait at once; 0: none ever waits. */
+  /** Acquires of all tenants together that may wait at once, besides those for which a slot is free already (being opened, or pinged); 0: none waits for others. */
   maxQueue: count(0).default(10_000),
   /** How long an acquire waits unless it says otherwise. */
   acquireTimeoutMs: durationMs(1).default(10_000),
@@ -266,6 +299,9 @@ export const whenObject = { when: ({ value }: { value: unknown }): boolean => is
 export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClosed?: boolean } = {}) {
   const { maxConnectionsPerTenant, connectConcurrency, startup, tenants, healthCheck, ...rest } = parsed;
   const { required, resolve, overrides, ...limits } = tenants;
+  const followsMaxSize: Pick<PoolLimits, typeof FOLLOWS_MAX_SIZE> = {
+    [FOLLOWS_MAX_SIZE]: connectConcurrency === undefined,
+  };
   const resolvedTenants: ResolvedTenantOptions = seal({
     ...limits,
     max: limits.max ?? maxConnectionsPerTenant ?? Infinity,
@@ -275,7 +311,8 @@ export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClose
   });
   return {
     ...rest,
-    connectConcurrency: connectConcurrency ?? Math.max(2, Math.floor(parsed.maxSize / 4)),
+    connectConcurrency: connectConcurrency ?? defaultConnectConcurrency(parsed.maxSize),
+    ...followsMaxSize,
     startup: startup ?? (parsed.critical ? 'wait' : 'background'),
     healthCheck: Object.freeze(healthCheck),
     tenants: resolvedTenants,

@@ -223,7 +223,8 @@ function unwrap(schema) {
         inner = inner.def.innerType;
         break;
       case 'pipe':
-        inner = inner.def.in;
+        // What a preprocessing function is for is the schema behind it.
+        inner = inner.def.in.def.type === 'transform' ? inner.def.out : inner.def.in;
         break;
       default:
         return { inner, defaultValue };

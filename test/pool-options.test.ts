@@ -142,6 +142,8 @@ describe('the options of every pool', () => {
       ],
       [{ tenants: { reserved: 11 }, maxSize: 10 }, 'tenants.reserved: must be at most maxSize (10), got 11'],
       [{ tenants: { resolve: 'acme' } }, 'tenants.resolve: must be a function, got a text'],
+      [{ tenants: { known: ['acme'] } }, 'tenants.known: must be a function, got a list'],
+      [{ tenants: { maxUnknown: -1 } }, 'tenants.maxUnknown: must be at least 0, got -1'],
       [{ tenants: null }, 'tenants: must be an object, got null'],
       [
         { tenants: { overrides: { acme: { max: 2, reserved: 3 } } } },
@@ -170,6 +172,13 @@ describe('the options of every pool', () => {
     it('keep what an override sets to undefined', () => {
       const { overrides } = parse({ tenants: { max: 3, overrides: { acme: { max: undefined, weight: 2 } } } }).tenants;
       expect(overrides).toStrictEqual({ acme: { weight: 2 } });
+    });
+
+    it.each(['__proto__', 'constructor', 'toString'])('may be called %s', (id) => {
+      const overrides = Object.fromEntries([[id, { max: 2 }]]);
+      const { tenants } = parse({ tenants: { overrides } });
+      expect(Object.entries(tenants.overrides)).toEqual([[id, { max: 2 }]]);
+      expect(refusals({ tenants: { overrides: Object.fromEntries([[id, { max: 0 }]]) } })).toHaveLength(1);
     });
 
     it('are refused limits that a resolver made up wrongly', () => {

@@ -2,10 +2,15 @@
  * Opens connections: a bounded number at once, each with a time-out of its own, and never in a hot loop.
  *
  * After a failure one prober tries at a time, with exponential backoff and jitter. After the first success connects are
- * let through 1, 2, 4, … at once: a backend that has just come up is not met by a stampede (postgres.js #1180).
+ * let through 1, 2, 4, … at once: a backend that has just come up is not met by a stampede (postgres.js #1180). A
+ * connection that dies as soon as it is open is a failure too; the pauses go on growing until one has lasted.
+ *
+ * Promise: after a failure no connect is started before a pause has passed, whatever anybody does.
  */
 import type { Clock, TimerHandle } from './clock.js';
+import { TICK_MS } from './deadlines.js';
 import { OperationTimeoutError } from './errors.js';
+import { setDeadline } from './late-timer.js';
 import { runOutside } from './outside-context.js';
 import { toError } from './thrown.js';
 
@@ -13,6 +18,11 @@ import { toError } from './thrown.js';
 const FIRST_BACKOFF_MS = 50;
 /** Longest pause, so that a server that is back is found within two seconds. */
 const MAX_BACKOFF_MS = 2_000;
+/**
+ * A connect takes several round trips. After the event loop was blocked beyond its time-out it gets as much time again
+ * as the loop was late, and at least this, once: answers that came in time are followed by questions not yet asked.
+ */
+const LEAST_GRACE_MS = 1_000;
 
 /** `A` is what the pool makes of a connection. */
 export interface ConnectorOptions<C, A> {
@@ -26,6 +36,8 @@ export interface ConnectorOptions<C, A> {
   /** A pause is over: another connect may be started. */
   readonly mayRetry: () => void;
   readonly timeoutMs: number;
+  /** Whether a connection that is open has been answered by its server. */
+  readonly openProvesAlive: boolean;
   readonly poolId: string;
   readonly clock: Clock;
   readonly random: () => number;
@@ -34,23 +46,38 @@ export interface ConnectorOptions<C, A> {
 export class Connector<C, A> {
   readonly #options: ConnectorOptions<C, A>;
   readonly #attempts = new Set<Attempt>();
-  /** Connects under way at once, at most. */
-  concurrency: number;
+  #concurrency: number;
   /** What slow start lets through at the moment. */
   #window: number;
   #backoff: TimerHandle | undefined;
   /** Failed connects since the last success. */
   failures = 0;
-  /** Pauses since the last success: connects that fail together lengthen the next pause once. */
+  /** Pauses since a connection has last proved to last: connects that fail together lengthen the next pause once. */
   #pauses = 0;
+  /** Whether connections have died as soon as they were open, and none has lasted since. */
+  #flapping = false;
+  #stopped = false;
   lastError: Error | undefined;
+  /** When that was; a reading of the clock. */
+  lastErrorAtMs = -Infinity;
   /** When the first of these failures was. */
   downSinceMs: number | undefined;
 
   constructor(options: ConnectorOptions<C, A>, concurrency: number) {
     this.#options = options;
-    this.concurrency = concurrency;
+    this.#concurrency = concurrency;
     this.#window = concurrency;
+  }
+
+  /** Connects under way at once, at most. */
+  get concurrency(): number {
+    return this.#concurrency;
+  }
+
+  set concurrency(concurrency: number) {
+    // Unless it is being opened slowly.
+    if (this.#window >= this.#concurrency) this.#window = concurrency;
+    this.#concurrency = concurrency;
   }
 
   get connecting(): number {
@@ -59,7 +86,7 @@ export class Connector<C, A> {
 
   /** How many more connects may be started now. */
   get allowance(): number {
-    if (this.#backoff !== undefined) return 0;
+    if (this.#backoff !== undefined || this.#stopped) return 0;
     const limit = this.failures > 0 ? 1 : Math.min(this.#window, this.concurrency);
     return Math.max(0, limit - this.#attempts.size);
   }
@@ -74,39 +101,44 @@ export class Connector<C, A> {
     const { clock, timeoutMs, poolId } = this.#options;
     const controller = new AbortController();
     const startedAtMs = clock.now();
-    const timer = runOutside(() =>
-      clock.setTimer(() => attempt.giveUp(new OperationTimeoutError('A connect', timeoutMs, { poolId })), timeoutMs),
-    );
+    const late = (): void => attempt.giveUp(new OperationTimeoutError('A connect', timeoutMs, { poolId }));
     const attempt: Attempt = {
-      timer,
+      timer: setDeadline(
+        clock,
+        (lateByMs) => {
+          if (lateByMs < TICK_MS) return late();
+          attempt.timer = setDeadline(clock, late, Math.min(timeoutMs, Math.max(LEAST_GRACE_MS, lateByMs)));
+        },
+        timeoutMs,
+      ),
       giveUp: (error) => {
         if (!this.#attempts.delete(attempt)) return;
-        timer.cancel();
+        attempt.timer.cancel();
         controller.abort(error);
         this.#failed(error);
       },
       abandon: () => {
         if (!this.#attempts.delete(attempt)) return;
-        timer.cancel();
+        attempt.timer.cancel();
         controller.abort();
       },
     };
     this.#attempts.add(attempt);
     const opened = (connection: C): void => {
-      timer.cancel();
-      if (!this.#attempts.delete(attempt)) {
-        this.#options.discard(connection);
-        return;
-      }
+      attempt.timer.cancel();
       let admitted: A;
       try {
+        if (!this.#attempts.has(attempt)) return this.#options.discard(connection);
+        // It takes up its room as a connect until it has its place: the driver's code runs meanwhile, and may ask for more.
         admitted = this.#options.admit(connection, generation);
       } catch (error) {
         this.#options.discard(connection);
-        this.#failed(toError(error));
+        if (this.#attempts.delete(attempt)) this.#failed(toError(error));
         return;
       }
-      this.#succeeded();
+      if (!this.#attempts.delete(attempt)) return this.#options.discard(connection);
+      // One that isn't sure to be of use says nothing yet about the end of an outage.
+      if (this.#options.openProvesAlive || this.failures === 0) this.#succeeded();
       this.#options.opened(admitted, clock.now() - startedAtMs);
     };
     // What follows a connect runs in the context in which its promise was awaited, so that has to be outside too.
@@ -115,16 +147,48 @@ export class Connector<C, A> {
     });
   }
 
-  /** Gives up everything under way, without counting it as failed. */
+  /** Gives up everything under way, without counting it as failed: what it would lead to isn't wanted any more. */
   abandonAll(): void {
     for (const attempt of [...this.#attempts]) attempt.abandon();
-    this.#backoff?.cancel();
-    this.#backoff = undefined;
   }
 
-  /** A connect or a probe over a live connection worked: the backend is there. */
+  /** Gives up everything under way for good: nothing more is started. */
+  stop(): void {
+    this.#stopped = true;
+    this.abandonAll();
+    this.#endPause();
+  }
+
+  /** Something may have changed for the better: the pause under way becomes a first one, which it does not do without. */
+  hurry(): void {
+    this.#pauses = 0;
+    if (this.#backoff === undefined) return;
+    this.#endPause();
+    this.#backoff = this.#pause();
+  }
+
+  /** A connection works: the backend is there. */
   proveUp(): void {
     if (this.failures > 0) this.#succeeded();
+  }
+
+  /** Whether no connection has lasted since the last failure. */
+  get unsteady(): boolean {
+    return this.#pauses > 0 || this.failures > 0;
+  }
+
+  /** A connection has lasted, or served: the next failure begins anew. */
+  proveSteady(): void {
+    this.#flapping = false;
+    this.#pauses = 0;
+    this.proveUp();
+    this.#endPause();
+  }
+
+  /** A connection died as soon as it was open, or before it was of use. */
+  diedYoung(error: Error): void {
+    this.#flapping = true;
+    this.#failed(error);
   }
 
   // A driver that throws instead of rejecting has failed all the same.
@@ -135,17 +199,23 @@ export class Connector<C, A> {
   #succeeded(): void {
     this.#window = this.failures > 0 ? 1 : Math.min(this.#window * 2, this.concurrency);
     this.failures = 0;
-    this.#pauses = 0;
     this.downSinceMs = undefined;
+    // While connections die as soon as they are open, one more that has been opened is no reason to hurry.
+    if (!this.#flapping) this.#endPause();
+  }
+
+  #endPause(): void {
     this.#backoff?.cancel();
     this.#backoff = undefined;
   }
 
   #failed(error: Error): void {
+    const nowMs = this.#options.clock.now();
     this.lastError = error;
-    this.downSinceMs ??= this.#options.clock.now();
+    this.lastErrorAtMs = nowMs;
+    this.downSinceMs ??= nowMs;
     this.failures++;
-    this.#backoff ??= this.#pause();
+    if (!this.#stopped) this.#backoff ??= this.#pause();
     this.#options.failed(error);
   }
 
@@ -164,7 +234,7 @@ export class Connector<C, A> {
 }
 
 interface Attempt {
-  readonly timer: TimerHandle;
+  timer: TimerHandle;
   giveUp(error: Error): void;
   abandon(): void;
 }

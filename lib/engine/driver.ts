@@ -3,6 +3,9 @@
  *
  * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are on
  * the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a time-out.
+ *
+ * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of whoever needed
+ * the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method may call the pool.
  */
 
 /** What a driver may know of the lease it lends for. */
@@ -18,12 +21,23 @@ export interface LeaseInfo {
 
 /** How to open, check, clean and end one kind of connection `C`, and what of it (`L`) a borrower sees. */
 export interface PoolDriver<C, L = C> {
+  /**
+   * Whether `open` resolves only once the server itself has answered: a handshake, a login. Default: false; a new
+   * connection then has to serve, to answer a ping or to stay alive for 50 ms before `start()` resolves and the pool is
+   * called healthy, because something else, a proxy, may have accepted it.
+   */
+  readonly openProvesAlive?: boolean;
   /** Opens a connection. When `signal` aborts, whatever was begun is torn down and the promise rejects. */
   open(signal: AbortSignal): Promise<C>;
   /** Ends a connection politely. */
   close(connection: C): Promise<void>;
-  /** Ends a connection now. Called at most once after `open`, also while `close` is still under way. */
-  kill(connection: C): void;
+  /**
+   * Ends a connection now. Called at most once after `open`, also while `close` is still under way.
+   *
+   * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes up
+   * its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while somebody waits.
+   */
+  kill(connection: C): void | Promise<void>;
   /** Resolves when the connection answers. */
   ping(connection: C, signal: AbortSignal): Promise<void>;
   /** What the borrower gets instead of the raw connection; it should refuse use once `lease.released`. */

@@ -108,12 +108,18 @@ export interface AcquireTimeoutFacts extends PoolErrorFacts {
   readonly tenantMax: number;
   /** Leases whose holders themselves wait for this pool. */
   readonly blockedHolders: number;
+  /** What failed with `cause`, if anything did while this was waited for. */
+  readonly failedStep?: 'connect' | 'ping' | undefined;
+  /** Connections that were being pinged, or made clean. */
+  readonly validating?: number | undefined;
+  readonly recycling?: number | undefined;
   readonly retryAfterMs?: number | undefined;
 }
 
 /**
  * An acquire reached its deadline. `kind` says why: `pool`: every slot was in use; `tenant`: the tenant was at its own
- * maximum; `backend`: no connection could be opened (`cause` is the last connect error).
+ * maximum; `backend`: there was room, but no connection could be opened, or none answered a ping (`cause` is the error of
+ * the last connect or ping, if one has failed).
  */
 export class AcquireTimeoutError extends PoolError {
   readonly code = 'POOL_ACQUIRE_TIMEOUT';
@@ -139,10 +145,15 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
   switch (kind) {
     case 'backend': {
       const cause =
-        facts.cause === undefined
-          ? 'no connect has finished yet'
-          : `the last connect failed with ${describeError(facts.cause)}`;
-      return `Pool "${poolId}" had no live connection for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable, and that its address and credentials are right.`;
+        facts.cause !== undefined
+          ? `the last ${facts.failedStep ?? 'connect'} failed with ${describeError(facts.cause)}`
+          : (facts.validating ?? 0) > 0
+            ? `${facts.validating} pinged, without an answer yet`
+            : 'no connect has finished yet';
+      const busy = numbers.active + (facts.recycling ?? 0) + (facts.validating ?? 0);
+      const what = busy === 0 ? 'had no live connection' : 'had room, but got no connection that answers,';
+      const most = busy === 0 ? '' : `, that it lets in as many as maxSize (${numbers.maxSize})`;
+      return `Pool "${poolId}" ${what} for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable${most}, and that its address and credentials are right.`;
     }
     case 'tenant':
       return (

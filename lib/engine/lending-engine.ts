@@ -12,7 +12,10 @@ import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import type { LeaseReceiver } from './waiter.js';
 
 export interface AcquireLimits {
-  /** How long to wait for a slot, in milliseconds. Default: the pool's `acquireTimeoutMs`. */
+  /**
+   * How long to wait for a slot, in milliseconds. What is no duration (0, less, NaN): no longer than a tick of the pool's
+   * clock, 10 ms; `Infinity`: without end. Default: the pool's `acquireTimeoutMs`.
+   */
   readonly timeoutMs?: number | undefined;
   /** Ends the wait. */
   readonly signal?: AbortSignal | undefined;

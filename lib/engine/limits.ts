@@ -32,6 +32,16 @@ export interface PoolLimits {
   readonly recycleTimeoutMs: number;
   /** A driver's graceful `close` that takes longer is followed by `kill`. */
   readonly closeTimeoutMs: number;
+  /** @internal Whether `connectConcurrency` is the default for `maxSize`. */
+  readonly [FOLLOWS_MAX_SIZE]?: boolean;
+}
+
+/** Set where `connectConcurrency` was left to its default, which follows `maxSize`. Spreads keep it, prints don't show it. */
+export const FOLLOWS_MAX_SIZE: unique symbol = Symbol('connectConcurrency follows maxSize');
+
+/** How many connects may be under way at once unless the options say otherwise. */
+export function defaultConnectConcurrency(maxSize: number): number {
+  return Math.max(2, Math.floor(maxSize / 4));
 }
 
 /** The limits alone, in an object that is quick to read: options that hide their secrets from print are not. */
@@ -42,7 +52,8 @@ export function limitsAlone(options: PoolLimits): PoolLimits {
     maxQueue: options.maxQueue,
     acquireTimeoutMs: options.acquireTimeoutMs,
     connectTimeoutMs: options.connectTimeoutMs,
-    connectConcurrency: options.connectConcurrency,
+    connectConcurrency:
+      options[FOLLOWS_MAX_SIZE] === true ? defaultConnectConcurrency(options.maxSize) : options.connectConcurrency,
     failFastAfterMs: options.failFastAfterMs,
     idleTimeoutMs: options.idleTimeoutMs,
     maxLifetimeMs: options.maxLifetimeMs,
@@ -52,6 +63,7 @@ export function limitsAlone(options: PoolLimits): PoolLimits {
     leakDetectionMs: options.leakDetectionMs,
     recycleTimeoutMs: options.recycleTimeoutMs,
     closeTimeoutMs: options.closeTimeoutMs,
+    [FOLLOWS_MAX_SIZE]: options[FOLLOWS_MAX_SIZE] === true,
   };
 }
 
@@ -74,4 +86,11 @@ export interface TenantPolicy extends TenantLimits {
   readonly overrides: Readonly<Record<string, Partial<TenantLimits>>>;
   /** Asked once for each tenant the pool gets to know; wins over `overrides`. */
   readonly resolve?: ((tenantId: string) => Partial<TenantLimits> | undefined) | undefined;
+  /**
+   * Whether there is such a tenant; asked once for each that has no limits of its own. Without it, those are known that
+   * the pool has served for a while.
+   */
+  readonly known?: ((tenantId: string) => boolean) | undefined;
+  /** Slots that tenants which aren't known may have in use together while known ones wait. Default: half of them, at least 1. */
+  readonly maxUnknown?: number | undefined;
 }

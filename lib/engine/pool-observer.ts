@@ -2,9 +2,9 @@
  * What a pool tells while it works, and the guard that keeps whoever listens from harming it.
  */
 import type { HolderFacts } from './errors.js';
+import { guarded, warn } from './guard.js';
 import type { Lease } from './lease.js';
 import type { DestroyReason } from './pool-counters.js';
-import { describeError } from './redact.js';
 
 /** Methods of a driver that must not throw. */
 export type DriverMethod = 'kill' | 'close' | 'dispose' | 'recycle' | 'isFatal';
@@ -12,6 +12,8 @@ export type DriverMethod = 'kill' | 'close' | 'dispose' | 'recycle' | 'isFatal';
 /** What a pool tells: outside every caller's context, but for what acquiring and releasing themselves give cause to. */
 export interface PoolObserver<C, L> {
   opened?(connection: C): void;
+  /** A new connection has shown that its backend is there. */
+  proved?(connection: C): void;
   connectFailed?(error: Error): void;
   /** A connection ended; `error` is what condemned it, if anything did. */
   destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
@@ -25,9 +27,9 @@ export interface PoolObserver<C, L> {
 }
 
 /**
- * An observer as the pool calls it. What it throws becomes a warning of the process: a slot that is on its way from one
- * state to the next would be lost otherwise. `acquired` and `released` are called as they are, on the path of every
- * lease, at moments when the pool is done: their errors reach whoever acquires or releases.
+ * An observer as the pool calls it. What it throws, or what a promise that it returns rejects with, becomes a warning of
+ * the process: a slot that is on its way from one state to the next would be lost otherwise. Only `acquired` is called as
+ * it is: its error is the answer to whoever acquires, and costs the connection that was to be lent.
  */
 export class GuardedObserver<C, L> {
   readonly #observer: PoolObserver<C, L>;
@@ -36,39 +38,56 @@ export class GuardedObserver<C, L> {
 
   constructor(observer: PoolObserver<C, L>) {
     this.#observer = observer;
-    this.acquired = observer.acquired?.bind(observer);
-    this.released = observer.released?.bind(observer);
+    const acquired = observer.acquired?.bind(observer);
+    const released = observer.released?.bind(observer);
+    // Both are on the path of every lease: no closure a call.
+    this.acquired =
+      acquired &&
+      ((connection, lease) => {
+        const result: unknown = acquired(connection, lease);
+        if (result !== undefined) guarded(() => result, harm);
+      });
+    this.released =
+      released &&
+      ((connection, lease, error) => {
+        try {
+          const result: unknown = released(connection, lease, error);
+          if (result !== undefined) guarded(() => result, harm);
+        } catch (thrown) {
+          harm(thrown);
+        }
+      });
   }
 
   opened(connection: C): void {
-    guard(() => this.#observer.opened?.(connection));
+    guarded(() => this.#observer.opened?.(connection), harm);
+  }
+
+  proved(connection: C): void {
+    guarded(() => this.#observer.proved?.(connection), harm);
   }
 
   connectFailed(error: Error): void {
-    guard(() => this.#observer.connectFailed?.(error));
+    guarded(() => this.#observer.connectFailed?.(error), harm);
   }
 
   destroyed(connection: C, reason: DestroyReason, error: unknown): void {
-    guard(() => this.#observer.destroyed?.(connection, reason, error));
+    guarded(() => this.#observer.destroyed?.(connection, reason, error), harm);
   }
 
   releasedTwice(lease: Lease<L>): void {
-    guard(() => this.#observer.releasedTwice?.(lease));
+    guarded(() => this.#observer.releasedTwice?.(lease), harm);
   }
 
   leaked(holder: HolderFacts): void {
-    guard(() => this.#observer.leaked?.(holder));
+    guarded(() => this.#observer.leaked?.(holder), harm);
   }
 
   driverFailed(method: DriverMethod, error: unknown): void {
-    guard(() => this.#observer.driverFailed?.(method, error));
+    guarded(() => this.#observer.driverFailed?.(method, error), harm);
   }
 }
 
-function guard(tell: () => void): void {
-  try {
-    tell();
-  } catch (error) {
-    process.emitWarning(`Whoever watches a pool threw ${describeError(error)}`, { type: 'PoolObserverWarning' });
-  }
+function harm(error: unknown): void {
+  warn('PoolObserverWarning', 'An observer of a pool', error);
 }

@@ -43,13 +43,14 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
 
   /** A queue has one waiter less; `waiting` are left in all. Told while the lists are kept. */
   shrunk(tenant: Tenant<W, S>, waiting: number): void {
-    if (waiting <= this.#keptAbove) return this.#giveUp();
+    if (waiting <= this.#keptAbove) return this.giveUp();
     this.#unlink(tenant, tenant.waiting + 1);
     if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
     while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--;
   }
 
-  #giveUp(): void {
+  /** Whoever asks next has them made anew. */
+  giveUp(): void {
     this.#byLength = [];
     this.#longest = 0;
     this.#kept = false;

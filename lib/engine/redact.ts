@@ -3,7 +3,7 @@
  *
  * Promise: the part between `://` and `@` of a URL, and the value of `password=`-like pairs, never survive.
  */
-import { isError } from './thrown.js';
+import { isError, textOf } from './thrown.js';
 
 // Starts at the colon: a pattern that tried every letter as the start of a scheme would take quadratic time on a long word.
 const CREDENTIALS_IN_URL = /(:\/\/)[^\s/?#]*@/g;
@@ -15,9 +15,18 @@ export function redact(text: string): string {
   return text.replace(CREDENTIALS_IN_URL, '$1***@').replace(SECRET_PAIR, '$1$2***');
 }
 
-/** One line that describes an unknown thrown value: name, code and redacted message. */
+/** One line that describes an unknown thrown value: name, code and redacted message. Never throws. */
 export function describeError(error: unknown): string {
-  if (!isError(error)) return redact(String(error));
+  if (!isError(error)) return redact(textOf(error));
+  try {
+    return describe(error);
+  } catch {
+    // A getter of an error of someone else's.
+    return 'an error that cannot be described';
+  }
+}
+
+function describe(error: Error): string {
   const code = 'code' in error && typeof error.code === 'string' ? ` [${error.code}]` : '';
   // Node's AggregateError (happy eyeballs) has an empty message of its own; the parts say what happened.
   const message = error.message || (error instanceof AggregateError ? error.errors.map(describeError).join('; ') : '');

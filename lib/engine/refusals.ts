@@ -19,6 +19,8 @@ export interface PoolFacts {
   readonly limits: PoolLimits;
   readonly idle: number;
   readonly active: number;
+  readonly recycling: number;
+  readonly validating: number;
   readonly connecting: number;
   readonly waiting: number;
   /** Connections that are there, whatever they are doing. */
@@ -28,8 +30,16 @@ export interface PoolFacts {
   readonly meanHoldMs: number;
   readonly connectFailures: number;
   readonly lastConnectError: Error | undefined;
+  /** What last failed for want of a backend, if anything has since `sinceMs`, a reading of the clock, or still does. */
+  backendFailure(sinceMs: number): BackendFailure | undefined;
   downForMs(nowMs: number): number;
   oldestHolders(): readonly HolderFacts[];
+}
+
+/** Why there was no connection. */
+export interface BackendFailure {
+  readonly step: 'connect' | 'ping';
+  readonly error: Error;
 }
 
 export class Refusals {
@@ -67,13 +77,21 @@ export class Refusals {
     });
   }
 
-  timedOut(tenant: TenantNumbers, waitedMs: number): AcquireTimeoutError {
-    const { id, limits, idle, active, connecting, waiting, live, blockedLeases, lastConnectError } = this.#pool;
-    const kind: AcquireTimeoutKind = !tenant.mayTake ? 'tenant' : live === 0 ? 'backend' : 'pool';
+  timedOut(tenant: TenantNumbers, sinceMs: number, waitedMs: number): AcquireTimeoutError {
+    const { id, limits, idle, active, recycling, validating, connecting, waiting, blockedLeases } = this.#pool;
+    const kind: AcquireTimeoutKind = !tenant.mayTake
+      ? 'tenant'
+      : active + recycling < limits.maxSize
+        ? 'backend'
+        : 'pool';
+    const failure = kind === 'backend' ? this.#pool.backendFailure(sinceMs) : undefined;
     return new AcquireTimeoutError(kind, {
       poolId: id,
       tenantId: tenant.id,
-      cause: kind === 'backend' ? lastConnectError : undefined,
+      cause: failure?.error,
+      failedStep: failure?.step,
+      validating,
+      recycling,
       waitedMs,
       numbers: { active, idle, connecting, waiting, maxSize: limits.maxSize },
       oldestHolders: this.#pool.oldestHolders(),

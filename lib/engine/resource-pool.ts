@@ -9,10 +9,12 @@
  *  - no tenant has more slots in use than its maximum;
  *  - no idle connection stands beside a waiter that may have it;
  *  - every waiter settles exactly once.
+ * Drivers, observers, receivers and listeners may call the pool from wherever they are called, and may throw.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
 import { settleWithin } from './bounded.js';
 import { systemClock, type Clock } from './clock.js';
+import { Closings } from './closings.js';
 import { Connector } from './connector.js';
 import { DeadlineEntry, Deadlines, durationOf } from './deadlines.js';
 import { Drain, type CloseOptions, type CloseReport } from './drain.js';
@@ -25,14 +27,17 @@ import {
   type PoolError,
   type HolderFacts,
 } from './errors.js';
-import { housekeepingPeriodMs, RecurringTask } from './housekeeper.js';
+import { DueTask, RecurringTask } from './housekeeper.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { acquireStack, PoolLease, type Lease } from './lease.js';
-import { limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
+import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
 import { PoolCounters, type DestroyReason } from './pool-counters.js';
 import { GuardedObserver, type PoolObserver } from './pool-observer.js';
+import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
+import { grantTo, refuse } from './receivers.js';
+import type { BackendFailure } from './refusals.js';
 import { IdleStack, Slot, type PoolTenant } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import { toError } from './thrown.js';
@@ -58,8 +63,19 @@ const VALIDATION_TIMEOUT_MS = 1_000;
 const LIFETIME_JITTER = 0.025;
 /** How often running leases are charged while others wait, in milliseconds. */
 const CHARGE_PERIOD_MS = 50;
+/** How long a driver's `kill` may go on, in milliseconds. */
+const LONGEST_KILL_MS = 1_000;
 /** A close ends within a day, whatever it is told. */
 const LONGEST_DRAIN_MS = 86_400_000;
+/** While others are lent, the last idle connection is not closed before one more is idle; how often that is looked at. */
+const LAST_IDLE_LOOK_MS = 1_000;
+/**
+ * How many receivers may be served inside each other. Each that gives its slot back at once has the next one served: a
+ * queue of thousands would be as deep a stack.
+ */
+const DEEPEST_GRANT = 16;
+/** Without waiting, a connection counts as fresh for this long at least: a ping for an acquire that can't wait is for the next one. */
+const FRESH_FOR_TRY_MS = 500;
 /** How many of the oldest holders an error names. */
 const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
@@ -71,12 +87,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly #driver: PoolDriver<C, L>;
+  readonly #openProvesAlive: boolean;
   readonly #observer: GuardedObserver<C, L>;
   readonly #random: () => number;
   readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
   readonly #room: WaitingRoom<C, L>;
   readonly #connector: Connector<C, Slot<C, L>>;
-  readonly #housekeeping: RecurringTask;
+  readonly #housekeeping: DueTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
   /** Every slot with a connection, but for those that are being closed. Whichever is not idle, recycling or validating is lent, or just being taken back. */
@@ -84,7 +101,19 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #idle = new IdleStack<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
   readonly #validating = new Set<Slot<C, L>>();
-  readonly #closing = new Set<Slot<C, L>>();
+  /** Of those that are validated: after another has failed to answer they are nobody's hope. */
+  readonly #doubted = new Set<Slot<C, L>>();
+  readonly #closing: Closings<C>;
+  readonly #probation: Probation<Slot<C, L>>;
+  /** Connections that have yet to show that their backend is there. */
+  #unproven = 0;
+  /** An idle connection needs nothing for so long after it came back. */
+  #idleCareMs: number;
+  /** How many receivers are being served inside each other, and whether one more was put off. */
+  #grantDepth = 0;
+  #postponed = false;
+  #lastPingError: Error | undefined;
+  #lastPingErrorAtMs = -Infinity;
   #limits: PoolLimits;
   #generation = 0;
   /** Whether there may be more connections than a lowered maximum allows. */
@@ -108,11 +137,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.id = options.id;
     this.clock = options.clock ?? systemClock;
     this.#driver = options.driver;
+    this.#openProvesAlive = options.driver.openProvesAlive === true;
     this.#observer = new GuardedObserver(options.observer ?? {});
     this.#random = options.random ?? Math.random;
     this.#limits = limitsAlone(options.limits);
     this.deadlines = new Deadlines(this.clock);
     this.#scheduler = new TenantScheduler(options.tenants);
+    this.#scheduler.size = this.#limits.maxSize;
     this.#room = new WaitingRoom<C, L>(this, this.#scheduler, options.currentHolder);
     this.#connector = new Connector<C, Slot<C, L>>(
       {
@@ -120,8 +151,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         clock: this.clock,
         random: this.#random,
         timeoutMs: this.#limits.connectTimeoutMs,
+        openProvesAlive: this.#openProvesAlive,
         open: (signal) => this.#driver.open(signal),
-        discard: (connection) => this.#kill(connection),
+        discard: (connection) => this.#closing.kill(connection, this.#killTimeoutMs, this.clock.now()),
         admit: (connection, generation) => this.#slotOf(connection, generation),
         opened: (slot, tookMs) => this.#opened(slot, tookMs),
         failed: (error) => this.#connectFailed(error),
@@ -129,9 +161,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       },
       this.#limits.connectConcurrency,
     );
-    this.#housekeeping = new RecurringTask(this.deadlines, this.#housekeepingPeriodMs(), (nowMs) =>
-      this.#keepHouse(nowMs),
-    );
+    this.#closing = new Closings<C>({
+      deadlines: this.deadlines,
+      close: (connection) => this.#driver.close(connection),
+      kill: (connection) => this.#driver.kill(connection),
+      failed: (method, error) => this.#observer.driverFailed(method, error),
+      isRoomAwaited: () => this.#isRoomAwaited(),
+      ended: () => this.#dispatch(this.clock.now()),
+    });
+    this.#probation = new Probation<Slot<C, L>>(this.deadlines, (slot, nowMs) => this.#keptAlive(slot, nowMs));
+    this.#idleCareMs = this.#shortestCareMs();
+    this.#housekeeping = new DueTask(this.deadlines, (nowMs) => this.#keepHouse(nowMs));
     this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
     this.#failFast = new FailFastDeadline((nowMs) => this.#room.failFast(nowMs));
   }
@@ -187,6 +227,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
   get lastConnectError(): Error | undefined {
     return this.#connector.lastError;
+  }
+  /** What last failed for want of a backend, if anything has since then, or still does. */
+  backendFailure(sinceMs: number): BackendFailure | undefined {
+    const { lastError, lastErrorAtMs, failures } = this.#connector;
+    if (this.#lastPingError !== undefined && this.#lastPingErrorAtMs >= Math.max(sinceMs, lastErrorAtMs)) {
+      return { step: 'ping', error: this.#lastPingError };
+    }
+    if (lastError === undefined || (failures === 0 && lastErrorAtMs < sinceMs)) return undefined;
+    return { step: 'connect', error: lastError };
   }
   /** How long the backend has been failing; 0 while it isn't. */
   downForMs(nowMs: number): number {
@@ -244,9 +293,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   start(): void {
     if (this.#started || this.#drain !== undefined) return;
     this.#started = true;
-    const nowMs = this.clock.now();
-    this.#housekeeping.wake(nowMs);
-    this.#dispatch(nowMs);
+    this.#dispatch(this.clock.now());
   }
 
   /**
@@ -293,19 +340,34 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         return this.#wait(waiter, nowMs);
       }
     } catch (error) {
-      return receiver.refused(toError(error));
+      return refuse(receiver, toError(error));
     }
-    receiver.granted(lease);
+    grantTo(receiver, lease);
   }
 
-  /** A slot if one can be had without waiting, else `undefined`. */
+  /**
+   * A slot if one can be had without waiting, else `undefined`; a connection is opened then, or a stale one pinged, for
+   * the next time.
+   */
   tryAcquire(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
     const tenant = this.#scheduler.tenant(tenantId, nowMs);
-    const lease = this.#take(tenant, nowMs);
-    if (lease === undefined) this.#scheduler.rest(tenant);
-    return lease;
+    const lease = this.#take(tenant, nowMs, Math.max(this.#limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
+    if (lease !== undefined) return lease;
+    if (tenant.mayTake) this.#prepareNext(nowMs);
+    this.#scheduler.rest(tenant);
+    return undefined;
+  }
+
+  /** For an acquire that couldn't wait: one connection is being made ready at a time. */
+  #prepareNext(nowMs: number): void {
+    this.start();
+    if (this.#drain !== undefined || this.#connector.connecting > 0 || this.#validating.size > 0) return;
+    const slot = this.#idle.newest;
+    if (slot !== undefined) {
+      if (this.#isStale(slot, nowMs)) void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
+    } else if (this.total < this.#limits.maxSize && this.#mayConnect()) this.#connector.start(this.#generation);
   }
 
   #admit(tenantId: string | undefined, { signal }: AcquireLimits, nowMs: number): PoolTenant<C, L> {
@@ -330,10 +392,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
-  #take(tenant: PoolTenant<C, L>, nowMs: number): Lease<L> | undefined {
+  #take(
+    tenant: PoolTenant<C, L>,
+    nowMs: number,
+    freshForMs = this.#limits.validateAfterIdleMs,
+  ): PoolLease<C, L> | undefined {
     if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
     const slot = this.#pick(tenant, nowMs);
-    if (slot === undefined || this.#isStale(slot, nowMs)) return undefined;
+    if (slot === undefined || nowMs - slot.aliveAtMs > freshForMs) return undefined;
     this.counters.immediate++;
     this.#idle.remove(slot, 'leased');
     slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
@@ -366,10 +432,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
       this.#observer.acquired?.(slot.connection, lease);
     } catch (error) {
-      // Nobody has the lease, so nobody would give it back.
-      lease.release(true);
+      // Nobody has the lease, so nobody would give it back; unless the driver did, or closed the pool.
+      if (slot.lease === lease) {
+        this.#endLease(lease);
+        this.#discard(lease, 'borrower', error, nowMs);
+      }
       throw error;
     }
+    if (this.#limits.leakDetectionMs > 0) this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
     return lease;
   }
 
@@ -388,12 +458,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
-    if (!this.#started) {
-      this.start();
-      // The driver's code has run.
-      if (this.#drain !== undefined) throw this.#notAdmitted(tenant.id, options.signal);
-    }
-    return this.#room.waiter(tenant, options, nowMs);
+    if (this.#started) return this.#room.waiter(tenant, options, nowMs);
+    this.start();
+    // The driver's code has run: it may have closed the pool, and the tenant may have been forgotten meanwhile.
+    return this.#room.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
   }
 
   #wait(waiter: Waiter<C, L>, nowMs: number): void {
@@ -410,7 +478,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Gives what is idle to whoever should have it, and opens what is missing. Everything that frees a slot ends here. */
   #dispatch(nowMs: number): void {
     if (this.#drain !== undefined) return this.#endIfDrained(nowMs);
+    this.#serveIdle(nowMs);
+    this.#openMissing(nowMs);
+  }
+
+  #serveIdle(nowMs: number): void {
+    // Driver and receivers are called in here; they may call the pool, so everything is looked at again each time.
     while (this.#idle.size > 0) {
+      if (this.#grantDepth >= DEEPEST_GRANT) {
+        this.#postponed = true;
+        return;
+      }
       if (this.#probe !== undefined) {
         this.#probeWith(this.#idle.newest, this.#probe, nowMs);
         continue;
@@ -420,14 +498,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const slot = this.#pick(waiter.tenant, nowMs);
       if (slot === undefined) break;
       if (this.#isStale(slot, nowMs)) {
-        if (this.#validating.size >= this.#scheduler.grantable) break;
+        if (this.#validating.size - this.#doubted.size >= this.#scheduler.grantable) break;
         void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
         continue;
       }
       this.#idle.remove(slot, 'leased');
       this.#grant(waiter, slot, nowMs);
     }
-    this.#openMissing();
   }
 
   #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
@@ -441,14 +518,22 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#room.untie(waiter);
     tenant.waitedMs += waitedMs;
     this.counters.wait.record(waitedMs);
-    let lease: PoolLease<C, L>;
+    this.#grantDepth++;
     try {
-      lease = this.#lend(slot, tenant, nowMs, waiter.ties?.stack);
+      grantTo(waiter.receiver, this.#lend(slot, tenant, nowMs, waiter.ties?.stack));
     } catch (error) {
-      waiter.receiver.refused(toError(error));
-      return;
+      refuse(waiter.receiver, toError(error));
     }
-    waiter.receiver.granted(lease);
+    if (this.#grantDepth === 1 && this.#postponed) this.#servePostponed();
+    this.#grantDepth--;
+  }
+
+  /** Slots that came back too deep inside the service of others. */
+  #servePostponed(): void {
+    while (this.#postponed) {
+      this.#postponed = false;
+      this.#dispatch(this.clock.now());
+    }
   }
 
   /** Pings an idle slot and puts it back, or destroys it. Resolves with what was wrong. */
@@ -467,33 +552,79 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
           ? new OperationTimeoutError('A ping', timeoutMs, { poolId: this.id })
           : toError(outcome.error);
     // It may have died, or the pool may have been closed, meanwhile.
-    if (!this.#validating.delete(slot)) return slot.broken ?? error;
+    if (!this.#endValidation(slot)) return slot.broken ?? error;
     const nowMs = this.clock.now();
     if (error === undefined) {
       this.#alive(slot, nowMs);
       this.#connector.proveUp();
+      if (!slot.proven) this.#prove(slot);
       this.#putBack(slot, putBack, nowMs);
     } else {
+      this.#lastPingError = error;
+      this.#lastPingErrorAtMs = nowMs;
       this.#destroy(slot, 'validation', error);
+      if (!slot.proven) this.#noteYoungDeath(slot, true, error, nowMs);
+      this.#doubtIdle(nowMs);
     }
+    // Others may be due, and were left to serve meanwhile.
+    if (this.#limits.keepaliveMs > 0) this.#housekeeping.by(nowMs);
     this.#dispatch(nowMs);
     return error;
   }
 
+  /** @returns whether it was being validated still. */
+  #endValidation(slot: Slot<C, L>): boolean {
+    this.#doubted.delete(slot);
+    return this.#validating.delete(slot);
+  }
+
+  /**
+   * One has failed to answer; others that were idle for as long may be as dead. All of them are pinged at once, and those
+   * who wait rely on none: were each pinged in its turn, an acquire would wait for one time-out after the other.
+   */
+  #doubtIdle(nowMs: number): void {
+    for (const slot of this.#idle) {
+      if (!this.#isStale(slot, nowMs) || this.#drain !== undefined) continue;
+      this.#doubted.add(slot);
+      void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
+    }
+    for (const slot of this.#validating) if (slot.state === 'validating') this.#doubted.add(slot);
+  }
+
   /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
-  #openMissing(): void {
-    const room = this.#limits.maxSize - this.total;
-    if (room <= 0 || !this.#started || this.#drain !== undefined) return;
-    const coming = this.#connector.connecting + this.#validating.size;
+  #openMissing(nowMs: number): void {
+    // Each start runs the driver's code, which may call the pool: what is missing is counted anew each time.
+    while (this.#started && this.#drain === undefined) {
+      if (this.#missing() <= 0 || !this.#mayConnect()) return;
+      const room = this.#limits.maxSize - this.total;
+      if (room <= 0 && !(this.#isRoomAwaited() && this.#closing.makeRoom(1 - room, nowMs) > -room)) return;
+      this.#connector.start(this.#generation);
+    }
+  }
+
+  /** Whether backoff and the bound on connects let one be started. */
+  #mayConnect(): boolean {
+    // After a failure one is tried at a time, and has to be of use first.
+    if (this.#connector.failures > 0 && this.#unproven > 0) return false;
+    return this.#connector.allowance > 0;
+  }
+
+  /** How many connects are wanted, if there is room. */
+  #missing(): number {
+    const coming = this.#connector.connecting + this.#validating.size - this.#doubted.size;
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
-    const missing = Math.max(needed, floor - this.total);
-    for (let count = Math.min(missing, room, this.#connector.allowance); count > 0; count--) {
-      this.#connector.start(this.#generation);
-    }
+    return Math.max(needed, floor - this.total);
+  }
+
+  /** Whether somebody waits for the room of a connection that is being closed. */
+  #isRoomAwaited(): boolean {
+    if (this.#drain !== undefined || this.#suspended !== undefined || this.total < this.#limits.maxSize) return false;
+    const coming = this.#connector.connecting + this.#validating.size - this.#doubted.size;
+    return this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) > coming;
   }
 
   #slotOf(connection: C, generation: number): Slot<C, L> {
@@ -501,7 +632,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const { maxLifetimeMs } = this.#limits;
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
     const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
-    this.#driver.onBroken(connection, (error) => this.#broke(slot, error));
+    this.#driver.onBroken(connection, (error?: unknown) =>
+      this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
+    );
     return slot;
   }
 
@@ -509,22 +642,83 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     this.counters.connects++;
     this.counters.connect.record(tookMs);
-    this.#alive(slot, nowMs);
     // It has its place before anyone hears of it: whoever does may look for a slot, or close the pool, at once.
     this.#slots.add(slot);
     this.#validating.add(slot);
+    this.#unproven++;
     this.#observer.opened(slot.connection);
-    if (!this.#validating.delete(slot)) return;
-    if (this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
-    this.#putBack(slot, 'newest', nowMs);
-    this.#becomeReady();
+    if (this.#openProvesAlive && slot.broken === undefined && this.#validating.has(slot)) {
+      slot.steady = !this.#connector.unsteady;
+      this.#prove(slot);
+    }
+    if (!this.#endValidation(slot)) return;
+    const reason = this.#destroyReason(slot, undefined, nowMs);
+    if (reason !== undefined) {
+      this.#destroy(slot, reason, slot.broken);
+      // Were another one opened at once, a backend that drops what it accepts would be met by a storm.
+      const error = slot.broken ?? new Error(`The connection was replaced as it was opened (${reason}).`);
+      if (reason !== 'resize') this.#noteYoungDeath(slot, true, error, nowMs);
+      return this.#dispatch(nowMs);
+    }
+    if (!slot.steady) this.#probation.add(slot, nowMs + (slot.proven ? YOUNG_MS : SETTLE_MS));
+    this.#makeIdle(slot, nowMs);
+    // During an outage it is pinged before it serves anybody.
+    if (!slot.proven && this.#connector.failures > 0) slot.aliveAtMs = -Infinity;
+    if (slot.proven && this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
     this.#dispatch(nowMs);
+  }
+
+  /** A connection has shown for the first time that its backend is there. */
+  #prove(slot: Slot<C, L>): void {
+    slot.proven = true;
+    this.#unproven--;
+    this.aliveAtMs = this.clock.now();
+    this.#connector.proveUp();
+    runOutside(() => this.#observer.proved(slot.connection));
+    this.#becomeReady();
+  }
+
+  /** A new connection was not dropped at once, or has lasted. */
+  #keptAlive(slot: Slot<C, L>, nowMs: number): void {
+    if (!slot.proven) this.#prove(slot);
+    if (nowMs - slot.openedAtMs >= YOUNG_MS) this.#proveSteady(slot);
+    else this.#probation.add(slot, slot.openedAtMs + YOUNG_MS);
+    this.#dispatch(nowMs);
+  }
+
+  /**
+   * A new connection has served somebody. That says nothing if it had no time to be dropped.
+   *
+   * @returns whether it was known to be of use.
+   */
+  #served(slot: Slot<C, L>, nowMs: number): boolean {
+    const { proven } = slot;
+    if (nowMs - slot.openedAtMs < SETTLE_MS) return true;
+    this.#probation.remove(slot);
+    if (!proven) this.#prove(slot);
+    this.#proveSteady(slot);
+    return proven;
+  }
+
+  #proveSteady(slot: Slot<C, L>): void {
+    slot.steady = true;
+    this.#connector.proveSteady();
+  }
+
+  /**
+   * A connection that died by itself was as good as a failed connect if it had been of no use, or if it died at once.
+   *
+   * @param ofNoUse whether it never got as far as to be of use.
+   */
+  #noteYoungDeath(slot: Slot<C, L>, ofNoUse: boolean, error: unknown, nowMs: number): void {
+    if (this.#drain !== undefined || (!ofNoUse && nowMs - slot.openedAtMs >= YOUNG_MS)) return;
+    this.#connector.diedYoung(toError(error));
   }
 
   #connectFailed(error: Error): void {
     const nowMs = this.clock.now();
     this.counters.connectFailures++;
-    this.#observer.connectFailed(error);
+    runOutside(() => this.#observer.connectFailed(error));
     const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
     if (nowMs >= dueAtMs) this.#room.failFast(nowMs);
     else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
@@ -532,7 +726,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #becomeReady(): void {
-    if (this.#ready || this.live < this.#limits.minSize) return;
+    if (this.#ready || this.live - this.#unproven < this.#limits.minSize) return;
     this.#ready = true;
     for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
   }
@@ -550,9 +744,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
-    const reason = this.#condemns(slot, error, nowMs);
+    const reason = this.#destroyReason(slot, error, nowMs);
     if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
     this.#alive(slot, nowMs);
+    if (!slot.steady && !this.#served(slot, nowMs)) {
+      // Observers were told: they may have closed the pool.
+      const now = this.#destroyReason(slot, undefined, nowMs);
+      if (now !== undefined) return this.#discard(lease, now, undefined, nowMs);
+    }
     slot.lastTenant = lease.tenant;
     if (this.#driver.recycle !== undefined && !this.#recycled(lease, nowMs)) return;
     if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
@@ -564,8 +763,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #discard(lease: PoolLease<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
     const { slot } = lease;
+    const cause = slot.broken ?? (error === true ? undefined : error);
     this.#settleTenant(lease, nowMs);
-    this.#destroy(slot, reason, slot.broken ?? (error === true ? undefined : error));
+    this.#destroy(slot, reason, cause);
+    // One that has been of use may have been ended by what its borrower did with it: no reason to make others wait.
+    if ((reason === 'broken' || reason === 'fatal') && !slot.proven) this.#noteYoungDeath(slot, true, cause, nowMs);
     this.#dispatch(nowMs);
   }
 
@@ -575,6 +777,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    */
   #mayHandOver(from: PoolTenant<C, L>): boolean {
     if (this.#idle.size > 0 || this.#probe !== undefined || this.#suspended !== undefined) return false;
+    if (this.#grantDepth >= DEEPEST_GRANT) return false;
     return this.#scheduler.grantable > 0 || from.waiting > 0;
   }
 
@@ -610,7 +813,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** Why a returned connection must not be lent again, if so. */
-  #condemns(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
+  #destroyReason(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
     if (slot.broken !== undefined) return 'broken';
     if (error !== undefined && error !== null && error !== false) {
       if (error === true) return 'borrower';
@@ -652,18 +855,20 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       if (this.#drain?.isDue(nowMs) === true) this.#cut(nowMs);
       return false;
     }
-    // It broke as its cleaning began: how that ends concerns nobody.
+    // It broke as its cleaning began: how that ends makes no difference.
     work?.catch(() => undefined);
     // The driver's code has run: it may have found it broken, or closed the pool.
-    const reason = this.#condemns(lease.slot, undefined, nowMs);
+    const reason = this.#destroyReason(lease.slot, undefined, nowMs);
     if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
     return reason === undefined;
   }
 
   /** `undefined`: there is nothing to clean. */
-  #recycleWork(lease: PoolLease<C, L>): void | Promise<void> {
+  #recycleWork(lease: PoolLease<C, L>): Promise<void> | undefined {
     try {
-      return this.#driver.recycle?.(lease.slot.connection, lease);
+      const work: unknown = this.#driver.recycle?.(lease.slot.connection, lease);
+      // A driver that isn't written in TypeScript may return anything.
+      return work === undefined ? undefined : Promise.resolve(work).then(ignore);
     } catch (error) {
       return Promise.reject(toError(error));
     }
@@ -692,12 +897,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (!this.#recycling.delete(slot)) return;
     this.deadlines.remove(cleaning);
     const nowMs = this.clock.now();
-    if (error === undefined) this.#putBack(slot, 'newest', nowMs);
-    else {
+    if (error === undefined) {
+      const reason = this.#destroyReason(slot, undefined, nowMs);
+      if (reason !== undefined) return this.#discard(cleaning.lease, reason, undefined, nowMs);
+      // First the slot: a tenant with a warm slot is remembered.
+      this.#makeIdle(slot, nowMs);
+      this.#settleTenant(cleaning.lease, nowMs);
+    } else {
+      this.#settleTenant(cleaning.lease, nowMs);
       this.#destroy(slot, 'cleaning', error);
       this.#observer.driverFailed('recycle', error);
     }
-    this.#settleTenant(cleaning.lease, nowMs);
     this.#dispatch(nowMs);
   }
 
@@ -714,21 +924,29 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** Makes a connection idle, unless it has become superfluous meanwhile. */
   #putBack(slot: Slot<C, L>, where: 'newest' | 'oldest', nowMs: number): void {
-    const reason = this.#condemns(slot, undefined, nowMs);
+    const reason = this.#destroyReason(slot, undefined, nowMs);
     if (reason !== undefined) return this.#destroy(slot, reason, slot.broken);
     if (where === 'oldest') this.#idle.pushOldest(slot);
-    else this.#makeIdle(slot, nowMs);
+    else this.#idle.push(slot);
+    this.#careBy(slot, nowMs);
   }
 
   #makeIdle(slot: Slot<C, L>, nowMs: number): void {
     slot.idleSinceMs = nowMs;
     this.#idle.push(slot);
+    this.#careBy(slot, nowMs);
+  }
+
+  #careBy(slot: Slot<C, L>, nowMs: number): void {
+    const careAtMs = nowMs + this.#idleCareMs;
+    const { dueAtMs } = this.#housekeeping;
+    if (careAtMs < dueAtMs || slot.expiresAtMs < dueAtMs) this.#housekeeping.by(Math.min(careAtMs, slot.expiresAtMs));
   }
 
   // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
 
   #broke(slot: Slot<C, L>, error: Error): void {
-    if (slot.state === 'gone' || slot.state === 'closing') return;
+    if (slot.state === 'closing') return;
     slot.broken = error;
     // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at all.
     if (slot.state === 'leased' || slot.state === 'new') return;
@@ -736,8 +954,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const cleaning = this.#recycling.get(slot);
     if (cleaning !== undefined) return this.#cleaned(cleaning, error);
     if (slot.state === 'idle') this.#takeOutOfIdle(slot);
-    else this.#validating.delete(slot);
+    else this.#endValidation(slot);
     this.#destroy(slot, 'broken', error);
+    this.#noteYoungDeath(slot, false, error, nowMs);
     this.#dispatch(nowMs);
   }
 
@@ -750,61 +969,69 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
     this.#slots.delete(slot);
     this.counters.destroyed[reason]++;
-    if (POLITE.has(reason)) {
-      slot.state = 'closing';
-      this.#closing.add(slot);
-      void this.#closePolitely(slot);
-    } else {
-      slot.state = 'gone';
-      this.#kill(slot.connection);
+    if (!slot.steady) {
+      this.#probation.remove(slot);
+      if (!slot.proven) this.#unproven--;
     }
+    const nowMs = this.clock.now();
+    slot.state = 'closing';
+    if (POLITE.has(reason)) this.#closing.close(slot.connection, this.#limits.closeTimeoutMs, nowMs);
+    else this.#closing.kill(slot.connection, this.#killTimeoutMs, nowMs);
     runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
 
-  async #closePolitely(slot: Slot<C, L>): Promise<void> {
-    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () =>
-      this.#driver.close(slot.connection),
-    );
-    if (outcome.kind === 'failed') this.#observer.driverFailed('close', outcome.error);
-    if (outcome.kind !== 'done') this.#kill(slot.connection);
-    slot.state = 'gone';
-    this.#closing.delete(slot);
-    this.#dispatch(this.clock.now());
-  }
-
-  #kill(connection: C): void {
-    try {
-      runOutside(() => this.#driver.kill(connection));
-    } catch (error) {
-      this.#observer.driverFailed('kill', error);
-    }
+  /** What a killed connection leaves to be done on the server is waited for no longer than this. */
+  get #killTimeoutMs(): number {
+    return Math.min(this.#limits.closeTimeoutMs, LONGEST_KILL_MS);
   }
 
   // ── Housekeeping ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #housekeepingPeriodMs(): number {
-    const { idleTimeoutMs, maxLifetimeMs, keepaliveMs, leakDetectionMs } = this.#limits;
-    return housekeepingPeriodMs(idleTimeoutMs, maxLifetimeMs, keepaliveMs, leakDetectionMs);
+  #shortestCareMs(): number {
+    const { idleTimeoutMs, keepaliveMs } = this.#limits;
+    return Math.min(idleTimeoutMs > 0 ? idleTimeoutMs : Infinity, keepaliveMs > 0 ? keepaliveMs : Infinity);
   }
 
-  #keepHouse(nowMs: number): boolean {
-    this.#reportLeaks(nowMs);
+  /** Does what is due. @returns when there will be more to do; a reading of the clock. */
+  #keepHouse(nowMs: number): number {
+    let nextMs = this.#reportLeaks(nowMs);
+    if (this.#drain !== undefined) return Infinity;
+    // While some are pinged the others have to serve.
+    let pings = Math.max(1, this.#idle.size >> 1) - this.#validating.size;
     for (const slot of this.#idle) {
+      const reason = this.#outlived(slot, nowMs);
+      if (reason === undefined && this.#keepaliveAtMs(slot) <= nowMs) {
+        if (pings-- > 0) void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
+        // One that is under way asks for the next when it has ended.
+        continue;
+      }
       // The last idle connection stays for whoever comes next, as long as anyone is at work here.
-      if (this.#idle.size > 1 || this.active === 0) this.#tendIdle(slot, nowMs);
+      const retires = reason !== undefined && (this.#idle.size > 1 || this.active === 0);
+      if (retires) this.#retire(slot, reason);
+      else nextMs = Math.min(nextMs, reason === undefined ? this.#careAtMs(slot) : nowMs + LAST_IDLE_LOOK_MS);
     }
-    this.#openMissing();
-    return this.#drain === undefined;
+    this.#dispatch(nowMs);
+    return nextMs;
   }
 
-  #tendIdle(slot: Slot<C, L>, nowMs: number): void {
-    const { idleTimeoutMs, keepaliveMs, minSize } = this.#limits;
-    if (nowMs >= slot.expiresAtMs) this.#retire(slot, 'lifetime');
-    else if (idleTimeoutMs > 0 && nowMs - slot.idleSinceMs >= idleTimeoutMs && this.live > minSize)
-      this.#retire(slot, 'idle');
-    else if (keepaliveMs > 0 && nowMs - slot.aliveAtMs >= keepaliveMs && this.#validating.size === 0) {
-      void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
-    }
+  /** Why an idle connection should go, if so. */
+  #outlived(slot: Slot<C, L>, nowMs: number): 'lifetime' | 'idle' | undefined {
+    if (nowMs >= slot.expiresAtMs) return 'lifetime';
+    return nowMs >= this.#idleUntilMs(slot) ? 'idle' : undefined;
+  }
+
+  #idleUntilMs({ idleSinceMs }: Slot<C, L>): number {
+    const { idleTimeoutMs, minSize } = this.#limits;
+    return idleTimeoutMs > 0 && this.live > minSize ? idleSinceMs + idleTimeoutMs : Infinity;
+  }
+
+  #keepaliveAtMs({ aliveAtMs }: Slot<C, L>): number {
+    const { keepaliveMs } = this.#limits;
+    return keepaliveMs > 0 ? aliveAtMs + keepaliveMs : Infinity;
+  }
+
+  #careAtMs(slot: Slot<C, L>): number {
+    return Math.min(slot.expiresAtMs, this.#idleUntilMs(slot), this.#keepaliveAtMs(slot));
   }
 
   #retire(slot: Slot<C, L>, reason: DestroyReason): void {
@@ -812,17 +1039,25 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#destroy(slot, reason, undefined);
   }
 
-  #reportLeaks(nowMs: number): void {
+  /** @returns when the next lease will be out for too long. */
+  #reportLeaks(nowMs: number): number {
     const { leakDetectionMs } = this.#limits;
-    if (leakDetectionMs === 0) return;
+    let nextMs = Infinity;
+    if (leakDetectionMs === 0) return nextMs;
     for (const lease of this.#leases()) {
       const { slot } = lease;
       // It may have come back meanwhile: whoever is told of one leak may release another.
-      if (slot.lease !== lease || slot.leaked === lease || nowMs - lease.startedAtMs < leakDetectionMs) continue;
+      if (slot.lease !== lease || slot.leaked === lease) continue;
+      const leakedAtMs = lease.startedAtMs + leakDetectionMs;
+      if (nowMs < leakedAtMs) {
+        nextMs = Math.min(nextMs, leakedAtMs);
+        continue;
+      }
       slot.leaked = lease;
       this.counters.leaks++;
       this.#observer.leaked(holderFacts(lease, nowMs));
     }
+    return nextMs;
   }
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
@@ -845,8 +1080,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    * Rejects with the ping's error, the last connect error, or PoolClosedError.
    */
   async probe({ timeoutMs, recentMs }: ProbeOptions): Promise<ProbeOutcome> {
-    if (this.#drain !== undefined) throw new PoolClosedError(this.id);
     this.start();
+    if (this.#drain !== undefined) throw new PoolClosedError(this.id);
     const nowMs = this.clock.now();
     const slot = this.#idle.oldest;
     if (slot !== undefined) {
@@ -855,12 +1090,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       return 'alive';
     }
     if (nowMs - this.aliveAtMs <= recentMs) return 'recent';
+    const waiting = this.#probe ?? new WaitingProbe(nowMs, timeoutMs, (probe) => this.#probeExpired(probe));
     if (this.#probe === undefined) {
-      this.#probe = new WaitingProbe(nowMs, timeoutMs, (probe) => this.#probeExpired(probe));
-      this.deadlines.add(this.#probe, this.#probe.dueAtMs);
+      this.#probe = waiting;
+      this.deadlines.add(waiting, waiting.dueAtMs);
       this.#dispatch(nowMs);
     }
-    return this.#probe.outcome;
+    return waiting.outcome;
   }
 
   #probeWith(slot: Slot<C, L> | undefined, probe: WaitingProbe, nowMs: number): void {
@@ -895,16 +1131,20 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** Takes over new limits. Idle connections above a lower maximum go now, leased ones when they come back. */
   changeLimits(change: Partial<PoolLimits>): void {
-    this.#limits = limitsAlone({ ...this.#limits, ...change });
+    const nowMs = this.clock.now();
+    const named = change.connectConcurrency !== undefined && { [FOLLOWS_MAX_SIZE]: false };
+    this.#limits = limitsAlone({ ...this.#limits, ...named, ...change });
+    this.#scheduler.size = this.#limits.maxSize;
     this.#connector.concurrency = this.#limits.connectConcurrency;
-    this.#housekeeping.periodMs = this.#housekeepingPeriodMs();
+    this.#idleCareMs = this.#shortestCareMs();
+    if (this.#drain === undefined) this.#housekeeping.by(nowMs);
     this.#room.takeOverTimeout();
     for (const slot of this.#idle) {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
     this.#shrinking = this.total > this.#limits.maxSize;
-    if (this.live > 0) this.#becomeReady();
-    this.#dispatch(this.clock.now());
+    if (this.live > this.#unproven) this.#becomeReady();
+    this.#dispatch(nowMs);
   }
 
   get tenantPolicy(): TenantPolicy {
@@ -917,16 +1157,32 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#dispatch(this.clock.now());
   }
 
-  /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
+  /**
+   * Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a
+   * failover: what is under way with the old server is not waited for.
+   */
   recycle(): void {
     this.#generation++;
+    const nowMs = this.clock.now();
+    this.#connector.abandonAll();
+    this.#connector.hurry();
     for (const slot of this.#idle) this.#retire(slot, 'generation');
-    this.#dispatch(this.clock.now());
+    for (const slot of [...this.#validating]) {
+      // One that is just being opened is told apart by its generation.
+      if (slot.state === 'validating' && this.#endValidation(slot)) this.#destroy(slot, 'generation', undefined);
+    }
+    for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'generation', nowMs);
+    this.#dispatch(nowMs);
   }
 
-  /** Stops lending. `queue`: acquires wait for `resume()`, as long as their deadlines let them; `reject`: they fail at once. */
+  /**
+   * Stops lending. `queue`: acquires wait for `resume()`, as long as their deadlines let them; `reject`: they fail at
+   * once, those that wait already too.
+   */
   suspend(mode: 'queue' | 'reject' = 'queue'): void {
     this.#suspended = mode;
+    if (mode !== 'reject' || this.#drain !== undefined) return;
+    this.#room.refuseSuspended(this.clock.now());
   }
 
   resume(): void {
@@ -958,7 +1214,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#housekeeping.stop();
     this.#runningCharge.stop();
     this.deadlines.remove(this.#failFast);
-    this.#connector.abandonAll();
+    this.#connector.stop();
     if (this.#probe !== undefined) {
       const probe = this.#probe;
       this.#forgetProbe(probe);
@@ -985,16 +1241,19 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       this.#settleTenant(lease, nowMs);
       this.#destroy(lease.slot, 'cut', undefined);
     }
-    for (const cleaning of [...this.#recycling.values()]) {
-      if (!this.#recycling.delete(cleaning.slot)) continue;
-      this.deadlines.remove(cleaning);
-      this.#settleTenant(cleaning.lease, nowMs);
-      this.#destroy(cleaning.slot, 'cut', undefined);
-    }
+    for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'cut', nowMs);
     for (const slot of [...this.#validating]) {
-      if (this.#validating.delete(slot)) this.#destroy(slot, 'cut', undefined);
+      if (this.#endValidation(slot)) this.#destroy(slot, 'cut', undefined);
     }
     this.#endIfDrained(nowMs);
+  }
+
+  /** Ends a connection whose cleaning isn't waited for. */
+  #endCleaning(cleaning: Cleaning<C, L>, reason: DestroyReason, nowMs: number): void {
+    if (!this.#recycling.delete(cleaning.slot)) return;
+    this.deadlines.remove(cleaning);
+    this.#settleTenant(cleaning.lease, nowMs);
+    this.#destroy(cleaning.slot, reason, undefined);
   }
 
   #endIfDrained(nowMs: number): void {
@@ -1009,9 +1268,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   async #dispose(): Promise<void> {
-    const { dispose } = this.#driver;
-    if (dispose === undefined) return;
-    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, () => dispose.call(this.#driver));
+    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, async () => this.#driver.dispose?.());
     if (outcome.kind === 'failed') this.#observer.driverFailed('dispose', outcome.error);
   }
 }
@@ -1058,6 +1315,10 @@ class FailFastDeadline extends DeadlineEntry {
   override expire(nowMs: number): void {
     this.#reached(nowMs);
   }
+}
+
+function ignore(): void {
+  // Of a promise's value.
 }
 
 interface PromiseParts {

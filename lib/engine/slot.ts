@@ -9,7 +9,7 @@ import type { Waiter } from './waiter.js';
 export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
 
 /** Where a slot is; every slot is in exactly one state. */
-export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing' | 'gone';
+export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing';
 
 export class Slot<C, L> {
   readonly connection: C;
@@ -23,6 +23,10 @@ export class Slot<C, L> {
   /** When it last proved to be alive. */
   aliveAtMs: number;
   uses = 0;
+  /** Whether it has shown that its backend is there. */
+  proven = false;
+  /** Whether there is nothing left to learn from its staying alive. */
+  steady = false;
   state: SlotState = 'new';
   /** Set when the connection died by itself. */
   broken: Error | undefined = undefined;

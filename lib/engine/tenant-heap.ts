@@ -26,6 +26,11 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
     return this.#tenants[0];
   }
 
+  /** The key of the first tenant; `Infinity` when there is none. */
+  get firstKey(): number {
+    return this.#keys[0] ?? Infinity;
+  }
+
   /** Puts a tenant in, or to its right place when its key has changed. */
   place(tenant: Tenant<W, S>): void {
     const key = keyOf(tenant);

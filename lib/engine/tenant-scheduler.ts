@@ -7,13 +7,15 @@
  * charged as it runs.
  *
  * Promises: a tenant's own requests are served first in, first out; no tenant gets more than its `max`; tenants below
- * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it. Pure: no timers, no I/O,
+ * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it; tenants that may have been
+ * invented have no more than their common share while known ones wait, however many they are. Pure: no timers, no I/O,
  * the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
  */
+import { KnownTenants } from './known-tenants.js';
 import type { TenantLimits, TenantPolicy } from './limits.js';
 import { QueueLengths } from './queue-lengths.js';
 import { TenantHeap } from './tenant-heap.js';
-import { Tenant, type QueueLinks } from './tenant.js';
+import { Tenant, type QueueLinks, type TenantStanding } from './tenant.js';
 
 /** Weight of the newest hold in a moving average of holds. */
 const HOLD_SMOOTHING = 0.1;
@@ -41,8 +43,17 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   readonly #anonymous: Tenant<W, S>;
   /** Who was looked up last; never one that has been forgotten. */
   #last: Tenant<W, S>;
+  /** Of the known tenants that may have a slot, and of the others: each new one would come first among all. */
   readonly #ready = new TenantHeap<W, S>();
+  readonly #unknownReady = new TenantHeap<W, S>();
   readonly #lengths = new QueueLengths<W, S>();
+  readonly #unknownLengths = new QueueLengths<W, S>();
+  readonly #remembered = new KnownTenants();
+  /** Of the tenants that aren't known. */
+  #unknownInUse = 0;
+  #unknownWaiting = 0;
+  /** Slots of the pool. */
+  size = Infinity;
   /**
    * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
    * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
@@ -61,7 +72,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   constructor(policy: TenantPolicy) {
     this.#policy = policy;
-    this.#anonymous = new Tenant<W, S>(undefined, UNLIMITED, 0, 0);
+    this.#anonymous = new Tenant<W, S>(undefined, { limits: UNLIMITED, unknown: false }, 0, 0);
     this.#last = this.#anonymous;
   }
 
@@ -94,9 +105,26 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     return this.#virtualMs;
   }
 
-  /** The tenant with the longest queue. Asked for while the whole queue is full. */
-  longestQueue(): Tenant<W, S> | undefined {
-    return this.#lengths.longest(this.tenants(), this.#waiting);
+  /**
+   * The tenant with the longest queue: it gives way when the whole queue, of `maxQueue` places, is full. When those that
+   * aren't known take up more than half of it, it is one of them.
+   */
+  longestQueue(maxQueue: number): Tenant<W, S> | undefined {
+    const unknown =
+      this.#unknownWaiting === 0
+        ? undefined
+        : this.#unknownLengths.longest(this.#tenantsOf(true), this.#unknownWaiting);
+    if (2 * this.#unknownWaiting > maxQueue) return unknown;
+    const known = this.#lengths.longest(this.#tenantsOf(false), this.#waiting - this.#unknownWaiting);
+    return (known?.waiting ?? 0) >= (unknown?.waiting ?? 0) ? known : unknown;
+  }
+
+  *#tenantsOf(unknown: boolean): IterableIterator<Tenant<W, S>> {
+    for (const tenant of this.tenants()) if (tenant.unknown === unknown) yield tenant;
+  }
+
+  #lengthsOf(tenant: Tenant<W, S>): QueueLengths<W, S> {
+    return tenant.unknown ? this.#unknownLengths : this.#lengths;
   }
 
   /** Everyone the scheduler knows. */
@@ -120,26 +148,58 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #newcomer(id: string, nowMs: number): Tenant<W, S> {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     this.#forgetSome();
-    const tenant = new Tenant<W, S>(id, this.#limitsOf(id), this.#virtualMs, this.#meanHoldMs);
+    const standing = this.#standingOf(id, this.#policy);
+    // The application's functions have run, and may have asked for the same tenant.
+    const same = this.#tenants.get(id);
+    if (same !== undefined) return same;
+    const tenant = new Tenant<W, S>(id, standing, this.#virtualMs, this.#meanHoldMs);
     this.#tenants.set(id, tenant);
     return tenant;
   }
 
   /** Takes over new limits, for tenants that are known as well as for those to come. */
   changePolicy(policy: TenantPolicy): void {
+    // First the application's functions: if one throws, nothing has changed.
+    const standings = new Map<string, TenantStanding>();
+    for (const id of [...this.#tenants.keys()]) standings.set(id, this.#standingOf(id, policy));
     this.#policy = policy;
-    for (const tenant of this.#tenants.values()) {
-      if (tenant.id !== undefined) tenant.limits = this.#limitsOf(tenant.id);
-      this.#weigh(tenant);
-      this.#refresh(tenant);
+    for (const [id, standing] of standings) {
+      const tenant = this.#tenants.get(id);
+      if (tenant !== undefined) this.#place(tenant, standing);
     }
+  }
+
+  #place(tenant: Tenant<W, S>, { limits, unknown }: TenantStanding): void {
+    tenant.limits = limits;
+    if (tenant.unknown !== unknown) this.#changeSides(tenant);
+    this.#weigh(tenant);
+    this.#refresh(tenant);
+  }
+
+  /** From those that aren't known to those that are, or back. */
+  #changeSides(tenant: Tenant<W, S>): void {
+    this.#heapOf(tenant).remove(tenant);
+    this.#lengths.giveUp();
+    this.#unknownLengths.giveUp();
+    tenant.unknown = !tenant.unknown;
+    tenant.knownAtMs = -Infinity;
+    const sign = tenant.unknown ? 1 : -1;
+    this.#unknownInUse += sign * tenant.inUse;
+    this.#unknownWaiting += sign * tenant.waiting;
+    tenant.nextOfLength = undefined;
+    tenant.previousOfLength = undefined;
+  }
+
+  #heapOf(tenant: Tenant<W, S>): TenantHeap<W, S> {
+    return tenant.unknown ? this.#unknownReady : this.#ready;
   }
 
   enqueue(waiter: W, nowMs: number): void {
     const { tenant } = waiter;
     this.#link(waiter);
     if (tenant.waiting === 1) this.#beginToWait(tenant, nowMs);
-    if (this.#lengths.kept) this.#lengths.grown(tenant);
+    const lengths = this.#lengthsOf(tenant);
+    if (lengths.kept) lengths.grown(tenant);
     if (tenant.grantable < tenant.limits.max - tenant.inUse) this.#refresh(tenant);
   }
 
@@ -153,7 +213,15 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */
   get next(): W | undefined {
-    return this.#ready.first?.firstWaiting;
+    const ready = this.#unknownReady.size === 0 || this.#knownComeFirst ? this.#ready : this.#unknownReady;
+    return ready.first?.firstWaiting;
+  }
+
+  /** Whether known tenants have a claim to the next slot before all others. */
+  get #knownComeFirst(): boolean {
+    if (this.#ready.size === 0) return false;
+    const most = this.#policy.maxUnknown ?? Math.max(1, Math.floor(this.size / 2));
+    return this.#unknownInUse >= most || this.#ready.firstKey <= this.#unknownReady.firstKey;
   }
 
   /**
@@ -200,7 +268,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
   heir(tenant: Tenant<W, S>): W | undefined {
-    return this.#ready.size === 0 && tenant.inUse <= tenant.limits.max ? tenant.firstWaiting : undefined;
+    if (this.#ready.size > 0 || this.#unknownReady.size > 0 || tenant.inUse > tenant.limits.max) return undefined;
+    return tenant.firstWaiting;
   }
 
   /**
@@ -246,6 +315,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.lastWaiting = waiter;
     tenant.waiting++;
     this.#waiting++;
+    if (tenant.unknown) this.#unknownWaiting++;
   }
 
   #unlink(waiter: W): void {
@@ -258,7 +328,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     waiter.nextInQueue = undefined;
     tenant.waiting--;
     this.#waiting--;
-    if (this.#lengths.kept) this.#lengths.shrunk(tenant, this.#waiting);
+    if (tenant.unknown) this.#unknownWaiting--;
+    const lengths = this.#lengthsOf(tenant);
+    if (lengths.kept)
+      lengths.shrunk(tenant, tenant.unknown ? this.#unknownWaiting : this.#waiting - this.#unknownWaiting);
   }
 
   #settle(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
@@ -268,6 +341,22 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
     this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
     this.#owe(tenant, heldMs - chargedMs);
+    if (!tenant.unknown) return;
+    this.#unknownInUse--;
+    if (nowMs >= tenant.knownAtMs) this.#servedUnknown(tenant, nowMs);
+  }
+
+  /** A tenant that isn't known has been served for the first time since it came, or for long. */
+  #servedUnknown(tenant: Tenant<W, S>, nowMs: number): void {
+    // With a function of the application's it is for that to say.
+    if (this.#policy.known !== undefined || tenant.id === undefined) {
+      tenant.knownAtMs = Infinity;
+      return;
+    }
+    tenant.knownAtMs = this.#remembered.served(tenant.id, nowMs);
+    if (nowMs >= tenant.knownAtMs) {
+      this.#place(tenant, { limits: limitsForAll(this.#policy, true), unknown: false });
+    }
   }
 
   /** What a lease will cost isn't known yet: the tenant's mean hold. */
@@ -276,6 +365,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
     tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
     tenant.inUse++;
+    if (tenant.unknown) this.#unknownInUse++;
     tenant.acquisitions++;
     if (tenant.inUse === 1) this.#weigh(tenant);
   }
@@ -320,8 +410,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#grantable += grantable - tenant.grantable;
     tenant.grantable = grantable;
     // At its own maximum a tenant is parked outside the heap, so that it costs the others nothing.
-    if (grantable > 0) this.#ready.place(tenant);
-    else this.#ready.remove(tenant);
+    const ready = this.#heapOf(tenant);
+    if (grantable > 0) ready.place(tenant);
+    else ready.remove(tenant);
   }
 
   /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
@@ -352,12 +443,30 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     tenant.nextOfLength = undefined;
     tenant.previousOfLength = undefined;
     // A slot may still name a tenant that was forgotten and has come back as another object since.
-    if (tenant.id !== undefined && this.#tenants.get(tenant.id) === tenant) this.#tenants.delete(tenant.id);
+    if (tenant.id === undefined || this.#tenants.get(tenant.id) !== tenant) return;
+    this.#tenants.delete(tenant.id);
+    if (this.#remembered.has(tenant.id)) this.#remembered.refresh(tenant.id);
   }
 
-  #limitsOf(id: string): TenantLimits {
-    const { max, weight, reserved, maxWaiting, whenFull, overrides, resolve } = this.#policy;
+  /** Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first. */
+  #standingOf(id: string, policy: TenantPolicy): TenantStanding {
+    const { overrides, resolve, known } = policy;
     const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;
-    return { max, weight, reserved, maxWaiting, whenFull, ...own, ...resolve?.(id) };
+    const resolved = resolve?.(id);
+    const isKnown =
+      own !== undefined ||
+      resolved !== undefined ||
+      (known === undefined ? this.#remembered.has(id) : isTrue(known(id)));
+    return { limits: { ...limitsForAll(policy, isKnown), ...own, ...resolved }, unknown: !isKnown };
   }
+}
+
+/** A function that isn't written in TypeScript may return a promise, which is not a yes. */
+function isTrue(answer: unknown): boolean {
+  return answer === true;
+}
+
+function limitsForAll(policy: TenantPolicy, isKnown: boolean): TenantLimits {
+  const { max, weight, reserved, maxWaiting, whenFull } = policy;
+  return { max, weight, reserved: isKnown ? reserved : 0, maxWaiting, whenFull };
 }

@@ -11,10 +11,20 @@ export interface QueueLinks<W> {
   previousInQueue: W | undefined;
 }
 
+/** What a tenant may take, and whether it is one. */
+export interface TenantStanding {
+  readonly limits: TenantLimits;
+  readonly unknown: boolean;
+}
+
 export class Tenant<W extends QueueLinks<W>, S> {
   /** `undefined`: work without a tenant, which is one more tenant with no maximum of its own. */
   readonly id: string | undefined;
   limits: TenantLimits;
+  /** Whether it may have been invented; owned by the scheduler. */
+  unknown: boolean;
+  /** @internal When it is known, unless it is already: then a lease that ends is looked at again; a reading of the clock. */
+  knownAtMs = -Infinity;
   /** Slots leased or being cleaned after a lease. */
   inUse = 0;
   waiting = 0;
@@ -50,9 +60,10 @@ export class Tenant<W extends QueueLinks<W>, S> {
   /** Milliseconds that its granted waiters had waited. */
   waitedMs = 0;
 
-  constructor(id: string | undefined, limits: TenantLimits, virtualMs: number, meanHoldMs: number) {
+  constructor(id: string | undefined, { limits, unknown }: TenantStanding, virtualMs: number, meanHoldMs: number) {
     this.id = id;
     this.limits = limits;
+    this.unknown = unknown;
     this.virtualMs = virtualMs;
     this.meanHoldMs = meanHoldMs;
   }

@@ -4,10 +4,14 @@
 import { DeadlineEntry } from './deadlines.js';
 import type { Lease } from './lease.js';
 import type { InLine } from './shared-deadline.js';
+import { listenForAbort, stopListeningForAbort, type AbortListener } from './signals.js';
 import type { PoolTenant } from './slot.js';
 import type { WaitingRoom } from './waiting-room.js';
 
-/** Who gets the lease, or the error. Exactly one of the two is called, once. Neither may throw: others are waiting behind. */
+/**
+ * Who gets the lease, or the error. Exactly one of the two is called, once; unless `granted` throws: the lease is taken
+ * back then, its connection destroyed, and `refused` is told of what was thrown.
+ */
 export interface LeaseReceiver<L> {
   granted(lease: Lease<L>): void;
   refused(error: Error): void;
@@ -55,7 +59,7 @@ export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
 }
 
 /** What may settle a waiter besides the pool's own time-out, and what its end concerns besides its caller. */
-export class WaiterTies<C, L> extends DeadlineEntry {
+export class WaiterTies<C, L> extends DeadlineEntry implements AbortListener {
   /** The acquire's own time-out, if it has one. */
   readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
@@ -79,7 +83,7 @@ export class WaiterTies<C, L> extends DeadlineEntry {
     this.#signal = signal;
     this.timeoutMs = timeoutMs;
     this.stack = stack;
-    signal?.addEventListener('abort', this);
+    if (signal !== undefined) listenForAbort(signal, this);
   }
 
   /** From now on it is `waiter` that they settle. */
@@ -92,15 +96,14 @@ export class WaiterTies<C, L> extends DeadlineEntry {
     if (this.#waiter !== undefined) this.#room.expired(this.#waiter, nowMs);
   }
 
-  /** Called by the AbortSignal: an object with this method is a listener, which saves a closure a waiter. */
-  handleEvent(): void {
-    if (this.#waiter !== undefined) this.#room.aborted(this.#waiter, this.#signal?.reason);
+  aborted(reason: unknown): void {
+    if (this.#waiter !== undefined) this.#room.aborted(this.#waiter, reason);
   }
 
   /** Lets go of everything that could settle the waiter a second time. */
   letGo(): void {
     this.#waiter = undefined;
-    this.#signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) stopListeningForAbort(this.#signal, this);
     for (const holder of this.holders) holder.unblock();
   }
 }

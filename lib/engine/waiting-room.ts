@@ -10,6 +10,7 @@ import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspe
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
+import { refuse } from './receivers.js';
 import { Refusals, type PoolFacts } from './refusals.js';
 import type { PoolTenant, Slot } from './slot.js';
 import { SharedDeadline } from './shared-deadline.js';
@@ -71,7 +72,7 @@ export class WaitingRoom<C, L> {
    * @returns who had to make room for it; to be told, with `refuseDisplaced`, when everything else has been done.
    */
   enter(waiter: Waiter<C, L>, nowMs: number): Waiter<C, L> | undefined {
-    const displaced = this.#isFull() ? this.#displaceOne(nowMs) : undefined;
+    const displaced = this.#isFull() && !this.#hasSlotFor(waiter.tenant) ? this.#displaceOne(nowMs) : undefined;
     this.#scheduler.enqueue(waiter, nowMs);
     if (waiter.ties?.timeoutMs === undefined) this.#deadline.add(waiter);
     if (waiter.ties !== undefined) this.#tie(waiter, waiter.ties);
@@ -81,8 +82,25 @@ export class WaitingRoom<C, L> {
   /** Whether one more waiter of `tenant` might be one too many. */
   #isOverloadedBy({ limits, waiting }: PoolTenant<C, L>): boolean {
     return (
-      waiting >= limits.maxWaiting || limits.whenFull === 'reject' || this.#pool.connectFailures > 0 || this.#isFull()
+      waiting >= limits.maxWaiting ||
+      limits.whenFull === 'reject' ||
+      this.#pool.connectFailures > 0 ||
+      this.#scheduler.waiting >= this.#pool.limits.maxQueue
     );
+  }
+
+  /**
+   * Slots that nobody has, whatever state they are in. Acquires that one of them is for (it is being opened, or pinged)
+   * don't count as waiting: an idle pool serves, whatever bounds its queues have.
+   */
+  get #free(): number {
+    const { limits, active, recycling, suspended } = this.#pool;
+    return suspended ? 0 : Math.max(0, limits.maxSize - active - recycling);
+  }
+
+  /** Whether there is a slot for one more acquire of `tenant`, besides those for which there is one already. */
+  #hasSlotFor(tenant: PoolTenant<C, L>): boolean {
+    return tenant.inUse + tenant.waiting < tenant.limits.max && this.#scheduler.grantable < this.#free;
   }
 
   /** Throws when it is one too many. When the whole queue is full, it is the longest one that pays. */
@@ -90,21 +108,34 @@ export class WaitingRoom<C, L> {
     const { limits } = tenant;
     if (this.isBackendDown(nowMs))
       throw this.#refusedBy(tenant, 'backendDown', this.#refusals.backendUnavailable(tenant, nowMs));
-    if ((limits.whenFull === 'reject' && !tenant.mayTake) || tenant.waiting >= limits.maxWaiting) {
+    if (this.#hasSlotFor(tenant)) return;
+    const waiting = tenant.waiting - Math.min(tenant.grantable, this.#free);
+    if ((limits.whenFull === 'reject' && !tenant.mayTake) || waiting >= limits.maxWaiting) {
       throw this.#refusedBy(tenant, 'tenantLimit', this.#refusals.tenantLimit(tenant));
     }
-    if (this.#isFull() && (this.#scheduler.longestQueue()?.waiting ?? 0) <= tenant.waiting) {
+    if (this.#isFull() && !this.#givesWayTo(tenant)) {
       throw this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant));
     }
   }
 
   #isFull(): boolean {
-    return this.#scheduler.waiting >= this.#pool.limits.maxQueue;
+    const { waiting, grantable } = this.#scheduler;
+    const { maxQueue } = this.#pool.limits;
+    return waiting >= maxQueue && waiting - Math.min(grantable, this.#free) >= maxQueue;
+  }
+
+  /** Whether another than `tenant` itself has to make room in a full queue. */
+  #givesWayTo(tenant: PoolTenant<C, L>): boolean {
+    const longest = this.#scheduler.longestQueue(this.#pool.limits.maxQueue);
+    if (longest === undefined) return false;
+    // Among those that may have been invented, and among the others, the longest queue pays.
+    const unknownGiveWay = longest.unknown && !tenant.unknown && longest.waiting === tenant.waiting;
+    return longest.waiting > tenant.waiting || unknownGiveWay;
   }
 
   /** The newest of the longest queue. */
   #displaceOne(nowMs: number): Waiter<C, L> | undefined {
-    const displaced = this.#scheduler.longestQueue()?.lastWaiting;
+    const displaced = this.#scheduler.longestQueue(this.#pool.limits.maxQueue)?.lastWaiting;
     if (displaced !== undefined) this.#leave(displaced, nowMs);
     return displaced;
   }
@@ -157,7 +188,7 @@ export class WaitingRoom<C, L> {
   }
 
   refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {
-    receiver.refused(this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
+    refuse(receiver, this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
   }
 
   /** Whether an outage has lasted so long that waiting for its end is no use. */
@@ -172,13 +203,25 @@ export class WaitingRoom<C, L> {
     this.refuseAll('backendDown', nowMs, (tenant) => this.#refusals.backendUnavailable(tenant, nowMs));
   }
 
-  /** @returns how many were refused. */
-  refuseAll(reason: RejectionReason, nowMs: number, errorFor: (tenant: PoolTenant<C, L>) => Error): number {
+  /** Refuses everyone: the pool lends nothing until it is resumed. */
+  refuseSuspended(nowMs: number): void {
+    this.refuseAll('suspended', nowMs, ({ id }, waitedMs) => {
+      return new PoolSuspendedError(this.#pool.id, waitedMs, { tenantId: id });
+    });
+  }
+
+  /** Refuses those who wait at this moment; whoever is told may queue up again. @returns how many were refused. */
+  refuseAll(
+    reason: RejectionReason,
+    nowMs: number,
+    errorFor: (tenant: PoolTenant<C, L>, waitedMs: number) => Error,
+  ): number {
     let refused = 0;
     for (const tenant of [...this.#scheduler.tenants()]) {
-      for (let waiter = tenant.firstWaiting; waiter !== undefined; waiter = tenant.firstWaiting) {
+      for (let left = tenant.waiting; left > 0 && tenant.firstWaiting !== undefined; left--) {
+        const waiter = tenant.firstWaiting;
         this.#leave(waiter, nowMs);
-        waiter.receiver.refused(this.#refusedBy(tenant, reason, errorFor(tenant)));
+        refuse(waiter.receiver, this.#refusedBy(tenant, reason, errorFor(tenant, nowMs - waiter.enqueuedAtMs)));
         refused++;
       }
     }
@@ -192,14 +235,14 @@ export class WaitingRoom<C, L> {
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     const error = suspended
       ? new PoolSuspendedError(id, waitedMs, { tenantId: tenant.id })
-      : this.#refusals.timedOut(tenant, waitedMs);
+      : this.#refusals.timedOut(tenant, waiter.enqueuedAtMs, waitedMs);
     this.#leave(waiter, nowMs);
     if (error instanceof AcquireTimeoutError) {
       tenant.timeouts++;
       counters.timeouts[error.kind]++;
     } else counters.rejections.suspended++;
     this.#scheduler.rest(tenant);
-    waiter.receiver.refused(error);
+    refuse(waiter.receiver, error);
   }
 
   /** @internal A waiter's signal has fired. */
@@ -210,7 +253,7 @@ export class WaitingRoom<C, L> {
       tenantId: waiter.tenant.id,
       cause: reason,
     });
-    waiter.receiver.refused(this.#refusedBy(waiter.tenant, 'aborted', error));
+    refuse(waiter.receiver, this.#refusedBy(waiter.tenant, 'aborted', error));
   }
 
   #leave(waiter: Waiter<C, L>, nowMs: number): void {

@@ -28,6 +28,8 @@ export interface HttpDriverParts {
 }
 
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
+  /** A slot has no connection of its own that could be dropped. */
+  readonly openProvesAlive = true;
   readonly #parts: HttpDriverParts;
   /** Whether the upstream must show that it is alive; undecided before the first slot. */
   #doubted: boolean | undefined;

@@ -32,6 +32,8 @@ export interface PgDriverOptions {
 }
 
 export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
+  /** The server has authenticated it. */
+  readonly openProvesAlive = true;
   readonly #options: PgDriverOptions;
   readonly #hold = new ProcessHold();
   /** Every session that is open. */

@@ -19,6 +19,8 @@ export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C>
 }
 
 export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveConnection<C>, C> {
+  /** The server has answered its handshake. */
+  readonly openProvesAlive = true;
   readonly #parts: RedisDriverParts<C>;
 
   constructor(parts: RedisDriverParts<C>) {

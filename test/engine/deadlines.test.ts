@@ -116,4 +116,69 @@ describe('deadlines on one coarse clock', () => {
     await clock.advance(20_000);
     expect(late.expiries).toBe(1);
   });
+
+  it('wake the process for nothing but themselves, however far away they are', async () => {
+    const clock = new CountingClock();
+    const deadlines = new Deadlines(clock);
+    const tomorrow = new Alarm();
+    const never = new Alarm();
+    deadlines.add(tomorrow, 86_400_000);
+    deadlines.add(never, Infinity);
+    await clock.advance(86_400_000 - 20);
+    expect([clock.fired, tomorrow.expiries]).toEqual([0, 0]);
+    await clock.advance(40);
+    expect([clock.fired, tomorrow.expiries, never.expiries]).toEqual([1, 1, 0]);
+  });
+
+  it.each([1, 30, 400])(
+    'expire in their order after a clock that jumped by %d days, and those to come in time',
+    async (days) => {
+      const clock = new FakeClock();
+      const deadlines = new Deadlines(clock);
+      const order: number[] = [];
+      for (const dueAtMs of [500, 40_000, 20, 11_000, 90_000]) {
+        const alarm = new Alarm();
+        alarm.onExpire = () => order.push(dueAtMs);
+        deadlines.add(alarm, dueAtMs);
+      }
+      const later = new Alarm();
+      const laterAtMs = days * 86_400_000 + 60_000;
+      deadlines.add(later, laterAtMs);
+      clock.block(days * 86_400_000);
+      await clock.advance(10);
+      expect(order).toEqual([20, 500, 11_000, 40_000, 90_000]);
+      await clock.advance(59_000);
+      expect(later.expiries).toBe(0);
+      await clock.advance(1_010);
+      expect(later.expiries).toBe(1);
+    },
+  );
+
+  it('are over at once where the due time is no time', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const alarm = new Alarm();
+    deadlines.add(alarm, Number.NaN);
+    await clock.advance(10);
+    expect(alarm.expiries).toBe(1);
+  });
+
+  it('keep the process alive for one that never comes', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    deadlines.add(new Alarm(true), Infinity);
+    await clock.advance(1_000);
+    expect(clock.keepsProcessAlive).toBe(true);
+  });
 });
+
+class CountingClock extends FakeClock {
+  fired = 0;
+
+  override setTimer(callback: () => void, delayMs: number) {
+    return super.setTimer(() => {
+      this.fired++;
+      callback();
+    }, delayMs);
+  }
+}

@@ -58,8 +58,9 @@ describe('giving a connection back', () => {
   });
 
   it('replaces an idle connection that breaks, without anybody noticing', async () => {
-    const { pool, driver } = fakePool({ limits: { minSize: 1 } });
+    const { pool, driver, clock } = fakePool({ limits: { minSize: 1 } });
     await pool.whenReady();
+    await clock.advance(1_000);
     driver.opened[0]?.breakNow();
     await settle();
     expect(pool.idle).toBe(1);

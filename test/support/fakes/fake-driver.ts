@@ -27,6 +27,8 @@ export class FatalError extends Error {}
 export type Behaviour = 'ok' | 'hang' | Error;
 
 export class FakeDriver implements PoolDriver<FakeConnection> {
+  /** As with a handshake. */
+  readonly openProvesAlive: boolean = true;
   readonly opened: FakeConnection[] = [];
   openBehaviour: Behaviour = 'ok';
   closeBehaviour: Behaviour = 'ok';

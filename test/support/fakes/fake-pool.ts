@@ -36,6 +36,7 @@ export const noTenantLimits: TenantPolicy = {
 };
 
 export interface FakePoolOptions {
+  readonly driver?: FakeDriver;
   readonly limits?: Partial<PoolLimits>;
   readonly tenants?: Partial<TenantPolicy>;
   readonly observer?: PoolObserver<FakeConnection, FakeConnection>;
@@ -50,7 +51,7 @@ export interface FakePool {
 }
 
 export function fakePool(options: FakePoolOptions = {}): FakePool {
-  const driver = new FakeDriver();
+  const driver = options.driver ?? new FakeDriver();
   const clock = new FakeClock();
   const pool = new ResourcePool<FakeConnection>({
     id: 'orders',

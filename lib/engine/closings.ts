@@ -1,0 +1,148 @@
+/**
+ * Connections on their way out: they still take up room, but no longer than their good-bye may take.
+ *
+ * Promise: each ends once. A graceful close that takes longer than its time-out is followed by `kill`; so is one that has
+ * had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is being
+ * cancelled on the server) is waited for under the same limits.
+ */
+import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
+import { guarded, isThenable } from './guard.js';
+import { runOutside } from './outside-context.js';
+
+/** So long a connection may take to end while somebody waits for its room, in milliseconds. */
+export const PATIENCE_MS = 250;
+
+export interface ClosingsOptions<C> {
+  readonly deadlines: Deadlines;
+  readonly close: (connection: C) => Promise<void>;
+  readonly kill: (connection: C) => unknown;
+  readonly failed: (method: 'close' | 'kill', error: unknown) => void;
+  /** Whether somebody waits who could have a new connection, were there room for one. */
+  readonly isRoomAwaited: () => boolean;
+  /** One has ended by itself, or its time was up: there is room. */
+  readonly ended: () => void;
+}
+
+export class Closings<C> {
+  readonly #options: ClosingsOptions<C>;
+  readonly #all = new Set<Closing<C>>();
+
+  constructor(options: ClosingsOptions<C>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** Ends a connection gracefully, within `timeoutMs`. */
+  close(connection: C, timeoutMs: number, nowMs: number): void {
+    const closing = this.#add(connection, timeoutMs, nowMs, true);
+    // The async wrapper turns a driver that throws into one that rejects.
+    runOutside(async () => this.#options.close(connection)).then(
+      () => this.#end(closing),
+      (error: unknown) => {
+        this.#options.failed('close', error);
+        this.#cut(closing);
+        this.#options.ended();
+      },
+    );
+  }
+
+  /** Ends a connection now. It takes up room only if its driver has more to do, and for `timeoutMs` at most. */
+  kill(connection: C, timeoutMs: number, nowMs: number): void {
+    const failed = (error: unknown): void => this.#options.failed('kill', error);
+    try {
+      const rest = runOutside(() => this.#options.kill(connection));
+      if (!isThenable(rest)) return;
+      const closing = this.#add(connection, timeoutMs, nowMs, false);
+      runOutside(() => {
+        Promise.resolve(rest).then(
+          () => this.#end(closing),
+          (error: unknown) => {
+            failed(error);
+            this.#end(closing);
+          },
+        );
+      });
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** Cuts up to `count` of those that have had their time while somebody waits. @returns how many. */
+  makeRoom(count: number, nowMs: number): number {
+    let cut = 0;
+    for (const closing of this.#all) {
+      if (cut >= count) break;
+      if (nowMs - closing.sinceMs < PATIENCE_MS) continue;
+      this.#cut(closing);
+      cut++;
+    }
+    return cut;
+  }
+
+  #add(connection: C, timeoutMs: number, nowMs: number, graceful: boolean): Closing<C> {
+    const limitMs = durationOf(timeoutMs);
+    const closing = new Closing<C>(connection, nowMs, nowMs + limitMs, graceful, (due, atMs) => this.#due(due, atMs));
+    this.#all.add(closing);
+    this.#options.deadlines.add(closing, nowMs + Math.min(limitMs, PATIENCE_MS));
+    return closing;
+  }
+
+  #due(closing: Closing<C>, nowMs: number): void {
+    if (nowMs < closing.limitAtMs && !this.#options.isRoomAwaited()) {
+      this.#options.deadlines.add(closing, closing.limitAtMs);
+      return;
+    }
+    this.#cut(closing);
+    this.#options.ended();
+  }
+
+  #cut(closing: Closing<C>): void {
+    if (!this.#forget(closing) || !closing.graceful) return;
+    guarded(
+      () => runOutside(() => this.#options.kill(closing.connection)),
+      (error) => this.#options.failed('kill', error),
+    );
+  }
+
+  #end(closing: Closing<C>): void {
+    if (this.#forget(closing)) this.#options.ended();
+  }
+
+  #forget(closing: Closing<C>): boolean {
+    if (!this.#all.delete(closing)) return false;
+    this.#options.deadlines.remove(closing);
+    return true;
+  }
+}
+
+class Closing<C> extends DeadlineEntry {
+  readonly connection: C;
+  readonly sinceMs: number;
+  readonly limitAtMs: number;
+  /** Whether there is something left that `kill` could end sooner. */
+  readonly graceful: boolean;
+  readonly #due: (closing: Closing<C>, nowMs: number) => void;
+  override readonly keepsProcessAlive = true;
+
+  constructor(
+    connection: C,
+    sinceMs: number,
+    limitAtMs: number,
+    graceful: boolean,
+    due: (closing: Closing<C>, nowMs: number) => void,
+  ) {
+    super();
+    this.connection = connection;
+    this.sinceMs = sinceMs;
+    this.limitAtMs = limitAtMs;
+    this.graceful = graceful;
+    this.#due = due;
+  }
+
+  override expire(nowMs: number): void {
+    this.#due(this, nowMs);
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * Tells those who asked for a slot. A receiver that throws harms nobody else: others are waiting behind it.
+ */
+import { warn } from './guard.js';
+import type { Lease } from './lease.js';
+import { toError } from './thrown.js';
+import type { LeaseReceiver } from './waiter.js';
+
+/**
+ * Hands a lease over. If the receiver throws, nobody knows in what state it has left the connection: the lease is taken
+ * back, its connection destroyed, and the receiver is refused with what it threw.
+ */
+export function grantTo<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {
+  try {
+    receiver.granted(lease);
+  } catch (error) {
+    lease.cut();
+    refuse(receiver, toError(error));
+  }
+}
+
+/** Tells a receiver that it gets no slot. What it throws then becomes a warning of the process: it has been told. */
+export function refuse(receiver: LeaseReceiver<never>, error: Error): void {
+  try {
+    receiver.refused(error);
+  } catch (thrown) {
+    warn('PoolReceiverWarning', 'A receiver that was refused a slot', thrown);
+  }
+}

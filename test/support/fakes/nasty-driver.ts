@@ -1,0 +1,120 @@
+/**
+ * A driver, an observer and receivers that throw, and call the pool, at every moment at which the pool calls them.
+ */
+import type { LeaseInfo } from '../../../lib/engine/driver.js';
+import type { Lease } from '../../../lib/engine/lease.js';
+import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
+import type { LeaseReceiver } from '../../../lib/engine/waiter.js';
+import { FakeDriver, type FakeConnection } from './fake-driver.js';
+
+/** What the others do beside their work. */
+export interface Mischief {
+  /** Does something to the pool, or throws, or does nothing. */
+  at(where: string): void;
+}
+
+export class NastyDriver extends FakeDriver {
+  mischief: Mischief | undefined;
+
+  // Not async: what it throws is thrown at the engine, and not the rejection of a promise.
+  override open(signal: AbortSignal): Promise<FakeConnection> {
+    signal.addEventListener('abort', () => {
+      // Node makes an uncaught exception of what an abort listener throws, whoever aborts.
+      try {
+        this.mischief?.at('abort');
+      } catch {
+        return;
+      }
+    });
+    this.mischief?.at('open');
+    return super.open(signal).then((connection) => {
+      try {
+        this.mischief?.at('opened');
+      } catch (error) {
+        connection.state = 'killed';
+        throw error;
+      }
+      return connection;
+    });
+  }
+
+  override close(connection: FakeConnection): Promise<void> {
+    this.mischief?.at('close');
+    return super.close(connection);
+  }
+
+  override kill(connection: FakeConnection): void {
+    super.kill(connection);
+    this.mischief?.at('kill');
+  }
+
+  override ping(connection: FakeConnection, signal: AbortSignal): Promise<void> {
+    this.mischief?.at('ping');
+    return super.ping(connection, signal);
+  }
+
+  lend(connection: FakeConnection, _lease: LeaseInfo): FakeConnection {
+    this.mischief?.at('lend');
+    return connection;
+  }
+
+  override recycle(connection: FakeConnection, from: LeaseInfo): void | Promise<void> {
+    this.mischief?.at('recycle');
+    return super.recycle(connection, from);
+  }
+
+  override onBroken(connection: FakeConnection, listener: (error: Error) => void): void {
+    super.onBroken(connection, listener);
+    this.mischief?.at('onBroken');
+  }
+
+  override isFatal(error: unknown): boolean {
+    this.mischief?.at('isFatal');
+    return super.isFatal(error);
+  }
+
+  override dispose(): Promise<void> {
+    void super.dispose();
+    this.mischief?.at('dispose');
+    return Promise.resolve();
+  }
+}
+
+export function nastyObserver(mischief: Mischief): Required<PoolObserver<FakeConnection, FakeConnection>> {
+  return {
+    opened: () => mischief.at('opened'),
+    proved: () => mischief.at('proved'),
+    connectFailed: () => mischief.at('connectFailed'),
+    destroyed: () => mischief.at('destroyed'),
+    acquired: () => mischief.at('acquired'),
+    released: () => mischief.at('released'),
+    releasedTwice: () => mischief.at('releasedTwice'),
+    leaked: () => mischief.at('leaked'),
+    driverFailed: () => mischief.at('driverFailed'),
+  };
+}
+
+/** Keeps what it is granted in `leases`. */
+export class NastyReceiver implements LeaseReceiver<FakeConnection> {
+  readonly #mischief: Mischief;
+  readonly #leases: Lease<FakeConnection>[];
+  readonly #settled: () => void;
+
+  constructor(mischief: Mischief, leases: Lease<FakeConnection>[], settled: () => void) {
+    this.#mischief = mischief;
+    this.#leases = leases;
+    this.#settled = settled;
+  }
+
+  granted(lease: Lease<FakeConnection>): void {
+    // It may throw before it has kept the lease; nobody would give it back then.
+    this.#mischief.at('granted');
+    this.#settled();
+    this.#leases.push(lease);
+  }
+
+  refused(_error: Error): void {
+    this.#settled();
+    this.#mischief.at('refused');
+  }
+}
