@@ -17,6 +17,9 @@ import type { StatementConfig } from './statement.js';
 
 /** invalid_sql_statement_name */
 const UNKNOWN_STATEMENT = '26000';
+/** feature_not_supported, for a plan, from one function of the server's alone: messages are translated. */
+const STALE_PLAN = '0A000';
+const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   protected override readonly poolId: string;
@@ -58,6 +61,11 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   protected override failed(error: Error): void {
     const { session } = this;
     if (session !== undefined && this.#mayResend(error)) return this.#resend(session);
+    if (session !== undefined && this.#hasStalePlan(error)) {
+      // The server keeps the statement under its name until a reset drops it.
+      session.oweReset();
+      return this.#resend(session);
+    }
     // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
     session?.whenReady(() => {
       if (session.transactionStatus !== 'I') return this.#rollBack(error);
@@ -80,6 +88,21 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       !this.answered &&
       (this.binding !== undefined || this.name !== undefined) &&
       sqlStateOf(error) === UNKNOWN_STATEMENT
+    );
+  }
+
+  /**
+   * A migration has changed what a prepared statement returns: "cached plan must not change result type". The server says
+   * so before it executes anything of it, so it can be prepared again and sent once more.
+   */
+  #hasStalePlan(error: Error): boolean {
+    return (
+      !this.#resent &&
+      !this.answered &&
+      this.name !== undefined &&
+      sqlStateOf(error) === STALE_PLAN &&
+      'routine' in error &&
+      error.routine === STALE_PLAN_ROUTINE
     );
   }
 
