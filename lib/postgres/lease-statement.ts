@@ -3,6 +3,7 @@
  */
 import { CallerStatement } from './caller-statement.js';
 import type { LeasedClient } from './leased-client.js';
+import { isStalePlan } from './pg-errors.js';
 import type { ResultBuilder, TypeParsers } from './pg-module.js';
 import type { StatementConfig } from './statement.js';
 
@@ -10,6 +11,7 @@ export class LeaseStatement extends CallerStatement {
   readonly #client: LeasedClient;
   /** Nothing more will come for it. */
   #over = false;
+  #preparedAgain = false;
 
   constructor(
     client: LeasedClient,
@@ -48,9 +50,22 @@ export class LeaseStatement extends CallerStatement {
   }
 
   protected override failed(error: Error): void {
+    if (this.#mayPrepareAgain(error)) return this.#prepareAgain();
     this.#over = true;
     this.lastWord();
     this.reject(this.session?.binding.refusal ?? error);
+  }
+
+  /** Outside a transaction: in one the failure has undone what came before. */
+  #mayPrepareAgain(error: Error): boolean {
+    if (this.#preparedAgain || this.answered || this.name === undefined) return false;
+    return isStalePlan(error) && this.session?.transactionStatus === 'I';
+  }
+
+  #prepareAgain(): void {
+    this.#preparedAgain = true;
+    this.rewind();
+    this.session?.prepareAgain(this);
   }
 
   protected override abandoned(): void {

@@ -63,6 +63,11 @@ export class MessageWriter {
   /** Fails, and everything behind it up to Sync with it, unless statement `name` has been prepared; drops it. */
   guard(name: string): void {
     this.bind(name, [], false);
+    this.closeStatement(name);
+  }
+
+  /** Drops statement `name`, if there is one. */
+  closeStatement(name: string): void {
     this.#begin(CLOSE);
     this.#byte(STATEMENT);
     this.#cString(name);

@@ -14,7 +14,7 @@ import { ConnectionLostError, TransactionLeftOpenError } from '../errors.js';
 import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
-import { sqlStateOf } from './pg-errors.js';
+import { isStalePlan, sqlStateOf } from './pg-errors.js';
 import type { PgSession } from './pg-session.js';
 import type { StatementConfig } from './statement.js';
 
@@ -72,6 +72,11 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   protected override failed(error: Error): void {
     const { session } = this;
     if (session !== undefined && this.#mayResend(error)) return this.#resend(session);
+    if (session !== undefined && !this.#resent && !this.answered && this.name !== undefined && isStalePlan(error)) {
+      // The server keeps the statement under its name until a reset drops it.
+      session.oweReset();
+      return this.#resend(session);
+    }
     // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
     session?.whenReady(() => {
       if (session.transactionStatus !== 'I') return this.#rollBack(error);

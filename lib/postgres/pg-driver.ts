@@ -9,6 +9,7 @@ import type { Client, ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
+import type { ServerReports } from './failover.js';
 import { isFatalError } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
@@ -25,6 +26,8 @@ export interface PgDriverOptions {
   readonly rules: SessionRules;
   /** Has a new client obey the pool's options, before it connects. */
   readonly prepare: (client: Client) => void;
+  /** Told what the server of a new connection reports of itself. */
+  readonly connected: (reports: ServerReports) => void;
   /** Known once the engine exists, which needs the driver first. */
   readonly surroundings: () => ClientSurroundings;
   /** Does what is to be done once on each new connection. */
@@ -46,7 +49,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
-    const { pg, clientConfig, password, rules, surroundings, setUp, prepare } = this.#options;
+    const { pg, clientConfig, password, rules, surroundings, setUp, prepare, connected } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     prepare(client);
@@ -58,12 +61,16 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     // Until the session listens: an error event without a listener would end the process.
     const ignore = (): void => {};
     client.on('error', ignore);
-    let serverVersion = 0;
-    client.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatusMessage) => {
-      if (parameterName === 'server_version') serverVersion = Number.parseInt(parameterValue, 10);
-    });
+    const reports: Record<string, string> = {};
+    const report = ({ parameterName, parameterValue }: ParameterStatusMessage): void => {
+      reports[parameterName] = parameterValue;
+    };
+    client.connection.on('parameterStatus', report);
     try {
       await client.connect();
+      client.connection.removeListener('parameterStatus', report);
+      connected(reports);
+      const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
       const session = new PgSession(pg, client, rules, surroundings().clock.now(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);

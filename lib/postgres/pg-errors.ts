@@ -56,3 +56,15 @@ export function isRetriable(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state === '40001' || state === '40P01';
 }
+
+/** feature_not_supported, for a plan, from one function of the server's alone: messages are translated. */
+const STALE_PLAN = '0A000';
+const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
+
+/**
+ * A migration has changed what a prepared statement returns: "cached plan must not change result type". The server says
+ * so before it executes anything of it, so outside a transaction it can be prepared again and sent once more.
+ */
+export function isStalePlan(error: Error): boolean {
+  return sqlStateOf(error) === STALE_PLAN && 'routine' in error && error.routine === STALE_PLAN_ROUTINE;
+}

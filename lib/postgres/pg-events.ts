@@ -12,7 +12,10 @@ import type { PgSession } from './pg-session.js';
 
 /** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
 export interface PostgresEventMap extends PoolEventMap {
-  /** A connection was opened. What a listener sets on it, one statement a query, stays set. */
+  /**
+   * A connection was opened. A promise that a listener returns is awaited; an error refuses the connection. What it sets on
+   * it, one statement a query, stays set, and so do type parsers and listeners.
+   */
   connect: [client: LeasedClient];
   /** A connection was lent. */
   acquire: [client: LeasedClient];
@@ -24,8 +27,14 @@ export interface PostgresEventMap extends PoolEventMap {
   error: [error: Error, client: LeasedClient | undefined];
 }
 
-/** @param events known once the pool is put together. */
-export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, LeasedClient> {
+/**
+ * @param events known once the pool is put together.
+ * @param failed is told of each error that a connection comes back with.
+ */
+export function pgEvents(
+  events: () => PoolEvents,
+  failed: (error: unknown) => void,
+): PoolObserver<PgSession, LeasedClient> {
   // The engine removes what came back broken before it says that it came back; pg.Pool tells in the order of events.
   const tellRelease = (client: LeasedClient, error: unknown): void => {
     if (client.releaseTold) return;
@@ -36,6 +45,7 @@ export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, Leas
     acquired: (session) => events().emit('acquire', session.borrower),
     released: ({ lastBorrower }, _lease, error) => {
       if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
+      if (error) failed(error);
     },
     destroyed: (session, reason, error) => {
       const { lastBorrower } = session;

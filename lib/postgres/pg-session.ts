@@ -221,6 +221,15 @@ export class PgSession implements QueueOwner {
     this.#residue = 'lease';
   }
 
+  /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
+  prepareAgain(statement: Statement): void {
+    const { name } = statement;
+    if (name === undefined) return;
+    Reflect.deleteProperty(this.wire.parsedStatements, name);
+    const nothing = (): void => {};
+    this.#queue.runFirst(new Ping(this, nothing, nothing, name), statement);
+  }
+
   /** @internal Asked by the queue. */
   refusalOf(task: SessionTask): Error | undefined {
     if (task.kind === 'end') this.binding.transactionEnds();

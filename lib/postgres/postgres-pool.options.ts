@@ -131,8 +131,8 @@ export const postgresPoolShape = {
   /** How sessions are handed from one borrower to the next. */
   session: sessionSchema.prefault({}),
   /**
-   * Called with each new connection before it serves anybody. What it sets, one statement a query, is set again after every reset. An error
-   * or rejection closes the connection.
+   * Called with each new connection before it serves anybody; a promise is awaited. What it sets, one statement a query, is set again after
+   * every reset; type parsers and listeners stay for the connection's life. An error or rejection closes the connection.
    */
   onConnect: callback<(client: LeasedClient) => unknown>().optional(),
   /** As pg-pool's: called with each new connection after `onConnect`; `done(error)` refuses the connection. */

@@ -25,6 +25,7 @@ import {
   pgPoolOptionsOf,
   resolveServer,
 } from './client-config.js';
+import { Failover } from './failover.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
 import { Instrumentation } from './instrumentation.js';
 import { isolationOf } from './isolation.js';
@@ -54,6 +55,7 @@ interface PostgresParts extends StatementRules {
   readonly rules: SessionRules;
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
+  readonly failover: Failover;
   /** Whether `end()` has been called: what was asked for before is served, nothing is taken on. */
   isEnding: boolean;
 }
@@ -248,7 +250,7 @@ export class PostgresPool extends PostgresEvents {
     options: TransactionOptions & Pick<AcquireOptions, 'tenantId'> = {},
   ): Promise<T> {
     const { core, parts } = this;
-    return runTransaction(
+    const run = runTransaction(
       {
         ...parts,
         poolId: core.id,
@@ -259,6 +261,8 @@ export class PostgresPool extends PostgresEvents {
       fn,
       options,
     );
+    if (options.readOnly !== true) run.catch((error: unknown) => parts.failover.failed(error));
+    return run;
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -450,6 +454,7 @@ export async function createPostgresPool(
     pg,
     clientConfig,
     prepare: (client) => overrideParameters(client, clientConfig, config),
+    connected: (reports) => parts.failover.opened(reports),
     password: config.password,
     rules,
     surroundings: () => parts,
@@ -461,7 +466,10 @@ export async function createPostgresPool(
     config,
     driver,
     surroundings,
-    observer: pgEvents(() => core.events),
+    observer: pgEvents(
+      () => core.events,
+      (error) => parts.failover.failed(error),
+    ),
   });
   const { engine, monitor } = core;
   const { clock, logger } = surroundings;
@@ -490,6 +498,12 @@ export async function createPostgresPool(
     options: pgPoolOptionsOf(config, server),
     deadlines: engine.deadlines,
     clock,
+    failover: new Failover({
+      poolId: id,
+      clock,
+      evict: () => engine.recycle(),
+      warn: (message) => logger.warn(message),
+    }),
     isEnding: false,
   };
   return new PostgresPool(core, parts);

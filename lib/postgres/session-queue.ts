@@ -76,6 +76,12 @@ export class SessionQueue {
     else this.#waiting.push(task);
   }
 
+  /** Runs `tasks` ahead of everything that waits, once the active one is over. */
+  runFirst(...tasks: readonly SessionTask[]): void {
+    this.#waiting.unshift(...tasks);
+    this.#advance();
+  }
+
   /** Calls `reached` when everything asked for so far has been answered to the end, or the connection is gone. */
   whenReady(reached: () => void): void {
     if (this.isIdle || this.#closed !== undefined) reached();
@@ -98,8 +104,7 @@ export class SessionQueue {
   release(first: SessionTask): void {
     this.#held = false;
     this.#whenHeldIsIdle = undefined;
-    this.#waiting.unshift(first);
-    this.#advance();
+    this.runFirst(first);
   }
 
   /** The connection is gone. What waits is told; pg tells what was under way. */

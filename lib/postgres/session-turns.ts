@@ -1,5 +1,6 @@
 /**
- * A bare Sync among the tasks of a session: the server answers ReadyForQuery and does nothing.
+ * A bare Sync among the tasks of a session: the server answers ReadyForQuery and does nothing, but for dropping a prepared
+ * statement if it is told to.
  */
 import type { ActiveQuery } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
@@ -10,14 +11,18 @@ export class Ping implements SessionTask, ActiveQuery {
   readonly #session: PgSession;
   readonly #answered: () => void;
   readonly #failed: (error: Error) => void;
+  readonly #drops: string | undefined;
 
-  constructor(session: PgSession, answered: () => void, failed: (error: Error) => void) {
+  /** @param drops the name of a prepared statement. */
+  constructor(session: PgSession, answered: () => void, failed: (error: Error) => void, drops?: string) {
     this.#session = session;
     this.#answered = answered;
     this.#failed = failed;
+    this.#drops = drops;
   }
 
   submit(): null {
+    if (this.#drops !== undefined) this.#session.writer.closeStatement(this.#drops);
     this.#session.writer.sync();
     this.#session.flush();
     return null;

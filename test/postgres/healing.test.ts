@@ -1,0 +1,112 @@
+/**
+ * What a migration or a failover leaves behind in open connections heals by itself, where nothing can have been executed.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { TestPools } from './pools.js';
+
+let database: TestDatabase;
+let pools: TestPools;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  await database.query('create schema s; grant all on schema public, s to public');
+  pools = new TestPools(database);
+});
+afterEach(() => pools.close());
+afterAll(() => database.drop());
+
+describe('a named statement whose result a migration has changed', () => {
+  const ask = { name: 'all of them', text: 'select * from migrated' };
+  const migrate = async (): Promise<void> => {
+    await database.query('alter table migrated add column b int default 2');
+  };
+  const create = async (options = {}) => {
+    await database.query(
+      'drop table if exists migrated; create table migrated (a int); grant all on migrated to public',
+    );
+    await database.query('insert into migrated values (1)');
+    return pools.create({ maxSize: 1, ...options });
+  };
+
+  it.each<[string, object]>([
+    ['without isolation', {}],
+    ['as a tenant', { isolation: { mode: 'rls' } }],
+    ['as a tenant’s schema', { isolation: { mode: 'schema', schema: () => 'public' } }],
+  ])('is prepared again, once, by query %s', async (_how, options) => {
+    const pool = (await create(options)).forTenant('acme');
+    expect((await pool.query(ask)).rows).toEqual([{ a: 1 }]);
+    await migrate();
+    expect((await pool.query(ask)).rows).toEqual([{ a: 1, b: 2 }]);
+    expect((await pool.query(ask)).rows).toEqual([{ a: 1, b: 2 }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it('writes once', async () => {
+    const pool = await create();
+    const insert = { name: 'one more', text: 'insert into migrated (a) values (7) returning *' };
+    await pool.query(insert);
+    await migrate();
+    expect((await pool.query(insert)).rows).toEqual([{ a: 7, b: 2 }]);
+    expect(await database.query('select count(*)::int as n from migrated where a = 7')).toEqual([{ n: 2 }]);
+  });
+
+  // Not mended yet: the statement has to be closed under its name, because a reset would take the lease's state along.
+  it('is prepared again in a lease outside a transaction', async () => {
+    const pool = await create();
+    await pool.use(async (client) => {
+      await client.query(ask);
+      await migrate();
+      expect((await client.query(ask)).rows).toEqual([{ a: 1, b: 2 }]);
+    });
+  });
+
+  it('stays an error in a transaction, which has failed by then', async () => {
+    const pool = await create();
+    await pool.use(async (client) => {
+      await client.query(ask);
+      await migrate();
+      await client.query('begin');
+      await expect(client.query(ask)).rejects.toMatchObject({ code: '0A000' });
+      await client.query('rollback');
+    });
+    expect((await pool.query(ask)).rows).toEqual([{ a: 1, b: 2 }]);
+  });
+});
+
+describe('connections that lead to a server that takes no writes any more', () => {
+  const writeForReal = 'insert into written values (1)';
+  beforeAll(() => database.query('create table written (n int); grant all on written to public'));
+
+  it('are all replaced, because the pool used to write', async () => {
+    const pool = await pools.create({ maxSize: 2 });
+    await pool.query(writeForReal);
+    // What the session of a demoted server says to every write.
+    await pool.query(`select set_config('default_transaction_read_only', 'on', false)`);
+    await expect(pool.query(writeForReal)).rejects.toMatchObject({ code: '25006' });
+    await pool.query(writeForReal);
+    expect(pool.stats().connects).toBe(2);
+    expect(pools.log.lines.filter((line) => line.includes('takes no writes any more'))).toHaveLength(1);
+  });
+
+  it('are replaced after a transaction that failed so, unless it had asked to be read-only', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    await expect(pool.transaction((tx) => tx.query(writeForReal), { readOnly: true })).rejects.toMatchObject({
+      code: '25006',
+    });
+    await pool.query('select 1');
+    expect(pool.stats().connects).toBe(1);
+    await pool.query(`select set_config('default_transaction_read_only', 'on', false)`);
+    await expect(pool.transaction((tx) => tx.query(writeForReal))).rejects.toMatchObject({ code: '25006' });
+    await pool.query(writeForReal);
+    expect(pool.stats().connects).toBe(2);
+  });
+
+  it('are kept where the pool never could write', async () => {
+    const pool = await pools.create({ maxSize: 1, client: { options: '-c default_transaction_read_only=on' } });
+    for (let round = 0; round < 3; round++)
+      await expect(pool.query(writeForReal)).rejects.toMatchObject({ code: '25006' });
+    expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+});
