@@ -149,6 +149,20 @@ export class TransactionLeftOpenError extends PoolError {
   }
 }
 
+/** A statement was sent on a transaction that is over: it would have run outside of it. It was not sent to the server. */
+export class TransactionEndedError extends PoolError {
+  readonly code = 'POOL_TRANSACTION_ENDED';
+
+  /** @param endedBy what ended it: a statement such as COMMIT, or the return of its function. */
+  constructor(poolId: string, endedBy: string, facts: PoolErrorFacts = {}) {
+    super(
+      `A transaction on pool "${poolId}" has been ended by ${endedBy}, and nothing more runs in it. ` +
+        `Await every statement inside the function given to transaction(), and leave COMMIT and ROLLBACK to transaction().`,
+      { ...facts, poolId },
+    );
+  }
+}
+
 /** The connection that carried an operation died before the answer came. The operation was not repeated. */
 export class ConnectionLostError extends PoolError {
   readonly code = 'POOL_CONNECTION_LOST';

@@ -8,8 +8,11 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Deadlines } from '../engine/deadlines.js';
-import { OperationTimeoutError } from '../engine/errors.js';
+import { OperationTimeoutError, PoolError } from '../engine/errors.js';
+import { ConnectionLostError } from '../errors.js';
 import type { QueryCallback } from './foreign-query.js';
+import type { ObservedCall } from './instrumentation.js';
+import { isFatalError, isStatementError } from './pg-errors.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
 
@@ -23,6 +26,8 @@ export abstract class CallerStatement extends Statement {
   #signal: AbortSignal | undefined = undefined;
   /** The caller has had its answer. */
   answered = false;
+  /** What instrumentation makes of it, in a process that has some. */
+  observed: ObservedCall | undefined = undefined;
 
   protected constructor(
     text: string | undefined,
@@ -97,14 +102,26 @@ export abstract class CallerStatement extends Statement {
 
   protected fulfil(result: StatementResult | StatementResult[]): void {
     if (!this.#settle()) return;
-    if (this.#callback !== undefined) this.#callback(undefined, result);
+    this.observed?.finish(undefined, result);
+    if (this.#callback !== undefined) call(this.#callback, undefined, result);
     else this.#resolve?.(result);
   }
 
-  protected reject(error: Error): void {
+  protected reject(cause: Error): void {
     if (!this.#settle()) return;
-    if (this.#callback !== undefined) this.#callback(error);
+    const error = this.#toCallersError(cause);
+    this.observed?.finish(error, undefined);
+    if (this.#callback !== undefined) call(this.#callback, error, undefined);
     else if (this.#resolve !== undefined) rejectAtCaller(this.#resolve, error);
+  }
+
+  /** A connection that ended under it is told as such, with what the server said last. */
+  #toCallersError(error: Error): Error {
+    const { session } = this;
+    if (session === undefined || error instanceof PoolError) return error;
+    const lost = session.lostBecause ?? (isFatalError(error) ? error : undefined);
+    if (lost === undefined || isStatementError(error)) return error;
+    return new ConnectionLostError(this.poolId, 'a query', this.isSent, { tenantId: this.tenantId, cause: lost });
   }
 
   #settle(): boolean {
@@ -113,6 +130,20 @@ export abstract class CallerStatement extends Statement {
     this.#deadlines?.remove(this);
     this.#signal?.removeEventListener('abort', this);
     return true;
+  }
+}
+
+/**
+ * What a callback throws is an uncaught exception, as in pg, but not one that breaks off the reading of the socket: the
+ * answers behind it would be lost.
+ */
+export function call(callback: QueryCallback, error: Error | undefined, result: unknown): void {
+  try {
+    callback(error, result);
+  } catch (thrown) {
+    process.nextTick(() => {
+      throw thrown;
+    });
   }
 }
 

@@ -9,20 +9,33 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Client } from 'pg';
 
+import { runOutside } from '../engine/outside-context.js';
 import { backendKeyOf } from './pg-module.js';
 
 const CANCEL_REQUEST_CODE = 80877102;
 const SSL_REQUEST_CODE = 80877103;
 const SSL_ACCEPTED = 0x53;
 
-/** Uses one more socket to the server, beyond the pool's slots, for as long as it takes. Rejects when it can't be delivered. */
+/** How long a request may take to be delivered. A server that does not accept it by then will not. */
+const DELIVERY_TIMEOUT_MS = 2_000;
+
+/**
+ * Uses one more socket to the server, beyond the pool's slots, until the request has been delivered. Rejects when it
+ * can't be, as when the server has not told the key that it asks for (poolers in front of it may not).
+ */
 export function cancelRunning(client: Client): Promise<void> {
-  const { processID, secretKey } = backendKeyOf(client);
+  const key = backendKeyOf(client);
+  if (key === undefined) return Promise.reject(new Error('The server has not told what a cancel request must show'));
   const request = Buffer.alloc(16);
+  const { processID, secretKey } = key;
   request.writeInt32BE(16, 0);
   request.writeInt32BE(CANCEL_REQUEST_CODE, 4);
   request.writeInt32BE(processID, 8);
   request.writeInt32BE(secretKey, 12);
+  return runOutside(() => deliver(client, request));
+}
+
+function deliver(client: Client, request: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     const { host, port } = client;
     const socket = host.startsWith('/') ? connectTcp(`${host}/.s.PGSQL.${port}`) : connectTcp(port, host);
@@ -33,11 +46,17 @@ export function cancelRunning(client: Client): Promise<void> {
       over.write(request);
     };
     socket.once('error', reject);
+    // After a blocked event loop what has arrived already is delivered first.
+    socket.setTimeout(DELIVERY_TIMEOUT_MS, () => setImmediate(() => void socket.destroy(notDelivered())));
     socket.once('connect', () => {
       if (client.ssl) encrypt(socket, client, send);
       else send(socket);
     });
   });
+}
+
+function notDelivered(): Error {
+  return new Error(`A cancel request was not delivered within ${DELIVERY_TIMEOUT_MS} ms`);
 }
 
 function encrypt(socket: Socket, client: Client, encrypted: (over: Socket) => void): void {

@@ -1,15 +1,22 @@
 /**
- * Runs a `Submittable` that isn't ours (pg-cursor, pg-query-stream, pg-copy-streams, pg's own Query) on a session.
+ * Runs a caller's `Submittable` (pg-cursor, pg-query-stream, pg-copy-streams, pg's own Query) on a session.
  *
- * Promise: whatever it calls or emits runs in the async context of whoever handed it to `query`, not in that of whoever
- * opened the connection; and the session learns when it is over, which pg tells the query alone.
+ * Promise: what it calls or emits runs in the async context of the call of `query`, not in that of the connection; what
+ * it throws ends it and costs the connection, nothing else; and it always ends: one that is destroyed or closed before
+ * its turn is not sent, one that is destroyed in the middle has some seconds to end by itself.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { Connection, Submittable } from 'pg';
 
+import type { Clock } from '../engine/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { isError, toError } from '../engine/thrown.js';
-import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage } from './pg-module.js';
+import type { ObservedCall } from './instrumentation.js';
+import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage, TypeParsers } from './pg-module.js';
+import type { PgSession } from './pg-session.js';
+import type { SessionTask } from './session-queue.js';
+import { SubmittableEnd } from './submittable-end.js';
 
 export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
 
@@ -31,31 +38,50 @@ export interface ForeignSubmittable extends Submittable {
   handleCopyData?(message: unknown, connection: Connection): void;
 }
 
-/** Who is told how it ended. */
-export interface ForeignQueryOwner {
-  /** Why it must not be sent, if so. */
-  refusal(): Error | undefined;
-  /** It is over, and the connection ready for the next one. */
-  finished(): void;
-  /** It has failed; the connection isn't ready yet. */
-  failed(error: Error): void;
-  /** Its own `submit` threw: what it has written by then nobody knows. */
-  threw(error: Error): void;
+/** What running one takes. */
+export interface ForeignQueryDependencies {
+  readonly session: PgSession;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  /** Of its lease. */
+  readonly typeParsers: TypeParsers;
+  readonly observed: ObservedCall | undefined;
+  /** Called once the connection is ready again, or gone. */
+  readonly over: ((error: Error | undefined) => void) | undefined;
 }
 
-export class ForeignQuery implements Submittable {
-  readonly #query: ForeignSubmittable;
-  readonly #owner: ForeignQueryOwner;
-  readonly #context = new AsyncResource('PostgresSubmittable');
-  #connection: Connection | undefined = undefined;
-  #over = false;
+/** How long one that was destroyed in the middle may take to end by itself. */
+const END_GRACE_MS = 2_000;
 
-  constructor(query: ForeignSubmittable, owner: ForeignQueryOwner, callback: QueryCallback | undefined) {
+export class ForeignQuery extends DeadlineEntry implements SessionTask {
+  readonly kind = 'caller';
+  override readonly keepsProcessAlive = true;
+  readonly #query: ForeignSubmittable;
+  readonly #dependencies: ForeignQueryDependencies;
+  readonly #context = new AsyncResource('PostgresSubmittable');
+  readonly #end: SubmittableEnd;
+  #connection: Connection | undefined = undefined;
+  #isOver = false;
+
+  constructor(query: ForeignSubmittable, callback: QueryCallback | undefined, dependencies: ForeignQueryDependencies) {
+    super();
     this.#query = query;
-    this.#owner = owner;
+    this.#dependencies = dependencies;
+    this.#end = new SubmittableEnd(query, () => this.#givenUp());
     const own = query.callback ?? callback;
     if (own !== undefined) query.callback = this.#context.bind(own);
     if (query instanceof EventEmitter) this.#emitInContext(query);
+    const text = dependencies.observed?.text;
+    if (text !== undefined) textOwner(query).text = text;
+    const result: (object & { _types?: unknown }) | undefined = query._result;
+    // As pg does, but so that it shows in nothing that is printed: the parsers lead to the connection.
+    if (result !== undefined && !result._types)
+      Object.defineProperty(result, '_types', {
+        value: dependencies.typeParsers,
+        writable: true,
+        configurable: true,
+        enumerable: false,
+      });
   }
 
   /** Tells a Submittable that it will never run. */
@@ -78,16 +104,17 @@ export class ForeignQuery implements Submittable {
   set binary(binary: boolean | undefined) {
     this.#query.binary = binary;
   }
-  get _result(): object | undefined {
-    return this.#query._result;
-  }
   get callback(): QueryCallback | undefined {
     return this.#query.callback;
   }
 
   submit(connection: Connection): Error | null {
-    const refusal = this.#owner.refusal();
+    const { session } = this.#dependencies;
+    // Asked again: what went ahead of it may have failed to bind the session.
+    const refusal = session.refusalOf(this);
     if (refusal !== undefined) return refusal;
+    if (this.#end.isGivenUp) return new Error('The query was given up before it was sent');
+    if (session.binary && this.#query.binary !== true) this.#query.binary = true;
     this.#connection = connection;
     // Everything that the server's answers set off, listeners that the query puts on the connection included.
     this.#emitInContext(connection);
@@ -95,63 +122,104 @@ export class ForeignQuery implements Submittable {
       const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
       return isError(error) ? error : null;
     } catch (thrown) {
-      // Thrown on, the error would reach whoever happened to make it its turn.
+      // What it has written by then can't be known.
       const error = toError(thrown);
-      this.#owner.threw(error);
+      session.kill(error);
       return error;
     }
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
-    this.#query.handleRowDescription?.(message);
+    this.#guard(() => this.#query.handleRowDescription?.(message));
   }
 
   handleDataRow(message: DataRowMessage): void {
-    this.#query.handleDataRow?.(message);
+    this.#guard(() => this.#query.handleDataRow?.(message));
   }
 
   handlePortalSuspended(connection: Connection): void {
-    this.#query.handlePortalSuspended?.(connection);
+    this.#guard(() => this.#query.handlePortalSuspended?.(connection));
   }
 
   handleEmptyQuery(connection: Connection): void {
-    this.#query.handleEmptyQuery?.(connection);
+    this.#guard(() => this.#query.handleEmptyQuery?.(connection));
   }
 
   handleCommandComplete(message: CommandCompleteMessage, connection: Connection): void {
-    this.#query.handleCommandComplete?.(message, connection);
+    this.#dependencies.session.commandCompleted(this, message.text, textOwner(this.#query).text);
+    this.#guard(() => this.#query.handleCommandComplete?.(message, connection));
   }
 
   handleCopyInResponse(connection: Connection): void {
-    this.#query.handleCopyInResponse?.(connection);
+    this.#guard(() => this.#query.handleCopyInResponse?.(connection));
   }
 
   handleCopyData(message: unknown, connection: Connection): void {
-    this.#query.handleCopyData?.(message, connection);
+    this.#guard(() => this.#query.handleCopyData?.(message, connection));
   }
 
   handleReadyForQuery(connection: Connection): void {
     this.#leaveContext();
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#dependencies.session.finished(this);
+    this.#tell(() => this.#query.handleReadyForQuery?.(connection));
+    this.#finish(undefined);
+    this.#dependencies.over?.(undefined);
+  }
+
+  handleError(error: Error, connection?: Connection): void {
+    this.#leaveContext();
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const { session, over } = this.#dependencies;
+    session.noteError(error);
+    // In its context also when it never got as far as the connection.
+    this.#context.runInAsyncScope(() => this.#tell(() => this.#query.handleError?.(error, connection)));
+    this.#finish(error);
+    if (over !== undefined) session.whenReady(() => over(error));
+  }
+
+  override expire(): void {
+    this.#dependencies.session.kill(new Error('A query that was destroyed in the middle did not end'));
+  }
+
+  /** What a listener or a row parser throws ends the query. Left to pg, it would break off the reading of the socket. */
+  #guard(handle: () => void): void {
+    if (this.#isOver) return;
     try {
-      this.#query.handleReadyForQuery?.(connection);
-    } finally {
-      if (!this.#over) {
-        this.#over = true;
-        this.#owner.finished();
-      }
+      handle();
+    } catch (thrown) {
+      const error = toError(thrown);
+      this.#dependencies.session.kill(error);
+      this.handleError(error, this.#connection);
     }
   }
 
-  handleError(error: Error, connection: Connection): void {
-    this.#leaveContext();
-    const first = !this.#over;
-    this.#over = true;
+  /** What it throws while it is told of its end is an uncaught exception, as an `error` event without a listener is. */
+  #tell(end: () => void): void {
     try {
-      // In its context also when it never got as far as the connection.
-      this.#context.runInAsyncScope(() => this.#query.handleError?.(error, connection));
-    } finally {
-      if (first) this.#owner.failed(error);
+      end();
+    } catch (thrown) {
+      process.nextTick(() => {
+        throw thrown;
+      });
     }
+  }
+
+  #finish(error: Error | undefined): void {
+    this.#end.stop();
+    this.#dependencies.deadlines.remove(this);
+    this.#dependencies.observed?.finish(error, this.#query._result ?? { rows: [] });
+  }
+
+  /** Its reader or writer is gone. Before its turn, `submit` finds out. */
+  #givenUp(): void {
+    if (this.#isOver || this.#connection === undefined) return;
+    const { session, clock, deadlines } = this.#dependencies;
+    if (session.isRead) deadlines.add(this, clock.now() + END_GRACE_MS);
+    // It has taken the socket over, and will neither read the rest nor give it back.
+    else session.kill(new Error('A COPY was given up in the middle'));
   }
 
   #emitInContext(emitter: EventEmitter): void {
@@ -166,6 +234,11 @@ export class ForeignQuery implements Submittable {
     if (this.#connection === undefined) return;
     // The emitter's own method comes back from its prototype.
     Reflect.deleteProperty(this.#connection, 'emit');
-    this.#connection = undefined;
   }
+}
+
+/** Where a Submittable keeps its text: a query stream has it in its cursor. */
+export function textOwner(query: object): { text?: string | undefined } {
+  if ('cursor' in query && typeof query.cursor === 'object' && query.cursor !== null) return query.cursor;
+  return query;
 }

@@ -17,9 +17,15 @@ type Listener = Parameters<EventEmitter['on']>[1];
 /** What pg's clients emit. */
 const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as const;
 
+/** Those that may have been caused by what the tenant before left in the session. */
+const OF_A_TENANT: ReadonlySet<string> = new Set(['notice', 'notification']);
+
 export abstract class LeaseEvents extends Queryable {
   #emitter: EventEmitter | undefined = undefined;
   #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: Listener][] = [];
+
+  /** Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed. */
+  protected abstract get hearsConnection(): boolean;
 
   /** The connection, @throws LeaseReleasedError after release. */
   protected abstract source(): Client;
@@ -107,7 +113,8 @@ export abstract class LeaseEvents extends Queryable {
     const emitter = new EventEmitter();
     for (const event of CONNECTION_EVENTS) {
       const forward = (value?: unknown): void => {
-        // An error that nobody listens for must not end the process; the pool knows of it anyway.
+        if (OF_A_TENANT.has(event) && !this.hearsConnection) return;
+        // An error without a listener must not end the process; the pool knows of it anyway.
         if (emitter.listenerCount(event) > 0) emitter.emit(event, value);
       };
       client.addListener(event, forward);

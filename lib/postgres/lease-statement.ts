@@ -1,5 +1,5 @@
 /**
- * A statement that runs in a lease: on a client that somebody holds, or in a transaction.
+ * A statement that runs in a lease: on a client that was lent, or in a transaction.
  */
 import { CallerStatement } from './caller-statement.js';
 import type { LeasedClient } from './leased-client.js';
@@ -16,6 +16,7 @@ export class LeaseStatement extends CallerStatement {
     text: string | undefined,
     values: readonly unknown[] | undefined,
     config: StatementConfig | undefined,
+    readonly kind: 'caller' | 'begin' | 'end' = 'caller',
   ) {
     super(text, values, config);
     this.#client = client;
@@ -34,25 +35,22 @@ export class LeaseStatement extends CallerStatement {
   }
 
   override submit(): Error | null {
-    this.refusal ??= this.session?.bindingError;
+    // Asked again: what went ahead of it may have failed to bind the session.
+    this.refusal ??= this.isSent ? undefined : this.session?.refusalOf(this);
     return super.submit();
   }
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
     this.#over = true;
     this.lastWord();
-    this.session?.finished();
     this.#client.completed(this);
     this.fulfil(result);
   }
 
   protected override failed(error: Error): void {
-    if (!this.#over) {
-      this.#over = true;
-      this.lastWord();
-      this.session?.failed();
-    }
-    this.reject(this.session?.bindingError ?? error);
+    this.#over = true;
+    this.lastWord();
+    this.reject(this.session?.binding.refusal ?? error);
   }
 
   protected override abandoned(): void {

@@ -6,14 +6,18 @@
  *
  * Its name has no "Pool" in it on purpose: Drizzle takes whatever has for a pool, and would ask it for a client.
  */
+import { inspect } from 'node:util';
 import type { Client, Connection, TransactionStatus } from 'pg';
 
 import type { Deadlines } from '../engine/deadlines.js';
 import type { Clock } from '../engine/clock.js';
 import type { LeaseInfo } from '../engine/driver.js';
 import { PoolLease } from '../engine/lease.js';
+import { toError } from '../engine/thrown.js';
 import { LeaseReleasedError } from '../errors.js';
-import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
+import type { CallerStatement } from './caller-statement.js';
+import { ForeignQuery, type ForeignSubmittable, type QueryCallback, textOwner } from './foreign-query.js';
+import type { Instrumentation, ObservedCall, StatementText } from './instrumentation.js';
 import { LeaseEvents } from './lease-events.js';
 import { LeaseStatement } from './lease-statement.js';
 import { isStatementError } from './pg-errors.js';
@@ -25,13 +29,12 @@ import type { QueryRequest } from './query-arguments.js';
 export interface ClientSurroundings {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
+  readonly instrumentation: Instrumentation;
 }
 
 export class LeasedClient extends LeaseEvents {
-  /** @internal */
-  readonly lease: LeaseInfo;
-  /** @internal Only for the pool itself: it knows no release. */
-  readonly session: PgSession;
+  readonly #lease: LeaseInfo;
+  readonly #session: PgSession;
   readonly #surroundings: ClientSurroundings;
   #parsers: Map<string, TypeParser> | undefined = undefined;
   #bound = false;
@@ -42,9 +45,29 @@ export class LeasedClient extends LeaseEvents {
   /** @internal */
   constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
     super();
-    this.session = session;
-    this.lease = lease;
+    this.#session = session;
+    this.#lease = lease;
     this.#surroundings = surroundings;
+  }
+
+  /** @internal */
+  get lease(): LeaseInfo {
+    return this.#lease;
+  }
+
+  /** @internal Only for the pool itself: it knows no release. */
+  get session(): PgSession {
+    return this.#session;
+  }
+
+  /** Prints whom it works for: neither the connection nor what goes over it. */
+  [inspect.custom](): string {
+    return `LeasedClient ${inspect(this.toJSON())}`;
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { poolId, tenantId, released } = this.#lease;
+    return { poolId, tenantId, released };
   }
 
   // ── The lease ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,8 +114,16 @@ export class LeasedClient extends LeaseEvents {
   }
 
   #alive(): PgSession {
-    if (this.lease.released) throw new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId });
+    if (this.lease.released) throw this.#releasedError();
     return this.session;
+  }
+
+  #releasedError(): LeaseReleasedError {
+    return new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId });
+  }
+
+  protected override get hearsConnection(): boolean {
+    return this.session.isClean;
   }
 
   protected override source(): Client {
@@ -111,7 +142,7 @@ export class LeasedClient extends LeaseEvents {
     const { text, values, config, callback } = request;
     const statement = new LeaseStatement(this, text, values, config);
     const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
-    this.#run(statement);
+    if (this.observe(statement)) this.#run(statement);
     return promise;
   }
 
@@ -122,19 +153,47 @@ export class LeasedClient extends LeaseEvents {
     return promise;
   }
 
+  /**
+   * @internal Tells instrumentation of a caller's statement. Called in the caller's async context.
+   * @returns false when instrumentation has blocked it; its caller has been told.
+   */
+  observe(statement: CallerStatement): boolean {
+    const { text, values, config } = statement;
+    const observed = this.#observe({ text, values, name: config?.name });
+    if (observed === undefined) return true;
+    if (observed.blocked !== undefined) {
+      statement.giveUp(observed.blocked);
+      return false;
+    }
+    statement.observed = observed;
+    statement.text = observed.text;
+    return true;
+  }
+
+  #observe(statement: StatementText): ObservedCall | undefined {
+    const { instrumentation } = this.#surroundings;
+    if (this.lease.released || !instrumentation.isPresent()) return undefined;
+    const observed = instrumentation.observe(this.session.client, statement);
+    if (observed?.blocked === undefined) for (const text of observed?.ahead ?? []) this.#runAhead(text);
+    return observed;
+  }
+
+  /** A statement of instrumentation's own. What becomes of it is not the caller's concern. */
+  #runAhead(text: string): void {
+    this.run(new LeaseStatement(this, text, undefined, undefined)).catch(() => {});
+  }
+
   #run(statement: LeaseStatement): void {
     const { timeoutMs, signal } = statement.config ?? {};
     const { deadlines, clock } = this.#surroundings;
     if (this.lease.released) {
-      statement.giveUp(new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId }));
+      statement.giveUp(this.#releasedError());
     } else if (signal?.aborted === true) {
       statement.abort(signal);
     } else {
       if (timeoutMs !== undefined || signal !== undefined) statement.limit(deadlines, clock.now(), timeoutMs, signal);
-      if (!this.#bound) this.#bind();
-      if (statement.name !== undefined) {
-        statement.name = this.session.rules.isolation.statementName(statement.name, this.lease.tenantId);
-      }
+      this.#bind();
+      this.#nameApart(statement);
       this.session.runInLease(statement);
     }
   }
@@ -149,37 +208,50 @@ export class LeasedClient extends LeaseEvents {
     over?: (error: Error | undefined) => void,
   ): T {
     const session = this.#alive();
-    const foreign = new ForeignQuery(
-      query,
-      {
-        refusal: () => session.bindingError,
-        finished: () => {
-          session.finished();
-          over?.(undefined);
-        },
-        failed: (error) => {
-          session.failed();
-          if (over !== undefined) session.whenReady(() => over(error));
-        },
-        threw: (error) => session.kill(error),
-      },
-      callback,
-    );
-    if (!this.#bound) this.#bind();
+    const observed = this.#observe({ text: textOwner(query).text, values: undefined, name: query.name });
+    if (observed?.blocked !== undefined) {
+      const { blocked } = observed;
+      process.nextTick(() => {
+        ForeignQuery.refuse(query, blocked, callback);
+        over?.(blocked);
+      });
+      return query;
+    }
+    const { clock, deadlines } = this.#surroundings;
+    const foreign = new ForeignQuery(query, callback, { session, clock, deadlines, typeParsers: this, observed, over });
+    this.#bind();
     session.runInLease(foreign);
     return query;
   }
 
   /** Ahead of the first statement: makes the session the tenant's for as long as the lease lasts. */
   #bind(): void {
+    if (this.#bound) return;
     this.#bound = true;
-    const setting = this.session.rules.isolation.settingFor(this.lease.tenantId);
-    if (setting !== undefined) this.session.bind(setting);
+    const { binding, rules } = this.session;
+    try {
+      const setting = rules.isolation.settingFor(this.lease.tenantId);
+      if (setting !== undefined) binding.require(setting);
+    } catch (error) {
+      binding.refuse(toError(error));
+    }
+  }
+
+  /** A caller's named statement has another name for each role or schema. */
+  #nameApart(statement: LeaseStatement): void {
+    const { binding, rules } = this.session;
+    if (statement.name === undefined || binding.refusal !== undefined) return;
+    try {
+      statement.name = rules.isolation.statementName(statement.name, this.lease.tenantId);
+    } catch (error) {
+      statement.refusal = toError(error);
+    }
   }
 
   // ── What pg's clients have besides ───────────────────────────────────────────────────────────────────────────────
 
-  get processID(): number {
+  /** Of the server's process; undefined when the server has not told. */
+  get processID(): number | undefined {
     return this.session.processID;
   }
   get user(): string | undefined {

@@ -104,6 +104,16 @@ export class MessageWriter {
     this.#end();
   }
 
+  /** How much has been written; {@link rewind} takes back what comes behind it. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Takes back everything behind `length`: a message that could not be written to its end must not be sent. */
+  rewind(length: number): void {
+    this.#length = length;
+  }
+
   /** Everything written since the last call. */
   take(): Buffer {
     const batch = Buffer.allocUnsafe(this.#length);

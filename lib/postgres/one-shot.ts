@@ -5,7 +5,10 @@
  * slot back. It is given back before the caller is told, so that whoever waits loses no time, and never before
  * ReadyForQuery: a transaction that the statement left open is rolled back first.
  */
+import { AsyncResource } from 'node:async_hooks';
+
 import type { Lease } from '../engine/lease.js';
+import { toError } from '../engine/thrown.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
 import { ConnectionLostError, TransactionLeftOpenError } from '../errors.js';
 import { CallerStatement } from './caller-statement.js';
@@ -19,9 +22,12 @@ import type { StatementConfig } from './statement.js';
 const UNKNOWN_STATEMENT = '26000';
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
+  readonly kind = 'oneShot';
   protected override readonly poolId: string;
   protected override readonly tenantId: string | undefined;
   readonly #surroundings: ClientSurroundings;
+  /** The caller's, for what instrumentation does once the slot is there. */
+  readonly #context: AsyncResource | undefined;
   #resent = false;
   #lease: Lease<LeasedClient> | undefined = undefined;
 
@@ -37,12 +43,20 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.poolId = poolId;
     this.tenantId = tenantId;
     this.#surroundings = surroundings;
+    this.#context = surroundings.instrumentation.isPresent() ? new AsyncResource('PostgresQuery') : undefined;
   }
 
   granted(lease: Lease<LeasedClient>): void {
     if (this.answered) return lease.release();
     this.#lease = lease;
-    lease.connection.session.runOneShot(this);
+    const client = lease.connection;
+    try {
+      if (this.#context?.runInAsyncScope(() => client.observe(this)) === false) return this.#giveBack(undefined);
+      client.session.runOneShot(this);
+    } catch (error) {
+      this.#giveBack(true);
+      this.reject(toError(error));
+    }
   }
 
   refused(error: Error): void {

@@ -93,6 +93,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     session.lend(lease.tenantId);
     const client = new LeasedClient(session, lease, this.#options.surroundings());
     session.borrower = client;
+    this.#resetSoon(session);
     this.#hold.acquire();
     return client;
   }
@@ -132,17 +133,15 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   /**
-   * A reset travels with the next borrower's first statement. When nobody has come by the end of this turn of the event
-   * loop it goes alone, so that an idle session holds no advisory lock and no temporary table.
+   * A reset travels with the next borrower's first statement. When none has come by the end of this turn of the event
+   * loop it goes alone, so that no advisory lock, LISTEN or temporary table of a lease that has ended is left.
    */
   #resetSoon(session: PgSession): void {
-    if (!session.servedLease || this.#unclean.push(session) > 1) return;
+    if (!session.mustResetSoon || this.#unclean.push(session) > 1) return;
     setImmediate(() => {
       const sessions = this.#unclean;
       this.#unclean = [];
-      for (const unclean of sessions) {
-        if (unclean.isIdle && unclean.servedLease) unclean.resetIdle();
-      }
+      for (const unclean of sessions) if (unclean.mustResetSoon) unclean.resetNow();
     });
   }
 }

@@ -6,7 +6,7 @@
  * is refused with a clear error instead of failing in the middle of a query.
  */
 import type { Duplex } from 'node:stream';
-import type { Client, ClientConfig, FieldDef, QueryResult, Submittable } from 'pg';
+import type { Client, ClientConfig, Connection, FieldDef, QueryResult, Submittable } from 'pg';
 
 import { MissingDriverError } from '../errors.js';
 
@@ -23,6 +23,9 @@ export interface TypeParsers {
 
 /** pg's `Result` while it is being filled. */
 export interface ResultBuilder extends QueryResult {
+  /** What it is built with; of no use once it is complete. */
+  _types: TypeParsers | undefined;
+  _parsers: unknown;
   addFields(fields: readonly FieldDef[]): void;
   parseRow(fields: readonly (string | Buffer | null)[]): unknown;
   addRow(row: unknown): void;
@@ -70,13 +73,14 @@ export interface CommandCompleteMessage {
 export interface ActiveQuery extends Submittable {
   handleRowDescription(message: RowDescriptionMessage): void;
   handleDataRow(message: DataRowMessage): void;
-  handleCommandComplete(message: CommandCompleteMessage): void;
-  handleEmptyQuery(): void;
-  handlePortalSuspended(): void;
-  handleCopyInResponse(): void;
-  handleCopyData(): void;
-  handleReadyForQuery(): void;
-  handleError(error: Error): void;
+  handleCommandComplete(message: CommandCompleteMessage, connection: Connection): void;
+  handleEmptyQuery(connection: Connection): void;
+  handlePortalSuspended(connection: Connection): void;
+  handleCopyInResponse(connection: Connection): void;
+  handleCopyData(message: unknown, connection: Connection): void;
+  handleReadyForQuery(connection: Connection): void;
+  /** Without a connection when it never got as far. */
+  handleError(error: Error, connection?: Connection): void;
 }
 
 /**
@@ -113,9 +117,9 @@ export interface BackendKey {
   readonly secretKey: number;
 }
 
-export function backendKeyOf(client: Client): BackendKey {
-  if (!hasBackendKey(client)) throw unsupported();
-  return client;
+/** @returns undefined when the server has told none, which the protocol allows. */
+export function backendKeyOf(client: Client): BackendKey | undefined {
+  return hasBackendKey(client) ? client : undefined;
 }
 
 function hasBackendKey(client: object): client is BackendKey {

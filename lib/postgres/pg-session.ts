@@ -4,25 +4,32 @@
  * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
  * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
  * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself when
- * nobody comes.
+ * none comes within the same turn of the event loop. Until the server has confirmed it the borrower hears nothing of the
+ * connection: a notification may be meant for the tenant before.
  */
 import { randomUUID } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Client, Submittable, TransactionStatus } from 'pg';
+import type { Client, TransactionStatus } from 'pg';
 
-import { Barrier, CancelFence, Ping, type Turn } from './session-turns.js';
+import { TransactionEndedError } from '../errors.js';
+import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
+import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
-import type { PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
+import { isFatalError } from './pg-errors.js';
+import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
-import { SessionPreamble, type PreambleParts } from './session-preamble.js';
+import { SessionPreamble } from './session-preamble.js';
+import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
+import { Ping } from './session-turns.js';
 import type { SetupStatement } from './setup-client.js';
 import { Statement } from './statement.js';
 
 /** How sessions of one pool are treated. */
 export interface SessionRules {
+  readonly poolId: string;
   readonly isolation: TenantIsolation;
   /** One-shot queries leave nothing behind, says the pool's owner. */
   readonly trustOneShot: boolean;
@@ -36,10 +43,10 @@ export interface SessionRules {
  */
 const COMMITS_AT_ONCE_SINCE = 15;
 
-/** Who may have left something in the session since it was last clean. */
+/** What may have left something in the session since it was last clean. */
 type Residue = 'nothing' | 'oneShot' | 'lease';
 
-export class PgSession {
+export class PgSession implements QueueOwner {
   readonly client: Client;
   readonly wire: WireConnection;
   readonly writer = new MessageWriter();
@@ -47,42 +54,34 @@ export class PgSession {
   readonly Result: ResultConstructor;
   /** Results come in binary, unless a query says otherwise. */
   readonly binary: boolean;
+  /** What binds the current lease to its tenant. */
+  readonly binding = new LeaseBinding();
   readonly #pg: PgModule;
   /** Whether the server commits what can't be part of a transaction as soon as it has been executed. */
   readonly #commitsAtOnce: boolean;
   readonly #socket: Duplex;
+  readonly #queue: SessionQueue;
   #residue: Residue = 'nothing';
   #servedTenant: string | undefined = undefined;
-  /** Something must go out before the next statement. */
-  #owes = false;
   #owesReset = false;
-  #pendingSetting: TenantSetting | undefined = undefined;
-  #bindingError: Error | undefined = undefined;
+  /** The server has confirmed that nothing of a former borrower is left. */
+  #isClean = true;
   #bindStatement: string | undefined = undefined;
-  /** The last query of the lease has failed; ReadyForQuery, and with it the transaction's status, may be still to come. */
-  #lacksReady = false;
-  /** Queries of the lease that haven't been answered, and who waits for the last of them. */
-  #outstanding = 0;
-  #quiet: (() => void) | undefined = undefined;
-  /** Queries that came while a preamble was under way. */
-  #held: Submittable[] | undefined = undefined;
-  /** What waits last in pg's queue, if it is one of ours that others can wait with: pg dislikes a long queue. */
-  #lastTurn: Turn | undefined = undefined;
   /** It is on its way back. */
   #settling = false;
-  /** A reset that nobody waits for. */
-  #resetting: Promise<void> | undefined = undefined;
-  /** A cancel request that hasn't been dealt with. */
-  #fence: CancelFence | undefined = undefined;
+  /** A cancel request that has not been dealt with. */
+  #cancellation: Cancellation | undefined = undefined;
   /** What was done once, when it was opened. */
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
-  /** Who had it last. */
+  /** The client of the lease before. */
   lastBorrower: LeasedClient | undefined = undefined;
-  /** Who has it at the moment. */
+  /** The client of the current lease. */
   borrower: LeasedClient | undefined = undefined;
   #ending = false;
   #broken: Error | undefined = undefined;
+  /** What the server said before it ended the session. */
+  #lastWords: Error | undefined = undefined;
   #brokenListener: ((error: Error) => void) | undefined = undefined;
 
   /**
@@ -99,6 +98,8 @@ export class PgSession {
     this.Result = pg.Result;
     this.binary = 'binary' in client && client.binary === true;
     this.#socket = this.wire.stream;
+    this.forgetStatements();
+    this.#queue = new SessionQueue(client, this);
     // Without a listener an error event would end the process (node-postgres #2762).
     client.on('error', (error) => this.#died(error));
     client.on('end', () => this.#died(new Error('The server closed the connection')));
@@ -112,48 +113,45 @@ export class PgSession {
     return this.#pg.prepareValue(value);
   }
 
-  get processID(): number {
-    return backendKeyOf(this.client).processID;
+  /** Of the server's process; undefined when the server has not told (poolers in front of it may not). */
+  get processID(): number | undefined {
+    return backendKeyOf(this.client)?.processID;
   }
 
   get transactionStatus(): TransactionStatus {
     return this.client.getTransactionStatus();
   }
 
-  /** Whether a lease may have left something in it. */
-  get servedLease(): boolean {
-    return this.#residue === 'lease';
-  }
-
-  /** Nobody has it, and nothing of the last borrower's is still under way. */
+  /** No lease has it, and nothing of the last one's is still under way. */
   get isIdle(): boolean {
     return this.borrower === undefined && !this.#settling;
   }
 
-  /** Why statements of this lease are refused: it could not be bound to its tenant. */
-  get bindingError(): Error | undefined {
-    return this.#bindingError;
+  /** Whether what arrives is meant for the borrower. */
+  get isClean(): boolean {
+    return this.#isClean;
+  }
+
+  /** Why the connection can't be used any more: what the server said last, if it said anything. */
+  get lostBecause(): Error | undefined {
+    return this.#lastWords ?? this.#broken;
   }
 
   // ── From borrower to borrower ────────────────────────────────────────────────────────────────────────────────────
 
   /** A lease for `tenantId` begins. */
   lend(tenantId: string | undefined): void {
-    // Not when the lease before ended: what it had sent by then was still to be refused.
-    this.#pendingSetting = undefined;
-    this.#bindingError = undefined;
-    const isForeign = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
-    if (this.#residue === 'lease' || isForeign) {
-      this.#owesReset = true;
-      this.#owes = true;
-    }
+    // Not when the lease before ended: what it had sent by then was still to be rejected.
+    this.binding.clear();
+    const isOtherTenants = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
+    if (this.#residue === 'lease' || isOtherTenants) this.#owesReset = true;
+    if (this.#owesReset) this.#isClean = false;
     this.#servedTenant = tenantId;
   }
 
   /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
   retire(): void | Promise<void> {
-    const isReady = this.#outstanding === 0 && !this.#lacksReady && this.#fence === undefined;
-    if (isReady && this.transactionStatus === 'I') return undefined;
+    if (this.#queue.isIdle && this.transactionStatus === 'I') return undefined;
     return this.#settle();
   }
 
@@ -170,25 +168,16 @@ export class PgSession {
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
   reset(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const preamble = this.#takePreamble({
-        rollback: this.transactionStatus !== 'I',
-        discard: true,
-        done: (error) => (error === undefined ? resolve() : reject(error)),
-      });
-      this.#enqueue(preamble);
+      const reset = this.#preamble(true, undefined, undefined, (error) =>
+        error === undefined ? resolve() : reject(error),
+      );
+      this.#queue.run(reset);
     });
   }
 
-  /** Resolves when everything sent has been answered to the end. */
-  async quiet(): Promise<void> {
-    if (this.#outstanding > 0) {
-      await new Promise<void>((resolve) => {
-        this.#quiet = resolve;
-      });
-      this.#quiet = undefined;
-    }
-    await new Promise<void>((resolve) => this.whenReady(resolve));
-    this.#lacksReady = false;
+  /** Resolves when everything sent has been answered to the end, or the connection is gone. */
+  quiet(): Promise<void> {
+    return new Promise((resolve) => this.#queue.whenReady(resolve));
   }
 
   /** Makes `setup` a part of the connection: it is repeated after each reset. */
@@ -197,19 +186,21 @@ export class PgSession {
     this.#residue = 'nothing';
   }
 
-  /** Resets it while nobody has it. Whoever comes meanwhile waits for it. */
-  resetIdle(): void {
-    const over = (): void => {
-      this.#resetting = undefined;
-    };
-    // It answers for its own failure: the session is destroyed then.
-    this.#resetting = this.reset().then(over, over);
+  /** Something of a lease that has ended may hold locks or listen: a reset must not wait for long. */
+  get mustResetSoon(): boolean {
+    return this.borrower === undefined ? this.isIdle && this.#residue === 'lease' : this.#owesReset;
+  }
+
+  /** Resets it ahead of everything that is asked for from now on. */
+  resetNow(): void {
+    // A failed reset destroys the session, which tells everyone.
+    this.reset().catch(() => {});
   }
 
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
   ping(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(new Ping(this, resolve, reject));
+      this.#queue.run(new Ping(this, resolve, reject));
     });
   }
 
@@ -218,14 +209,39 @@ export class PgSession {
   /** Runs what is all there is to a lease. */
   runOneShot(statement: Statement): void {
     statement.session = this;
-    if (this.#mayResetInPassing(statement)) {
-      statement.resetsSession = true;
-      this.#lastTurn = undefined;
-      this.#enqueue(statement);
-    } else {
-      this.#send(statement);
-    }
+    this.#queue.run(statement);
     if (this.#residue === 'nothing') this.#residue = 'oneShot';
+  }
+
+  /** Runs a task of a lease. */
+  runInLease(task: SessionTask): void {
+    if (task instanceof Statement) task.session = this;
+    this.#queue.run(task);
+    this.#residue = 'lease';
+  }
+
+  /** @internal Asked by the queue. */
+  refusalOf(task: SessionTask): Error | undefined {
+    if (task.kind === 'end') this.binding.transactionEnds();
+    if (task.kind !== 'caller') return undefined;
+    const { refusal } = this.binding;
+    if (refusal !== undefined) return refusal;
+    const endedBy = this.binding.endedBy(this.transactionStatus);
+    if (endedBy === undefined) return undefined;
+    return new TransactionEndedError(this.rules.poolId, endedBy, { tenantId: this.#servedTenant });
+  }
+
+  /** @internal Asked by the queue. */
+  preambleFor(task: SessionTask): ActiveQuery | undefined {
+    if (task.kind === 'own') return undefined;
+    const isOneShot = task.kind === 'oneShot';
+    const setting = isOneShot ? undefined : this.binding.owed(this.transactionStatus);
+    if (setting === undefined && !this.#owesReset && !this.lacksBindStatement(task)) return undefined;
+    if (isOneShot && task instanceof Statement && this.#mayResetInPassing(task)) {
+      task.resetsSession = true;
+      return undefined;
+    }
+    return this.#preamble(this.#owesReset, setting, task, undefined);
   }
 
   /**
@@ -237,8 +253,6 @@ export class PgSession {
     return (
       this.#owesReset &&
       this.#commitsAtOnce &&
-      this.#held === undefined &&
-      this.#pendingSetting === undefined &&
       this.setup.length === 0 &&
       // pg would take the answers to what goes ahead for those to the preparation of a named statement.
       statement.name === undefined &&
@@ -246,134 +260,93 @@ export class PgSession {
     );
   }
 
-  /** Writes the reset that `statement` takes along. */
+  /** Writes the reset that a statement takes along. */
   resetInPassing(): void {
     this.writer.command('DISCARD ALL');
     this.forgetStatements();
     this.rules.onReset();
     this.#residue = 'oneShot';
     this.#owesReset = false;
-    this.#owes = false;
   }
 
   /** What took a reset along has failed. The reset itself has not, but another one is cheaper than the proof of it. */
   oweReset(): void {
     this.#owesReset = true;
-    this.#owes = true;
   }
 
-  /** Binds the session to `setting` ahead of the lease's first statement. */
-  bind(setting: TenantSetting): void {
-    this.#pendingSetting = setting;
-    this.#owes = true;
+  /** The server has confirmed a reset. */
+  cleaned(): void {
+    if (!this.#owesReset) this.#isClean = true;
   }
 
-  /** Runs a statement of a lease. {@link finished} or {@link failed} must be called for it. */
-  runInLease(query: Submittable): void {
-    this.#outstanding++;
-    if (query instanceof Statement) query.session = this;
-    if (this.#resetting === undefined) this.#sendInLease(query);
-    else void this.#resetting.then(() => this.#sendInLease(query));
+  /** A task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
+  finished(task: SessionTask): void {
+    this.#queue.finished(task);
+    this.binding.ready(this.transactionStatus);
   }
 
-  #sendInLease(query: Submittable): void {
-    this.#send(query);
-    this.#residue = 'lease';
-  }
-
-  /** In the order of the calls; ahead of the first goes what is owed. */
-  #send(query: Submittable): void {
-    this.#lastTurn = undefined;
-    if (this.#held === undefined && (this.#owes || this.lacksBindStatement(query))) {
-      const preamble = this.#takePreamble({ discard: this.#owesReset, next: query });
-      this.#held = [];
-      this.client.query(preamble);
-    } else {
-      this.#enqueue(query);
-    }
-  }
-
-  /**
-   * Everything goes to pg through here. What is written behind a preamble is on the wire already, though pg doesn't know
-   * of it until the preamble is over: until then nothing may get in between.
-   */
-  #enqueue(query: Submittable): void {
-    if (this.#held === undefined) this.client.query(query);
-    else this.#held.push(query);
-  }
-
-  /** The server is done with a preamble, for better or worse: on with what came behind it. */
-  preambleOver(next: Submittable | undefined): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    if (next !== undefined) this.client.query(next);
-    for (const query of held) this.client.query(query);
-  }
-
-  /** A query of the lease has reached ReadyForQuery. */
-  finished(): void {
-    this.#lacksReady = false;
-    this.#answered();
-  }
-
-  /** A query of the lease has failed; ReadyForQuery is still to come. */
-  failed(): void {
-    this.#lacksReady = true;
-    this.#answered();
-  }
-
-  #answered(): void {
-    if (--this.#outstanding === 0) this.#quiet?.();
+  /** A command of `task` has completed. */
+  commandCompleted(task: SessionTask, tag: string, text: string | undefined): void {
+    if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') this.forgetStatements();
+    if (task.kind === 'caller') this.binding.completed(tag, text);
   }
 
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
   whenReady(reached: () => void): void {
-    if (this.#lastTurn?.join(reached) === true) return;
-    const barrier = new Barrier(reached);
-    this.#lastTurn = barrier;
-    this.#enqueue(barrier);
+    this.#queue.whenReady(reached);
   }
 
   /**
    * Cancels what is running. Nothing else runs before the cancel request has been dealt with: late, it would hit the
-   * next statement.
+   * next statement. A server that can't be asked loses the connection.
    */
   interrupt(): void {
-    if (this.#fence !== undefined) return;
-    this.#fence = new CancelFence(this, () => {
-      this.#fence = undefined;
+    if (this.#cancellation !== undefined || this.#queue.active === undefined) return;
+    const cancellation = new Cancellation(this, () => {
+      this.#cancellation = undefined;
+      // This Sync makes the server notice a request that came after the statement it was meant for.
+      const nothing = (): void => {};
+      this.#queue.release(new Ping(this, nothing, nothing));
     });
-    this.#lastTurn = this.#fence;
-    this.#enqueue(this.#fence);
+    this.#cancellation = cancellation;
+    this.#queue.hold(() => cancellation.nothingRuns());
+    cancellation.start();
   }
 
-  #takePreamble(parts: Pick<PreambleParts, 'discard' | 'next' | 'done'> & { rollback?: boolean }): SessionPreamble {
-    const preamble = new SessionPreamble(this, {
-      ...parts,
-      rollback: parts.rollback ?? false,
-      mark: `pool_mark_${randomUUID()}`,
-      setting: this.#pendingSetting,
-    });
+  #preamble(
+    discard: boolean,
+    setting: TenantSetting | undefined,
+    next: SessionTask | undefined,
+    done: ((error: Error | undefined) => void) | undefined,
+  ): SessionPreamble {
     // From here on the preamble answers for it: should it fail, the connection dies or the lease is refused.
-    if (parts.discard) {
+    if (discard) {
       // What is reset on its way back the engine counts itself.
       if (!this.#settling) this.rules.onReset();
       this.#residue = 'nothing';
       this.#owesReset = false;
+      this.#isClean = false;
     }
-    this.#pendingSetting = undefined;
-    this.#owes = false;
-    return preamble;
+    if (next?.kind === 'oneShot') this.#residue = 'oneShot';
+    else if (next !== undefined) this.#residue = 'lease';
+    return new SessionPreamble(this, {
+      discard,
+      mark: `pool_mark_${randomUUID()}`,
+      setting,
+      isLocal: this.binding.isTransaction,
+      next,
+      done,
+    });
   }
 
   // ── What the server knows ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Whether `query` is bound by a prepared statement that the server hasn't got. */
-  lacksBindStatement(query: Submittable | undefined): boolean {
-    return this.#bindStatement === undefined && query instanceof Statement && query.binding !== undefined;
+  /** Whether `task` is bound by a prepared statement that the server hasn't got. */
+  lacksBindStatement(task: SessionTask | undefined): boolean {
+    return this.#bindStatement === undefined && task instanceof Statement && task.binding !== undefined;
   }
 
-  /** Writes its preparation, under a name that nobody could foresee: not even SQL of the borrower before can have used it. */
+  /** Writes its preparation, under a name that could not be foreseen, not even by SQL of the borrower before. */
   prepareBinding(): void {
     this.#bindStatement = `pool_bind_${randomUUID()}`;
     this.writer.parse(this.#bindStatement, 'select pg_catalog.set_config($1, $2, true)');
@@ -387,14 +360,9 @@ export class PgSession {
 
   /** The server drops every prepared statement: pg has to parse each again. */
   forgetStatements(): void {
-    this.wire.parsedStatements = {};
+    // Without a prototype: a caller may call a statement "constructor".
+    this.wire.parsedStatements = Object.create(null) as Record<string, string>;
     this.#bindStatement = undefined;
-  }
-
-  /** The lease could not be bound to its tenant: nothing may run in it. */
-  bindingFailed(error: Error): void {
-    this.#bindingError = error;
-    this.#residue = 'lease';
   }
 
   // ── The socket ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -405,14 +373,31 @@ export class PgSession {
     if (this.#socket.writable) this.#socket.write(batch);
   }
 
+  /** Whether pg reads what the server sends. A COPY stream takes the socket over, and may never give it back. */
+  get isRead(): boolean {
+    return this.#socket.listenerCount('data') > 0;
+  }
+
   onBroken(listener: (error: Error) => void): void {
     this.#brokenListener = listener;
     if (this.#broken !== undefined) listener(this.#broken);
   }
 
+  /** What the server has answered a task with. The last thing it says before it ends the session is worth keeping. */
+  noteError(error: Error): void {
+    if (isFatalError(error)) this.#lastWords ??= error;
+  }
+
+  /** @internal */
+  lostStep(error: Error): void {
+    this.kill(error);
+  }
+
   #died(error: Error): void {
     if (this.#broken !== undefined) return;
     this.#broken = error;
+    this.#cancellation?.stop();
+    this.#queue.close(error);
     if (!this.#ending) this.#brokenListener?.(error);
   }
 
@@ -425,17 +410,23 @@ export class PgSession {
     if (this.#socket instanceof Socket) this.#socket.unref();
   }
 
-  /** Ends the session politely. */
+  /** Ends the session gracefully. */
   async end(): Promise<void> {
     this.#ending = true;
     this.ref();
     await this.client.end();
   }
 
-  /** Ends it now. @param reason given when the session has condemned itself. */
+  /**
+   * Ends it now. What the server is still working on is cancelled there: without that it would go on, hold its locks and
+   * count as a connection until it notices that the socket is gone.
+   *
+   * @param reason given when the session itself has found that it can't go on.
+   */
   kill(reason?: Error): void {
     if (reason === undefined) this.#ending = true;
-    else this.#died(reason);
+    if (this.#queue.active !== undefined) cancelAbandoned(this.client);
+    if (reason !== undefined) this.#died(reason);
     this.#socket.destroy();
   }
 }

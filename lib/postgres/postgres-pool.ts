@@ -18,6 +18,7 @@ import {
 } from '../pool-handle.js';
 import { clientConfigOf, type PgPoolOptions, pgPoolOptionsOf } from './client-config.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
+import { Instrumentation } from './instrumentation.js';
 import { isolationOf } from './isolation.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
@@ -324,6 +325,7 @@ export async function createPostgresPool(
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
   const rules: SessionRules = {
+    poolId: id,
     isolation: isolationOf(config.isolation),
     trustOneShot: config.session.trustOneShot,
     onReset: () => core.engine.counters.resets++,
@@ -354,6 +356,7 @@ export async function createPostgresPool(
     options: pgPoolOptionsOf(config),
     deadlines,
     clock: surroundings.clock,
+    instrumentation: new Instrumentation(pg.Client),
   };
   return new PostgresPool(core, parts);
 }

@@ -14,58 +14,46 @@
  * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So whatever fails costs the
  * connection, with one exception: the binding of a lease, which refuses the lease and leaves the reset owed.
  */
-import type { Submittable } from 'pg';
-
 import { sessionAssignment, type TenantSetting } from './isolation.js';
 import type { MessageWriter } from './message-writer.js';
-import type { ActiveQuery, CommandCompleteMessage } from './pg-module.js';
+import type { CommandCompleteMessage } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
+import type { SessionTask } from './session-queue.js';
 import { Statement } from './statement.js';
 
 export interface PreambleParts {
-  /** A transaction is open. */
-  readonly rollback: boolean;
-  /** Somebody else's state may be in the session. */
+  /** Something of another borrower's may be in the session. */
   readonly discard: boolean;
-  /** Name of the mark: one that nobody could foresee. */
+  /** Name of the mark: one that could not be foreseen. */
   readonly mark: string;
   /** Binds the session for the length of a lease. */
   readonly setting: TenantSetting | undefined;
+  /** The binding is to last for the transaction only. */
+  readonly isLocal: boolean;
   /** What comes behind it. */
-  readonly next?: Submittable | undefined;
-  readonly done?: ((error: Error | undefined) => void) | undefined;
+  readonly next: SessionTask | undefined;
+  readonly done: ((error: Error | undefined) => void) | undefined;
 }
 
-export class SessionPreamble implements ActiveQuery {
+export class SessionPreamble implements SessionTask {
+  readonly kind = 'own';
   readonly #session: PgSession;
   readonly #parts: PreambleParts;
   /** Commands that have to complete before the session is clean. */
-  #cleaningLeft: number;
+  #cleaningLeft = 0;
   #error: Error | undefined = undefined;
 
   constructor(session: PgSession, parts: PreambleParts) {
     this.#session = session;
     this.#parts = parts;
-    this.#cleaningLeft = (parts.rollback ? 1 : 0) + (parts.discard ? 1 + session.setup.length : 0);
   }
 
   submit(): null {
     const session = this.#session;
-    const { rollback, discard, mark, setting, next } = this.#parts;
+    const { discard, mark, setting, isLocal, next } = this.#parts;
     const { writer } = session;
-    if (rollback) writer.command('ROLLBACK');
-    if (discard) {
-      writer.command('DISCARD ALL');
-      session.forgetStatements();
-    }
-    if (discard) {
-      for (const { text, values } of session.setup) {
-        writer.parse('', text);
-        writer.bind('', values, false);
-        writer.execute();
-      }
-    }
-    if (setting !== undefined) assign(writer, setting);
+    if (discard) this.#encodeReset();
+    if (setting !== undefined) assign(writer, setting, isLocal);
     const binds = session.lacksBindStatement(next);
     if (binds) session.prepareBinding();
     else writer.parse(mark, '');
@@ -73,6 +61,21 @@ export class SessionPreamble implements ActiveQuery {
     if (next instanceof Statement && !next.isScript) next.encodeBehind(session, binds ? undefined : mark);
     session.flush();
     return null;
+  }
+
+  #encodeReset(): void {
+    const session = this.#session;
+    const { writer } = session;
+    const rollback = session.transactionStatus !== 'I';
+    this.#cleaningLeft = (rollback ? 1 : 0) + 1 + session.setup.length;
+    if (rollback) writer.command('ROLLBACK');
+    writer.command('DISCARD ALL');
+    session.forgetStatements();
+    for (const { text, values } of session.setup) {
+      writer.parse('', text);
+      writer.bind('', values, false);
+      writer.execute();
+    }
   }
 
   handleRowDescription(): void {}
@@ -94,26 +97,33 @@ export class SessionPreamble implements ActiveQuery {
   handleCopyData(): void {}
 
   handleReadyForQuery(): void {
-    this.#session.preambleOver(this.#parts.next);
-    this.#parts.done?.(undefined);
+    const session = this.#session;
+    const { discard, setting, done } = this.#parts;
+    if (this.#cleaningLeft > 0)
+      return session.lostStep(new Error('The server left a part of a session reset unanswered'));
+    if (discard) session.cleaned();
+    if (setting !== undefined) session.binding.proved(session.transactionStatus);
+    // What comes behind it is the session's active task already, if anything does.
+    session.finished(this);
+    done?.(undefined);
   }
 
   handleError(error: Error): void {
     if (this.#error !== undefined) return;
     this.#error = error;
-    if (this.#cleaningLeft > 0 || this.#parts.setting === undefined) this.#session.kill(error);
-    else this.#session.bindingFailed(error);
+    this.#session.noteError(error);
     // What has gone out behind it is skipped by the server, but answered for.
-    this.#session.preambleOver(this.#parts.next);
+    if (this.#cleaningLeft > 0 || this.#parts.setting === undefined) this.#session.kill(error);
+    else this.#session.binding.refuse(error);
     this.#parts.done?.(error);
   }
 }
 
-/** Makes `setting` the session's. */
-function assign(writer: MessageWriter, setting: TenantSetting): void {
-  const assignment = sessionAssignment(setting);
+/** Makes `setting` the session's, or the transaction's. */
+function assign(writer: MessageWriter, setting: TenantSetting, isLocal: boolean): void {
+  const assignment = isLocal ? undefined : sessionAssignment(setting);
   if (assignment !== undefined) return writer.command(assignment);
-  writer.parse('', 'select pg_catalog.set_config($1, $2, false)');
+  writer.parse('', `select pg_catalog.set_config($1, $2, ${isLocal})`);
   writer.bind('', [setting.name, setting.value], false);
   writer.execute();
 }

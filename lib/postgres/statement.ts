@@ -16,7 +16,6 @@ import type { TenantSetting } from './isolation.js';
 import type { PgSession } from './pg-session.js';
 import { sqlStateOf } from './pg-errors.js';
 import type {
-  ActiveQuery,
   CommandCompleteMessage,
   DataRowMessage,
   ResultBuilder,
@@ -24,6 +23,7 @@ import type {
   TypeParsers,
   WireValue,
 } from './pg-module.js';
+import type { SessionTask, TaskKind } from './session-queue.js';
 
 /** A statement as callers hand it in: pg's query config, with a deadline and a signal. */
 export interface StatementConfig {
@@ -44,10 +44,14 @@ export interface StatementConfig {
 export type StatementResult = QueryResult | QueryArrayResult;
 
 const NOTHING: readonly WireValue[] = [];
+/** The protocol counts the values of a Bind in 16 bits. */
+const MAX_VALUES = 65_535;
 
-export abstract class Statement extends DeadlineEntry implements ActiveQuery {
+export abstract class Statement extends DeadlineEntry implements SessionTask {
   override readonly keepsProcessAlive = true;
-  readonly text: string | undefined;
+  abstract readonly kind: TaskKind;
+  /** Instrumentation may put a comment into it. */
+  text: string | undefined;
   readonly values: readonly unknown[] | undefined;
   readonly config: StatementConfig | undefined;
   /** As the server knows it; pg keeps its list of parsed statements by it. */
@@ -67,6 +71,8 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   /** The reset in front of it hasn't been executed yet. */
   #resetting = false;
   #extended = false;
+  /** Commands that the server has reported as done. */
+  #commandsDone = 0;
   #result: ResultBuilder | undefined = undefined;
   #results: ResultBuilder[] | undefined = undefined;
   #rowError: Error | undefined = undefined;
@@ -109,11 +115,25 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     if (this.refusal !== undefined) return this.refusal;
     const { session } = this;
     if (session === undefined) return new Error('A statement was submitted without a session');
-    const error = this.encode(session, undefined);
+    const error = this.#encodeWhole(session, undefined);
     if (error !== undefined) return error;
     this.#written = true;
     session.flush();
     return null;
+  }
+
+  /** Whatever values and type parsers of the caller's throw, no part of a message stays behind. */
+  #encodeWhole(session: PgSession, guard: string | undefined): Error | undefined {
+    const { writer } = session;
+    const before = writer.length;
+    let error: Error | undefined;
+    try {
+      error = this.encode(session, guard);
+    } catch (thrown) {
+      error = toError(thrown);
+    }
+    if (error !== undefined) writer.rewind(before);
+    return error;
   }
 
   /** Whether the server has it, or soon will. */
@@ -127,7 +147,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
    * reported when its turn comes.
    */
   encodeBehind(session: PgSession, guard: string | undefined): void {
-    this.refusal ??= this.encode(session, guard);
+    this.refusal ??= this.#encodeWhole(session, guard);
     this.#written = this.refusal === undefined;
   }
 
@@ -143,6 +163,7 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     this.resetsSession = false;
     this.#resetting = false;
     this.#extended = false;
+    this.#commandsDone = 0;
     this.#result = undefined;
     this.#results = undefined;
   }
@@ -179,8 +200,16 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     const { text, name, values } = this;
     if (typeof text !== 'string' && typeof name !== 'string')
       return new Error('A query must have either a text or a name.');
-    if (values !== undefined && !Array.isArray(values)) return new Error('Query values must be an array');
+    if (text !== undefined && (typeof text !== 'string' || text.includes('\0')))
+      return new TypeError('The text of a query must be a string without NUL characters');
+    if (values !== undefined) {
+      if (!Array.isArray(values)) return new TypeError('Query values must be an array');
+      if (values.length > MAX_VALUES)
+        return new RangeError(`A query can have ${MAX_VALUES} values at most, got ${values.length}`);
+    }
     if (name === undefined) return undefined;
+    if (typeof name !== 'string' || name.includes('\0'))
+      return new TypeError('The name of a query must be a string without NUL characters');
     const known = session.wire.parsedStatements[name];
     if (known !== undefined && text && known !== text) {
       return new Error(
@@ -231,12 +260,14 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
       this.#resetting = false;
       return;
     }
-    const { text } = message;
+    this.#commandsDone++;
+    if (this.#extended && this.#commandsDone > 1) return this.#lostStep();
     this.#resultOfNext().addCommandComplete(message);
-    if (text === 'DISCARD ALL' || text === 'DEALLOCATE ALL') this.session?.forgetStatements();
+    this.session?.commandCompleted(this, message.text, this.text);
   }
 
   handleEmptyQuery(): void {
+    this.#commandsDone++;
     this.#current();
   }
 
@@ -258,8 +289,12 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
   }
 
   handleReadyForQuery(): void {
+    // An answer to something else: taken for this one's, it would give one caller another's rows.
+    if (this.#commandsDone === 0 || this.#resultsToSkip > 0) return this.#lostStep();
+    this.session?.finished(this);
     if (this.#rowError !== undefined) this.failed(this.#rowError);
-    else this.completed(this.#results ?? this.#current());
+    else if (this.#results === undefined) this.completed(this.#finish(this.#current()));
+    else this.completed(this.#results.map((result) => this.#finish(result)));
   }
 
   handleError(error: Error): void {
@@ -269,7 +304,15 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
       return this.failed(this.notExecuted(error));
     }
     if (this.resetsSession) this.session?.oweReset();
+    this.session?.noteError(error);
     this.failed(this.#rowError ?? error);
+  }
+
+  /** The server answers something that was not asked: the connection is of no use any more. */
+  #lostStep(): void {
+    const error = new Error('The server sent an answer that belongs to no statement');
+    this.session?.lostStep(error);
+    this.failed(error);
   }
 
   /** The result being filled; made on first use. */
@@ -294,6 +337,13 @@ export abstract class Statement extends DeadlineEntry implements ActiveQuery {
     return new session.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
   }
 
+  /** What the result was built with leads to the connection: nothing of it is handed out. */
+  #finish(result: ResultBuilder): ResultBuilder {
+    result._types = undefined;
+    result._parsers = undefined;
+    return result;
+  }
+
   protected typeParsers(session: PgSession): TypeParsers {
     return session.typeParsers;
   }
@@ -315,5 +365,5 @@ function prepareAll(values: readonly unknown[], session: PgSession): readonly Wi
 const SEMICOLON_INSIDE = /;\s*\S/;
 
 function hasSeveralStatements(text: string | undefined): boolean {
-  return text !== undefined && SEMICOLON_INSIDE.test(text);
+  return typeof text === 'string' && SEMICOLON_INSIDE.test(text);
 }

@@ -4,17 +4,21 @@
  *
  * BEGIN, the tenant's setting and the server's own time limit go out in one round trip.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
+
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
 import type { Lease } from '../engine/lease.js';
 import { isError } from '../engine/thrown.js';
-import { LeaseReleasedError } from '../errors.js';
+import { ConnectionLostError, TransactionEndedError } from '../errors.js';
+import { ForeignQuery } from './foreign-query.js';
 import type { TenantSetting } from './isolation.js';
 import { LeaseStatement } from './lease-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { isFatalError, isRetriable, sqlStateOf } from './pg-errors.js';
 import type { MessageWriter } from './message-writer.js';
+import type { ResultBuilder } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Queryable } from './queryable.js';
@@ -59,61 +63,96 @@ export interface TransactionHost extends ClientSurroundings {
   holding<T>(lease: Lease<LeasedClient>, fn: () => T): T;
 }
 
+/** The nested transaction in whose function the running code is. */
+const nestedAround = new AsyncLocalStorage<PgTransaction>();
+
 /** A transaction that is under way. Calls on the pool itself use connections of their own. */
 export class PgTransaction extends Queryable {
   readonly #client: LeasedClient;
+  /** The transaction that this one is a part of. */
+  readonly #outer: PgTransaction | undefined;
   #savepoints = 0;
   #ended = false;
   /** The first statement that failed: what a swallowed error was. */
   #failure: Error | undefined = undefined;
+  /** The nested transactions so far. They take turns: a savepoint can't be undone without undoing what came after it. */
+  #turns: Promise<unknown> = Promise.resolve();
+  /** The nested transaction whose turn it is. */
+  #current: PgTransaction | undefined = undefined;
 
   /** @internal */
-  constructor(client: LeasedClient) {
+  constructor(client: LeasedClient, outer?: PgTransaction) {
     super();
     this.#client = client;
+    this.#outer = outer;
   }
 
-  /** The connection, for libraries that want a pg client. Beginning and ending the transaction is not theirs to do. */
+  /**
+   * The connection, for libraries that want a pg client. Beginning and ending the transaction is not theirs to do.
+   *
+   * @throws TransactionEndedError once the transaction is over.
+   */
   get client(): LeasedClient {
-    this.#mustBeOpen();
+    if (this.#ended) throw this.#endedError();
     return this.#client;
   }
 
-  /** Whom it works for. */
+  /** The tenant it works for. */
   get tenantId(): string | undefined {
     return this.#client.lease.tenantId;
   }
 
   /**
-   * A part that can fail by itself: a savepoint, rolled back to when `fn` throws.
+   * A part that can fail by itself: a savepoint, rolled back to when `fn` throws. Parts that are begun side by side run
+   * one after the other.
+   *
+   * Rejects with what `fn` throws, with what the server says, or with TransactionEndedError.
    *
    * @returns what `fn` returns.
    */
   async transaction<T>(fn: (tx: PgTransaction) => T | Promise<T>): Promise<T> {
-    this.#mustBeOpen();
+    if (this.#ended) throw this.#endedError();
+    const inner = this.#runningPart();
+    // Waiting for the part around it to end would be waiting for itself.
+    if (inner !== undefined) return inner.transaction(fn);
+    const part = this.#turns.then(() => this.#runPart(fn));
+    this.#turns = part.catch(() => {});
+    return part;
+  }
+
+  /** The part of this transaction in whose function the running code is. */
+  #runningPart(): PgTransaction | undefined {
+    for (let around = nestedAround.getStore(); around !== undefined; around = around.#outer) {
+      if (around.#outer === this) return around === this.#current && !around.#ended ? around : undefined;
+    }
+    return undefined;
+  }
+
+  async #runPart<T>(fn: (tx: PgTransaction) => T | Promise<T>): Promise<T> {
+    if (this.#ended) throw this.#endedError();
     const name = `pool_savepoint_${++this.#savepoints}`;
-    await this.#client.run(new LeaseStatement(this.#client, `SAVEPOINT ${name}`, undefined, undefined));
-    const inner = new PgTransaction(this.#client);
+    await this.#run(`SAVEPOINT ${name}`);
+    const inner = new PgTransaction(this.#client, this);
     inner.#savepoints = this.#savepoints;
+    this.#current = inner;
     try {
-      const result = await fn(inner);
+      const result = await nestedAround.run(inner, async () => fn(inner));
       inner.#ended = true;
-      await this.#client.run(new LeaseStatement(this.#client, `RELEASE SAVEPOINT ${name}`, undefined, undefined));
+      await this.#run(`RELEASE SAVEPOINT ${name}`);
       return result;
     } catch (error) {
       inner.#ended = true;
       // Leaves the outer transaction usable. Should that fail, the outer one can't be committed either.
-      await this.#client
-        .run(new LeaseStatement(this.#client, `ROLLBACK TO SAVEPOINT ${name}`, undefined, undefined))
-        .catch(() => {});
+      await this.#run(`ROLLBACK TO SAVEPOINT ${name}`).catch(() => {});
       throw error;
     } finally {
+      this.#current = undefined;
       this.#savepoints = inner.#savepoints;
     }
   }
 
   protected override runQuery(request: QueryRequest): unknown {
-    this.#mustBeOpen();
+    if (this.#ended) return this.#refuse(request);
     const answer = this.#client.execute(request);
     if (answer instanceof Promise) {
       answer.catch((error: unknown) => {
@@ -123,10 +162,29 @@ export class PgTransaction extends Queryable {
     return answer;
   }
 
+  /** As the server would: by the promise, the callback, or the Submittable's own way. */
+  #refuse(request: QueryRequest): unknown {
+    const error = this.#endedError();
+    const { callback } = request;
+    if (request.foreign !== undefined) {
+      const { foreign } = request;
+      process.nextTick(() => ForeignQuery.refuse(foreign, error, callback));
+      return foreign;
+    }
+    if (callback === undefined) return Promise.reject(error);
+    process.nextTick(callback, error);
+    return undefined;
+  }
+
   /** @internal */
   async commit(): Promise<void> {
     this.#ended = true;
-    const result = await this.#client.run(new LeaseStatement(this.#client, 'COMMIT', undefined, undefined));
+    const { binding, transactionStatus } = this.#client.session;
+    const endedBy = binding.endedBy(transactionStatus);
+    // Its function has ended it: what it committed is committed, anything else was not what it returned for.
+    if (endedBy === 'COMMIT' && transactionStatus === 'I') return;
+    if (endedBy !== undefined) throw this.#endedError(endedBy);
+    const result = await this.#end('COMMIT');
     // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
     if (Array.isArray(result) || result.command === 'COMMIT') return;
     throw new TransactionAbortedError(this.#client.lease.poolId, { tenantId: this.tenantId, cause: this.#failure });
@@ -135,7 +193,7 @@ export class PgTransaction extends Queryable {
   /** @internal */
   async rollback(): Promise<void> {
     this.#ended = true;
-    await this.#client.run(new LeaseStatement(this.#client, 'ROLLBACK', undefined, undefined));
+    await this.#end('ROLLBACK');
   }
 
   /** @internal */
@@ -143,8 +201,16 @@ export class PgTransaction extends Queryable {
     this.#ended = true;
   }
 
-  #mustBeOpen(): void {
-    if (this.#ended) throw new LeaseReleasedError(this.#client.lease.poolId, { tenantId: this.tenantId });
+  #run(text: string): Promise<unknown> {
+    return this.#client.run(new LeaseStatement(this.#client, text, undefined, undefined));
+  }
+
+  #end(command: 'COMMIT' | 'ROLLBACK'): ReturnType<LeaseStatement['promise']> {
+    return this.#client.run(new LeaseStatement(this.#client, command, undefined, undefined, 'end'));
+  }
+
+  #endedError(endedBy = 'the end of its function'): TransactionEndedError {
+    return new TransactionEndedError(this.#client.lease.poolId, endedBy, { tenantId: this.tenantId });
   }
 }
 
@@ -160,7 +226,7 @@ class TransactionOpening extends LeaseStatement {
     tenant: TenantSetting | undefined,
     settings: readonly TenantSetting[],
   ) {
-    super(client, begin, undefined, undefined);
+    super(client, begin, undefined, undefined, 'begin');
     this.#begin = begin;
     this.#tenant = tenant;
     this.#settings = settings;
@@ -184,7 +250,11 @@ class TransactionOpening extends LeaseStatement {
 
   override handleRowDescription(): void {}
   override handleDataRow(): void {}
-  override handleCommandComplete(): void {}
+
+  protected override completed(result: ResultBuilder | ResultBuilder[]): void {
+    this.session?.binding.transactionBegan(this.#tenant);
+    super.completed(result);
+  }
 }
 
 /** Ends a transaction at its deadline, or when its caller's signal fires. */
@@ -263,12 +333,13 @@ export async function runTransaction<T>(
   const limit = new TransactionLimit(host, options);
   try {
     for (let attempt = 0; ; attempt++) {
+      const progress: AttemptProgress = { isCommitting: false };
       try {
-        return await attemptOnce(host, fn, options, limit);
+        return await attemptOnce(host, fn, options, limit, progress);
       } catch (error) {
         if (limit.error !== undefined) throw limit.error;
         if (limit.isDue && sqlStateOf(error) === QUERY_CANCELED) throw limit.timeout(error);
-        if (attempt >= (options.retries ?? 0) || !isWorthRetrying(error)) throw error;
+        if (attempt >= (options.retries ?? 0) || !isWorthRetrying(error, progress)) throw error;
         const ceilingMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt);
         await Promise.race([pause(host, ceilingMs * (0.5 + host.random() / 2)), limit.reached]);
       }
@@ -278,11 +349,17 @@ export async function runTransaction<T>(
   }
 }
 
+/** How far an attempt has come. */
+interface AttemptProgress {
+  isCommitting: boolean;
+}
+
 async function attemptOnce<T>(
   host: TransactionHost,
   fn: (tx: PgTransaction) => T | Promise<T>,
   options: TransactionOptions,
   limit: TransactionLimit,
+  progress: AttemptProgress,
 ): Promise<T> {
   const lease = await host.acquire({ timeoutMs: limit.remainingMs, signal: options.signal });
   const client = lease.connection;
@@ -294,12 +371,13 @@ async function attemptOnce<T>(
     const work = host.holding(lease, async () => fn(tx));
     const result = await Promise.race([work, limit.reached]);
     // Once COMMIT is on its way its outcome counts, not the clock.
+    progress.isCommitting = true;
     await tx.commit();
     return result;
   } catch (error) {
     tx.end();
     if (limit.error !== undefined) client.session.interrupt();
-    else if (isFatalError(error)) condemned = error;
+    else if (client.session.lostBecause !== undefined || isFatalError(error)) condemned = true;
     else await tx.rollback().catch(() => (condemned = true));
     throw error;
   } finally {
@@ -331,7 +409,9 @@ const ISOLATION_LEVELS = {
   serializable: 'SERIALIZABLE',
 } as const;
 
-function isWorthRetrying(error: unknown): boolean {
+/** A connection that the server ended for a matter of timing (FATAL 40001) counts too, unless COMMIT had been sent. */
+function isWorthRetrying(error: unknown, { isCommitting }: AttemptProgress): boolean {
+  if (error instanceof ConnectionLostError) return !(isCommitting && error.sent) && isRetriable(error.cause);
   return isRetriable(error instanceof TransactionAbortedError ? error.cause : error);
 }
 

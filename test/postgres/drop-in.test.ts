@@ -97,7 +97,7 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     const pool = await pools.create({
       maxSize: 1,
       onConnect: async (client) => {
-        setUp.push(client.processID);
+        setUp.push(client.processID ?? 0);
         await client.query('set search_path = $user, public, extra'.replace('$user', 'public'));
         await client.query('select set_config($1, $2, false)', ['app.flavour', "it's"]);
       },

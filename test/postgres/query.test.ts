@@ -251,7 +251,7 @@ describe('query', () => {
           .length === 1,
     );
     await Promise.all([
-      expect(running).rejects.toMatchObject({ code: '57P01' }),
+      expect(running).rejects.toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true, cause: { code: '57P01' } }),
       database.query('select pg_terminate_backend($1)', [second]),
     ]);
     expect(await pidOf(pool)).not.toBe(second);

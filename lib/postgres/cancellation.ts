@@ -1,0 +1,71 @@
+/**
+ * Cancels what a session is doing, so that nothing else is hit.
+ *
+ * A cancel request names a connection, not a statement (see cancel-request.ts). So the session starts nothing until the
+ * server has passed the request on, and sends a Sync before the next statement.
+ */
+import type { Client } from 'pg';
+
+import { toError } from '../engine/thrown.js';
+import { cancelRunning } from './cancel-request.js';
+import type { PgSession } from './pg-session.js';
+
+/** A request that came before its statement did nothing; it is repeated after this time. */
+const CANCEL_AGAIN_MS = 50;
+
+export class Cancellation {
+  readonly #session: PgSession;
+  readonly #dealtWith: () => void;
+  #isUnderWay = false;
+  #nothingRuns = false;
+  #again: NodeJS.Timeout | undefined = undefined;
+  #isOver = false;
+
+  /** @param dealtWith called when nothing runs any more and no request is under way. */
+  constructor(session: PgSession, dealtWith: () => void) {
+    this.#session = session;
+    this.#dealtWith = dealtWith;
+  }
+
+  start(): void {
+    if (this.#isOver) return;
+    this.#isUnderWay = true;
+    cancelRunning(this.#session.client).then(
+      () => {
+        this.#isUnderWay = false;
+        this.#goOn();
+      },
+      (error: unknown) => {
+        if (!this.#isOver) this.#session.kill(toError(error));
+      },
+    );
+  }
+
+  /** What was to be cancelled has been answered to its end. */
+  nothingRuns(): void {
+    this.#nothingRuns = true;
+    if (!this.#isUnderWay) this.#goOn();
+  }
+
+  /** The connection is gone. */
+  stop(): void {
+    this.#isOver = true;
+    clearTimeout(this.#again);
+  }
+
+  #goOn(): void {
+    if (this.#isOver) return;
+    clearTimeout(this.#again);
+    if (!this.#nothingRuns) {
+      this.#again = setTimeout(() => this.start(), CANCEL_AGAIN_MS).unref();
+      return;
+    }
+    this.#isOver = true;
+    this.#dealtWith();
+  }
+}
+
+/** Cancels what the server does for a connection that is about to be destroyed. What becomes of the request changes nothing. */
+export function cancelAbandoned(client: Client): void {
+  cancelRunning(client).catch(() => {});
+}

@@ -1,0 +1,105 @@
+/**
+ * Whether the session is known to be its lease's tenant's.
+ *
+ * Promise: a statement of a lease goes out only when the server has confirmed the binding to exactly this tenant, or
+ * behind the binding in the same pipeline, where the server executes nothing of it unless the binding has worked. A
+ * binding that could not be made refuses the lease for good. A statement that may have undone it (SET, RESET, DISCARD
+ * ALL, CALL, DO) takes the proof away, and the next statement binds anew; so does the end of a transaction block in which
+ * the session was bound, because the end may have taken the binding back.
+ *
+ * In a lease that is a transaction the binding is local to it. A transaction that its own statements have ended is over:
+ * what came behind would run outside of it.
+ */
+import type { TransactionStatus } from 'pg';
+
+import type { TenantSetting } from './isolation.js';
+
+/** Commands after which a setting may have another value. A function called by a SELECT can't be told by its command. */
+const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 'CALL', 'DO']);
+/** Of `ROLLBACK` and its longer forms only `ROLLBACK TO SAVEPOINT` leaves the transaction as it is. */
+const TO_SAVEPOINT = /\bto\b/i;
+
+export class LeaseBinding {
+  #setting: TenantSetting | undefined = undefined;
+  #isProved = false;
+  /** The proof holds for the transaction block in which it was given. */
+  #provedInBlock = false;
+  #refusal: Error | undefined = undefined;
+  #isTransaction = false;
+  /** What ended the lease's transaction. */
+  #endedBy: string | undefined = undefined;
+
+  /** Another lease begins. Nothing of the one before counts. */
+  clear(): void {
+    this.#setting = undefined;
+    this.#isProved = false;
+    this.#provedInBlock = false;
+    this.#refusal = undefined;
+    this.#isTransaction = false;
+    this.#endedBy = undefined;
+  }
+
+  /** What binds the session, when the lease is not a transaction. */
+  require(setting: TenantSetting): void {
+    this.#setting = setting;
+  }
+
+  /** Nothing may run in this lease any more. */
+  refuse(error: Error): void {
+    this.#refusal ??= error;
+  }
+
+  get refusal(): Error | undefined {
+    return this.#refusal;
+  }
+
+  /** BEGIN has worked, and with it `setting`, local to the transaction. */
+  transactionBegan(setting: TenantSetting | undefined): void {
+    this.#setting = setting;
+    this.#isTransaction = true;
+    this.#endedBy = undefined;
+    this.proved('T');
+  }
+
+  /** The lease's own COMMIT or ROLLBACK goes out: nothing comes behind it. */
+  transactionEnds(): void {
+    if (this.#isTransaction) this.#endedBy ??= 'the end of its function';
+  }
+
+  get isTransaction(): boolean {
+    return this.#isTransaction;
+  }
+
+  /** What ended the transaction, if it is over. */
+  endedBy(status: TransactionStatus): string | undefined {
+    if (this.#isTransaction && status === 'I') this.#endedBy ??= 'one of its statements';
+    return this.#endedBy;
+  }
+
+  /** The setting that has to go ahead of the next statement. In a failed transaction only its end can be sent anyway. */
+  owed(status: TransactionStatus): TenantSetting | undefined {
+    return this.#isProved || status === 'E' ? undefined : this.#setting;
+  }
+
+  /** The server has confirmed the binding. @param status of the transaction at that moment. */
+  proved(status: TransactionStatus): void {
+    this.#isProved = true;
+    this.#provedInBlock = status !== 'I';
+  }
+
+  /** A command of the caller's has completed. @param tag as the server names it. @param text that it was part of. */
+  completed(tag: string, text: string | undefined): void {
+    if (MAY_UNBIND.has(tag)) this.#isProved = false;
+    else if (tag === 'COMMIT' || tag === 'ROLLBACK') this.#blockEnded(tag, text ?? '');
+  }
+
+  #blockEnded(tag: string, text: string): void {
+    if (this.#provedInBlock) this.#isProved = false;
+    if (this.#isTransaction && (tag === 'COMMIT' || !TO_SAVEPOINT.test(text))) this.#endedBy ??= tag;
+  }
+
+  /** The server is ready for the next statement. */
+  ready(status: TransactionStatus): void {
+    if (status === 'I' && this.#provedInBlock) this.#isProved = false;
+  }
+}
