@@ -6,7 +6,7 @@
  * Usage: node scripts/apm.mjs [--all] [part of an APM's name …]; --all prints every difference, not only the first ones.
  */
 import './ensure-installed.mjs';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,14 +14,13 @@ import { fileURLToPath } from 'node:url';
 import { apms, control } from './apm/matrix.mjs';
 import { SharedServers, startUpstream } from './apm/servers.mjs';
 import { differences, failures, readRun, spanProblems, summary } from './apm/verdict.mjs';
+import { install, pack, userEnvironment } from './packed.mjs';
 
 /** @import { Apm } from './apm/matrix.mjs' */
 /** @import { Problem, Run } from './apm/verdict.mjs' */
 
 /** How long one run of the application may take; it takes some five seconds. */
 const RUN_WITHIN_MS = 120_000;
-/** How long npm may take. */
-const NPM_WITHIN_MS = 300_000;
 /** So many kinds of differences of a run are printed. */
 const PRINTED = 15;
 
@@ -29,6 +28,13 @@ const args = process.argv.slice(2);
 const printsAll = args.includes('--all');
 const names = args.filter((arg) => arg !== '--all').map((name) => name.toLowerCase());
 const wanted = apms.filter(({ name }) => names.length === 0 || names.some((part) => name.toLowerCase().includes(part)));
+
+if (wanted.length === 0) {
+  console.error(
+    `No APM of the matrix is called ${names.join(' or ')}. They are:\n${apms.map(({ name }) => name).join('\n')}`,
+  );
+  process.exit(1);
+}
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-apm-'));
@@ -43,7 +49,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 const application = join(work, 'application');
 cpSync(join(root, 'scripts/apm/application'), application, { recursive: true });
 console.log('Packing the project and installing the APMs');
-npm(application, 'install', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', pack());
+install(application, pack(work));
 
 const servers = await SharedServers.start();
 const upstream = await startUpstream();
@@ -86,7 +92,7 @@ function runApplication({ module, options, nodeArgs = [], env = {} }) {
     const settings = { apm: module, options, journal, upstream: upstream.url, ...databases };
     const child = spawn(process.execPath, [...nodeArgs, 'main.mjs', JSON.stringify(settings)], {
       cwd: application,
-      env: { ...ownEnvironment(), DD_TRACE_AGENT_URL: upstream.url, ...env },
+      env: { ...userEnvironment(), DD_TRACE_AGENT_URL: upstream.url, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     running.add(child);
@@ -120,43 +126,7 @@ function print(name, { results, spans }) {
     const lines = printsAll ? problems.map(({ call, what }) => `${call}: ${what}`) : summary(problems);
     const shown = printsAll ? lines : lines.slice(0, PRINTED);
     for (const line of shown) console.log(`        ${line}`);
-    if (shown.length < lines.length) console.log(`        … and ${lines.length - shown.length} more (--all prints them)`);
+    if (shown.length < lines.length)
+      console.log(`        … and ${lines.length - shown.length} more (--all prints them)`);
   }
-}
-
-/** @returns {string} the path of the tarball, made as it would be published */
-function pack() {
-  const output = npm(root, 'pack', '--json', '--pack-destination', work);
-  // The build that runs before packing may print, too: the answer is the last thing.
-  const { filename } = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1))[0];
-  return join(work, filename);
-}
-
-/**
- * @param {string} cwd
- * @param {...string} npmArgs
- * @returns {string} what npm printed
- */
-function npm(cwd, ...npmArgs) {
-  const program = process.env.npm_execpath;
-  const [file, first] = program === undefined ? ['npm', []] : [process.execPath, [program]];
-  const { status, signal, error, stdout, stderr } = spawnSync(file, [...first, ...npmArgs], {
-    cwd,
-    env: ownEnvironment(),
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: NPM_WITHIN_MS,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  if (status !== 0) {
-    console.error(`${stdout ?? ''}${stderr ?? ''}`);
-    throw new Error(`npm ${npmArgs[0]} failed (${error?.message ?? signal ?? `exit code ${String(status)}`})`);
-  }
-  return stdout;
-}
-
-/** Without the flags that the repository's own scripts run with: nobody else has them. */
-function ownEnvironment() {
-  const { NODE_OPTIONS: _flags, npm_config_node_options: _sameFlags, ...env } = process.env;
-  return env;
 }

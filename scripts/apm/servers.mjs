@@ -73,7 +73,10 @@ export class SharedServers {
    * @param {Record<string, string>} roles
    */
   async #dropDatabase({ name, superuserUrl }, roles) {
-    await statements(superuserUrl, Object.values(roles).flatMap((role) => [`drop owned by ${role}`, `drop role ${role}`]));
+    await statements(
+      superuserUrl,
+      Object.values(roles).flatMap((role) => [`drop owned by ${role}`, `drop role ${role}`]),
+    );
     await this.#ask('DELETE', `/postgres/databases/${name}`);
   }
 

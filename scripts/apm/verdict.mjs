@@ -20,6 +20,7 @@
  * @property {Map<string, readonly ExpectedSpan[]>} expected the spans that each call must leave
  * @property {Map<string, Outcome>} compared what each call came to, where that is the same under every APM
  * @property {Map<string, Outcome>} uncompared
+ * @property {readonly ExpectedSpan[]} alone spans that may be below no call
  * @property {readonly string[]} untried calls that an earlier one, which hung, kept from being made
  * @property {readonly string[]} uncaught
  * @property {readonly { call: string, problem?: string }[]} carried
@@ -39,6 +40,7 @@ export function readRun(journal) {
   const compared = new Map();
   /** @type {Map<string, Outcome>} */
   const uncompared = new Map();
+  const alone = [];
   const untried = [];
   const uncaught = [];
   const carried = [];
@@ -58,11 +60,14 @@ export function readRun(journal) {
       case 'result':
         (entry.compared ? compared : uncompared).set(entry.call, outcomeOf(entry));
         break;
+      case 'alone':
+        alone.push(entry.span);
+        break;
       case 'untried':
         untried.push(entry.call);
         break;
       case 'uncaught':
-        uncaught.push(`${entry.event}: ${(entry.error.stack ?? entry.error.message).split('\n').slice(0, 2).join('')}`);
+        uncaught.push(`${entry.event}: ${entry.stack.split('\n').slice(0, 2).join('')}`);
         break;
       case 'carried':
         carried.push(entry);
@@ -77,12 +82,15 @@ export function readRun(journal) {
         throw new Error(`The journal has an entry of an unknown kind: ${line}`);
     }
   }
-  return { expected, compared, uncompared, untried, uncaught, carried, covers, spans, complete };
+  return { expected, compared, uncompared, alone, untried, uncaught, carried, covers, spans, complete };
 }
 
-/** @param {{ error?: { name?: string, code?: string, message: string }, value?: unknown }} entry @returns {Outcome} */
+/**
+ * @param {{ error?: { name?: string, code?: string, message: string }, value?: unknown }} entry
+ * @returns {Outcome}
+ */
 function outcomeOf({ error, value }) {
-  return error === undefined ? { value } : { error: { ...error, stack: undefined } };
+  return error === undefined ? { value } : { error };
 }
 
 /**
@@ -90,12 +98,6 @@ function outcomeOf({ error, value }) {
  *
  * @typedef {{ readonly call: string, readonly what: string }} Problem
  */
-
-/**
- * What the pools send by themselves through clients that APMs see everything of: handshakes and probes. Their spans are in nobody's
- * trace. (What a pool sends to PostgreSQL by itself must not show at all.)
- */
-const OWN = new Set(['redis hello', 'redis auth', 'redis select', 'redis client', 'redis info', 'redis ping', 'http GET /alive']);
 
 /** Where a problem is that no call has. */
 const NOWHERE = 'no call';
@@ -158,7 +160,7 @@ function incidents({ uncaught, complete }) {
  * @param {Run} run
  * @returns {Problem[]}
  */
-export function spanProblems({ expected, spans, covers, carried }) {
+export function spanProblems({ expected, alone, spans, covers, carried }) {
   /** @type {Problem[]} */
   const problems = [];
   const byId = new Map(spans.map((span) => [span.id, span]));
@@ -171,13 +173,17 @@ export function spanProblems({ expected, spans, covers, carried }) {
     if (!span.ended) problems.push({ call: call ?? NOWHERE, what: `never ended: ${named(span)}` });
     if (!covers.includes(span.kind)) continue;
     if (call !== undefined) below.get(call)?.push(span);
-    else if (!OWN.has(`${span.kind} ${span.text}`)) problems.push({ call: NOWHERE, what: `below no call: ${named(span)}` });
+    else if (!alone.some(({ kind, text }) => kind === span.kind && text === span.text))
+      problems.push({ call: NOWHERE, what: `below no call: ${named(span)}` });
   }
   for (const [call, wanted] of expected) {
     const got = below.get(call);
     if (got === undefined) problems.push({ call, what: 'has no span of its own' });
     else {
-      const whats = mismatches(wanted.filter(({ kind }) => covers.includes(kind)), got);
+      const whats = mismatches(
+        wanted.filter(({ kind }) => covers.includes(kind)),
+        got,
+      );
       problems.push(...whats.map((what) => ({ call, what })));
     }
   }
@@ -197,7 +203,9 @@ export function summary(problems) {
   for (const { call, what } of problems) calls.set(what, [...(calls.get(what) ?? []), call]);
   return [...calls].map(([what, [first, ...others]]) => {
     const more = others.length === 0 ? '' : ` and ${others.length} more`;
-    return first === NOWHERE ? `${what}${others.length === 0 ? '' : ` (${others.length + 1} times)`}` : `${what}, in "${first}"${more}`;
+    return first === NOWHERE
+      ? `${what}${others.length === 0 ? '' : ` (${others.length + 1} times)`}`
+      : `${what}, in "${first}"${more}`;
   });
 }
 

@@ -29,9 +29,9 @@ export class Calls {
 
   /** What was carried to servers, each with the span that it must name. */
   carried(spans) {
-    return this.#carried.map(({ call, kind, text }) => {
+    return this.#carried.map(({ call, kind, ...what }) => {
       const own = spans.find((span) => span.kind === 'call' && span.text === call);
-      return { call, kind, text, span: spans.find((span) => span.kind === kind && span.parent === own?.id) };
+      return { call, kind, ...what, span: spans.find((span) => span.kind === kind && span.parent === own?.id) };
     });
   }
 }
@@ -84,11 +84,20 @@ class Part {
     }
   }
 
-  /** A call whose statement or request names its own span to the server: `fn` resolves with what arrived there. */
-  async carry(name, spans, fn) {
+  /** Spans that may be in nobody's trace: what a pool sends by itself, or by order of the application, when no call is made. */
+  mayBeAlone(...spans) {
+    for (const span of spans) this.#journal.write({ entry: 'alone', span });
+  }
+
+  /**
+   * A call whose statement or request names its own span to the server: `fn` resolves with what arrived there.
+   *
+   * @param values of the statement, which some APMs record
+   */
+  async carry(name, spans, fn, values) {
     const text = await this.make(name, spans, fn, { compared: false });
     if (text === undefined) return;
-    this.#carried.push({ call: `${this.#name}: ${name}`, kind: spans[0].kind, text: JSON.stringify(text) });
+    this.#carried.push({ call: `${this.#name}: ${name}`, kind: spans[0].kind, text: JSON.stringify(text), values });
   }
 }
 
@@ -96,7 +105,12 @@ class Part {
 export const rowsOf = (result) =>
   Array.isArray(result)
     ? result.map(rowsOf)
-    : { command: result.command, rowCount: result.rowCount, fields: result.fields?.map(({ name }) => name), rows: result.rows };
+    : {
+        command: result.command,
+        rowCount: result.rowCount,
+        fields: result.fields?.map(({ name }) => name),
+        rows: result.rows,
+      };
 
 /** The answer of a function with a Node callback. */
 export const called = (fn) =>

@@ -15,6 +15,6 @@ export class Journal {
   /** What two processes have in common of an error. */
   static error(error) {
     if (!(error instanceof Error)) return { name: typeof error, message: String(error) };
-    return { name: error.name, code: error.code, message: error.message, stack: error.stack };
+    return { name: error.name, code: error.code, message: error.message };
   }
 }

@@ -12,7 +12,7 @@ const journal = new Journal(settings.journal);
 
 // A process with a handler that only logs lives on after an uncaught exception: what it answers then is part of the matrix.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
-  process.on(event, (error) => journal.write({ entry: 'uncaught', event, error: Journal.error(error) }));
+  process.on(event, (error) => journal.write({ entry: 'uncaught', event, stack: error?.stack ?? String(error) }));
 }
 
 // First of all: an instrumentation sees only the modules that are loaded after it.
@@ -28,8 +28,8 @@ await apm.run(async () => {
 });
 
 const spans = await apm.spans();
-for (const { call, kind, text, span } of calls.carried(spans)) {
-  journal.write({ entry: 'carried', call, problem: apm.carries(kind, text, span) });
+for (const { call, ...carried } of calls.carried(spans)) {
+  journal.write({ entry: 'carried', call, problem: apm.problemOf(carried) });
 }
 journal.write({ entry: 'spans', covers: apm.covers, spans });
 journal.write({ entry: 'end' });

@@ -27,7 +27,7 @@ export async function start({ options }) {
           };
         }),
       ),
-    carries(kind, text, span) {
+    problemOf({ kind, text, span }) {
       const mode = options.dbm;
       if (kind === 'pg' && mode === 'disabled') return undefined;
       if (kind === 'pg' && mode === 'service') return text.includes('dddbs=') ? undefined : `${text} names no service`;

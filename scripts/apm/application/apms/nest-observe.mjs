@@ -42,7 +42,11 @@ export async function start({ upstream }) {
       }),
     async run(fn) {
       program = fn;
-      const app = await NestFactory.create(RunModule, { logger: ['error'], abortOnError: false, instrument: ObserveInstrument });
+      const app = await NestFactory.create(RunModule, {
+        logger: ['error'],
+        abortOnError: false,
+        instrument: ObserveInstrument,
+      });
       tracer = app.get(TracerService, { strict: false });
       watch(tracer.operationTraceRegistry);
       await app.listen(0, '127.0.0.1');
@@ -51,11 +55,13 @@ export async function start({ upstream }) {
       const [response] = await once(outgoing, 'response');
       response.resume();
       await once(response, 'end');
-      if (response.statusCode !== 201) throw new Error(`The request that runs the program answered ${response.statusCode}.`);
+      if (response.statusCode !== 201)
+        throw new Error(`The request that runs the program answered ${response.statusCode}.`);
       await app.close();
     },
-    spans: () => Promise.resolve([...spans].map(([id, { node, ...span }]) => ({ id, ...span, ...(node && describe(node)) }))),
-    carries: () => undefined,
+    spans: () =>
+      Promise.resolve([...spans].map(([id, { node, ...span }]) => ({ id, ...span, ...(node && describe(node)) }))),
+    problemOf: () => undefined,
     // The program's own application has subscribed to outgoing requests already, for the whole process.
     nest: { options: { instrument: ObserveInstrument }, imports: [observe({ outgoing: false })] },
   };
@@ -79,7 +85,8 @@ export async function start({ upstream }) {
 
   function describe({ className, methodKey, tags = {} }) {
     if (className === 'pg') return { kind: 'pg', text: tags['db.statement'] };
-    if (className === 'http') return { kind: 'http', text: `${tags['http.method']} ${new URL(tags['http.url']).pathname}` };
+    if (className === 'http')
+      return { kind: 'http', text: `${tags['http.method']} ${new URL(tags['http.url']).pathname}` };
     return { kind: 'other', text: `${className}#${methodKey}` };
   }
 }

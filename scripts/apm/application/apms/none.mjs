@@ -5,7 +5,7 @@ export function start() {
     span: (_name, fn) => fn(),
     run: (fn) => fn(),
     spans: () => Promise.resolve([]),
-    carries: () => undefined,
+    problemOf: () => undefined,
     nest: { options: {}, imports: [] },
   };
 }

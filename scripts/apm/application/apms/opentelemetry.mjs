@@ -52,16 +52,20 @@ export async function start({ options }) {
             ...describe(span),
             failed: span.status.code === SpanStatusCode.ERROR,
             ended: ended.has(spanId),
+            values: span.attributes['db.postgresql.values'],
           };
         }),
       ),
-    carries(kind, text, span) {
-      const named = span !== undefined && text.includes(span.id);
+    problemOf({ kind, text, span, values }) {
+      if (span === undefined) return 'there is no span that could be named';
       if (kind === 'pg') {
-        const { addSqlCommenterCommentToQueries, enableTraceContextPropagation } = options;
+        const { addSqlCommenterCommentToQueries, enableTraceContextPropagation, enhancedDatabaseReporting } = options;
+        if (enhancedDatabaseReporting && JSON.stringify(span.values) !== JSON.stringify(values)) {
+          return `the span has the values ${JSON.stringify(span.values)} instead of ${JSON.stringify(values)}`;
+        }
         if (!addSqlCommenterCommentToQueries && !enableTraceContextPropagation) return undefined;
       }
-      return named ? undefined : `${text} does not name its span ${span?.id ?? '(there is none)'}`;
+      return text.includes(span.id) ? undefined : `${text} does not name its span ${span.id}`;
     },
     nest: { options: {}, imports: [] },
   };
@@ -70,7 +74,8 @@ export async function start({ options }) {
     if (attributes['matrix.call'] !== undefined) return { kind: 'call', text: attributes['matrix.call'] };
     const scope = instrumentationScope.name;
     const statement = attributes['db.query.text'] ?? attributes['db.statement'];
-    if (scope.endsWith('-pg')) return name.endsWith('.connect') ? { kind: 'connect', text: name } : { kind: 'pg', text: statement ?? name };
+    if (scope.endsWith('-pg'))
+      return name.endsWith('.connect') ? { kind: 'connect', text: name } : { kind: 'pg', text: statement ?? name };
     if (scope.endsWith('-ioredis')) return { kind: name === 'connect' ? 'connect' : 'redis', text: name };
     const isClient = kind === 2;
     if (isClient && (scope.endsWith('-undici') || scope.endsWith('-http'))) {

@@ -26,7 +26,7 @@ export async function start({ upstream }) {
           };
         }),
       ),
-    carries(kind, text, span) {
+    problemOf({ kind, text, span }) {
       if (kind === 'pg') return undefined;
       const named = span !== undefined && text.includes(span.id);
       return named ? undefined : `${text} does not name its span ${span?.id ?? '(there is none)'}`;
@@ -39,13 +39,19 @@ export async function start({ upstream }) {
     if (op === 'matrix.call') return { kind: 'call', text: name };
     const system = attributes['db.system.name'] ?? attributes['db.system'];
     const statement = attributes['db.query.text'] ?? attributes['db.statement'];
-    if (system === 'postgresql') return name.endsWith('.connect') ? { kind: 'connect', text: name } : { kind: 'pg', text: statement ?? name };
+    if (system === 'postgresql')
+      return name.endsWith('.connect') ? { kind: 'connect', text: name } : { kind: 'pg', text: statement ?? name };
     if (system === 'redis') {
-      return statement === undefined ? { kind: 'connect', text: name } : { kind: 'redis', text: attributes['db.operation.name'] };
+      return statement === undefined
+        ? { kind: 'connect', text: name }
+        : { kind: 'redis', text: attributes['db.operation.name'] };
     }
     if (op === 'http.client') {
       const url = new URL(attributes['url.full'] ?? attributes['http.url']);
-      return { kind: 'http', text: `${attributes['http.request.method'] ?? attributes['http.method']} ${url.pathname}` };
+      return {
+        kind: 'http',
+        text: `${attributes['http.request.method'] ?? attributes['http.method']} ${url.pathname}`,
+      };
     }
     return { kind: 'other', text: `${op} ${name}` };
   }

@@ -10,9 +10,15 @@ const CLIENTS = { undici: {}, 'Node client': { onDownloadProgress: () => {} } };
 
 export async function run(calls, { upstream }) {
   const manager = new ConnectionPoolManager(
-    { pools: { billing: { type: 'http', baseURL: upstream, maxSize: 2, healthCheck: { intervalMs: 0, path: '/alive' } } } },
+    {
+      pools: {
+        billing: { type: 'http', baseURL: upstream, maxSize: 2, healthCheck: { intervalMs: 0, path: '/alive' } },
+      },
+    },
     quiet,
   );
+  // The probe, through a client that APMs see everything of.
+  calls.mayBeAlone(http('GET /alive'));
   await manager.start();
   const pool = manager.getPool('billing');
   for (const [client, options] of Object.entries(CLIENTS)) await requests(calls, pool, client, options);
@@ -23,12 +29,18 @@ export async function run(calls, { upstream }) {
 }
 
 async function requests(calls, pool, client, options) {
-  await calls.make(`${client}: get`, [http('GET /echo')], async () => answerOf(await firstValueFrom(pool.get('/echo', options))));
-  await calls.make(`${client}: axiosRef`, [http('GET /echo')], async () => answerOf(await pool.axiosRef.get('/echo', options)));
+  await calls.make(`${client}: get`, [http('GET /echo')], async () =>
+    answerOf(await firstValueFrom(pool.get('/echo', options))),
+  );
+  await calls.make(`${client}: axiosRef`, [http('GET /echo')], async () =>
+    answerOf(await pool.axiosRef.get('/echo', options)),
+  );
   await calls.make(`${client}: post`, [http('POST /echo')], async () =>
     answerOf(await pool.axiosRef.post('/echo', { order: 7 }, options)),
   );
-  await calls.make(`${client}: use`, [http('GET /echo')], () => pool.use(async (axios) => answerOf(await axios.get('/echo', options))));
+  await calls.make(`${client}: use`, [http('GET /echo')], () =>
+    pool.use(async (axios) => answerOf(await axios.get('/echo', options))),
+  );
   await calls.make(`${client}: a lease`, [http('GET /echo'), http('PUT /echo')], async () => {
     const lease = await pool.acquire();
     try {

@@ -5,7 +5,14 @@ import { request } from 'node:http';
 import { text as textOf } from 'node:stream/consumers';
 import { Controller, Get, Inject, Module, Req, UseInterceptors } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { fromHeader, getPoolToken, PoolHealthModule, PoolManagerModule, TenantContext, TenantGuardInterceptor } from 'nestjs-pool-manager';
+import {
+  fromHeader,
+  getPoolToken,
+  PoolHealthModule,
+  PoolManagerModule,
+  TenantContext,
+  TenantGuardInterceptor,
+} from 'nestjs-pool-manager';
 import { http, pg, redis, rowsOf } from '../calls.mjs';
 import { onClass, onMethod, onParameter } from '../decorate.mjs';
 
@@ -32,7 +39,11 @@ export async function run(calls, { databaseUrl, redisUrl, upstream }, apm) {
     ),
   );
   await calls.make('a request without a tenant', [http('GET /orders')], () => ask(`${url}/orders?turn=none`, {}));
-  await calls.make('a request for health', [http('GET /health/ready')], async () => (await ask(`${url}/health/ready`, {})).status);
+  await calls.make(
+    'a request for health',
+    [http('GET /health/ready')],
+    async () => (await ask(`${url}/health/ready`, {})).status,
+  );
   await calls.make('close', [], () => app.close());
 }
 
@@ -59,7 +70,11 @@ function moduleOf(calls, { databaseUrl, redisUrl, upstream }, apm) {
           this.orders.use(async (client) => rowsOf(await client.query(UP_TO, [1])).rows),
         ),
         cache: await calls.make(`${as}: Redis`, [redis('set')], () => this.cache.client.set(`turn:${turn}`, tenant)),
-        billing: await calls.make(`${as}: HTTP`, [http('GET /echo')], async () => (await this.billing.axiosRef.get('/echo')).status),
+        billing: await calls.make(
+          `${as}: HTTP`,
+          [http('GET /echo')],
+          async () => (await this.billing.axiosRef.get('/echo')).status,
+        ),
       };
     }
   }
@@ -100,11 +115,13 @@ function moduleOf(calls, { databaseUrl, redisUrl, upstream }, apm) {
   return AppModule;
 }
 
-
 async function ask(url, headers) {
   const outgoing = request(url, { headers, agent: false });
   outgoing.end();
   const [response] = await once(outgoing, 'response');
   const body = await textOf(response);
-  return { status: response.statusCode, body: response.headers['content-type']?.includes('json') ? JSON.parse(body) : body };
+  return {
+    status: response.statusCode,
+    body: response.headers['content-type']?.includes('json') ? JSON.parse(body) : body,
+  };
 }

@@ -20,6 +20,7 @@ const SERIES = 'select n from generate_series($1::int, $2::int) as n';
 const INSERT = 'insert into notes select $1::int, $2::text';
 const NOTES = 'select note from notes where id = $1';
 const SLEEP = 'select pg_sleep($1)';
+const PREPARE = 'set intervalstyle to iso_8601';
 const CARRIED =
   'select current_query() as sql, application_name as application from pg_stat_activity where pid = pg_backend_pid()';
 
@@ -36,17 +37,23 @@ export async function run(calls, { databaseUrl }) {
           // Pings before most leases.
           validateAfterIdleMs: 1,
           healthCheck: { intervalMs: 0 },
+          // A statement of the application's that no call asks for.
+          onConnect: (client) => client.query(PREPARE),
         },
       },
     },
     quiet,
   );
+  calls.mayBeAlone(pg(PREPARE));
   await manager.start();
   const pool = manager.getPool('orders');
   await calls.make('create the table', [pg('create table notes (id int, note text)')], async () =>
     rowsOf(await pool.query('create table notes (id int, note text)')),
   );
 
+  await calls.make('what onConnect did', [pg('show intervalstyle')], async () =>
+    rowsOf(await pool.query('show intervalstyle')),
+  );
   await oneShots(calls, pool);
   await leases(calls, pool);
   await transactions(calls, pool);
@@ -72,7 +79,9 @@ async function oneShots(calls, pool) {
       rowsOf(await pool.query({ name: 'add', text: ADD, values: [1, 1] })),
     );
   }
-  await calls.make('query(text, callback)', [pg(YES)], async () => rowsOf(await called((done) => pool.query(YES, done))));
+  await calls.make('query(text, callback)', [pg(YES)], async () =>
+    rowsOf(await called((done) => pool.query(YES, done))),
+  );
   await calls.make('query(text, values, callback)', [pg(ADD)], async () =>
     rowsOf(await called((done) => pool.query(ADD, [10, 11], done))),
   );
@@ -80,13 +89,9 @@ async function oneShots(calls, pool) {
     rowsOf(await called((done) => pool.query({ text: ADD, values: [12, 13] }, done))),
   );
   await calls.make('query inside the callback of a query', [pg(YES), pg(ADD)], async () =>
-    rowsOf(
-      await called((done) => pool.query(YES, (error) => (error ? done(error) : pool.query(ADD, [14, 15], done)))),
-    ),
+    rowsOf(await called((done) => pool.query(YES, (error) => (error ? done(error) : pool.query(ADD, [14, 15], done))))),
   );
-  await calls.make('query(script)', [pg(SCRIPT)], async () =>
-    rowsOf(await pool.query(SCRIPT)),
-  );
+  await calls.make('query(script)', [pg(SCRIPT)], async () => rowsOf(await pool.query(SCRIPT)));
   await calls.make('query(pg.Query)', [pg(ADD)], async () => {
     const query = pool.query(new pgPackage.Query({ text: ADD, values: [16, 17] }));
     const rows = [];
@@ -94,7 +99,9 @@ async function oneShots(calls, pool) {
     await once(query, 'end');
     return rows;
   });
-  await calls.make('a statement that fails', [pg(DIVIDE, { failed: true })], () => failureOf(pool.query(DIVIDE, [1, 0])));
+  await calls.make('a statement that fails', [pg(DIVIDE, { failed: true })], () =>
+    failureOf(pool.query(DIVIDE, [1, 0])),
+  );
   await calls.make('a statement that fails, with a callback', [pg(DIVIDE, { failed: true })], () =>
     failureOf(called((done) => pool.query(DIVIDE, [1, 0], done))),
   );
@@ -105,7 +112,9 @@ async function oneShots(calls, pool) {
   await calls.make('more queries than connections', [], () =>
     Promise.all(
       Array.from({ length: 12 }, (_, turn) =>
-        calls.make(`more queries than connections, ${turn}`, [pg(ADD)], async () => rowsOf(await pool.query(ADD, [turn, 100]))),
+        calls.make(`more queries than connections, ${turn}`, [pg(ADD)], async () =>
+          rowsOf(await pool.query(ADD, [turn, 100])),
+        ),
       ),
     ),
   );
@@ -117,7 +126,9 @@ async function leases(calls, pool) {
     try {
       await calls.make('a lease: text', [pg(YES)], async () => rowsOf(await client.query(YES)));
       await calls.make('a lease: values', [pg(ADD)], async () => rowsOf(await client.query(ADD, [20, 21])));
-      await calls.make('a lease: config', [pg(ADD)], async () => rowsOf(await client.query({ text: ADD, values: [22, 23] })));
+      await calls.make('a lease: config', [pg(ADD)], async () =>
+        rowsOf(await client.query({ text: ADD, values: [22, 23] })),
+      );
       await calls.make('a lease: named', [pg(ADD)], async () =>
         rowsOf(await client.query({ name: 'add', text: ADD, values: [24, 25] })),
       );
@@ -137,7 +148,9 @@ async function leases(calls, pool) {
           client.query(DIVIDE, [1, 0]),
           client.query(YES),
         ]);
-        return outcomes.map(({ value, reason }) => (value ? rowsOf(value) : { code: reason.code, message: reason.message }));
+        return outcomes.map(({ value, reason }) =>
+          value ? rowsOf(value) : { code: reason.code, message: reason.message },
+        );
       });
     } finally {
       client.release();
@@ -172,9 +185,13 @@ async function leases(calls, pool) {
 async function transactions(calls, pool) {
   await calls.make('a transaction that commits', [], () =>
     pool.transaction(async (tx) => [
-      await calls.make('a transaction that commits: write', [pg(INSERT)], async () => rowsOf(await tx.query(INSERT, [1, 'kept']))),
+      await calls.make('a transaction that commits: write', [pg(INSERT)], async () =>
+        rowsOf(await tx.query(INSERT, [1, 'kept'])),
+      ),
       await calls.make('a transaction that commits: read', [pg(NOTES)], async () => rowsOf(await tx.query(NOTES, [1]))),
-      await calls.make('a transaction that commits: its client', [pg(NOTES)], async () => rowsOf(await tx.client.query(NOTES, [1]))),
+      await calls.make('a transaction that commits: its client', [pg(NOTES)], async () =>
+        rowsOf(await tx.client.query(NOTES, [1])),
+      ),
       await calls.make('a transaction that commits: callback', [pg(NOTES)], async () =>
         rowsOf(await called((done) => tx.query(NOTES, [1], done))),
       ),
@@ -250,20 +267,26 @@ async function streams(calls, pool) {
       client.release();
     }
   });
-  await calls.make('a query stream on the pool', [pg(SERIES)], () => pool.query(new QueryStream(SERIES, [13, 16])).toArray());
+  await calls.make('a query stream on the pool', [pg(SERIES)], () =>
+    pool.query(new QueryStream(SERIES, [13, 16])).toArray(),
+  );
   await calls.make('a query stream that fails', [pg(DIVIDE, { failed: true })], () =>
     failureOf(pool.query(new QueryStream(DIVIDE, [1, 0])).toArray()),
   );
-  await calls.make('COPY in both directions', [pg('copy notes from stdin'), pg('copy notes to stdout'), pg(YES)], async () => {
-    const client = await pool.connect();
-    try {
-      await pipeline(Readable.from(['7\tcopied\n']), client.query(copyStreams.from('copy notes from stdin')));
-      const copied = await textOf(client.query(copyStreams.to('copy notes to stdout')));
-      return [copied, rowsOf(await client.query(YES))];
-    } finally {
-      client.release();
-    }
-  });
+  await calls.make(
+    'COPY in both directions',
+    [pg('copy notes from stdin'), pg('copy notes to stdout'), pg(YES)],
+    async () => {
+      const client = await pool.connect();
+      try {
+        await pipeline(Readable.from(['7\tcopied\n']), client.query(copyStreams.from('copy notes from stdin')));
+        const copied = await textOf(client.query(copyStreams.to('copy notes to stdout')));
+        return [copied, rowsOf(await client.query(YES))];
+      } finally {
+        client.release();
+      }
+    },
+  );
 }
 
 /** Statements that end otherwise than by the server's answer. */
@@ -279,21 +302,25 @@ async function ends(calls, pool) {
     const { name, code } = await failure;
     return { name, code };
   });
-  await calls.make('a session that the server ends', [pg('select pg_backend_pid() as pid'), pg(SLEEP, { failed: true })], async () => {
-    const client = await pool.connect();
-    client.on('error', () => {});
-    try {
-      const { rows } = await client.query('select pg_backend_pid() as pid');
-      const lost = failureOf(client.query(SLEEP, [30]));
-      await calls.make('a session that the server ends: the end', [pg('select pg_terminate_backend($1)')], async () =>
-        rowsOf(await pool.query('select pg_terminate_backend($1)', [rows[0].pid])),
-      );
-      const { name } = await lost;
-      return name;
-    } finally {
-      client.release();
-    }
-  });
+  await calls.make(
+    'a session that the server ends',
+    [pg('select pg_backend_pid() as pid'), pg(SLEEP, { failed: true })],
+    async () => {
+      const client = await pool.connect();
+      client.on('error', () => {});
+      try {
+        const { rows } = await client.query('select pg_backend_pid() as pid');
+        const lost = failureOf(client.query(SLEEP, [30]));
+        await calls.make('a session that the server ends: the end', [pg('select pg_terminate_backend($1)')], async () =>
+          rowsOf(await pool.query('select pg_terminate_backend($1)', [rows[0].pid])),
+        );
+        const { name } = await lost;
+        return name;
+      } finally {
+        client.release();
+      }
+    },
+  );
   await calls.make('a lease that is destroyed under its statement', [pg(SLEEP, { failed: true })], async () => {
     const client = await pool.connect();
     client.on('error', () => {});
@@ -314,8 +341,11 @@ async function ends(calls, pool) {
 async function carriers(calls, pool) {
   const carried = ({ rows: [row] }) => row;
   await calls.carry('carried by query', [pg(CARRIED)], async () => carried(await pool.query(CARRIED)));
-  await calls.carry('carried by query(values)', [pg(`${CARRIED} and $1::bool`)], async () =>
-    carried(await pool.query(`${CARRIED} and $1::bool`, [true])),
+  await calls.carry(
+    'carried by query(values)',
+    [pg(`${CARRIED} and $1::text = $2`)],
+    async () => carried(await pool.query(`${CARRIED} and $1::text = $2`, ['one', 'one'])),
+    ['one', 'one'],
   );
   await calls.make('carriers on a lease', [], async () => {
     const client = await pool.connect();
