@@ -102,6 +102,19 @@ export class CommandRefusedError extends PoolError {
   }
 }
 
+/** A text of several statements, one of which would leave those behind it without their tenant or transaction. None was sent. */
+export class ScriptRefusedError extends PoolError {
+  readonly code = 'POOL_SCRIPT_REFUSED';
+
+  constructor(poolId: string, statement: string, facts: PoolErrorFacts = {}) {
+    super(
+      `Pool "${poolId}" refused a text of several statements: behind "${statement.slice(0, 40)}" the rest would run outside of ` +
+        `the tenant's binding or of the transaction. Send the statements one by one.`,
+      { ...facts, poolId },
+    );
+  }
+}
+
 /** The database user could see rows of every tenant whatever the policies say. */
 export class UnsafeRoleError extends PoolError {
   readonly code = 'POOL_UNSAFE_ROLE';

@@ -14,8 +14,10 @@ import type { TransactionStatus } from 'pg';
 
 import type { TenantSetting } from './isolation.js';
 
-/** Commands after which a setting may have another value. A function called by a SELECT can't be told by its command. */
+/** Commands after which a setting may have another value. */
 const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 'CALL', 'DO']);
+/** The function that does what SET does, in any statement. */
+const SETS = /\bset_config\b/i;
 /** Of `ROLLBACK` and its longer forms only `ROLLBACK TO SAVEPOINT` leaves the transaction as it is. */
 const TO_SAVEPOINT = /\bto\b/i;
 
@@ -66,6 +68,11 @@ export class LeaseBinding {
     if (this.#isTransaction) this.#endedBy ??= 'the end of its function';
   }
 
+  /** What binds the session, if the lease has begun to use it. */
+  get setting(): TenantSetting | undefined {
+    return this.#setting;
+  }
+
   get isTransaction(): boolean {
     return this.#isTransaction;
   }
@@ -89,8 +96,8 @@ export class LeaseBinding {
 
   /** A command of the caller's has completed. @param tag as the server names it. @param text that it was part of. */
   completed(tag: string, text: string | undefined): void {
-    if (MAY_UNBIND.has(tag)) this.#isProved = false;
-    else if (tag === 'COMMIT' || tag === 'ROLLBACK') this.#blockEnded(tag, text ?? '');
+    if (this.#setting !== undefined && (MAY_UNBIND.has(tag) || SETS.test(text ?? ''))) this.#isProved = false;
+    if (tag === 'COMMIT' || tag === 'ROLLBACK') this.#blockEnded(tag, text ?? '');
   }
 
   #blockEnded(tag: string, text: string): void {

@@ -29,7 +29,8 @@ import type { QueryRequest } from './query-arguments.js';
 export interface ClientSurroundings {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
-  readonly instrumentation: Instrumentation;
+  /** Undefined for what the pool does for its own ends: instrumentation is not told of it. */
+  readonly instrumentation: Instrumentation | undefined;
 }
 
 export class LeasedClient extends LeaseEvents {
@@ -172,7 +173,7 @@ export class LeasedClient extends LeaseEvents {
 
   #observe(statement: StatementText): ObservedCall | undefined {
     const { instrumentation } = this.#surroundings;
-    if (this.lease.released || !instrumentation.isPresent()) return undefined;
+    if (this.lease.released || instrumentation?.isPresent() !== true) return undefined;
     const observed = instrumentation.observe(this.session.client, statement);
     if (observed?.blocked === undefined) for (const text of observed?.ahead ?? []) this.#runAhead(text);
     return observed;

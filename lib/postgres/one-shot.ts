@@ -43,7 +43,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.poolId = poolId;
     this.tenantId = tenantId;
     this.#surroundings = surroundings;
-    this.#context = surroundings.instrumentation.isPresent() ? new AsyncResource('PostgresQuery') : undefined;
+    this.#context = surroundings.instrumentation?.isPresent() === true ? new AsyncResource('PostgresQuery') : undefined;
   }
 
   granted(lease: Lease<LeasedClient>): void {

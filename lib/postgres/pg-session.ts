@@ -12,7 +12,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
-import { TransactionEndedError } from '../errors.js';
+import { ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
 import { LeaseBinding } from './lease-binding.js';
@@ -22,10 +22,11 @@ import { isFatalError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
 import { SessionPreamble } from './session-preamble.js';
+import { unboundBehind } from './script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
 import { Ping } from './session-turns.js';
 import type { SetupStatement } from './setup-client.js';
-import { Statement } from './statement.js';
+import { hasSeveralStatements, Statement } from './statement.js';
 
 /** How sessions of one pool are treated. */
 export interface SessionRules {
@@ -226,9 +227,11 @@ export class PgSession implements QueueOwner {
     if (task.kind !== 'caller') return undefined;
     const { refusal } = this.binding;
     if (refusal !== undefined) return refusal;
+    const facts = { tenantId: this.#servedTenant };
     const endedBy = this.binding.endedBy(this.transactionStatus);
-    if (endedBy === undefined) return undefined;
-    return new TransactionEndedError(this.rules.poolId, endedBy, { tenantId: this.#servedTenant });
+    if (endedBy !== undefined) return new TransactionEndedError(this.rules.poolId, endedBy, facts);
+    const culprit = hasSeveralStatements(task.text) ? unboundBehind(task.text, this.binding) : undefined;
+    return culprit === undefined ? undefined : new ScriptRefusedError(this.rules.poolId, culprit, facts);
   }
 
   /** @internal Asked by the queue. */

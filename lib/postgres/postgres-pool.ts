@@ -371,7 +371,7 @@ async function setUp(
   const { isolation, onConnect, verify } = config;
   const { events, surroundings, id } = core;
   if (isolation.mode === 'rls') {
-    await SetupClient.run(id, session, parts, async (client) => {
+    await SetupClient.run(id, session, { ...parts, instrumentation: undefined }, async (client) => {
       const unsafe = await findUnsafeRole(id, client);
       if (unsafe === undefined || isolation.unsafeRole === 'refuse') parts.safety.found(unsafe);
       else if (parts.safety.warnOnce()) surroundings.logger.warn(unsafe.message);

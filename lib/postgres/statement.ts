@@ -364,6 +364,6 @@ function prepareAll(values: readonly unknown[], session: PgSession): readonly Wi
  */
 const SEMICOLON_INSIDE = /;\s*\S/;
 
-function hasSeveralStatements(text: string | undefined): boolean {
+export function hasSeveralStatements(text: string | undefined): text is string {
   return typeof text === 'string' && SEMICOLON_INSIDE.test(text);
 }

@@ -1,4 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import Cursor from 'pg-cursor';
+import { ConnectionLostError } from '../../lib/errors.js';
+import type { LeasedClient, PgTransaction } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { TestPools } from './pools.js';
@@ -148,5 +152,153 @@ describe('transaction', () => {
   it('uses connections of its own for calls on the pool, and says so when there is none', async () => {
     const pool = await pools.create({ maxSize: 1 });
     await expect(pool.transaction(() => pool.query('select 1'))).rejects.toMatchObject({ code: 'POOL_NESTED_ACQUIRE' });
+  });
+
+  describe('that has ended', () => {
+    /** What ends it before its function returns. */
+    const ENDINGS: readonly [name: string, end: (tx: PgTransaction) => Promise<unknown>, committed: boolean][] = [
+      ['COMMIT', (tx) => tx.query('commit'), true],
+      ['END', (tx) => tx.query('end'), true],
+      ['ROLLBACK', (tx) => tx.query('rollback'), false],
+      ['ABORT', (tx) => tx.query('abort'), false],
+      ['COMMIT AND CHAIN', (tx) => tx.query('commit and chain'), false],
+      ['ROLLBACK AND CHAIN', (tx) => tx.query('rollback and chain'), false],
+      ['a COMMIT on its client', (tx) => tx.client.query('commit'), true],
+      [
+        'a ROLLBACK on its client after an error',
+        (tx) => tx.query('select 1/0').catch(() => tx.client.query('rollback')),
+        false,
+      ],
+      [
+        'a COMMIT by a query of pg',
+        (tx) => new Promise((resolve) => tx.client.query(new pg.Query('commit').on('end', resolve))),
+        true,
+      ],
+      ['ROLLBACK in a nested one', (tx) => tx.transaction((inner) => inner.query('rollback')).catch(() => {}), false],
+    ];
+    /** How a statement may still come. */
+    const LATE: readonly [name: string, run: (tx: PgTransaction, client: LeasedClient) => Promise<unknown>][] = [
+      ['query', (tx) => tx.query('update accounts set balance = 0')],
+      ['query on its client', (_tx, client) => client.query('update accounts set balance = 0')],
+      ['a nested transaction', (tx) => tx.transaction((inner) => inner.query('update accounts set balance = 0'))],
+      ['a cursor', (_tx, client) => client.query(new Cursor('update accounts set balance = 0 returning 1')).read(1)],
+      [
+        'a callback',
+        (tx) =>
+          new Promise((resolve, reject) => {
+            tx.query('update accounts set balance = 0', (error) => (error ? reject(error) : resolve(undefined)));
+          }),
+      ],
+    ];
+
+    describe.each(ENDINGS)('by %s', (_name, end, committed) => {
+      it.each(LATE)('runs nothing more: %s', async (_late, run) => {
+        await refill();
+        const pool = await pools.create({ maxSize: 1 });
+        const outcome = pool.transaction(async (tx) => {
+          const { client } = tx;
+          await end(tx);
+          await expect(run(tx, client)).rejects.toMatchObject({ code: 'POOL_TRANSACTION_ENDED' });
+        });
+        if (committed) await expect(outcome).resolves.toBeUndefined();
+        else await expect(outcome).rejects.toMatchObject({ code: 'POOL_TRANSACTION_ENDED' });
+        expect(await balances()).toEqual([100, 100]);
+        expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+      });
+    });
+
+    it.each(LATE)('by the return of its function runs nothing more: %s', async (_name, run) => {
+      await refill();
+      const pool = await pools.create({ maxSize: 1 });
+      const late: Promise<unknown>[] = [];
+      await pool.transaction((tx) => {
+        const { client } = tx;
+        // In the turn in which COMMIT is on its way.
+        late.push(new Promise((resolve) => setImmediate(resolve)).then(() => run(tx, client)));
+      });
+      const error: unknown = await Promise.all(late).catch((refused: unknown) => refused);
+      expect(error).toMatchObject({ code: expect.stringMatching(/POOL_TRANSACTION_ENDED|POOL_LEASE_RELEASED/) });
+      expect(await balances()).toEqual([100, 100]);
+    });
+
+    it('keeps savepoints of a library usable', async () => {
+      await refill();
+      const pool = await pools.create({ maxSize: 1 });
+      await pool.transaction(async (tx) => {
+        for (const back of ['rollback to a', 'ROLLBACK TO SAVEPOINT a', 'rollback work to savepoint a']) {
+          await tx.query('savepoint a');
+          await tx.query('update accounts set balance = 1');
+          await tx.query(back);
+        }
+        await tx.query('update accounts set balance = 7 where id = 1');
+      });
+      expect(await balances()).toEqual([7, 100]);
+    });
+  });
+
+  it('lets nested ones that were begun side by side take turns', async () => {
+    await refill();
+    const pool = await pools.create({ maxSize: 1 });
+    const events: string[] = [];
+    const settled = await pool.transaction((tx) =>
+      Promise.allSettled([
+        tx.transaction(async (part) => {
+          events.push('first begins');
+          await part.query('update accounts set balance = 1 where id = 1');
+          await part.query('select 1');
+          events.push('first fails');
+          throw new Error('refused');
+        }),
+        tx.transaction(async (part) => {
+          events.push('second begins');
+          await part.query('update accounts set balance = 2 where id = 2');
+          return 'kept';
+        }),
+        // A part of a part, by the handle of the whole: waiting for its turn would be waiting for itself.
+        tx.transaction((part) =>
+          part.transaction(() => tx.transaction((inner) => inner.query('select 1')).then(() => 'deep')),
+        ),
+      ]),
+    );
+    expect(settled.map((part) => (part.status === 'fulfilled' ? part.value : 'failed'))).toEqual([
+      'failed',
+      'kept',
+      'deep',
+    ]);
+    expect(events).toEqual(['first begins', 'first fails', 'second begins']);
+    expect(await balances()).toEqual([100, 2]);
+  });
+
+  it('tells of a lost connection, and repeats what cannot have been committed', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const end = (tx: PgTransaction) => database.query('select pg_terminate_backend($1)', [tx.client.processID]);
+    for (const ways of [
+      async (tx: PgTransaction) => {
+        await end(tx);
+        await eventually(() => tx.client.session.lostBecause !== undefined);
+        await tx.query('select 1');
+      },
+      async (tx: PgTransaction) => {
+        await end(tx);
+        await eventually(() => tx.client.session.lostBecause !== undefined);
+      },
+    ]) {
+      await expect(pool.transaction(ways)).rejects.toMatchObject({
+        code: 'POOL_CONNECTION_LOST',
+        sent: false,
+        cause: { code: '57P01' },
+      });
+    }
+    const lost = new ConnectionLostError('p', 'a query', true, {
+      cause: Object.assign(new Error('conflict with recovery'), { code: '40001', severity: 'FATAL' }),
+    });
+    let attempts = 0;
+    await pool.transaction(
+      () => {
+        if (++attempts === 1) throw lost;
+      },
+      { retries: 1 },
+    );
+    expect(attempts).toBe(2);
   });
 });
