@@ -43,7 +43,8 @@ export {
   type TransactionOptions,
 } from './postgres/postgres-pool.js';
 export type { PostgresPoolOptions } from './postgres/postgres-pool.options.js';
-export { asPgModule } from './postgres/as-pg-module.js';
+export { asPgModule, ClientRefusedError } from './postgres/as-pg-module.js';
+export { asPgPool } from './postgres/as-pg-pool.js';
 export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';
 export { RedisPool } from './redis/redis-pool.js';
 export type { RedisPoolOptions } from './redis/redis-pool.options.js';

@@ -36,18 +36,37 @@ export class PoolEvents {
   }
 
   add<A extends unknown[]>(event: string, listener: (...args: A) => void, { once }: { readonly once: boolean }): void {
-    const inContext = AsyncResource.bind(listener);
-    const call = (...args: A): void => {
+    const inContext: (...args: A) => unknown = AsyncResource.bind(listener);
+    const invoke = (...args: A): unknown => {
       if (once) this.#emitter.off(event, registered);
+      return inContext(...args);
+    };
+    const report = (error: unknown): void =>
+      this.#onListenerError(`A listener of the event "${event}" threw ${describeError(error)}`);
+    const call = (...args: A): void => {
       try {
-        inContext(...args);
+        const result = invoke(...args);
+        // A rejection that nobody handles would end the process.
+        if (isThenable(result)) result.then(undefined, report);
       } catch (error) {
-        this.#onListenerError(`A listener of the event "${event}" threw ${describeError(error)}`);
+        report(error);
       }
     };
     // EventEmitter finds a wrapped listener by this property.
-    const registered = Object.assign(call, { listener });
+    const registered = Object.assign(call, { listener, invoke });
     this.#emitter.on(event, registered);
+  }
+
+  /**
+   * Calls every listener at once, then waits for those that return a promise.
+   *
+   * @throws what the first of them threw, once all are done.
+   */
+  async emitAndWait(event: string, ...args: readonly unknown[]): Promise<void> {
+    const calls = this.#emitter.rawListeners(event).map(async (registered): Promise<void> => {
+      if (isInvocable(registered)) await registered.invoke(...args);
+    });
+    for (const outcome of await Promise.allSettled(calls)) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   remove<A extends unknown[]>(event: string, listener: (...args: A) => void): void {
@@ -79,4 +98,13 @@ export class PoolEvents {
   emit(event: string, ...args: readonly unknown[]): void {
     if (this.#emitter.listenerCount(event) > 0) this.#emitter.emit(event, ...args);
   }
+}
+
+/** What {@link PoolEvents.add} has registered. */
+function isInvocable(registered: object): registered is { invoke: (...args: readonly unknown[]) => unknown } {
+  return 'invoke' in registered && typeof registered.invoke === 'function';
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

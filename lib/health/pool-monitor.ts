@@ -106,6 +106,7 @@ export class PoolMonitor {
   /** Failures counted so far, whatever came between them. */
   private failuresEver = 0;
   private failure: unknown;
+  private obstacle: Error | undefined;
   private reported: PoolStatus = 'starting';
   private timer: TimerHandle | undefined;
   private dueAtMs = Number.POSITIVE_INFINITY;
@@ -118,7 +119,7 @@ export class PoolMonitor {
 
   get status(): PoolStatus {
     if (this.phase === 'closed' || this.phase === 'draining') return this.phase;
-    if (this.failures >= this.parts.options.failureThreshold) return 'unhealthy';
+    if (this.obstacle !== undefined || this.failures >= this.parts.options.failureThreshold) return 'unhealthy';
     if (!this.everAlive) return 'starting';
     return this.failures > 0 || this.saturated ? 'degraded' : 'healthy';
   }
@@ -133,9 +134,9 @@ export class PoolMonitor {
     return this.last === undefined ? undefined : this.result(this.last);
   }
 
-  /** The newest failure; cleared by a success. */
+  /** The newest failure; cleared by a success. Or why the pool serves nothing although its backend answers. */
   get lastError(): unknown {
-    return this.failure;
+    return this.obstacle ?? this.failure;
   }
 
   /** Begins to watch; the first probe comes after a short interval, because opening the pool says more and sooner. */
@@ -175,6 +176,12 @@ export class PoolMonitor {
   /** A connection died by itself, or a borrower handed one back with a fatal error. */
   connectionBroken(error: unknown): void {
     this.failedInPassing(error);
+  }
+
+  /** The pool serves nothing, although its backend may answer, until this is called with undefined. */
+  obstructed(obstacle: Error | undefined): void {
+    this.obstacle = obstacle;
+    this.report();
   }
 
   /** Probes now, or joins the probe under way. A pool that isn't open is not probed. Never rejects. */
@@ -283,7 +290,7 @@ export class PoolMonitor {
     const from = this.reported;
     if (to === from) return;
     this.reported = to;
-    const change: StatusChange = { from, to, error: this.failure };
+    const change: StatusChange = { from, to, error: this.lastError };
     runOutside(() => this.parts.onStatus(change));
   }
 
@@ -327,8 +334,8 @@ export class PoolMonitor {
         durationMs: finding.durationMs,
       }),
     };
-    if (finding?.error !== undefined)
-      Object.defineProperty(result, 'error', { value: finding.error, enumerable: false });
+    const error: unknown = this.obstacle ?? finding?.error;
+    if (error !== undefined) Object.defineProperty(result, 'error', { value: error, enumerable: false });
     return result;
   }
 }

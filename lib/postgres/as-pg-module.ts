@@ -1,25 +1,60 @@
 /**
  * A stand-in for the module `pg`, for libraries that insist on making their pool themselves (TypeORM: `new driver.Pool()`).
  */
+import { PoolError } from '../errors.js';
+import { standInFor } from './as-pg-pool.js';
 import type { PostgresPool } from './postgres-pool.js';
 
+/** A library has tried to open a connection of its own, outside the pool: past its limits, and as no tenant. */
+export class ClientRefusedError extends PoolError {
+  readonly code = 'POOL_CLIENT_REFUSED';
+
+  constructor(poolId: string) {
+    super(
+      `A connection outside pool "${poolId}" was refused: the module that asPgModule() gives has a Pool, and no Client. ` +
+        `Use a library that takes a pool, or give it pg itself where no tenant and no limit is meant.`,
+      { poolId },
+    );
+  }
+}
+
 /**
- * The module `pg`, whose `Pool` is `pool` whatever it is constructed with. Ending that one leaves ours open: its life is
- * the manager's business, or that of whoever calls `pool.close()`.
+ * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one leaves
+ * ours open: it is closed by the manager, or by `pool.close()`. Its `Client` can't be constructed: that throws
+ * ClientRefusedError, because such a connection would be nobody's tenant's.
  *
  * @example
  * new DataSource({ type: 'postgres', driver: asPgModule(pool.forTenant('acme')), … });
  */
 export function asPgModule(pool: PostgresPool): object {
-  const end = (callback?: () => void): Promise<void> | void => {
-    if (callback === undefined) return Promise.resolve();
-    process.nextTick(callback);
-  };
-  // An object that a constructor returns is what `new` gives.
+  const { pgModule: pg } = pool;
+  // What a constructor returns is what `new` gives.
   const Pool = class Pool {
     constructor() {
-      return Object.create(pool, { end: { value: end } }) as object;
+      return standInFor(pool, new.target.prototype);
     }
   };
-  return Object.create(pool.pgModule, { Pool: { value: Pool, enumerable: true } }) as object;
+  const Client = class Client {
+    constructor() {
+      throw new ClientRefusedError(pool.id);
+    }
+  };
+  inherit(Pool, pg, 'Pool');
+  inherit(Client, pg, 'Client');
+  const module: object = Object.create(pg, {
+    Pool: { value: Pool, enumerable: true },
+    Client: { value: Client, enumerable: true },
+    // Libraries prefer it where it is installed, and it has a Pool and a Client of its own.
+    native: { value: undefined },
+  }) as object;
+  return Object.defineProperty(module, 'default', { value: module });
+}
+
+/** Lets instances pass for those of pg's class of that name; nothing of its constructor is called. */
+function inherit(derived: { readonly prototype: object }, pg: object, name: 'Pool' | 'Client'): void {
+  const base: unknown = Reflect.get(pg, name);
+  if (typeof base !== 'function') return;
+  Object.setPrototypeOf(derived, base);
+  const prototype: unknown = base.prototype;
+  if (typeof prototype === 'object') Object.setPrototypeOf(derived.prototype, prototype);
 }

@@ -13,6 +13,7 @@ import { ConnectionLostError } from '../errors.js';
 import type { QueryCallback } from './foreign-query.js';
 import type { ObservedCall } from './instrumentation.js';
 import { isFatalError, isStatementError } from './pg-errors.js';
+import { throwLater } from './throw-later.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
 
@@ -103,7 +104,7 @@ export abstract class CallerStatement extends Statement {
   protected fulfil(result: StatementResult | StatementResult[]): void {
     if (!this.#settle()) return;
     this.observed?.finish(undefined, result);
-    if (this.#callback !== undefined) call(this.#callback, undefined, result);
+    if (this.#callback !== undefined) this.#callBack(this.#callback, undefined, result);
     else this.#resolve?.(result);
   }
 
@@ -111,8 +112,12 @@ export abstract class CallerStatement extends Statement {
     if (!this.#settle()) return;
     const error = this.#toCallersError(cause);
     this.observed?.finish(error, undefined);
-    if (this.#callback !== undefined) call(this.#callback, error, undefined);
+    if (this.#callback !== undefined) this.#callBack(this.#callback, error, undefined);
     else if (this.#resolve !== undefined) rejectAtCaller(this.#resolve, error);
+  }
+
+  #callBack(callback: QueryCallback, error: Error | undefined, result: unknown): void {
+    throwLater(() => callback(error, result));
   }
 
   /** A connection that ended under it is told as such, with what the server said last. */
@@ -130,20 +135,6 @@ export abstract class CallerStatement extends Statement {
     this.#deadlines?.remove(this);
     this.#signal?.removeEventListener('abort', this);
     return true;
-  }
-}
-
-/**
- * What a callback throws is an uncaught exception, as in pg, but not one that breaks off the reading of the socket: the
- * answers behind it would be lost.
- */
-export function call(callback: QueryCallback, error: Error | undefined, result: unknown): void {
-  try {
-    callback(error, result);
-  } catch (thrown) {
-    process.nextTick(() => {
-      throw thrown;
-    });
   }
 }
 

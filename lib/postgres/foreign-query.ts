@@ -17,6 +17,7 @@ import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage, Typ
 import type { PgSession } from './pg-session.js';
 import type { SessionTask } from './session-queue.js';
 import { SubmittableEnd } from './submittable-end.js';
+import { throwLater } from './throw-later.js';
 
 export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
 
@@ -163,7 +164,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#dependencies.session.finished(this);
-    this.#tell(() => this.#query.handleReadyForQuery?.(connection));
+    throwLater(() => this.#query.handleReadyForQuery?.(connection));
     this.#finish(undefined);
     this.#dependencies.over?.(undefined);
   }
@@ -175,7 +176,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     const { session, over } = this.#dependencies;
     session.noteError(error);
     // In its context also when it never got as far as the connection.
-    this.#context.runInAsyncScope(() => this.#tell(() => this.#query.handleError?.(error, connection)));
+    this.#context.runInAsyncScope(() => throwLater(() => this.#query.handleError?.(error, connection)));
     this.#finish(error);
     if (over !== undefined) session.whenReady(() => over(error));
   }
@@ -193,17 +194,6 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
       const error = toError(thrown);
       this.#dependencies.session.kill(error);
       this.handleError(error, this.#connection);
-    }
-  }
-
-  /** What it throws while it is told of its end is an uncaught exception, as an `error` event without a listener is. */
-  #tell(end: () => void): void {
-    try {
-      end();
-    } catch (thrown) {
-      process.nextTick(() => {
-        throw thrown;
-      });
     }
   }
 

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 
 import { TenantInvalidError } from '../errors.js';
+import { MAX_NAME_BYTES, roleProblem, schemaProblem } from './special-names.js';
 
 /** One setting that makes a session, or a transaction, a tenant's. */
 export interface TenantSetting {
@@ -30,45 +31,49 @@ export type IsolationOptions =
   | { readonly mode: 'schema'; readonly schema: (tenantId: string) => string | readonly string[] }
   | { readonly mode: 'none' };
 
-export function isolationOf(options: IsolationOptions): TenantIsolation {
+/** @param poolUser the user that the pool connects as. */
+export function isolationOf(options: IsolationOptions, poolUser?: string): TenantIsolation {
   switch (options.mode) {
     case 'rls': {
       const { setting } = options;
       return {
         mode: 'rls',
         settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: setting, value: tenantId }),
-        statementName: unchanged,
+        statementName: uncutName,
       };
     }
     case 'role': {
-      const { role } = options;
+      const roleOf = (tenantId: string): string => {
+        const role = options.role(tenantId);
+        return literal('role', role, tenantId, roleProblem(role, poolUser));
+      };
       return {
         mode: 'role',
-        settingFor: (tenantId) =>
-          tenantId === undefined ? undefined : { name: 'role', value: realRole(role(tenantId), tenantId) },
-        statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, role(tenantId))),
+        settingFor: (tenantId) => (tenantId === undefined ? undefined : { name: 'role', value: roleOf(tenantId) }),
+        statementName: (name, tenantId) =>
+          tenantId === undefined ? uncutName(name) : nameApart(name, roleOf(tenantId)),
       };
     }
     case 'schema': {
       const { schema } = options;
       const pathOf = (tenantId: string): string => {
         const schemas = schema(tenantId);
-        return searchPath((typeof schemas === 'string' ? [schemas] : schemas).map((name) => uncut(name, tenantId)));
+        const names: readonly unknown[] = Array.isArray(schemas) ? schemas : [schemas];
+        // An empty path would find nothing but the server's own.
+        if (names.length === 0) return literal('schema', '', tenantId, schemaProblem(''));
+        return searchPath(names.map((name) => literal('schema', name, tenantId, schemaProblem(name))));
       };
       return {
         mode: 'schema',
         settingFor: (tenantId) =>
           tenantId === undefined ? undefined : { name: 'search_path', value: pathOf(tenantId) },
-        statementName: (name, tenantId) => (tenantId === undefined ? name : nameApart(name, pathOf(tenantId))),
+        statementName: (name, tenantId) =>
+          tenantId === undefined ? uncutName(name) : nameApart(name, pathOf(tenantId)),
       };
     }
     case 'none':
-      return { mode: 'none', settingFor: () => undefined, statementName: unchanged };
+      return { mode: 'none', settingFor: () => undefined, statementName: uncutName };
   }
-}
-
-function unchanged(name: string): string {
-  return name;
 }
 
 /** The value of `search_path` for schemas of any name. */
@@ -95,41 +100,31 @@ export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** PostgreSQL cuts names off after this many bytes, statements' names too. */
-const MAX_NAME_BYTES = 63;
-/** A word that stands for no role at all: as such a tenant would be whoever the pool is. */
-const NO_ROLE = 'none';
-
-function realRole(role: string, tenantId: string): string {
-  if (role !== NO_ROLE) return uncut(role, tenantId);
-  throw new TenantInvalidError(
-    `The role of tenant "${tenantId}" is called "none", which PostgreSQL takes for no role`,
-    { tenantId },
-  );
+/** @throws TenantInvalidError when there is a `problem` with the name that the pool's owner gave the tenant. */
+function literal(kind: 'role' | 'schema', name: unknown, tenantId: string, problem: string | undefined): string {
+  if (problem === undefined && typeof name === 'string') return name;
+  throw new TenantInvalidError(`The ${kind} of tenant "${tenantId}" ${problem ?? 'is no text'}`, { tenantId });
 }
 
-/** @throws TenantInvalidError when the server would cut the name, and might take one tenant for another. */
-function uncut(name: string, tenantId: string): string {
-  const bytes = Buffer.byteLength(name);
-  const hasEnd = name.includes('\0');
-  if (bytes > 0 && bytes <= MAX_NAME_BYTES && !hasEnd) return name;
-  const fault = hasEnd
-    ? 'has a NUL in it, where PostgreSQL would end it'
-    : bytes === 0
-      ? 'is empty'
-      : `has ${bytes} bytes, and PostgreSQL cuts names off after ${MAX_NAME_BYTES}`;
-  throw new TenantInvalidError(`The role or schema of tenant "${tenantId}" ${fault}: it could be taken for another's`, {
-    tenantId,
-  });
-}
 const DIGEST_CHARACTERS = 20;
+/** The longest that a character of JavaScript's gets in UTF-8. */
+const BYTES_PER_CHARACTER = 3;
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, DIGEST_CHARACTERS);
+}
+
+/** A name that the server would cut, and so could take for another's, is replaced by one of its own. */
+function uncutName(name: string): string {
+  const fits = name.length * BYTES_PER_CHARACTER <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES;
+  return fits ? name : `pool_statement_${digest(name)}`;
+}
 
 /**
  * A plan made as one role, or with one search path, must not be run as another (CVE-2023-2455), so the same name means
  * another statement for each. Names that would be cut are replaced by their digest as a whole.
  */
 function nameApart(name: string, owner: string): string {
-  const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, DIGEST_CHARACTERS);
   const apart = `${name}@${digest(owner)}`;
   return Buffer.byteLength(apart) <= MAX_NAME_BYTES ? apart : `${digest(name)}@${digest(owner)}`;
 }

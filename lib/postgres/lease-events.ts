@@ -9,6 +9,7 @@ import { EventEmitter } from 'node:events';
 import type { Client } from 'pg';
 
 import { Queryable } from './queryable.js';
+import { throwLater } from './throw-later.js';
 
 type EventName = string | symbol;
 // As in EventEmitter's own types: what a listener takes is between it and the event.
@@ -115,7 +116,7 @@ export abstract class LeaseEvents extends Queryable {
       const forward = (value?: unknown): void => {
         if (OF_A_TENANT.has(event) && !this.hearsConnection) return;
         // An error without a listener must not end the process; the pool knows of it anyway.
-        if (emitter.listenerCount(event) > 0) emitter.emit(event, value);
+        if (emitter.listenerCount(event) > 0) throwLater(() => void emitter.emit(event, value));
       };
       client.addListener(event, forward);
       this.#forwarders.push([event, forward]);

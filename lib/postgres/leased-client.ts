@@ -23,7 +23,7 @@ import { LeaseStatement } from './lease-statement.js';
 import { isStatementError } from './pg-errors.js';
 import type { TypeParser } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
-import type { QueryRequest } from './query-arguments.js';
+import type { QueryRequest, StatementLimits } from './query-arguments.js';
 
 /** What of the pool its clients need. */
 export interface ClientSurroundings {
@@ -31,6 +31,8 @@ export interface ClientSurroundings {
   readonly clock: Clock;
   /** Undefined for what the pool does for its own ends: instrumentation is not told of it. */
   readonly instrumentation: Instrumentation | undefined;
+  /** Limits of the pool on each statement. */
+  readonly limits: StatementLimits;
 }
 
 export class LeasedClient extends LeaseEvents {
@@ -42,6 +44,10 @@ export class LeasedClient extends LeaseEvents {
   #condemned = false;
   /** Queries wait for each other. */
   readonly pipeline = false;
+  /** @internal What the borrower gave `release()`, for the pool's event of that name. */
+  releasedWith: Error | boolean | undefined = undefined;
+  /** @internal The event has been emitted. */
+  releaseTold = false;
 
   /** @internal */
   constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
@@ -80,6 +86,7 @@ export class LeasedClient extends LeaseEvents {
    */
   release(destroy?: Error | boolean): void {
     if (!(this.lease instanceof PoolLease)) return;
+    if (!this.lease.released) this.releasedWith = destroy === false ? undefined : destroy;
     const gone =
       this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);

@@ -4,7 +4,7 @@
  * Sockets are unreferenced while nobody holds them, so that an idle process can exit; one timer, referenced while
  * anything is lent, keeps it alive for all of them (a reference per socket and query would cost more).
  */
-import type { ClientConfig } from 'pg';
+import type { Client, ClientConfig } from 'pg';
 
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
@@ -23,6 +23,8 @@ export interface PgDriverOptions {
   /** Wins over the connection string's. */
   readonly password: Password | undefined;
   readonly rules: SessionRules;
+  /** Has a new client obey the pool's options, before it connects. */
+  readonly prepare: (client: Client) => void;
   /** Known once the engine exists, which needs the driver first. */
   readonly surroundings: () => ClientSurroundings;
   /** Does what is to be done once on each new connection. */
@@ -42,9 +44,10 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
-    const { pg, clientConfig, password, rules, surroundings, setUp } = this.#options;
+    const { pg, clientConfig, password, rules, surroundings, setUp, prepare } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
+    prepare(client);
     // pg's own connection strings win over its password option, even when they have none.
     if (password !== undefined)
       Object.defineProperty(client, 'password', { value: password, writable: true, configurable: true });

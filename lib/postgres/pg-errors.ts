@@ -1,12 +1,15 @@
 /**
- * Tells errors that condemn a connection from those of a statement.
+ * Tells errors that end a connection from those of a statement.
  *
  * A refused or failed statement says nothing about its connection: destroying it (as pg-pool does) turns every typing
- * error into a reconnect. Only when the server says that the session is over, or the socket does, is it.
+ * error into a reconnect. The severity of the server's answer decides, not its SQLSTATE: RAISE, foreign data wrappers
+ * and the parser itself report errors of class 08 in sessions that live on. An error that didn't come from the server
+ * decides nothing either: it may be about a file, or another service's socket. That this connection's own socket has
+ * died, the session is told by the socket.
  */
 import { isError } from '../engine/thrown.js';
 
-/** Session-ending states outside class 08: shutdowns, and time-outs that end the session rather than the statement. */
+/** What the server reports only as it ends a session. */
 const SESSION_ENDED = new Set([
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
@@ -16,6 +19,10 @@ const SESSION_ENDED = new Set([
   '25P03', // idle_in_transaction_session_timeout
   '25P04', // transaction_timeout
 ]);
+
+/** Severities in English. Those that are no errors can't come with one, but RAISE may invent anything. */
+const SESSION_ENDING = new Set(['FATAL', 'PANIC']);
+const SESSION_LIVES_ON = new Set(['ERROR', 'WARNING', 'NOTICE', 'DEBUG', 'INFO', 'LOG']);
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
@@ -30,29 +37,19 @@ export function sqlStateOf(error: unknown): string | undefined {
   return typeof error.code === 'string' && SQLSTATE.test(error.code) ? error.code : undefined;
 }
 
-/** Whether `error` condemns the connection it was met on. */
+/**
+ * Whether `error` ends the connection it was met on; `true` is a borrower's own word for it.
+ *
+ * pg shows the severity in the server's language (field S, not V). In another than English the SQLSTATE has to do, and
+ * the socket, which such a server closes at once, tells of what that misses.
+ */
 export function isFatalError(error: unknown): boolean {
   if (!isError(error)) return error === true;
   const state = sqlStateOf(error);
-  if (state !== undefined) {
-    if (state.startsWith('08') || SESSION_ENDED.has(state)) return true;
-    return 'severity' in error && (error.severity === 'FATAL' || error.severity === 'PANIC');
-  }
-  if ('syscall' in error || ('code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code)))
-    return true;
-  return error.message.startsWith('Connection terminated') || error.message.endsWith('is not queryable');
+  if (state === undefined || !('severity' in error) || typeof error.severity !== 'string') return false;
+  if (SESSION_ENDING.has(error.severity)) return true;
+  return !SESSION_LIVES_ON.has(error.severity) && SESSION_ENDED.has(state);
 }
-
-const SOCKET_CODES = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ERR_STREAM_DESTROYED',
-]);
 
 /** 40001 and 40P01: nothing is wrong with the transaction but its timing. */
 export function isRetriable(error: unknown): boolean {

@@ -26,12 +26,22 @@ export interface PostgresEventMap extends PoolEventMap {
 
 /** @param events known once the pool is put together. */
 export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, LeasedClient> {
+  // The engine removes what came back broken before it says that it came back; pg.Pool tells in the order of events.
+  const tellRelease = (client: LeasedClient, error: unknown): void => {
+    if (client.releaseTold) return;
+    client.releaseTold = true;
+    events().emit('release', client.releasedWith ?? (error === false ? undefined : error), client);
+  };
   return {
     acquired: (session) => events().emit('acquire', session.borrower),
-    released: (session, _lease, error) => events().emit('release', error, session.lastBorrower),
+    released: ({ lastBorrower }, _lease, error) => {
+      if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
+    },
     destroyed: (session, reason, error) => {
-      if (reason === 'broken' && session.borrower === undefined) events().emit('error', error, session.lastBorrower);
-      events().emit('remove', session.lastBorrower);
+      const { lastBorrower } = session;
+      if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
+      if (reason === 'broken' && session.borrower === undefined) events().emit('error', error, lastBorrower);
+      events().emit('remove', lastBorrower);
     },
   };
 }

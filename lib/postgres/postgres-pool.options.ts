@@ -7,10 +7,21 @@ import type { ClientConfig } from 'pg';
 import { z } from 'zod';
 
 import { type Environment, isRecord } from '../options/environment.js';
-import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import {
+  callback,
+  durationMs,
+  LONGEST_TIMER_MS,
+  optionsObject,
+  secretText,
+  tlsOptions,
+  untouched,
+} from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import { connectionStringProblem } from './connection-string.js';
 import type { LeasedClient } from './leased-client.js';
+import { queryTimeoutOf, strictest } from './query-arguments.js';
+import { settingProblem } from './special-names.js';
 import {
   basePoolShape,
   checkPool,
@@ -33,6 +44,10 @@ export const rlsIsolationShape = {
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+$/, {
       error: "must be a setting's name with a dot in it, such as 'app.tenant_id'",
+    })
+    .superRefine((setting, context) => {
+      const problem = settingProblem(setting);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .default('app.tenant_id'),
   /** What to do at start when the database user is not bound by row security: refuse, or only warn (for development). */
@@ -81,8 +96,9 @@ export const postgresPoolShape = {
    */
   connectionString: z
     .string()
-    .refine(isConnectionString, {
-      error: 'must be a postgres:// URL; special characters in user and password are percent-encoded',
+    .superRefine((text, context) => {
+      const problem = connectionStringProblem(text);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .optional(),
   /**
@@ -102,6 +118,12 @@ export const postgresPoolShape = {
   applicationName: z.string().min(1).optional(),
   /** After this time the server cancels a statement; 0: never. */
   statementTimeoutMs: durationMs(0).default(0),
+  /**
+   * After this time, counted from the moment it has a connection, a statement is given up here, also when the server or the network has
+   * gone silent, and cancelled on the server; 0: never. It is pg's `query_timeout`, which works here too, in `client`, in the connection string
+   * and in `pg.defaults`: the shortest limit holds.
+   */
+  queryTimeoutMs: durationMs(0).default(0),
   /** After this time the server ends a session that sits idle in a transaction; 0: never. */
   idleInTransactionTimeoutMs: durationMs(0).default(0),
   /** How tenants are kept apart inside the database. */
@@ -118,6 +140,15 @@ export const postgresPoolShape = {
   /** Options of `pg.Client` that have no name above; they are passed on as they are. */
   client: untouched<Readonly<ClientConfig>>().default({}),
 };
+
+/** pg's own time-outs, which may stand among the driver's options. */
+const TIMEOUTS_OF_PG = [
+  'query_timeout',
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'connectionTimeoutMillis',
+] as const;
 
 const shape = { type: z.literal('database'), ...basePoolShape, ...postgresPoolShape };
 
@@ -137,11 +168,21 @@ export const postgresPoolSchema = optionsObject(shape, {
   application_name: 'applicationName',
   statement_timeout: 'statementTimeoutMs',
   idle_in_transaction_session_timeout: 'idleInTransactionTimeoutMs',
-  query_timeout: 'statementTimeoutMs',
+  query_timeout: 'queryTimeoutMs',
 })
   .superRefine((pool, context) => {
     checkPool(pool, context, { failsClosed: isIsolated(pool.isolation) });
     const client = isRecord(pool.client) ? pool.client : {};
+    for (const name of TIMEOUTS_OF_PG) {
+      const value = client[name];
+      const isLimit = typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER_MS;
+      if (value === undefined || value === null || value === false || isLimit) continue;
+      context.addIssue({
+        code: 'custom',
+        path: ['client', name],
+        message: `must be milliseconds, from 0 to ${LONGEST_TIMER_MS}, or false`,
+      });
+    }
     const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
     if (client.connectionString !== undefined) {
       refuse(['client', 'connectionString'], 'is not a driver option here. Set connectionString of the pool instead');
@@ -154,7 +195,11 @@ export const postgresPoolSchema = optionsObject(shape, {
   }, whenObject)
   .transform((pool) =>
     seal(
-      { ...resolvePool(pool, { failsClosed: isIsolated(pool.isolation) }), isolation: Object.freeze(pool.isolation) },
+      {
+        ...resolvePool(pool, { failsClosed: isIsolated(pool.isolation) }),
+        connectTimeoutMs: strictest(pool.connectTimeoutMs, queryTimeoutOf(pool.client.connectionTimeoutMillis)) ?? 0,
+        isolation: Object.freeze(pool.isolation),
+      },
       { connectionString: hidden, password: hidden, ssl: hidden, client: namesOnly },
     ),
   );
@@ -197,12 +242,4 @@ export function parsePostgresPoolOptions(
 
 function isIsolated(isolation: unknown): boolean {
   return isRecord(isolation) && isolation.mode !== 'none';
-}
-
-/** URLs, and the two forms of pg for a socket: `/directory database` and `socket:/directory?db=database`. */
-function isConnectionString(text: string): boolean {
-  if (text.startsWith('/')) return true;
-  if (!/^(postgres|postgresql|socket):/i.test(text)) return false;
-  // pg accepts a URL without a host (`postgres://user@/database`), which URL refuses.
-  return URL.canParse(text) || URL.canParse(text.replace('@/', '@localhost/'));
 }

@@ -9,6 +9,7 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, Quer
 
 import type { Lease } from '../engine/lease.js';
 import { toError } from '../engine/thrown.js';
+import { PoolClosedError } from '../errors.js';
 import {
   type AcquireOptions,
   createPoolCore,
@@ -16,19 +17,27 @@ import {
   type PoolSurroundings,
   type TenantBinding,
 } from '../pool-handle.js';
-import { clientConfigOf, type PgPoolOptions, pgPoolOptionsOf } from './client-config.js';
+import type { ContextFrame } from '../tenancy/tenant-context.js';
+import {
+  clientConfigOf,
+  overrideParameters,
+  type PgPoolOptions,
+  pgPoolOptionsOf,
+  resolveServer,
+} from './client-config.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
 import { Instrumentation } from './instrumentation.js';
 import { isolationOf } from './isolation.js';
-import type { ClientSurroundings, LeasedClient } from './leased-client.js';
+import type { LeasedClient } from './leased-client.js';
 import { OneShot } from './one-shot.js';
 import { PgDriver } from './pg-driver.js';
 import { pgEvents, PostgresEvents } from './pg-events.js';
 import { loadPg, type PgModule } from './pg-module.js';
 import type { PgSession, SessionRules } from './pg-session.js';
+import { PoolQuery, type StatementRules } from './pool-query.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
-import { type CallLimits, readQuery } from './query-arguments.js';
-import { findUnsafeRole, RoleSafety } from './role-safety.js';
+import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
+import { RoleSafety, type WaitingCall } from './role-safety.js';
 import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
 import { type PgTransaction, runTransaction, type TransactionOptions } from './transaction.js';
@@ -40,13 +49,19 @@ export type { CallLimits } from './query-arguments.js';
 export { type PgTransaction, TransactionAbortedError, type TransactionOptions } from './transaction.js';
 
 /** What all views of one pool share. */
-interface PostgresParts extends ClientSurroundings {
+interface PostgresParts extends StatementRules {
   readonly pg: PgModule;
   readonly rules: SessionRules;
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
-  readonly safety: RoleSafety;
+  /** Whether `end()` has been called: what was asked for before is served, nothing is taken on. */
+  isEnding: boolean;
 }
+
+/** How long `end()` gives to what was asked for before it, and to leases, in milliseconds. */
+const END_WITHIN_MS = 10_000;
+/** How often it looks whether anybody still waits. */
+const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PostgresEvents {
@@ -62,7 +77,7 @@ export class PostgresPool extends PostgresEvents {
 
   /**
    * Runs one statement on whichever connection is free, as the current tenant; arguments and results are pg's. A config
-   * object may also have `timeoutMs` and `signal`.
+   * object may also have `timeoutMs` and `signal`. Never throws: a query that isn't one rejects, or calls back.
    *
    * Rejects with what the server says, with what `acquire` rejects with, with OperationTimeoutError, QueryAbortedError,
    * or, when the statement left a transaction open, with TransactionLeftOpenError.
@@ -94,10 +109,19 @@ export class PostgresPool extends PostgresEvents {
   ): void;
   query(query: unknown, values?: unknown, callback?: unknown): unknown {
     // The commonest form, by the shortest way.
-    if (typeof query === 'string' && callback === undefined && (values === undefined || Array.isArray(values))) {
+    if (
+      typeof query === 'string' &&
+      callback === undefined &&
+      (values === undefined || (Array.isArray(values) && values.length <= MOST_PARAMETERS))
+    ) {
       return this.oneShot(query, values, undefined, undefined);
     }
-    const request = readQuery(query, values, callback);
+    let request: QueryRequest;
+    try {
+      request = readQuery(query, values, callback);
+    } catch (error) {
+      return refuseQuery(error, [query, values, callback]);
+    }
     if (request.foreign !== undefined) return this.queryForeign(request.foreign, request.callback);
     return this.oneShot(request.text, request.values, request.config, request.callback);
   }
@@ -111,28 +135,33 @@ export class PostgresPool extends PostgresEvents {
     const { core, parts } = this;
     let tenantId: string | undefined;
     let statement: OneShot;
+    let ruled: PoolQuery | undefined;
     try {
       tenantId = this.tenantFor(undefined, this.frame);
-      if (parts.safety.error !== undefined) throw parts.safety.error;
-      statement = new OneShot(core.id, tenantId, parts, text, values, config);
+      this.admit();
+      if (parts.safety.isEnforced || parts.limits.queryTimeoutMs !== undefined)
+        statement = ruled = new PoolQuery(core.id, tenantId, parts, text, values, config);
+      else statement = new OneShot(core.id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
       if (isolation.mode !== 'none') {
         const setting = isolation.settingFor(tenantId);
         if (setting !== undefined && statement.isScript) return this.script(statement.config ?? { text }, callback);
         statement.binding = setting;
-        if (statement.name !== undefined) statement.name = isolation.statementName(statement.name, tenantId);
       }
+      if (statement.name !== undefined) statement.name = isolation.statementName(statement.name, tenantId);
     } catch (error) {
-      return refuse(error, callback);
+      return refuseQuery(error, [callback]);
     }
     const answer = callback === undefined ? statement.promise() : statement.callBack(callback);
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
       const { timeoutMs, signal } = config;
-      statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
+      if (ruled === undefined) statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
+      else ruled.limitCall(timeoutMs, signal);
       core.engine.request(statement, tenantId, { timeoutMs, signal });
     } else {
       core.engine.request(statement, tenantId);
     }
+    ruled?.requested();
     return answer;
   }
 
@@ -152,21 +181,49 @@ export class PostgresPool extends PostgresEvents {
     return undefined;
   }
 
-  /** Runs a Submittable on a lease of its own, which ends with it. */
+  /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
   private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const tenantId = this.tenantFor(undefined, this.frame);
+    const { parts, core } = this;
     const context = new AsyncResource('PostgresSubmittable');
-    this.core.engine.request(
+    // On the next tick: what listens to it isn't there before its caller has it.
+    const refuseIt = (error: Error): void =>
+      process.nextTick(() => context.runInAsyncScope(() => ForeignQuery.refuse(query, error, callback)));
+    let tenantId: string | undefined;
+    try {
+      tenantId = this.tenantFor(undefined, this.frame);
+      this.admit();
+    } catch (error) {
+      refuseIt(toError(error));
+      return query;
+    }
+    // Whether it has been refused; the pool may still have a connection for it, when its turn comes.
+    let isOver = false;
+    const refused = (error: Error): void => {
+      parts.safety.waiting.delete(waiting);
+      if (isOver) return;
+      isOver = true;
+      refuseIt(error);
+    };
+    const waiting: WaitingCall = { unsafe: refused };
+    if (parts.safety.isEnforced) parts.safety.waiting.add(waiting);
+    core.engine.request(
       {
         granted: (lease) => {
           const over = (error: Error | undefined): void => {
             if (!lease.released) lease.release(error);
           };
-          context.runInAsyncScope(() => lease.connection.runForeign(query, callback, over));
+          if (parts.safety.error !== undefined) refused(parts.safety.error);
+          if (isOver) return over(undefined);
+          isOver = true;
+          parts.safety.waiting.delete(waiting);
+          try {
+            context.runInAsyncScope(() => lease.connection.runForeign(query, callback, over));
+          } catch (error) {
+            over(undefined);
+            refuseIt(toError(error));
+          }
         },
-        refused: (error) => {
-          context.runInAsyncScope(() => ForeignQuery.refuse(query, error, callback));
-        },
+        refused: (error) => refused(parts.safety.error ?? error),
       },
       tenantId,
     );
@@ -233,13 +290,14 @@ export class PostgresPool extends PostgresEvents {
     );
   }
 
-  /** As pg.Pool's, but it ends: leases that are out get as long as `close()` gives them. */
+  /**
+   * As pg.Pool's: what was asked for before it is served, what comes after it is refused. But it ends: after 10 seconds
+   * those who still wait are refused, and the connections of leases that are still out are closed.
+   */
   end(): Promise<void>;
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
-    const ended = this.ending
-      ? Promise.reject(new Error('Called end on pool more than once'))
-      : this.close().then(() => undefined);
+    const ended = this.ending ? Promise.reject(new Error('Called end on pool more than once')) : this.serveAndClose();
     if (callback === undefined) return ended;
     const inContext = new AsyncResource('PostgresEnd').bind(callback);
     ended.then(
@@ -248,9 +306,20 @@ export class PostgresPool extends PostgresEvents {
     );
   }
 
-  /** Connections, in whatever state. */
+  private async serveAndClose(): Promise<void> {
+    const { core, parts } = this;
+    const { clock } = parts;
+    parts.isEnding = true;
+    const untilMs = clock.now() + END_WITHIN_MS;
+    const isServed = (): boolean =>
+      core.engine.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
+    while (!isServed()) await new Promise<void>((resolve) => clock.setTimer(resolve, END_LOOK_MS).ref());
+    await this.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
+  }
+
+  /** Connections that are open or being opened; as in pg.Pool not those that were removed and are being closed. */
   get totalCount(): number {
-    return this.core.engine.total;
+    return this.core.engine.total - this.core.engine.closing;
   }
 
   get idleCount(): number {
@@ -264,7 +333,7 @@ export class PostgresPool extends PostgresEvents {
 
   get ending(): boolean {
     const { lifecycle } = this.core.engine;
-    return lifecycle === 'draining' || lifecycle === 'closed';
+    return this.parts.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
   }
 
   get ended(): boolean {
@@ -295,17 +364,62 @@ export class PostgresPool extends PostgresEvents {
 
   /** @internal Fails at once, and not only at the time-out, when the database user isn't bound by row security. */
   override start(): Promise<void> {
-    return Promise.race([super.start(), this.parts.safety.refused]);
+    const started = super.start();
+    const { safety } = this.parts;
+    if (!safety.isEnforced) return started;
+    if (safety.error === undefined) return this.unlessUnsafe(started, () => undefined);
+    started.catch(() => undefined);
+    return Promise.reject(safety.error);
   }
 
-  override async acquire(options?: AcquireOptions): Promise<Lease<LeasedClient>> {
-    const { safety } = this.parts;
-    if (safety.error !== undefined) throw safety.error;
+  override tryAcquire(): Lease<LeasedClient> | undefined {
+    this.admit();
+    return super.tryAcquire();
+  }
+
+  protected override borrow(
+    options: AcquireOptions | undefined,
+    frame: ContextFrame | undefined,
+  ): Promise<Lease<LeasedClient>> {
     try {
-      return await super.acquire(options);
+      this.admit();
     } catch (error) {
-      throw safety.error ?? error;
+      return Promise.reject(toError(error));
     }
+    const borrowed = super.borrow(options, frame);
+    return this.parts.safety.isEnforced ? this.unlessUnsafe(borrowed, giveBack) : borrowed;
+  }
+
+  /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
+  private admit(): void {
+    const { safety, isEnding, clock } = this.parts;
+    if (isEnding) throw new PoolClosedError(this.core.id);
+    if (!safety.isEnforced) return;
+    if (safety.error !== undefined) throw safety.error;
+    safety.used(clock.now());
+  }
+
+  /**
+   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
+   *
+   * @param undo is called with a result that comes in spite of that.
+   */
+  private unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
+    const { safety } = this.parts;
+    return new Promise((resolve, reject) => {
+      const waiting: WaitingCall = { unsafe: reject };
+      safety.waiting.add(waiting);
+      work.then(
+        (result) => {
+          if (safety.waiting.delete(waiting)) return resolve(result);
+          undo(result);
+        },
+        (error: unknown) => {
+          safety.waiting.delete(waiting);
+          reject(toError(safety.error ?? error));
+        },
+      );
+    });
   }
 
   protected override view(binding: TenantBinding): this {
@@ -324,16 +438,18 @@ export async function createPostgresPool(
   surroundings: PoolSurroundings,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
+  const clientConfig = clientConfigOf(id, config, surroundings.owner);
+  const server = resolveServer(id, pg, clientConfig, config);
   const rules: SessionRules = {
     poolId: id,
-    isolation: isolationOf(config.isolation),
+    isolation: isolationOf(config.isolation, server.user),
     trustOneShot: config.session.trustOneShot,
     onReset: () => core.engine.counters.resets++,
   };
-  const safety = new RoleSafety();
   const driver: PgDriver = new PgDriver({
     pg,
-    clientConfig: clientConfigOf(id, config, surroundings.owner),
+    clientConfig,
+    prepare: (client) => overrideParameters(client, clientConfig, config),
     password: config.password,
     rules,
     surroundings: () => parts,
@@ -347,16 +463,34 @@ export async function createPostgresPool(
     surroundings,
     observer: pgEvents(() => core.events),
   });
-  const { deadlines } = core.engine;
+  const { engine, monitor } = core;
+  const { clock, logger } = surroundings;
+  const safety = new RoleSafety({
+    poolId: id,
+    clock,
+    policy: config.isolation.mode === 'rls' ? config.isolation.unsafeRole : 'ignore',
+    acquire: (timeoutMs) => engine.acquire(undefined, { timeoutMs }),
+    isOpen: () => engine.lifecycle === 'open' || engine.lifecycle === 'cold',
+    onChange: (unsafe) => {
+      monitor.obstructed(unsafe);
+      if (unsafe !== undefined) return logger.error(unsafe.message);
+      logger.log(`Pool "${id}": row security binds its user again; it serves its tenants`);
+      // The connects that were refused meanwhile say nothing against it any more.
+      void monitor.check();
+    },
+    onWarning: (unsafe) => logger.warn(unsafe.message),
+  });
   const parts: PostgresParts = {
     pg,
     rules,
     driver,
     safety,
-    options: pgPoolOptionsOf(config),
-    deadlines,
-    clock: surroundings.clock,
     instrumentation: new Instrumentation(pg.Client),
+    limits: server.limits,
+    options: pgPoolOptionsOf(config, server),
+    deadlines: engine.deadlines,
+    clock,
+    isEnding: false,
   };
   return new PostgresPool(core, parts);
 }
@@ -369,29 +503,24 @@ async function setUp(
   config: ResolvedPostgresPoolOptions,
 ): Promise<void> {
   const { isolation, onConnect, verify } = config;
-  const { events, surroundings, id } = core;
+  const { events, id } = core;
   if (isolation.mode === 'rls') {
-    await SetupClient.run(id, session, { ...parts, instrumentation: undefined }, async (client) => {
-      const unsafe = await findUnsafeRole(id, client);
-      if (unsafe === undefined || isolation.unsafeRole === 'refuse') parts.safety.found(unsafe);
-      else if (parts.safety.warnOnce()) surroundings.logger.warn(unsafe.message);
-    });
+    const untold = { ...parts, instrumentation: undefined };
+    await SetupClient.run(id, session, untold, (client) => parts.safety.inspect(client));
     session.adoptSetup([]);
   }
   if (onConnect === undefined && verify === undefined && events.listenerCount('connect') === 0) return;
   await SetupClient.run(id, session, parts, async (client) => {
     await onConnect?.(client);
-    events.emit('connect', client);
+    await events.emitAndWait('connect', client);
     if (verify !== undefined) {
       await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
     }
   });
 }
 
-function refuse(error: unknown, callback: QueryCallback | undefined): Promise<never> | undefined {
-  if (callback === undefined) return Promise.reject(toError(error));
-  process.nextTick(callback, error);
-  return undefined;
+function giveBack(lease: Lease<LeasedClient>): void {
+  if (!lease.released) lease.release();
 }
 
 function definedLimits(limits: CallLimits): CallLimits {

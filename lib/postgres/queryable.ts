@@ -3,7 +3,7 @@
  */
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
-import { type CallLimits, type QueryRequest, readQuery } from './query-arguments.js';
+import { type CallLimits, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
 
 export abstract class Queryable {
   /**
@@ -35,7 +35,13 @@ export abstract class Queryable {
     callback: (error: Error, result: QueryResult<R>) => void,
   ): void;
   query(query: unknown, values?: unknown, callback?: unknown): unknown {
-    return this.runQuery(readQuery(query, values, callback));
+    let request: QueryRequest;
+    try {
+      request = readQuery(query, values, callback);
+    } catch (error) {
+      return refuseQuery(error, [query, values, callback]);
+    }
+    return this.runQuery(request);
   }
 
   protected abstract runQuery(request: QueryRequest): unknown;

@@ -1,12 +1,20 @@
 /**
- * Looks whether row security binds the database user at all.
+ * Looks whether row security binds the database user at all, and keeps the pool from serving tenants while it doesn't.
  *
  * Superusers, roles with BYPASSRLS and the owners of tables without FORCE see every row whatever the policies say: a
  * pool that isolates tenants by row security must not work as one of them.
+ *
+ * The verdict belongs to a moment: a migration may be between two of its steps, a table may be created later, a role may
+ * be given a power while the pool runs. Promise: every new connection looks, a pool in use looks again every half
+ * minute, and one that was found unsafe looks again, with growing pauses, until it is mended; meanwhile it serves no
+ * tenant, on no way in, and says why.
  */
+import type { Clock } from '../engine/clock.js';
+import type { Lease } from '../engine/lease.js';
+import { runOutside } from '../engine/outside-context.js';
 import { UnsafeRoleError } from '../errors.js';
-import type { LeasedClient } from './leased-client.js';
 import { quoteIdentifier } from './isolation.js';
+import type { LeasedClient } from './leased-client.js';
 
 const TABLES_NAMED = 20;
 
@@ -40,39 +48,128 @@ export async function findUnsafeRole(poolId: string, client: LeasedClient): Prom
   );
 }
 
-/** What is known about the database user of a pool. */
+/** A pool in use looks again after this time. */
+const LOOK_AGAIN_MS = 30_000;
+/** First pause after an unsafe verdict; doubled by each further one. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+/** How long a look may wait for a connection. */
+const LOOK_WITHIN_MS = 10_000;
+
+/** What the safety of a pool's user needs of the pool. */
+export interface RoleSafetyDependencies {
+  readonly poolId: string;
+  readonly clock: Clock;
+  /** `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: nobody relies on row security. */
+  readonly policy: 'refuse' | 'warn' | 'ignore';
+  /** A connection for a look, whatever the pool thinks of its user at the moment. */
+  readonly acquire: (timeoutMs: number) => Promise<Lease<LeasedClient>>;
+  /** Whether there is anything left to look at. */
+  readonly isOpen: () => boolean;
+  /** The pool was found unsafe, or for another reason than before; undefined: it is safe again. */
+  readonly onChange: (error: UnsafeRoleError | undefined) => void;
+  /** With `warn`: what would have been refused. Called once. */
+  readonly onWarning: (error: UnsafeRoleError) => void;
+}
+
+/** A call that waits for a connection. */
+export interface WaitingCall {
+  /** The user was found unsafe. */
+  unsafe(error: UnsafeRoleError): void;
+}
+
 export class RoleSafety {
-  /** Rejects as soon as a connection finds the user unsafe. */
-  readonly refused: Promise<never>;
-  #refuse: (error: UnsafeRoleError) => void = () => {};
+  readonly #dependencies: RoleSafetyDependencies;
+  /** Whether calls have to be kept from an unsafe pool. */
+  readonly isEnforced: boolean;
+  /** Those that are told at once, and not only when their wait is over. */
+  readonly waiting = new Set<WaitingCall>();
   #error: UnsafeRoleError | undefined = undefined;
   #warned = false;
+  /** Looks that have begun, and the youngest of those that have ended: an older one knows less. */
+  #begun = 0;
+  #latest = 0;
+  #lookedAtMs = -Infinity;
+  #looking = false;
+  #pauses = 0;
 
-  constructor() {
-    this.refused = new Promise((_, reject) => {
-      this.#refuse = reject;
-    });
-    // Nobody may be waiting for the start.
-    this.refused.catch(() => {});
+  constructor(dependencies: RoleSafetyDependencies) {
+    this.#dependencies = dependencies;
+    this.isEnforced = dependencies.policy === 'refuse';
   }
 
-  /** Why the pool lends nothing, at the last look. */
+  /** Why the pool serves no tenant, at the last look. */
   get error(): UnsafeRoleError | undefined {
     return this.#error;
   }
 
-  /** A new connection has looked. @throws UnsafeRoleError, so that the connection is not used. */
-  found(error: UnsafeRoleError | undefined): void {
-    this.#error = error;
-    if (error === undefined) return;
-    this.#refuse(error);
-    throw error;
+  /** Somebody uses the pool: a verdict that is too old is renewed. */
+  used(nowMs: number): void {
+    if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS || this.#looking || this.#begun === 0) return;
+    runOutside(() => void this.#look());
   }
 
-  /** @returns true the first time. */
-  warnOnce(): boolean {
-    const first = !this.#warned;
-    this.#warned = true;
-    return first;
+  /** Looks over a connection that is not in use yet. @throws UnsafeRoleError when it must not be. */
+  async inspect(client: LeasedClient): Promise<void> {
+    const { policy, poolId, onWarning } = this.#dependencies;
+    if (policy === 'ignore') return;
+    const look = ++this.#begun;
+    const unsafe = await findUnsafeRole(poolId, client);
+    if (policy === 'refuse') {
+      this.#found(look, unsafe);
+      if (unsafe !== undefined) throw unsafe;
+    } else if (unsafe !== undefined && !this.#warned) {
+      this.#warned = true;
+      onWarning(unsafe);
+    }
+  }
+
+  #found(look: number, unsafe: UnsafeRoleError | undefined): void {
+    if (look < this.#latest) return;
+    this.#latest = look;
+    const { clock, onChange } = this.#dependencies;
+    this.#lookedAtMs = clock.now();
+    const before = this.#error;
+    this.#error = unsafe;
+    if (before?.message !== unsafe?.message) onChange(unsafe);
+    if (unsafe === undefined) {
+      this.#pauses = 0;
+      return;
+    }
+    if (!this.#looking) this.#lookLater();
+    const waiting = [...this.waiting];
+    this.waiting.clear();
+    for (const call of waiting) call.unsafe(unsafe);
+  }
+
+  /** One look at a time, and one pause. */
+  #lookLater(): void {
+    this.#looking = true;
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#pauses++);
+    runOutside(() => this.#dependencies.clock.setTimer(() => void this.#look(), pauseMs));
+  }
+
+  /** By a connection that is open, or by opening one, which looks by itself. */
+  async #look(): Promise<void> {
+    const { acquire, isOpen } = this.#dependencies;
+    if (!isOpen()) return;
+    this.#looking = true;
+    // Until the next half minute is over, should this one come to nothing.
+    this.#lookedAtMs = this.#dependencies.clock.now();
+    try {
+      const lease = await acquire(LOOK_WITHIN_MS);
+      let failure: unknown;
+      try {
+        await this.inspect(lease.connection);
+      } catch (error) {
+        failure = error;
+      } finally {
+        if (!lease.released) lease.release(failure instanceof UnsafeRoleError ? undefined : failure);
+      }
+    } catch {
+      // No connection could be had: the pool tells of that itself.
+    }
+    this.#looking = false;
+    if (this.#error !== undefined && isOpen()) this.#lookLater();
   }
 }

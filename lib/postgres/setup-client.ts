@@ -2,12 +2,13 @@
  * The client that `onConnect`, `verify` and listeners of `connect` get, before a connection serves anybody.
  *
  * What they set belongs to the connection: a new one would have it. So each statement that has worked is written down,
- * and sent again with every reset, in the same round trip.
+ * and sent again with every reset, in the same round trip; type parsers and listeners stay on the connection itself.
  */
 import type { LeaseInfo } from '../engine/driver.js';
 import type { LeaseStatement } from './lease-statement.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
-import type { WireValue } from './pg-module.js';
+import type { QueryRequest } from './query-arguments.js';
+import type { TypeParser, WireValue } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 
 /** A statement that makes a connection what it is. */
@@ -28,6 +29,8 @@ export class SetupClient extends LeasedClient {
   readonly #lease: SetupLease;
   readonly #statements: SetupStatement[] = [];
   #script: string | undefined = undefined;
+  /** Queries that were asked for. */
+  #asked = 0;
 
   private constructor(session: PgSession, lease: SetupLease, surroundings: ClientSurroundings) {
     super(session, lease, surroundings);
@@ -45,6 +48,12 @@ export class SetupClient extends LeasedClient {
     const client = new SetupClient(session, new SetupLease(poolId), surroundings);
     try {
       await work(client);
+      // What a listener began without returning its promise goes on from answer to answer, as it does in pg.
+      let asked: number;
+      do {
+        asked = client.#asked;
+        await session.quiet();
+      } while (client.#asked > asked);
     } finally {
       client.#lease.released = true;
       client.retire();
@@ -59,6 +68,22 @@ export class SetupClient extends LeasedClient {
       throw new Error('What is done once on each connection has left a transaction open');
     session.adoptSetup(client.#statements);
   }
+
+  override execute(request: QueryRequest): unknown {
+    this.#asked++;
+    return super.execute(request);
+  }
+
+  /** For the connection's whole life, through resets, as in pg. */
+  override setTypeParser(oid: number, format: string | TypeParser, parser?: TypeParser): void {
+    const { client } = this.session;
+    if (typeof format === 'function') client.setTypeParser(oid, format);
+    else if (parser === undefined) throw new TypeError('setTypeParser() needs a parser');
+    else client.setTypeParser(oid, format === 'binary' ? 'binary' : 'text', parser);
+  }
+
+  /** What was listened for while the connection was set up is heard as long as it lives. */
+  protected override stopListening(): void {}
 
   override completed(statement: LeaseStatement): void {
     if (statement.isScript) this.#script = statement.text;

@@ -241,7 +241,12 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
-    this.#resultOfNext().addFields(message.fields);
+    try {
+      this.#resultOfNext().addFields(message.fields);
+    } catch (error) {
+      // Thrown by type parsers of the caller's.
+      this.#rowError ??= toError(error);
+    }
   }
 
   handleDataRow(message: DataRowMessage): void {

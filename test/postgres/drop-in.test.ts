@@ -45,8 +45,8 @@ describe('a PostgresPool in place of a pg.Pool', () => {
     expect(seen).toEqual([
       ['connect', pid, 'mine'],
       ['acquire', pid, 'mine'],
+      ['release', gone, pid],
       ['remove', pid, 'mine'],
-      ['release', true, pid],
     ]);
     seen.length = 0;
     const next = Number((await pool.query('select pg_backend_pid() as pid')).rows[0]?.pid);

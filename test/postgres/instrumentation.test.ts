@@ -35,6 +35,11 @@ function replaceQuery(query: Query): void {
   Object.defineProperty(pg.Client.prototype, 'query', { value: query, writable: true, configurable: true });
 }
 
+/** What wrappers look at of pg's client. */
+interface QueueOwner {
+  readonly _queryQueue: { callback: Callback }[];
+}
+
 interface Span {
   readonly text: string;
   readonly parent: string | undefined;
@@ -95,7 +100,7 @@ const WRAPPERS: readonly [name: string, wrap: Parameters<typeof instrument>[0]][
       function wrapped(...args) {
         const span = start(textOf(args[0]));
         const answer = query.apply(this, args);
-        const queued = (this as unknown as { _queryQueue: { callback: Callback }[] })._queryQueue.at(-1);
+        const queued = (this as pg.Client & QueueOwner)._queryQueue.at(-1);
         if (queued === undefined) throw new TypeError('there is no query in the queue');
         const { callback } = queued;
         queued.callback = (error, result) => {
@@ -212,7 +217,7 @@ describe.each(WRAPPERS)('instrumentation that %s', (_name, wrap) => {
         );
         own('cursor', async (tenants, text) => {
           const cursor = tenants.query(new Cursor(text));
-          const read = await cursor.read(10);
+          const read: unknown[] = await cursor.read(10);
           await cursor.close();
           return read;
         });

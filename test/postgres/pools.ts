@@ -1,5 +1,5 @@
 // Makes PostgreSQL pools on a test's database, as the manager would, and closes them.
-import { systemClock } from '../../lib/engine/clock.js';
+import { systemClock, type Clock } from '../../lib/engine/clock.js';
 import type { PoolLogger } from '../../lib/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
@@ -33,12 +33,12 @@ export class TestPools implements AsyncDisposable {
   }
 
   /** A pool on the test's database, as an ordinary user. */
-  async create(options: PostgresPoolOptions = {}): Promise<PostgresPool> {
+  async create(options: PostgresPoolOptions = {}, clock: Clock = systemClock): Promise<PostgresPool> {
     const id = `pool${this.#pools.length}`;
     const config = parsePostgresPoolOptions(id, { connectionString: this.#database.url, minSize: 0, ...options }, {});
     const pool = await createPostgresPool(id, config, {
       tenants: this.tenants,
-      clock: systemClock,
+      clock,
       random: Math.random,
       logger: this.log,
       owner: 'tests',

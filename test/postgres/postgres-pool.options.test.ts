@@ -42,6 +42,7 @@ describe('the options of a PostgreSQL pool', () => {
       startupTimeoutMs: 30_000,
       connectionString: '[hidden]',
       statementTimeoutMs: 0,
+      queryTimeoutMs: 0,
       idleInTransactionTimeoutMs: 0,
       isolation: { mode: 'none' },
       session: { trustOneShot: false },
@@ -86,10 +87,10 @@ describe('the options of a PostgreSQL pool', () => {
 
     it.each([
       ['mysql://user:hunter2@db/orders'],
-      ['postgres://user:hunter2#1@db/orders'],
       ['db.example:5432 hunter2'],
       [''],
       [' postgres://db'],
+      ['postgres:orders'],
     ])('must be a URL that pg understands, not %j', (connectionString) => {
       const rule = 'must be a postgres:// URL; special characters in user and password are percent-encoded';
       expect(refusals({ connectionString })).toEqual([`pools.orders.connectionString: ${rule}`]);
@@ -113,6 +114,7 @@ describe('the options of a PostgreSQL pool', () => {
       ['user', 'client.user'],
       ['conectionString', 'connectionString'],
       ['statement_timeout', 'statementTimeoutMs'],
+      ['query_timeout', 'queryTimeoutMs'],
       ['unsafeRole', 'isolation.unsafeRole'],
       ['min', 'minSize'],
     ])('or the rest under the name of another library (%s) is answered with ours', (name, ours) => {
@@ -152,6 +154,18 @@ describe('the options of a PostgreSQL pool', () => {
         { mode: 'rls', setting: "app.x'; drop table orders; --" },
         "isolation.setting: must be a setting's name with a dot in it, such as 'app.tenant_id'",
       ],
+      [
+        { mode: 'rls', setting: 'search_path' },
+        "isolation.setting: must be a setting's name with a dot in it, such as 'app.tenant_id'",
+      ],
+      [
+        { mode: 'rls', setting: 'PlPgSql.extra_warnings' },
+        'isolation.setting: must not be of the class "PlPgSql", whose settings belong to PostgreSQL or an extension',
+      ],
+      [
+        { mode: 'rls', setting: `app.${'x'.repeat(64)}` },
+        'isolation.setting: must have at most 63 bytes on each side of a dot',
+      ],
       [{ mode: 'rls', unsafeRole: 'ignore' }, 'isolation.unsafeRole: must be "refuse" or "warn", got "ignore"'],
       [
         { mode: 'role', role: () => 'x', setting: 'app.x' },
@@ -174,6 +188,27 @@ describe('the options of a PostgreSQL pool', () => {
     expect(refusals({ connectionString: URL, password: 12345 })).toEqual([
       'pools.orders.password: must be a text, or a function that returns one (or a promise of one), got a number',
     ]);
+  });
+
+  it.each([
+    'query_timeout',
+    'statement_timeout',
+    'lock_timeout',
+    'idle_in_transaction_session_timeout',
+    'connectionTimeoutMillis',
+  ])('takes a time-out of pg’s own only as milliseconds that a timer can run (%s)', (name) => {
+    for (const value of [0, 300, 2_147_483_647, false, undefined])
+      expect(parse({ connectionString: URL, client: { [name]: value } })).toBeDefined();
+    for (const value of [NaN, Infinity, -1, 2_147_483_648, '30s'])
+      expect(refusals({ connectionString: URL, client: { [name]: value } })).toEqual([
+        `pools.orders.client.${name}: must be milliseconds, from 0 to 2147483647, or false`,
+      ]);
+  });
+
+  it('lets pg’s connectionTimeoutMillis shorten connectTimeoutMs', () => {
+    expect(parse({ connectionString: URL, client: { connectionTimeoutMillis: 700 } }).connectTimeoutMs).toBe(700);
+    expect(parse({ connectionString: URL, client: { connectionTimeoutMillis: 20_000 } }).connectTimeoutMs).toBe(10_000);
+    expect(parse({ connectionString: URL, client: { connectionTimeoutMillis: 0 } }).connectTimeoutMs).toBe(10_000);
   });
 
   it('passes driver options on as they are', () => {

@@ -1,0 +1,201 @@
+/**
+ * What a borrower's code and objects can do to the connection and to others: callbacks that throw, listeners, results
+ * that are printed, statements that nobody waits for.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { EventEmitter } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
+import pg from 'pg';
+import Cursor from 'pg-cursor';
+import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { startChild } from '../support/children.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
+import { TestPools } from './pools.js';
+
+let database: TestDatabase;
+let pools: TestPools;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  pools = new TestPools(database);
+});
+afterEach(() => pools.close());
+afterAll(() => database.drop());
+
+const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+/** Sessions that run something, as the server sees it. */
+const running = async (text: string): Promise<number> =>
+  (
+    await database.query(
+      `select 1 from pg_stat_activity where datname = current_database() and state = 'active' and query like $1 and application_name <> 'observer'`,
+      [`%${text}%`],
+    )
+  ).length;
+
+const locks = async (): Promise<number> =>
+  (await database.query(`select 1 from pg_locks where locktype = 'advisory'`)).length;
+
+describe('what a tenant leaves on the server', () => {
+  it('is gone before the next one sends anything', async () => {
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
+    const a = await pool.forTenant('a').connect();
+    await a.query('listen news');
+    await a.query('select pg_advisory_lock(99)');
+    const waiting = pool.forTenant('b').connect();
+    a.release();
+    const b = await waiting;
+    const heard: unknown[] = [];
+    b.on('notification', (notification) => heard.push(notification));
+    b.on('notice', (notice) => heard.push(notice));
+    await eventually(async () => (await locks()) === 0);
+    await database.query(`notify news, 'for a'`);
+    await b.query('listen news');
+    await database.query(`notify news, 'for b'`);
+    await eventually(() => heard.length > 0);
+    expect(heard).toMatchObject([{ channel: 'news', payload: 'for b' }]);
+    b.release();
+  });
+
+  it('is not heard by the next one while it is being cleared away', async () => {
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
+    // A one-shot can listen, too.
+    await pool.forTenant('a').query('listen news');
+    const connecting = pool.forTenant('b').connect();
+    await database.query(`notify news, 'for a'`);
+    const b = await connecting;
+    const heard: unknown[] = [];
+    b.on('notification', (notification) => heard.push(notification));
+    await database.query(`notify news, 'for a'`);
+    await b.query('select 1');
+    expect(heard).toEqual([]);
+    b.release();
+  });
+
+  it('is cancelled when its connection goes, and the caller is told that the connection is lost', async () => {
+    const ends: [name: string, end: (pool: PostgresPool, client: LeasedClient) => unknown][] = [
+      ['a release that destroys', (_pool, client) => client.release(true)],
+      ['a statement that is not waited for', (_pool, client) => client.release()],
+      ['a close of the pool', (pool) => void pool.close({ deadlineMs: 0 })],
+    ];
+    for (const [name, end] of ends) {
+      const pool = await pools.create({ maxSize: 1, recycleTimeoutMs: 50 });
+      const client = await pool.connect();
+      const mark = `pg_sleep(60) /* ${name} */`;
+      const outcome = client.query(`select ${mark}`).catch((error: unknown) => error);
+      await eventually(async () => (await running(name)) === 1);
+      end(pool, client);
+      await expect(outcome).resolves.toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true });
+      await eventually(async () => (await running(name)) === 0);
+    }
+  });
+});
+
+describe('code of a caller that throws', () => {
+  const bad = (): never => {
+    throw new Error('thrown by a callback');
+  };
+
+  it('is an uncaught exception as in pg where it is a callback, and costs nobody an answer', async () => {
+    const child = startChild(process.execPath, [
+      '--import',
+      pathOf('../support/typescript/register.mjs'),
+      pathOf('./programs/throwing.ts'),
+      database.url,
+    ]);
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    const lines = child.output().split('\n');
+    expect(lines.pop()).toBe('stopped');
+    expect(lines).toHaveLength(9);
+    for (const line of lines) expect(JSON.parse(line)).toMatchObject({ error: 'thrown by a callback', right: 6 });
+  });
+
+  it.each<[name: string, query: () => EventEmitter & pg.Submittable]>([
+    ['of a query of pg', () => new pg.Query('select generate_series(1, 3)')],
+    ['of a cursor', () => new Cursor('select generate_series(1, 3)')],
+  ])('ends the query and replaces the connection: a row listener %s', async (_name, make) => {
+    const pool = await pools.create({ maxSize: 1 });
+    const query = make();
+    const failed = new Promise((resolve) => query.on('error', resolve));
+    query.on('row', bad);
+    pool.query(query);
+    if (query instanceof Cursor) query.read(3).catch(() => {});
+    await expect(failed).resolves.toMatchObject({ message: 'thrown by a callback' });
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 2 });
+  });
+
+  it.each<[name: string, config: object]>([
+    ['a name that is no text', { name: 5, text: 'select 1' }],
+    ['a text that is none', { name: 'q', text: 42 }],
+    ['values that are no list', { text: 'select $1', values: 'one' }],
+    ['a value that can’t be sent', { text: 'select $1', values: [{ toPostgres: bad }] }],
+    ['too many values', { text: 'select 1', values: Array(65_536).fill(1) }],
+    ['a NUL in the text', { text: 'select 1\0' }],
+    ['a NUL in the name', { name: 'q\0', text: 'select 1' }],
+    ['getters that throw', { text: 'select 1', get values() { return bad(); } }], // prettier-ignore
+    ['types that throw', { text: 'select 1', types: { getTypeParser: bad } }],
+  ])('is the answer of its own call alone: %s', async (_name, config) => {
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
+    const query = config as { text: string };
+    const innocent = pool.forTenant('a').query('select 1 as ok');
+    const ways: Promise<unknown>[] = [
+      Promise.resolve().then(() => pool.forTenant('b').query(query)),
+      pool.forTenant('b').use((client) => client.query(query)),
+      pool.forTenant('b').transaction((tx) => tx.query(query)),
+    ];
+    for (const way of ways) await expect(way).rejects.toBeInstanceOf(Error);
+    expect((await innocent).rows).toEqual([{ ok: 1 }]);
+    expect((await pool.forTenant('a').query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats().active).toBe(0);
+  });
+});
+
+describe('what is handed out', () => {
+  /** Everything that can be reached by enumerable properties, own or inherited. */
+  function reachable(root: unknown): Set<unknown> {
+    const seen = new Set<unknown>();
+    const left = [root];
+    for (let value = left.pop(); left.length > 0 || value !== undefined; value = left.pop()) {
+      if (typeof value !== 'object' || value === null || seen.has(value)) continue;
+      seen.add(value);
+      for (const key in value) left.push((value as Record<string, unknown>)[key]);
+    }
+    return seen;
+  }
+
+  it('leads to no connection and to nothing of another caller', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const secret = 'a parameter of somebody else';
+    const client = await pool.connect();
+    const pending = client.query('select $1::text', [secret]);
+    const result = await client.query('select 1 as n');
+    const failure: unknown = await client.query('select 1/0').catch((error: unknown) => error);
+    const cursor = client.query(new Cursor('select 1 as n'));
+    const cursorResult = await new Promise((resolve) => cursor.read(1, (_error, _rows, read) => resolve(read)));
+    await cursor.close();
+    const scripts: unknown = await client.query('select 1; select 2');
+    client.release();
+    const oneShots = await Promise.all([
+      pool.query('select 1 as n'),
+      pool.query({ text: 'select 1 as n', rowMode: 'array' }),
+      pool.query('select $1::text as v', ['mine']),
+    ]);
+    await pending;
+    for (const handed of [result, failure, scripts, client, ...oneShots, ...result.rows, pool.options]) {
+      for (const value of reachable(handed)) {
+        expect(value instanceof pg.Client || value instanceof pg.Connection).toBe(false);
+      }
+      const printed = `${inspect(handed, { depth: null, showHidden: false })} ${JSON.stringify(handed)}`;
+      expect(printed).not.toContain(secret);
+      expect(printed).not.toContain('secretKey');
+    }
+    for (const plain of [result, ...oneShots]) {
+      const copy: unknown = structuredClone({ ...plain, parseRow: undefined, addRow: undefined });
+      expect(copy).toMatchObject({ rows: plain.rows });
+    }
+    expect(JSON.stringify(cursorResult)).not.toContain('_types');
+  });
+});

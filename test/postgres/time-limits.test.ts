@@ -1,0 +1,188 @@
+/**
+ * pg's own time-outs, from wherever pg takes them: `query_timeout` is kept here, for pool.query from the moment it has a
+ * connection, and never by a timer of pg's; the others are kept by the server.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
+import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { startFaultProxy } from '../support/servers/index.js';
+import { TestPools } from './pools.js';
+
+let database: TestDatabase;
+let pools: TestPools;
+const untouched = { ...pg.defaults };
+
+beforeAll(async () => {
+  database = await createDatabase();
+  pools = new TestPools(database);
+});
+afterEach(async () => {
+  Object.assign(pg.defaults, untouched);
+  await pools.close();
+});
+afterAll(() => database.drop());
+
+const TIMED_OUT = { code: 'POOL_OPERATION_TIMEOUT', name: 'OperationTimeoutError' };
+const LIMIT_MS = 300;
+
+/** Everywhere a limit can come from. */
+const SOURCES: [source: string, options: () => PostgresPoolOptions][] = [
+  ['queryTimeoutMs', () => ({ queryTimeoutMs: LIMIT_MS })],
+  ['client', () => ({ client: { query_timeout: LIMIT_MS } })],
+  ['the connection string', () => ({ connectionString: `${database.url}?query_timeout=${LIMIT_MS}` })],
+  [
+    'pg.defaults',
+    () => {
+      pg.defaults.query_timeout = LIMIT_MS;
+      return {};
+    },
+  ],
+  ['fromPgPoolConfig', () => fromPgPoolConfig({ connectionString: database.url, query_timeout: LIMIT_MS })],
+];
+
+const pidOf = async (pool: { query(text: string): Promise<pg.QueryResult> }): Promise<unknown> =>
+  (await pool.query('select pg_backend_pid() as pid')).rows[0] as unknown;
+
+describe.each(SOURCES)('query_timeout from %s', (_source, options) => {
+  it('ends a query here, cancels it on the server, and keeps the connection', async () => {
+    const pool = await pools.create({ ...options(), maxSize: 1 });
+    const before = await pidOf(pool);
+    await expect(pool.query('select pg_sleep(30)')).rejects.toMatchObject(TIMED_OUT);
+    expect(await pidOf(pool)).toEqual(before);
+    await expect(
+      new Promise((resolve, reject) =>
+        pool.query('select pg_sleep(30)', (error, result) => (error ? reject(error) : resolve(result))),
+      ),
+    ).rejects.toMatchObject({ ...TIMED_OUT, message: expect.stringContaining(String(LIMIT_MS)) });
+    expect(await pidOf(pool)).toEqual(before);
+    expect(pool.stats().destroyed.broken).toBe(0);
+  });
+
+  it('leaves no timer of pg’s on statements that were answered long ago', async () => {
+    const pool = await pools.create({ ...options(), maxSize: 1 });
+    const outcome = await pool.transaction(async (tx) => {
+      // Longer together than the limit, each of them shorter.
+      for (let step = 0; step < 5; step++) await tx.query('select pg_sleep(0.08)');
+      return 'committed';
+    });
+    expect(outcome).toBe('committed');
+    expect(pool.stats()).toMatchObject({ connects: 1, destroyed: { broken: 0 } });
+  });
+});
+
+describe('a limit', () => {
+  it('holds while the server says nothing at all', async () => {
+    const proxy = await startFaultProxy({ target: { host: database.host, port: database.port } });
+    try {
+      const address = new URL(database.url);
+      address.port = String(proxy.port);
+      const pool = await pools.create({ connectionString: address.href, queryTimeoutMs: 100, maxSize: 1 });
+      await pool.query('select 1');
+      proxy.blackHole();
+      await expect(pool.query('select 2')).rejects.toMatchObject(TIMED_OUT);
+      await pools.close();
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  it('of the pool counts from the moment there is a connection, one of the call from the call on', async () => {
+    const pool = await pools.create({ queryTimeoutMs: 150, maxSize: 1 });
+    const client = await pool.connect();
+    const waiting = pool.query('select 1 as n');
+    const call = pool.query({ text: 'select 1 as n', timeoutMs: 150 });
+    await expect(call).rejects.toMatchObject({ code: expect.stringContaining('TIMEOUT') });
+    client.release();
+    expect((await waiting).rows).toEqual([{ n: 1 }]);
+  });
+
+  it.each([
+    ['the pool’s', { queryTimeoutMs: 100 }, { timeoutMs: 60_000 }],
+    ['the call’s', { queryTimeoutMs: 60_000 }, { timeoutMs: 100 }],
+    ['pg’s own, of the call', { queryTimeoutMs: 60_000 }, { query_timeout: 100 }],
+    ['pg’s own, where both are given', {}, { query_timeout: 100, timeoutMs: 60_000 }],
+    ['ours, where both are given', {}, { query_timeout: 60_000, timeoutMs: 100 }],
+    ['the option, before pg’s', { queryTimeoutMs: 100, client: { query_timeout: 60_000 } }, {}],
+    ['pg’s, before the option', { queryTimeoutMs: 60_000, client: { query_timeout: 100 } }, {}],
+  ])('wins when it is the shorter one: %s', async (_whose, options, limits) => {
+    const pool = await pools.create({ ...options, maxSize: 1 });
+    await expect(pool.query({ text: 'select pg_sleep(30)', ...limits })).rejects.toMatchObject({
+      ...TIMED_OUT,
+      message: expect.stringContaining('100 ms'),
+    });
+  });
+
+  it.each([Infinity, 2 ** 31, Number.MAX_SAFE_INTEGER])('of %s is none', async (timeoutMs) => {
+    const pool = await pools.create({ maxSize: 1 });
+    expect((await pool.query({ text: 'select pg_sleep(0.05)', timeoutMs })).rowCount).toBe(1);
+    expect((await pool.query(withPgLimit('select pg_sleep(0.05)', timeoutMs))).rowCount).toBe(1);
+  });
+
+  it.each([NaN, -1, 0])('of %s is no time at all in timeoutMs, and none in query_timeout, as in pg', async (limit) => {
+    const pool = await pools.create({ maxSize: 1 });
+    await expect(pool.query({ text: 'select pg_sleep(30)', timeoutMs: limit })).rejects.toThrow();
+    expect((await pool.query(withPgLimit('select pg_sleep(0.05)', limit))).rowCount).toBe(1);
+  });
+});
+
+/** A config as pg understands it; its types don't know the limit. */
+function withPgLimit(text: string, limit: unknown): { text: string } {
+  const config = { text, query_timeout: limit };
+  return config;
+}
+
+describe('the server’s own limits', () => {
+  const settings = `select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
+    current_setting('idle_in_transaction_session_timeout') as idle`;
+  const LIMITS = { statement_timeout: 4000, lock_timeout: 5000, idle_in_transaction_session_timeout: 6000 };
+
+  it.each<[string, () => PostgresPoolOptions]>([
+    ['client', () => ({ client: LIMITS })],
+    [
+      'the connection string',
+      () => ({
+        connectionString: `${database.url}?${new URLSearchParams(Object.entries(LIMITS).map(([name, ms]): [string, string] => [name, String(ms)])).toString()}`,
+      }),
+    ],
+    [
+      'pg.defaults',
+      () => {
+        Object.assign(pg.defaults, LIMITS);
+        return {};
+      },
+    ],
+    ['fromPgPoolConfig', () => fromPgPoolConfig({ connectionString: database.url, ...LIMITS })],
+  ])('come from %s, and survive resets', async (_source, options) => {
+    const pool = await pools.create({ ...options(), maxSize: 1 });
+    for (let round = 0; round < 2; round++) {
+      expect((await pool.query(settings)).rows).toEqual([{ statement: '4s', lock: '5s', idle: '6s' }]);
+      await pool.use((client) => client.query('set statement_timeout = 0; set lock_timeout = 0'));
+    }
+  });
+
+  it('come from the pool’s options first', async () => {
+    Object.assign(pg.defaults, LIMITS);
+    const pool = await pools.create({
+      connectionString: `${database.url}?statement_timeout=4000&application_name=from-url`,
+      statementTimeoutMs: 7000,
+      idleInTransactionTimeoutMs: 8000,
+      applicationName: 'from-options',
+    });
+    expect((await pool.query(settings)).rows).toEqual([{ statement: '7s', lock: '5s', idle: '8s' }]);
+    expect((await pool.query(`select current_setting('application_name') as name`)).rows).toEqual([
+      { name: 'from-options' },
+    ]);
+  });
+
+  it('that are no milliseconds are refused when the pool is created', async () => {
+    for (const wrong of [Infinity, '30s', -5]) {
+      Object.assign(pg.defaults, { statement_timeout: wrong });
+      await expect(pools.create()).rejects.toMatchObject({
+        code: 'POOL_CONFIG',
+        problems: [{ key: expect.stringMatching(/client\.statement_timeout$/) }],
+      });
+    }
+  });
+});
