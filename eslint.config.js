@@ -50,8 +50,8 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the smoke test are no part of this project: each is compiled by its own settings when it runs.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/']),
+  // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its own.
+  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/']),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,

@@ -8,18 +8,18 @@
  *
  * The applications are the folders beside this file, in `smoke/`.
  */
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { install, pack, run } from './packed.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-smoke-'));
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-const tarball = pack();
+const tarball = pack(work);
 
 const esm = project('esm-nest-12');
 step('Nest 12, ES module: every type checked, with all peers', esm, [
@@ -50,14 +50,6 @@ step('Nest 11, CommonJS Jest: runs with the line of the README', cjs, ['node_mod
 
 console.log('The packed tarball works.');
 
-/** @returns {string} the path of the tarball, made as it would be published */
-function pack() {
-  const output = npm(root, 'pack', '--json', '--pack-destination', work);
-  // The build that runs before packing may print, too: the answer is the last thing.
-  const { filename } = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1))[0];
-  return join(work, filename);
-}
-
 /**
  * Copies an application out of the repository and installs what it needs.
  *
@@ -67,18 +59,8 @@ function pack() {
 function project(name) {
   const folder = join(work, name);
   cpSync(join(root, 'scripts/smoke', name), folder, { recursive: true });
-  npm(folder, 'install', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', tarball);
+  install(folder, tarball);
   return folder;
-}
-
-/**
- * @param {string} cwd
- * @param {...string} args
- * @returns {string} what npm printed
- */
-function npm(cwd, ...args) {
-  const program = process.env.npm_execpath;
-  return program === undefined ? run(cwd, 'npm', args) : run(cwd, process.execPath, [program, ...args]);
 }
 
 /**
@@ -89,35 +71,6 @@ function npm(cwd, ...args) {
 function step(title, cwd, args) {
   console.log(title);
   run(cwd, process.execPath, args);
-}
-
-/**
- * Runs a program to its end. One that fails, or that has not exited by itself after three minutes, ends the smoke test.
- *
- * @param {string} cwd
- * @param {string} program
- * @param {string[]} args
- * @returns {string} its standard output
- */
-function run(cwd, program, args) {
-  // Without the flags that the repository's own scripts run with: nobody else has them.
-  const { NODE_OPTIONS: _flags, npm_config_node_options: _sameFlags, ...env } = process.env;
-  const { status, signal, error, stdout, stderr } = spawnSync(program, args, {
-    cwd,
-    env,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 180_000,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  if (status !== 0) {
-    console.error(`${stdout ?? ''}${stderr ?? ''}`);
-    console.error(
-      `Failed: ${program} ${args.join(' ')} (${error?.message ?? signal ?? `exit code ${String(status)}`})`,
-    );
-    process.exit(1);
-  }
-  return stdout;
 }
 
 /** @returns {string} `transformIgnorePatterns: […]`, word for word */

@@ -117,9 +117,14 @@ function isQueryMethod(method: unknown): method is QueryMethod {
   return typeof method === 'function';
 }
 
-/** A wrapper's source never does pg's own work. What can't be told is taken for a wrapper, which costs a little time. */
+/**
+ * A wrapper's source doesn't do pg's own work. Where pg's source has been rewritten while it was loaded (Sentry, from 11 on),
+ * pg's own code is inside the traced method, whose parameters have other names. What can't be told, as in a minified bundle,
+ * is taken for a wrapper, which costs a little time.
+ */
 function isPgsOwn(method: object): boolean {
-  return Function.prototype.toString.call(method).includes('_queryQueue.push(');
+  const source = Function.prototype.toString.call(method);
+  return source.startsWith('query(config, values, callback) {') && source.includes('_queryQueue.push(');
 }
 
 function isCaptured(query: unknown): query is { text: string; callback: QueryCallback } {

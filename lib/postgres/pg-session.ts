@@ -230,7 +230,7 @@ export class PgSession implements QueueOwner {
     this.#queue.runFirst(new Ping(this, nothing, nothing, name), statement);
   }
 
-  /** @internal Asked by the queue. */
+  /** Asked by the queue. */
   refusalOf(task: SessionTask): Error | undefined {
     if (task.kind === 'end') this.binding.transactionEnds();
     if (task.kind !== 'caller') return undefined;
@@ -243,7 +243,7 @@ export class PgSession implements QueueOwner {
     return culprit === undefined ? undefined : new ScriptRefusedError(this.rules.poolId, culprit, facts);
   }
 
-  /** @internal Asked by the queue. */
+  /** Asked by the queue. */
   preambleFor(task: SessionTask): ActiveQuery | undefined {
     if (task.kind === 'own') return undefined;
     const isOneShot = task.kind === 'oneShot';
@@ -400,7 +400,7 @@ export class PgSession implements QueueOwner {
     if (isFatalError(error)) this.#lastWords ??= error;
   }
 
-  /** @internal */
+  /** The queue has lost step with the answers. */
   lostStep(error: Error): void {
     this.kill(error);
   }

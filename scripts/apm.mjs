@@ -1,0 +1,132 @@
+/**
+ * `npm run test:apm`: the packed project in processes that APMs have instrumented, with the real packages. Each run makes the same
+ * calls as one without an APM and must get the same answers; and the APM must have recorded a span for each statement, command and
+ * request of the caller, below the span that was active where it was made, and none for what the pools do by themselves.
+ *
+ * Usage: node scripts/apm.mjs [--all] [part of an APM's name …]; --all prints every difference, not only the first ones.
+ */
+import './ensure-installed.mjs';
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { apms, control } from './apm/matrix.mjs';
+import { SharedServers, startUpstream } from './apm/servers.mjs';
+import { differences, failures, readRun, spanProblems, summary } from './apm/verdict.mjs';
+import { install, pack, userEnvironment } from './packed.mjs';
+
+/** @import { Apm } from './apm/matrix.mjs' */
+/** @import { Problem, Run } from './apm/verdict.mjs' */
+
+/** How long one run of the application may take; it takes some five seconds. */
+const RUN_WITHIN_MS = 120_000;
+/** So many kinds of differences of a run are printed. */
+const PRINTED = 15;
+
+const args = process.argv.slice(2);
+const printsAll = args.includes('--all');
+const names = args.filter((arg) => arg !== '--all').map((name) => name.toLowerCase());
+const wanted = apms.filter(({ name }) => names.length === 0 || names.some((part) => name.toLowerCase().includes(part)));
+
+if (wanted.length === 0) {
+  console.error(
+    `No APM of the matrix is called ${names.join(' or ')}. They are:\n${apms.map(({ name }) => name).join('\n')}`,
+  );
+  process.exit(1);
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-apm-'));
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+  rmSync(work, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+const application = join(work, 'application');
+cpSync(join(root, 'scripts/apm/application'), application, { recursive: true });
+console.log('Packing the project and installing the APMs');
+install(application, pack(work));
+
+const servers = await SharedServers.start();
+const upstream = await startUpstream();
+let failed = 0;
+try {
+  const reference = await runApplication(control);
+  const broken = failures(reference);
+  if (broken.length > 0) {
+    print(control.name, { results: broken, spans: [] });
+    throw new Error('The calls fail without an APM: there is nothing to compare with.');
+  }
+  console.log(`${reference.compared.size} calls without an APM, as they must be`);
+  for (const apm of wanted) {
+    const run = await runApplication(apm);
+    const results = differences(run, reference);
+    const spans = spanProblems(run);
+    print(apm.name, { results, spans });
+    if (results.length + spans.length > 0) failed++;
+  }
+} finally {
+  await upstream.stop();
+  await servers.stop();
+}
+if (failed > 0) {
+  console.error(`\nUnder ${failed} of ${wanted.length} APMs something is different.`);
+  process.exit(1);
+}
+console.log(`\nUnder ${wanted.length} APMs everything is as without, and every span is there.`);
+
+/**
+ * Runs the application once, in a process of its own, on databases of its own.
+ *
+ * @param {Apm} apm
+ * @returns {Promise<Run>}
+ */
+function runApplication({ module, options, nodeArgs = [], env = {} }) {
+  return servers.withDatabases(async (databases) => {
+    const journal = join(work, 'journal');
+    writeFileSync(journal, '');
+    const settings = { apm: module, options, journal, upstream: upstream.url, ...databases };
+    const child = spawn(process.execPath, [...nodeArgs, 'main.mjs', JSON.stringify(settings)], {
+      cwd: application,
+      env: { ...userEnvironment(), DD_TRACE_AGENT_URL: upstream.url, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running.add(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => (output = (output + text).slice(-20_000)));
+    }
+    const late = setTimeout(() => child.kill('SIGKILL'), RUN_WITHIN_MS);
+    /** @type {[number | null, NodeJS.Signals | null]} */
+    const [code, signal] = await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (...end) => resolve(end));
+    });
+    clearTimeout(late);
+    running.delete(child);
+    const run = readRun(readFileSync(journal, 'utf8'));
+    if (code === 0) return run;
+    const end = `the program ended with ${signal ?? `exit code ${code}`}: ${output.trim().slice(-2_000)}`;
+    return { ...run, complete: false, uncaught: [...run.uncaught, end] };
+  });
+}
+
+/**
+ * @param {string} name
+ * @param {{ readonly results: readonly Problem[], readonly spans: readonly Problem[] }} problems
+ */
+function print(name, { results, spans }) {
+  if (results.length + spans.length === 0) return void console.log(`ok      ${name}`);
+  console.log(`FAILED  ${name}: ${results.length} answers and ${spans.length} spans are not as they must be`);
+  for (const problems of [results, spans]) {
+    const lines = printsAll ? problems.map(({ call, what }) => `${call}: ${what}`) : summary(problems);
+    const shown = printsAll ? lines : lines.slice(0, PRINTED);
+    for (const line of shown) console.log(`        ${line}`);
+    if (shown.length < lines.length)
+      console.log(`        … and ${lines.length - shown.length} more (--all prints them)`);
+  }
+}
