@@ -9,11 +9,17 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
-import type { LeaseScope } from './engine/lease-scope.js';
 import type { PoolLimits } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
+import { requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
-import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
+import {
+  PoolConfigError,
+  RequestEndedError,
+  TenantInvalidError,
+  TenantRequiredError,
+  type ConfigProblem,
+} from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
 import { PoolStats } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
@@ -91,15 +97,14 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * Borrows a slot until the lease is released.
    *
    * Rejects with TenantRequiredError, TenantInvalidError, PoolClosedError, PoolSuspendedError, AcquireTimeoutError,
-   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError or NestedAcquireError.
+   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError, NestedAcquireError, or, when the
+   * request that it is for ends before a slot comes, RequestEndedError.
    *
    * @example
    * await using lease = await pool.acquire({ timeoutMs: 500 });
    */
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
-    const { frame } = this;
-    const acquired = this.borrow(options, frame);
-    return frame?.scope === undefined ? acquired : withinScope(acquired, frame.scope);
+    return this.acquireFor('taken back', options, this.frame);
   }
 
   /** A slot if one can be had without waiting, else `undefined`. */
@@ -112,13 +117,28 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /**
    * Borrows a slot for the duration of `fn`. An acquire from this pool inside `fn` that could never be granted, because
-   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it: it can't be
-   * forgotten, because it ends with `fn`.
+   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it, because it ends
+   * with `fn`; while it still waits for its slot, that withdraws it. A lazy query that `fn` returns is run inside, too.
    *
    * @returns what `fn` returns.
    */
-  async use<T>(fn: (connection: L, lease: Lease<L>) => T | Promise<T>, options?: AcquireOptions): Promise<T> {
-    const lease = await this.borrow(options, this.frame);
+  use<T>(fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>, options?: AcquireOptions): Promise<T> {
+    const { frame } = this;
+    const acquired = this.borrow(options, frame);
+    const used = this.useLease(acquired, fn);
+    if (frame?.scope !== undefined) {
+      acquired.catch((error: unknown) => {
+        if (error instanceof RequestEndedError) used.catch(ignore);
+      });
+    }
+    return used;
+  }
+
+  private async useLease<T>(
+    acquired: Promise<Lease<L>>,
+    fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const lease = await acquired;
     let failure: unknown;
     try {
       return await this.holding(lease, () => fn(lease.connection, lease));
@@ -252,15 +272,34 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /** A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
 
-  /** Acquires outside the request's scope: for what is sure to give the lease back by itself. */
+  /** Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it. */
   protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
+    return this.acquireFor('left', options, frame);
+  }
+
+  private acquireFor(
+    atEnd: AtScopeEnd,
+    options: AcquireOptions | undefined,
+    frame: ContextFrame | undefined,
+  ): Promise<Lease<L>> {
     let tenantId: string | undefined;
     try {
       tenantId = this.tenantFor(options, frame);
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    return this.core.engine.acquire(tenantId, options);
+    const { engine } = this.core;
+    if (frame?.scope === undefined) return engine.acquire(tenantId, options);
+    const { scope } = frame;
+    const acquired = new Promise<Lease<L>>((resolve, reject) => {
+      const refused = (error: Error): void => {
+        reject(error);
+        // A client that goes away must not be able to end the process with an unhandled rejection: the scope reports the withdrawal.
+        if (error instanceof RequestEndedError) queueMicrotask(() => void acquired.catch(ignore));
+      };
+      requestWithin(engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);
+    });
+    return acquired;
   }
 
   /** What is known about the running code. Looked up once a call. */
@@ -312,8 +351,5 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   }
 }
 
-async function withinScope<L>(acquired: Promise<Lease<L>>, scope: LeaseScope): Promise<Lease<L>> {
-  const lease = await acquired;
-  scope.add(lease);
-  return lease;
-}
+/** For what has been reported by the request's scope. */
+function ignore(): void {}

@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
+
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { LeaseScope } from '../lib/engine/lease-scope.js';
@@ -126,7 +128,7 @@ describe('the end of a request', () => {
     const forgotten = await inScope(tenants, scope, () => pool.acquire());
     const returned = await inScope(tenants, scope, () => pool.acquire());
     returned.release();
-    expect(scope.end()).toEqual([forgotten]);
+    expect(scope.end()).toMatchObject([{ state: 'leased', poolId: 'orders', tenantId: 'acme' }]);
     expect(forgotten.released).toBe(true);
     expect(driver.opened[0]?.state).toBe('killed');
     expect(driver.opened[1]?.state).toBe('open');
@@ -135,6 +137,102 @@ describe('the end of a request', () => {
     expect(pool.stats().doubleReleases).toBe(0);
     forgotten.release();
     expect(pool.stats().doubleReleases).toBe(1);
+  });
+
+  describe.each([
+    ['acquire', (pool: ExternalPool<FakeConnection>) => pool.acquire()],
+    [
+      'acquire with a signal and a time-out of its own',
+      (pool: ExternalPool<FakeConnection>) => pool.acquire({ signal: new AbortController().signal, timeoutMs: 60_000 }),
+    ],
+    ['acquire of a view', (pool: ExternalPool<FakeConnection>) => pool.forTenant('acme').acquire()],
+    ['use', (pool: ExternalPool<FakeConnection>) => pool.use(() => 'served')],
+  ])('while it waits for a slot: %s', (_, ask) => {
+    it('withdraws the wait, and another request gets the slot', async () => {
+      const { pool, tenants } = setUp({ maxSize: 1 });
+      const scope = new LeaseScope();
+      const held = await pool.acquire();
+      const waiting = inScope(tenants, scope, () => ask(pool));
+      expect({ waiting: pool.stats().waiting, inScope: scope.size }).toEqual({ waiting: 1, inScope: 1 });
+      const next = pool.acquire();
+      expect(scope.end()).toMatchObject([{ state: 'waiting', poolId: 'orders', tenantId: 'acme' }]);
+      await expect(waiting).rejects.toMatchObject({ code: 'POOL_REQUEST_ENDED', poolId: 'orders', tenantId: 'acme' });
+      held.release();
+      (await next).release();
+      expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
+    });
+
+    it('leaves it alone where the work was detached from the request', async () => {
+      const { pool, tenants } = setUp({ maxSize: 1 });
+      const scope = new LeaseScope();
+      const held = await pool.acquire();
+      const waiting = inScope(tenants, scope, () => tenants.runDetached('acme', () => ask(pool)));
+      expect(scope.end()).toEqual([]);
+      held.release();
+      const outcome = await waiting;
+      if (typeof outcome !== 'string') {
+        expect(outcome).toMatchObject({ tenantId: 'acme', released: false });
+        outcome.release();
+      }
+    });
+
+    it('is no unhandled rejection where the caller awaits nothing', async () => {
+      const { pool, tenants } = setUp({ maxSize: 1 });
+      const scope = new LeaseScope();
+      const held = await pool.acquire();
+      const unhandled: unknown[] = [];
+      const listen = (reason: unknown): void => void unhandled.push(reason);
+      process.on('unhandledRejection', listen);
+      try {
+        void inScope(tenants, scope, () => ask(pool));
+        scope.end();
+        await turn();
+        await turn();
+        expect(unhandled).toEqual([]);
+      } finally {
+        process.off('unhandledRejection', listen);
+        held.release();
+      }
+    });
+  });
+
+  it('takes back a lease that was granted after a wait, and only once it is granted', async () => {
+    const { pool, tenants } = setUp({ maxSize: 1 });
+    const scope = new LeaseScope();
+    const held = await pool.acquire();
+    const waiting = inScope(tenants, scope, () => pool.acquire());
+    held.release();
+    // Granted in the same step; its caller has not heard of it yet.
+    expect(scope.end()).toMatchObject([{ state: 'leased' }]);
+    expect((await waiting).released).toBe(true);
+    expect(pool.stats().active).toBe(0);
+  });
+
+  it("still ends a wait by the caller's own signal", async () => {
+    const { pool, tenants } = setUp({ maxSize: 1 });
+    const scope = new LeaseScope();
+    const held = await pool.acquire();
+    const abort = new AbortController();
+    const waiting = inScope(tenants, scope, () => pool.acquire({ signal: abort.signal }));
+    abort.abort(new Error('enough'));
+    await expect(waiting).rejects.toMatchObject({ code: 'POOL_ACQUIRE_ABORTED', cause: new Error('enough') });
+    await expect(inScope(tenants, scope, () => pool.acquire({ signal: abort.signal }))).rejects.toMatchObject({
+      code: 'POOL_ACQUIRE_ABORTED',
+    });
+    expect(scope.size).toBe(0);
+    held.release();
+  });
+
+  it('ends the other work too when the end of one piece throws', async () => {
+    const { pool, tenants } = setUp();
+    const scope = new LeaseScope();
+    const forgotten = await inScope(tenants, scope, () => pool.acquire());
+    const takeBack = (): never => {
+      throw new Error('no end');
+    };
+    scope.join({ poolId: 'orders', tenantId: 'acme', since: Date.now(), state: 'open', takeBack });
+    expect(scope.end()).toMatchObject([{ state: 'open', failure: new Error('no end') }, { state: 'leased' }]);
+    expect(forgotten.released).toBe(true);
   });
 
   it('leaves alone what was detached from it', async () => {

@@ -8,6 +8,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
+import { requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/thrown.js';
 import {
   type AcquireOptions,
@@ -108,10 +109,11 @@ export class PostgresPool extends PostgresEvents {
     callback: QueryCallback | undefined,
   ): unknown {
     const { core, parts } = this;
+    const { frame } = this;
     let tenantId: string | undefined;
     let statement: OneShot;
     try {
-      tenantId = this.tenantFor(undefined, this.frame);
+      tenantId = this.tenantFor(undefined, frame);
       if (parts.safety.error !== undefined) throw parts.safety.error;
       statement = new OneShot(core.id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
@@ -128,9 +130,9 @@ export class PostgresPool extends PostgresEvents {
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
       const { timeoutMs, signal } = config;
       statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
-      core.engine.request(statement, tenantId, { timeoutMs, signal });
+      requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, { timeoutMs, signal });
     } else {
-      core.engine.request(statement, tenantId);
+      requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, undefined);
     }
     return answer;
   }
@@ -153,9 +155,13 @@ export class PostgresPool extends PostgresEvents {
 
   /** Runs a Submittable on a lease of its own, which ends with it. */
   private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const tenantId = this.tenantFor(undefined, this.frame);
+    const { frame } = this;
+    const tenantId = this.tenantFor(undefined, frame);
     const context = new AsyncResource('PostgresSubmittable');
-    this.core.engine.request(
+    requestWithin(
+      this.core.engine,
+      frame?.scope,
+      'taken back',
       {
         granted: (lease) => {
           const over = (error: Error | undefined): void => {
@@ -168,6 +174,7 @@ export class PostgresPool extends PostgresEvents {
         },
       },
       tenantId,
+      undefined,
     );
     return query;
   }
