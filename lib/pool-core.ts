@@ -4,24 +4,18 @@
 import type { Clock } from './engine/clock.js';
 import type { PoolDriver } from './engine/driver.js';
 import type { LendingEngine } from './engine/lending-engine.js';
-import { describeError } from './engine/redact.js';
 import type { PoolObserver } from './engine/pool-observer.js';
 import { ResourcePool } from './engine/resource-pool.js';
 import { PoolMonitor } from './health/pool-monitor.js';
 import { PoolEvents } from './pool-events.js';
+import { PoolLog, type PoolLogger } from './pool-log.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
 
+export type { PoolLogger } from './pool-log.js';
+
 /** What a pool's connections lead to. */
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
-
-/** Where a pool reports what needs a person's eye. Nest's Logger fits. */
-export interface PoolLogger {
-  log(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-  debug(message: string): void;
-}
 
 /** What the manager gives to all its pools. */
 export interface PoolSurroundings {
@@ -64,7 +58,8 @@ export interface PoolParts<C, L> {
 export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
   const { logger, clock, random, tenants } = surroundings;
-  const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
+  const log = new PoolLog(id, logger);
+  const events = new PoolEvents((message) => log.error(message));
   const monitor = new PoolMonitor({
     probe: async (options) => {
       const [outcome] = await Promise.all([engine.probe(options), parts.probe?.(options.timeoutMs)]);
@@ -73,7 +68,10 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     options: config.healthCheck,
     clock,
     random,
-    onStatus: (change) => events.emit('status', change),
+    onStatus: (change) => {
+      log.status(change);
+      events.emit('status', change);
+    },
   });
   const engine = new ResourcePool<C, L>({
     id,
@@ -86,15 +84,17 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     observer: {
       ...observer,
       opened: (connection) => {
+        // A pool of a manager that was never started is opened by its first use.
+        monitor.start();
         monitor.connected();
         observer.opened?.(connection);
       },
       connectFailed: (error) => {
-        // An outage is said once: hundreds of connects may fail in it.
-        logger[engine.connectFailures === 1 ? 'warn' : 'debug'](
-          `Pool "${id}" could not connect: ${describeError(error)}`,
-        );
-        monitor.connectFailed(error);
+        monitor.start();
+        const before = monitor.status;
+        if (engine.live > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
+        else monitor.connectFailed(error);
+        log.connectFailed(error, before !== monitor.status);
         events.emit('connectError', error);
         observer.connectFailed?.(error);
       },
@@ -103,24 +103,16 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.destroyed?.(connection, reason, error);
       },
       leaked: (holder) => {
-        logger.warn(
-          `Pool "${id}": a lease ${holder.tenantId === undefined ? 'without a tenant' : `of tenant "${holder.tenantId}"`} ` +
-            `has been out for ${Math.round(holder.heldMs)} ms; it was ${holder.stack ?? 'acquired elsewhere'}`,
-        );
+        log.leak(holder);
         events.emit('leak', { ...holder, poolId: id });
         observer.leaked?.(holder);
       },
       releasedTwice: (lease) => {
-        logger.warn(
-          `Pool "${id}": a lease was released twice; the second time did nothing. ${new Error('released again here').stack ?? ''}`,
-        );
+        log.releasedTwice();
         observer.releasedTwice?.(lease);
       },
       driverFailed: (method, error) => {
-        // That a connection couldn't be made clean is ordinary: it was replaced.
-        logger[method === 'recycle' ? 'debug' : 'warn'](
-          `Pool "${id}": ${method} of the driver failed with ${describeError(error)}`,
-        );
+        log.driverFailed(method, error);
         observer.driverFailed?.(method, error);
       },
     },

@@ -225,8 +225,10 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
     const { engine, monitor, events } = this.core;
     const first = engine.lifecycle === 'cold' || engine.lifecycle === 'open';
+    const closed = engine.close({ deadlineMs });
+    // Its listeners may close the pool once more: by now that is not the first close.
     monitor.drain();
-    const report = await engine.close({ deadlineMs });
+    const report = await closed;
     monitor.close();
     if (first) events.emit('close', report);
     return report;

@@ -295,6 +295,111 @@ describe('events', () => {
   });
 });
 
+describe('the log', () => {
+  it('tells of one outage once, and of its changes of status', async () => {
+    const { pool, driver, clock, logger } = setUp({ minSize: 1 });
+    driver.openBehaviour = new Error('ECONNREFUSED');
+    void pool.start().catch(() => undefined);
+    await clock.advance(60_000);
+    expect(driver.opens).toBeGreaterThan(20);
+    expect(logger.lines.filter((line) => line.startsWith('warn'))).toEqual([
+      'warn: Pool "orders" could not connect: Error: ECONNREFUSED',
+      'warn: Pool "orders" is unhealthy: Error: ECONNREFUSED',
+    ]);
+    driver.openBehaviour = 'ok';
+    await clock.advance(5_000);
+    expect(logger.lines.at(-1)).toBe('log: Pool "orders" is healthy');
+    // The next one is another.
+    logger.lines.length = 0;
+    driver.openBehaviour = new Error('ETIMEDOUT');
+    driver.opened.at(-1)?.breakNow();
+    await clock.advance(10_000);
+    const warnings = logger.lines.filter((line) => line.startsWith('warn'));
+    expect(warnings).toHaveLength(2);
+    expect(warnings).toEqual([expect.stringContaining('is degraded'), expect.stringContaining('is unhealthy')]);
+  });
+
+  it('tells once of a server that is full, while the pool goes on', async () => {
+    const { pool, driver, clock, logger } = setUp({ maxSize: 3 });
+    Object.assign(driver, { isServerFull: (error: unknown) => String(error).includes('too many') });
+    await pool.start();
+    driver.openBehaviour = new Error('too many clients');
+    const lease = await pool.acquire();
+    const waiting = pool.acquire({ timeoutMs: 60_000 });
+    await clock.advance(20_000);
+    expect(driver.opens).toBeGreaterThan(5);
+    expect(pool.status).toBe('degraded');
+    expect(logger.lines.filter((line) => line.startsWith('warn'))).toEqual([
+      'warn: Pool "orders" is degraded: Error: too many clients',
+    ]);
+    lease.release();
+    (await waiting).release();
+  });
+});
+
+describe('a pool that is used before anything has started it', () => {
+  it('has the status of its backend', async () => {
+    const { pool, driver, clock } = setUp();
+    expect(pool.status).toBe('starting');
+    (await pool.acquire()).release();
+    expect(pool.status).toBe('healthy');
+    driver.pingBehaviour = new Error('reset');
+    driver.openBehaviour = new Error('ECONNREFUSED');
+    await clock.advance(120_000);
+    expect(pool.status).toBe('unhealthy');
+  });
+});
+
+describe('listeners that call the pool', () => {
+  const done = (promise: Promise<unknown>): void => void promise.catch(() => undefined);
+
+  it.each<[string, (pool: ExternalPool<FakeConnection>) => void]>([
+    ['close it', (pool) => done(pool.close({ deadlineMs: 0 }))],
+    ['acquire', (pool) => done(pool.acquire({ timeoutMs: 1 }).then((lease) => lease.release()))],
+    ['tryAcquire', (pool) => pool.tryAcquire()?.release()],
+    ['resize it', (pool) => pool.resize({ minSize: 0, maxSize: 1 })],
+    ['replace its connections', (pool) => pool.recycle()],
+    ['suspend and resume it', (pool) => (pool.suspend('reject'), pool.resume())],
+    ['check it', (pool) => done(pool.healthCheck())],
+    ['listen once more', (pool) => void pool.once('status', () => undefined)],
+    [
+      'throw',
+      () => {
+        throw new Error('listener is broken');
+      },
+    ],
+  ])('%s: every event, no slot lost, one close', async (_, act) => {
+    const { pool, driver, clock } = setUp({ maxSize: 2, leakDetectionMs: 1_000 });
+    const seen: string[] = [];
+    const listen = (event: 'status' | 'leak' | 'connectError' | 'close'): void => {
+      pool.on(event, () => {
+        seen.push(event);
+        act(pool);
+      });
+    };
+    for (const event of ['status', 'leak', 'connectError', 'close'] as const) listen(event);
+    done(pool.start());
+    await clock.advance(0);
+    const lease = pool.tryAcquire();
+    await clock.advance(5_000);
+    driver.openBehaviour = new Error('ECONNREFUSED');
+    if (lease !== undefined) driver.opened[0]?.breakNow();
+    if (lease?.released === false) lease.release();
+    await clock.advance(5_000);
+    driver.openBehaviour = 'ok';
+    await clock.advance(10_000);
+    if (pool.status !== 'closed') {
+      (await pool.acquire()).release();
+      await clock.advance(5_000);
+    }
+    await pool.close({ deadlineMs: 0 });
+    await pool.close({ deadlineMs: 0 });
+    expect(seen.filter((event) => event === 'close')).toEqual(['close']);
+    expect(pool.stats()).toMatchObject({ active: 0, waiting: 0, total: 0 });
+    expect(driver.live).toEqual([]);
+  });
+});
+
 describe('changing a pool while it runs', () => {
   it('refuses sizes that make no sense, all at once', () => {
     const { pool } = setUp();

@@ -59,3 +59,8 @@ export function isRetriable(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state === '40001' || state === '40P01';
 }
+
+/** 53300, too_many_connections: of the server, of the database or of the role. The connections that there are go on. */
+export function isServerFull(error: unknown): boolean {
+  return sqlStateOf(error) === '53300';
+}
