@@ -3,13 +3,14 @@
  */
 import type { Clock } from './engine/clock.js';
 import type { PoolDriver } from './engine/driver.js';
+import type { TenantLimits } from './engine/limits.js';
 import type { LendingEngine } from './engine/lending-engine.js';
 import type { PoolObserver } from './engine/pool-observer.js';
 import { ResourcePool } from './engine/resource-pool.js';
 import { PoolMonitor } from './health/pool-monitor.js';
 import { PoolEvents } from './pool-events.js';
 import { PoolLog, type PoolLogger } from './pool-log.js';
-import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { assertResolvedLimits, type ResolvedBasePoolOptions } from './pool-options.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
 
 export type { PoolLogger } from './pool-log.js';
@@ -59,6 +60,13 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
   const { logger, clock, random, tenants } = surroundings;
   const log = new PoolLog(id, logger);
+  const { resolve } = config.tenants;
+  const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
+    const own = resolve?.(tenantId);
+    if (own !== undefined)
+      assertResolvedLimits(id, tenantId, own, { maxSize: engine.limits.maxSize, tenants: engine.tenantPolicy });
+    return own;
+  };
   const events = new PoolEvents((message) => log.error(message));
   const monitor = new PoolMonitor({
     probe: async (options) => {
@@ -77,7 +85,7 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     id,
     driver,
     limits: config,
-    tenants: config.tenants,
+    tenants: resolve === undefined ? config.tenants : { ...config.tenants, resolve: resolveLimits },
     clock,
     random,
     currentHolder: () => tenants.frame()?.holding,

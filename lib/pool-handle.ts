@@ -9,22 +9,20 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
-import type { PoolLimits } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
 import { requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
-import {
-  PoolConfigError,
-  RequestEndedError,
-  TenantInvalidError,
-  TenantRequiredError,
-  type ConfigProblem,
-} from './errors.js';
+import { RequestEndedError, TenantInvalidError, TenantRequiredError } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
 import { PoolStats } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
-import { parseTenantLimits, type ResolvedBasePoolOptions, type TenantLimitOptions } from './pool-options.js';
+import {
+  assertLimits,
+  parseTenantLimits,
+  type ResolvedBasePoolOptions,
+  type TenantLimitOptions,
+} from './pool-options.js';
 import type { ContextFrame } from './tenancy/tenant-context.js';
 import { assertTenantId } from './tenancy/tenant-id.js';
 
@@ -169,37 +167,35 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /**
    * Changes the pool's size while it runs. Surplus connections go when they come back.
    *
-   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other.
+   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other or what tenants have reserved.
    */
   resize(sizes: { readonly minSize?: number; readonly maxSize?: number }): void {
-    const { minSize = this.core.engine.limits.minSize, maxSize = this.core.engine.limits.maxSize } = sizes;
-    const problems: ConfigProblem[] = [];
-    const key = (name: string): string => `pools.${this.id}.${name}`;
-    if (!Number.isSafeInteger(minSize) || minSize < 0)
-      problems.push({ key: key('minSize'), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
-    if (!Number.isSafeInteger(maxSize) || maxSize < 1)
-      problems.push({ key: key('maxSize'), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
-    if (minSize > maxSize)
-      problems.push({ key: key('maxSize'), rule: `must be at least minSize (${minSize}), got ${maxSize}` });
-    if (problems.length > 0) throw new PoolConfigError(problems, { poolId: this.id });
-    const limits: Partial<PoolLimits> = { minSize, maxSize };
-    this.core.engine.changeLimits(limits);
+    const { engine } = this.core;
+    const { minSize = engine.limits.minSize, maxSize = engine.limits.maxSize } = sizes;
+    assertLimits(this.id, { minSize, maxSize, tenants: engine.tenantPolicy });
+    engine.changeLimits({ minSize, maxSize });
   }
 
   /**
    * Changes what tenants may take, at once and for those that are at work too.
    *
    * @param tenantId whose limits; without it, those of all tenants that have none of their own.
-   * @throws PoolConfigError, TenantInvalidError
+   * @throws PoolConfigError by the same rules as at the start, TenantInvalidError
    */
   limitTenants(limits: TenantLimitOptions, tenantId?: string): void {
     if (tenantId !== undefined) assertTenantId(tenantId);
     const change = parseTenantLimits(limits, ['pools', this.id, 'tenants']);
     const { engine } = this.core;
     const { tenantPolicy: policy } = engine;
-    if (tenantId === undefined) return engine.changeTenantPolicy({ ...policy, ...change });
-    const own = { ...policy.overrides[tenantId], ...change };
-    engine.changeTenantPolicy({ ...policy, overrides: { ...policy.overrides, [tenantId]: own } });
+    const { minSize, maxSize } = engine.limits;
+    let tenants = { ...policy, ...change };
+    if (tenantId !== undefined) {
+      const before = Object.hasOwn(policy.overrides, tenantId) ? policy.overrides[tenantId] : undefined;
+      // A computed key is a property of its own whatever its name is, `__proto__` too.
+      tenants = { ...policy, overrides: { ...policy.overrides, [tenantId]: { ...before, ...change } } };
+    }
+    assertLimits(this.id, { minSize, maxSize, tenants });
+    engine.changeTenantPolicy(tenants);
   }
 
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
@@ -220,7 +216,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * Closes the pool: new acquires and waiters are refused at once, leases get until the deadline, then their
    * connections are killed. Never rejects; called again, it can only bring the deadline forward.
    *
-   * @param options.deadlineMs default 10 000.
+   * @param options.deadlineMs default 10 000. What is no duration (0, less, NaN): no time; at most a day.
    */
   async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
     const { engine, monitor, events } = this.core;

@@ -17,6 +17,7 @@ import { TenantContext } from '../lib/tenancy/tenant-context.js';
 import { FakeClock } from './support/fakes/fake-clock.js';
 import { type FakeConnection, FakeDriver, FatalError } from './support/fakes/fake-driver.js';
 import { LogBook } from './support/log-book.js';
+import { problemsOf } from './support/problems.js';
 
 const pools: ExternalPool<FakeConnection>[] = [];
 
@@ -432,12 +433,163 @@ describe('changing a pool while it runs', () => {
   });
 });
 
-it('prints without secrets, and says what it is doing', async () => {
-  const { pool } = setUp();
-  await using lease = await pool.forTenant('acme').acquire();
-  expect(lease.released).toBe(false);
-  const { inspect } = await import('node:util');
-  expect(inspect(pool.forTenant('acme'))).toMatch(/ExternalPool "orders" for tenant "acme" \{ .*1 of 3 in use/);
+describe('limits that are changed while the pool runs', () => {
+  const refusalOf = (options: Omit<ExternalPoolOptions, 'driver'>): string[] =>
+    problemsOf(() => parseExternalPoolOptions('orders', { driver: new FakeDriver(), ...options }, {}));
+
+  it.each<[string, Omit<ExternalPoolOptions, 'driver'>, (pool: ExternalPool<FakeConnection>) => void]>([
+    ['maxSize 0', { maxSize: 0 }, (pool) => pool.resize({ maxSize: 0 })],
+    ['more minSize than maxSize', { minSize: 9, maxSize: 3 }, (pool) => pool.resize({ minSize: 9 })],
+    ['a weight of 0', { tenants: { weight: 0 } }, (pool) => pool.limitTenants({ weight: 0 })],
+    ['a fraction of a slot', { tenants: { reserved: 0.5 } }, (pool) => pool.limitTenants({ reserved: 0.5 })],
+    [
+      'more reserved than maxSize',
+      { maxSize: 3, tenants: { reserved: 4 } },
+      (pool) => pool.limitTenants({ reserved: 4 }),
+    ],
+    [
+      'more reserved than max',
+      { maxSize: 3, tenants: { max: 1, reserved: 2 } },
+      (pool) => pool.limitTenants({ max: 1, reserved: 2 }),
+    ],
+    [
+      'more reserved for one than its max',
+      { maxSize: 3, tenants: { overrides: { acme: { max: 1, reserved: 2 } } } },
+      (pool) => pool.limitTenants({ max: 1, reserved: 2 }, 'acme'),
+    ],
+  ])('are refused by the rules of the start, and change nothing: %s', (_, options, change) => {
+    const { pool } = setUp({ maxSize: 3 });
+    const before = pool.stats();
+    const problems = problemsOf(() => change(pool));
+    // The wording of a start says a little more of what came in.
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual(
+      refusalOf(options).map((problem) => problem.split(':')[0]),
+    );
+    expect(pool.stats()).toEqual(before);
+  });
+
+  it('are refused in all combinations with what holds already', () => {
+    const { pool } = setUp({
+      maxSize: 6,
+      tenants: { reserved: 2, max: 3, overrides: { acme: {}, globex: { reserved: 3 } } },
+    });
+    expect(problemsOf(() => pool.resize({ maxSize: 4 }))).toEqual([
+      'pools.orders.tenants.overrides: must not reserve more than maxSize (4) slots together, got 5',
+    ]);
+    expect(problemsOf(() => pool.limitTenants({ max: 1 }))).toContain(
+      'pools.orders.tenants.reserved: must be at most tenants.max (1), got 2',
+    );
+    expect(problemsOf(() => pool.limitTenants({ reserved: 2 }, 'initech'))).toEqual([
+      'pools.orders.tenants.overrides: must not reserve more than maxSize (6) slots together, got 7',
+    ]);
+    expect(problemsOf(() => pool.limitTenants({ max: 1 }, 'acme'))).toEqual([
+      "pools.orders.tenants.overrides.acme.reserved: must be at most the tenant's max (1), got 2",
+    ]);
+  });
+
+  it.each<[string, unknown, string]>([
+    ['more reserved than its max', { max: 1, reserved: 2 }, "reserved: must be at most the tenant's max (1), got 2"],
+    ['more reserved than the pool has', { reserved: 9 }, 'reserved: must be at most maxSize (3), got 9'],
+    ['no number', { max: Number.NaN }, 'max: must be a whole number'],
+    ['an unknown option', { maximum: 1 }, 'maximum: is not an option'],
+    ['null', null, 'must be an object, got null'],
+    ['a promise', Promise.reject(new Error('late')), 'got a promise'],
+  ])(
+    'are refused where tenants.resolve gives %s: that acquire fails, typed, and no slot is lost',
+    async (_, answer, message) => {
+      const { pool } = setUp({
+        maxSize: 3,
+        tenants: { resolve: (id) => (id === 'bad' ? answer : undefined) as undefined },
+      });
+      const acquire = pool.forTenant('bad').acquire();
+      await expect(acquire).rejects.toBeInstanceOf(PoolConfigError);
+      await expect(acquire).rejects.toThrow(message);
+      expect(() => pool.forTenant('bad').tryAcquire()).toThrow(PoolConfigError);
+      await expect(pool.forTenant('bad').use(() => 'never')).rejects.toBeInstanceOf(PoolConfigError);
+      const all = await Promise.all([1, 2, 3].map(() => pool.forTenant('good').acquire()));
+      for (const lease of all) lease.release();
+      expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
+    },
+  );
+});
+
+describe.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf', 'then'])(
+  'a tenant called %s',
+  (id) => {
+    const one = (limits: object): Record<string, object> => Object.fromEntries([[id, limits]]);
+
+    it('has overrides, limits, and statistics like any other', async () => {
+      const { pool, tenants } = setUp({
+        maxSize: 4,
+        tenants: { max: 3, whenFull: 'reject', overrides: one({ max: 1 }) },
+      });
+      await using first = await pool.forTenant(id).acquire();
+      await expect(tenants.run(id, () => pool.acquire())).rejects.toBeInstanceOf(TenantLimitError);
+      expect(pool.stats().tenant(id)).toMatchObject({ tenantId: id, active: 1, max: 1, rejections: 1 });
+      pool.limitTenants({ max: 2 }, id);
+      await using second = await tenants.run(id, () => pool.acquire());
+      expect([first.tenantId, second.tenantId]).toEqual([id, id]);
+      expect(pool.stats().tenant(id)).toMatchObject({ active: 2, max: 2 });
+      pool.limitTenants({ weight: 5 }, id);
+      expect(pool.stats().tenant(id)?.max).toBe(2);
+      await using other = await pool.forTenant('acme').acquire();
+      expect(pool.stats().tenant('acme')).toMatchObject({ active: 1, max: 3 });
+      expect(other.tenantId).toBe('acme');
+      expect(JSON.parse(JSON.stringify(pool.stats()))).toMatchObject({
+        tenants: [{ tenantId: id }, { tenantId: 'acme' }],
+      });
+    });
+
+    it('has no limits where none were given', async () => {
+      const { pool } = setUp({ maxSize: 4, tenants: { max: 3, overrides: { acme: { max: 1 } } } });
+      await using lease = await pool.forTenant(id).acquire();
+      expect(pool.stats().tenant(lease.tenantId)).toMatchObject({ max: 3, active: 1 });
+      expect(pool.stats().tenant('nobody')).toBeUndefined();
+    });
+
+    it('is refused limits that are wrong', () => {
+      expect(problemsOf(() => setUp({ tenants: { overrides: one({ max: 0 }) } }))).toEqual([
+        `pools.orders.tenants.overrides.${id}.max: must be a whole number, at least 1, or Infinity, got a number`,
+      ]);
+      const { pool } = setUp({ maxSize: 3 });
+      expect(problemsOf(() => pool.limitTenants({ max: 1, reserved: 2 }, id))).toEqual([
+        `pools.orders.tenants.overrides.${id}.reserved: must be at most the tenant's max (1), got 2`,
+      ]);
+    });
+  },
+);
+
+describe('a duration that is none', () => {
+  it.each([0, -1, Number.NaN, -Infinity])('is no time at all: %d', async (none) => {
+    const { pool, driver, clock } = setUp({ maxSize: 1 });
+    const held = await pool.acquire();
+    const refused = expect(pool.acquire({ timeoutMs: none })).rejects.toMatchObject({ code: 'POOL_ACQUIRE_TIMEOUT' });
+    await clock.advance(20);
+    await refused;
+    driver.pingBehaviour = 'hang';
+    pool.start().catch(() => undefined);
+    const checked = pool.healthCheck({ waitMs: none, maxAgeMs: none });
+    await clock.advance(0);
+    expect(await checked).toMatchObject({ status: 'healthy' });
+    const closed = pool.close({ deadlineMs: none });
+    expect(held.released).toBe(true);
+    expect(await closed).toMatchObject({ cut: 1 });
+  });
+
+  it('is without end where it is Infinity, for a wait and for the leases of a close', async () => {
+    const { pool, clock } = setUp({ maxSize: 1, healthCheck: { intervalMs: 0 }, idleTimeoutMs: 0, maxLifetimeMs: 0 });
+    const held = await pool.acquire();
+    const waiting = pool.acquire({ timeoutMs: Infinity });
+    await clock.advance(100_000);
+    expect(pool.stats()).toMatchObject({ waiting: 1, timeouts: { pool: 0 } });
+    held.release();
+    const next = await waiting;
+    const closed = pool.close({ deadlineMs: Infinity });
+    await clock.advance(100_000);
+    expect(next.released).toBe(false);
+    void pool.close({ deadlineMs: 0 });
+    expect(await closed).toMatchObject({ cut: 1 });
+  });
 });
 
 describe('jobs that begin each other inside use', () => {

@@ -10,6 +10,7 @@
  * watching keeps no process alive.
  */
 import type { Clock, TimerHandle } from '../engine/clock.js';
+import { durationOf } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
 
@@ -56,9 +57,15 @@ export interface StatusChange {
 }
 
 export interface HealthCheckRequest {
-  /** A result no older than this, in milliseconds, is good enough. Default 0: always probe. Keeps a busy health route from becoming load. */
+  /**
+   * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no duration (less, NaN).
+   * Keeps a busy health route from becoming load.
+   */
   readonly maxAgeMs?: number;
-  /** How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default: until it ends. */
+  /**
+   * How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default, and with `Infinity`: until it
+   * ends. What is no duration (0, less, NaN): not at all.
+   */
   readonly waitMs?: number;
 }
 
@@ -208,7 +215,7 @@ export class PoolMonitor {
 
   private whicheverIsFirst(probe: Promise<HealthCheckResult>, waitMs: number): Promise<HealthCheckResult> {
     return new Promise((resolve) => {
-      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), waitMs);
+      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), durationOf(waitMs));
       timer.ref();
       void probe.then((result) => {
         timer.cancel();
