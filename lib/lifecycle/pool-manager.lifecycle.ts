@@ -21,6 +21,7 @@ import type { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core'
 import type { ConnectionPoolManager } from '../connection-pool-manager.js';
 import { PoolConfigError } from '../errors.js';
 import type { PoolHandle } from '../pool-handle.js';
+import { harmlessLogger } from '../pool-log.js';
 import {
   getLifecycleToken,
   getPoolToken,
@@ -59,7 +60,8 @@ interface Ending {
 
 export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly parts: PoolManagerLifecycleParts;
-  private readonly logger = new Logger('PoolManager');
+  // It logs from a timer, where an error of the application's own logger would end the process.
+  private readonly logger = harmlessLogger(new Logger('PoolManager'));
   private ending: Ending | undefined;
 
   constructor(parts: PoolManagerLifecycleParts) {
