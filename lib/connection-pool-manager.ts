@@ -11,18 +11,18 @@ import { systemClock, type Clock } from './engine/clock.js';
 import type { CloseReport } from './engine/drain.js';
 import type { PoolDriver } from './engine/driver.js';
 import type { Lease } from './engine/lease.js';
-import { describeError } from './engine/redact.js';
 import { ManagerStoppedError, PoolConfigError } from './errors.js';
 import { createExternalPool, type ExternalPool } from './external-pool.js';
 import { parseExternalPoolOptions, type ExternalPoolOptions } from './external-pool.options.js';
 import { managerHealth, type ManagerHealth } from './health/manager-health.js';
-import type { HealthCheckRequest, StatusChange } from './health/pool-monitor.js';
+import type { HealthCheckRequest } from './health/pool-monitor.js';
 import { createHttpPool, type HttpPool } from './http/http-pool.js';
 import { parseHttpPoolOptions, type HttpPoolOptions } from './http/http-pool.options.js';
 import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './lifecycle/shutdown.js';
 import { openPool } from './lifecycle/startup.js';
 import type { PoolStats } from './metrics/pool-stats.js';
 import type { AcquireOptions, PoolHandle, PoolLogger, PoolSurroundings, PoolType } from './pool-handle.js';
+import { harmlessLogger } from './pool-log.js';
 import {
   parseManagerOptions,
   parsePoolId,
@@ -94,7 +94,13 @@ export class ConnectionPoolManager {
     const { logger = new Logger('PoolManager'), clock = systemClock, random = Math.random } = surroundings;
     this.options = parseManagerOptions(options, { staticNames: surroundings.staticNames });
     this.tenants = surroundings.tenants ?? new TenantContext();
-    this.surroundings = { tenants: this.tenants, logger, clock, random, owner: this.options.applicationName };
+    this.surroundings = {
+      tenants: this.tenants,
+      logger: harmlessLogger(logger),
+      clock,
+      random,
+      owner: this.options.applicationName,
+    };
     for (const [id, config] of Object.entries(this.options.pools)) {
       this.table.declare(id, () => this.createDeclared(id, config));
     }
@@ -280,9 +286,7 @@ export class ConnectionPoolManager {
   }
 
   private open(pool: PoolHandle): Promise<void> {
-    const { clock, logger } = this.surroundings;
-    pool.on('status', (change) => logStatus(pool.id, change, logger));
-    return openPool(pool, clock);
+    return openPool(pool, this.surroundings.clock);
   }
 
   private shutDown({ deadlineMs, drain }: StopOptions): Promise<ShutdownReport> {
@@ -300,13 +304,5 @@ export class ConnectionPoolManager {
 
   private refuseOnceStopped(): void {
     if (this.isStopping) throw new ManagerStoppedError();
-  }
-}
-
-function logStatus(poolId: string, { to, error }: StatusChange, logger: PoolLogger): void {
-  if (to === 'healthy') logger.log(`Pool "${poolId}" is healthy`);
-  else if (to === 'degraded' || to === 'unhealthy') {
-    const why = error === undefined ? 'no slot came free for a health check' : describeError(error);
-    logger.warn(`Pool "${poolId}" is ${to}: ${why}`);
   }
 }

@@ -3,26 +3,20 @@
  */
 import type { Clock } from './engine/clock.js';
 import type { PoolDriver } from './engine/driver.js';
-import { guarded, warn } from './engine/guard.js';
+import type { TenantLimits } from './engine/limits.js';
 import type { LendingEngine } from './engine/lending-engine.js';
-import { describeError } from './engine/redact.js';
 import type { PoolObserver } from './engine/pool-observer.js';
 import { ResourcePool } from './engine/resource-pool.js';
 import { PoolMonitor } from './health/pool-monitor.js';
 import { PoolEvents } from './pool-events.js';
-import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { PoolLog, type PoolLogger } from './pool-log.js';
+import { assertResolvedLimits, type ResolvedBasePoolOptions } from './pool-options.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
+
+export type { PoolLogger } from './pool-log.js';
 
 /** What a pool's connections lead to. */
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
-
-/** Where a pool reports what needs a person's eye. Nest's Logger fits. */
-export interface PoolLogger {
-  log(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-  debug(message: string): void;
-}
 
 /** What the manager gives to all its pools. */
 export interface PoolSurroundings {
@@ -61,23 +55,19 @@ export interface PoolParts<C, L> {
   readonly probe?: ((timeoutMs: number) => Promise<void>) | undefined;
 }
 
-/** A logger that throws must not end what is logged: an event, the close of a pool. */
-function guardedLogger(logger: PoolLogger): PoolLogger {
-  const failed = (error: unknown): void => warn('PoolLoggerWarning', 'The logger of a pool', error);
-  return {
-    log: (message) => guarded(() => logger.log(message), failed),
-    warn: (message) => guarded(() => logger.warn(message), failed),
-    error: (message) => guarded(() => logger.error(message), failed),
-    debug: (message) => guarded(() => logger.debug(message), failed),
-  };
-}
-
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
-  const { clock, random, tenants } = surroundings;
-  const logger = guardedLogger(surroundings.logger);
-  const events = new PoolEvents((message) => logger.error(`Pool "${id}": ${message}`));
+  const { logger, clock, random, tenants } = surroundings;
+  const log = new PoolLog(id, logger);
+  const { resolve } = config.tenants;
+  const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
+    const own = resolve?.(tenantId);
+    if (own !== undefined)
+      assertResolvedLimits(id, tenantId, own, { maxSize: engine.limits.maxSize, tenants: engine.tenantPolicy });
+    return own;
+  };
+  const events = new PoolEvents((message) => log.error(message));
   const monitor = new PoolMonitor({
     probe: async (options) => {
       const [outcome] = await Promise.all([engine.probe(options), parts.probe?.(options.timeoutMs)]);
@@ -86,28 +76,33 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     options: config.healthCheck,
     clock,
     random,
-    onStatus: (change) => events.emit('status', change),
+    onStatus: (change) => {
+      log.status(change);
+      events.emit('status', change);
+    },
   });
   const engine = new ResourcePool<C, L>({
     id,
     driver,
     limits: config,
-    tenants: config.tenants,
+    tenants: resolve === undefined ? config.tenants : { ...config.tenants, resolve: resolveLimits },
     clock,
     random,
     currentHolder: () => tenants.frame()?.holding,
     observer: {
       ...observer,
       proved: (connection) => {
+        // A pool of a manager that was never started is opened by its first use.
+        monitor.start();
         monitor.connected();
         observer.proved?.(connection);
       },
       connectFailed: (error) => {
-        // An outage is said once: hundreds of connects may fail in it.
-        logger[engine.connectFailures === 1 ? 'warn' : 'debug'](
-          `Pool "${id}" could not connect: ${describeError(error)}`,
-        );
-        monitor.connectFailed(error);
+        monitor.start();
+        const before = monitor.status;
+        if (engine.live > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
+        else monitor.connectFailed(error);
+        log.connectFailed(error, before !== monitor.status);
         events.emit('connectError', error);
         observer.connectFailed?.(error);
       },
@@ -116,24 +111,16 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         observer.destroyed?.(connection, reason, error);
       },
       leaked: (holder) => {
-        logger.warn(
-          `Pool "${id}": a lease ${holder.tenantId === undefined ? 'without a tenant' : `of tenant "${holder.tenantId}"`} ` +
-            `has been out for ${Math.round(holder.heldMs)} ms; it was ${holder.stack ?? 'acquired elsewhere'}`,
-        );
+        log.leak(holder);
         events.emit('leak', { ...holder, poolId: id });
         observer.leaked?.(holder);
       },
       releasedTwice: (lease) => {
-        logger.warn(
-          `Pool "${id}": a lease was released twice; the second time did nothing. ${new Error('released again here').stack ?? ''}`,
-        );
+        log.releasedTwice();
         observer.releasedTwice?.(lease);
       },
       driverFailed: (method, error) => {
-        // That a connection couldn't be made clean is ordinary: it was replaced.
-        logger[method === 'recycle' ? 'debug' : 'warn'](
-          `Pool "${id}": ${method} of the driver failed with ${describeError(error)}`,
-        );
+        log.driverFailed(method, error);
         observer.driverFailed?.(method, error);
       },
     },

@@ -9,16 +9,20 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
-import type { LeaseScope } from './engine/lease-scope.js';
-import type { PoolLimits } from './engine/limits.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
+import { requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
-import { PoolConfigError, TenantInvalidError, TenantRequiredError, type ConfigProblem } from './errors.js';
+import { RequestEndedError, TenantInvalidError, TenantRequiredError } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
 import { PoolStats } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
-import { parseTenantLimits, type ResolvedBasePoolOptions, type TenantLimitOptions } from './pool-options.js';
+import {
+  assertLimits,
+  parseTenantLimits,
+  type ResolvedBasePoolOptions,
+  type TenantLimitOptions,
+} from './pool-options.js';
 import type { ContextFrame } from './tenancy/tenant-context.js';
 import { assertTenantId } from './tenancy/tenant-id.js';
 
@@ -91,15 +95,14 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * Borrows a slot until the lease is released.
    *
    * Rejects with TenantRequiredError, TenantInvalidError, PoolClosedError, PoolSuspendedError, AcquireTimeoutError,
-   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError or NestedAcquireError.
+   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError, NestedAcquireError, or, when the
+   * request that it is for ends before a slot comes, RequestEndedError.
    *
    * @example
    * await using lease = await pool.acquire({ timeoutMs: 500 });
    */
   acquire(options?: AcquireOptions): Promise<Lease<L>> {
-    const { frame } = this;
-    const acquired = this.borrow(options, frame);
-    return frame?.scope === undefined ? acquired : withinScope(acquired, frame.scope);
+    return this.acquireFor('taken back', options, this.frame);
   }
 
   /** A slot if one can be had without waiting, else `undefined`. */
@@ -112,13 +115,28 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /**
    * Borrows a slot for the duration of `fn`. An acquire from this pool inside `fn` that could never be granted, because
-   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it: it can't be
-   * forgotten, because it ends with `fn`.
+   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it, because it ends
+   * with `fn`; while it still waits for its slot, that withdraws it. A lazy query that `fn` returns is run inside, too.
    *
    * @returns what `fn` returns.
    */
-  async use<T>(fn: (connection: L, lease: Lease<L>) => T | Promise<T>, options?: AcquireOptions): Promise<T> {
-    const lease = await this.borrow(options, this.frame);
+  use<T>(fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>, options?: AcquireOptions): Promise<T> {
+    const { frame } = this;
+    const acquired = this.borrow(options, frame);
+    const used = this.useLease(acquired, fn);
+    if (frame?.scope !== undefined) {
+      acquired.catch((error: unknown) => {
+        if (error instanceof RequestEndedError) used.catch(ignore);
+      });
+    }
+    return used;
+  }
+
+  private async useLease<T>(
+    acquired: Promise<Lease<L>>,
+    fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const lease = await acquired;
     let failure: unknown;
     try {
       return await this.holding(lease, () => fn(lease.connection, lease));
@@ -149,37 +167,35 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /**
    * Changes the pool's size while it runs. Surplus connections go when they come back.
    *
-   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other.
+   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other or what tenants have reserved.
    */
   resize(sizes: { readonly minSize?: number; readonly maxSize?: number }): void {
-    const { minSize = this.core.engine.limits.minSize, maxSize = this.core.engine.limits.maxSize } = sizes;
-    const problems: ConfigProblem[] = [];
-    const key = (name: string): string => `pools.${this.id}.${name}`;
-    if (!Number.isSafeInteger(minSize) || minSize < 0)
-      problems.push({ key: key('minSize'), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
-    if (!Number.isSafeInteger(maxSize) || maxSize < 1)
-      problems.push({ key: key('maxSize'), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
-    if (minSize > maxSize)
-      problems.push({ key: key('maxSize'), rule: `must be at least minSize (${minSize}), got ${maxSize}` });
-    if (problems.length > 0) throw new PoolConfigError(problems, { poolId: this.id });
-    const limits: Partial<PoolLimits> = { minSize, maxSize };
-    this.core.engine.changeLimits(limits);
+    const { engine } = this.core;
+    const { minSize = engine.limits.minSize, maxSize = engine.limits.maxSize } = sizes;
+    assertLimits(this.id, { minSize, maxSize, tenants: engine.tenantPolicy });
+    engine.changeLimits({ minSize, maxSize });
   }
 
   /**
    * Changes what tenants may take, at once and for those that are at work too.
    *
    * @param tenantId whose limits; without it, those of all tenants that have none of their own.
-   * @throws PoolConfigError, TenantInvalidError
+   * @throws PoolConfigError by the same rules as at the start, TenantInvalidError
    */
   limitTenants(limits: TenantLimitOptions, tenantId?: string): void {
     if (tenantId !== undefined) assertTenantId(tenantId);
     const change = parseTenantLimits(limits, ['pools', this.id, 'tenants']);
     const { engine } = this.core;
     const { tenantPolicy: policy } = engine;
-    if (tenantId === undefined) return engine.changeTenantPolicy({ ...policy, ...change });
-    const own = { ...policy.overrides[tenantId], ...change };
-    engine.changeTenantPolicy({ ...policy, overrides: { ...policy.overrides, [tenantId]: own } });
+    const { minSize, maxSize } = engine.limits;
+    let tenants = { ...policy, ...change };
+    if (tenantId !== undefined) {
+      const before = Object.hasOwn(policy.overrides, tenantId) ? policy.overrides[tenantId] : undefined;
+      // A computed key is a property of its own whatever its name is, `__proto__` too.
+      tenants = { ...policy, overrides: { ...policy.overrides, [tenantId]: { ...before, ...change } } };
+    }
+    assertLimits(this.id, { minSize, maxSize, tenants });
+    engine.changeTenantPolicy(tenants);
   }
 
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
@@ -200,13 +216,15 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * Closes the pool: new acquires and waiters are refused at once, leases get until the deadline, then their
    * connections are killed. Never rejects; called again, it can only bring the deadline forward.
    *
-   * @param options.deadlineMs default 10 000.
+   * @param options.deadlineMs default 10 000. What is no duration (0, less, NaN): no time; at most a day.
    */
   async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
     const { engine, monitor, events } = this.core;
     const first = engine.lifecycle === 'cold' || engine.lifecycle === 'open';
+    const closed = engine.close({ deadlineMs });
+    // Its listeners may close the pool once more: by now that is not the first close.
     monitor.drain();
-    const report = await engine.close({ deadlineMs });
+    const report = await closed;
     monitor.close();
     if (first) events.emit('close', report);
     return report;
@@ -252,15 +270,34 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /** A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
 
-  /** Acquires outside the request's scope: for what is sure to give the lease back by itself. */
+  /** Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it. */
   protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
+    return this.acquireFor('left', options, frame);
+  }
+
+  private acquireFor(
+    atEnd: AtScopeEnd,
+    options: AcquireOptions | undefined,
+    frame: ContextFrame | undefined,
+  ): Promise<Lease<L>> {
     let tenantId: string | undefined;
     try {
       tenantId = this.tenantFor(options, frame);
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    return this.core.engine.acquire(tenantId, options);
+    const { engine } = this.core;
+    if (frame?.scope === undefined) return engine.acquire(tenantId, options);
+    const { scope } = frame;
+    const acquired = new Promise<Lease<L>>((resolve, reject) => {
+      const refused = (error: Error): void => {
+        reject(error);
+        // A client that goes away must not be able to end the process with an unhandled rejection: the scope reports the withdrawal.
+        if (error instanceof RequestEndedError) queueMicrotask(() => void acquired.catch(ignore));
+      };
+      requestWithin(engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);
+    });
+    return acquired;
   }
 
   /** What is known about the running code. Looked up once a call. */
@@ -312,8 +349,5 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   }
 }
 
-async function withinScope<L>(acquired: Promise<Lease<L>>, scope: LeaseScope): Promise<Lease<L>> {
-  const lease = await acquired;
-  scope.add(lease);
-  return lease;
-}
+/** For what has been reported by the request's scope. */
+function ignore(): void {}

@@ -8,13 +8,15 @@ import { Logger, Module, type DynamicModule, type FactoryProvider } from '@nestj
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import { ConnectionPoolManager } from './connection-pool-manager.js';
-import { PoolManagerLifecycle } from './lifecycle/pool-manager.lifecycle.js';
+import { PoolManagerLifecycle, ShutdownNotice } from './lifecycle/pool-manager.lifecycle.js';
 import type { PoolHandle } from './pool-handle.js';
 import type { PoolManagerOptions } from './pool-manager.options.js';
 import {
+  getLifecycleToken,
   getPoolManagerToken,
   getPoolToken,
   getRegisteredManagerToken,
+  getShutdownNoticeToken,
   DEFAULT_MANAGER,
   MODULE_OPTIONS,
 } from './pool-manager.tokens.js';
@@ -36,11 +38,16 @@ interface RegistrationParts {
 export function register(definition: DynamicModule, parts: RegistrationParts): DynamicModule {
   const { name, poolNames = [], isGlobal } = parts;
   const pools = poolNames.map((pool) => poolProvider(pool, name));
+  const notice: FactoryProvider<ShutdownNotice> = {
+    provide: getShutdownNoticeToken(name),
+    useFactory: (lifecycle: PoolManagerLifecycle) => new ShutdownNotice(lifecycle),
+    inject: [getLifecycleToken(name)],
+  };
   return {
     module: definition.module,
     global: isGlobal,
     imports: [coreModule(definition, parts)],
-    providers: pools,
+    providers: [...pools, notice],
     exports: pools.map(({ provide }) => provide),
   };
 }
@@ -64,7 +71,8 @@ function tenancyProviders(registered: string): FactoryProvider[] {
     },
     {
       provide: TENANCY_OPTIONS,
-      useFactory: ({ options }: ConnectionPoolManager) => options.tenancy,
+      // A copy, because the manager's own are frozen: an APM that wraps injectables in proxies could not wrap `resolve`, and every access throws.
+      useFactory: ({ options: { tenancy } }: ConnectionPoolManager) => tenancy && { ...tenancy },
       inject: [registered],
     },
     {
@@ -92,7 +100,7 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
     ...(isDefault ? tenancyProviders(registered) : []),
   ];
   const lifecycle: FactoryProvider<PoolManagerLifecycle> = {
-    provide: PoolManagerLifecycle,
+    provide: getLifecycleToken(name),
     useFactory: (
       manager: ConnectionPoolManager,
       moduleRef: ModuleRef,
@@ -106,6 +114,6 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
     global: true,
     imports: definition.imports ?? [],
     providers: [...(definition.providers ?? []), ...visible, lifecycle],
-    exports: visible.map(({ provide }) => provide),
+    exports: [...visible, lifecycle].map(({ provide }) => provide),
   };
 }

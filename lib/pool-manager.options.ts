@@ -14,7 +14,7 @@ import {
 import { type HttpPoolOptions, httpPoolKind, type ResolvedHttpPoolOptions } from './http/http-pool.options.js';
 import { type Environment, isRecord, locate } from './options/environment.js';
 import { keyOf, parseOptions, quote } from './options/option-problems.js';
-import { callback, durationMs, optionsObject } from './options/option-types.js';
+import { callback, durationMs, namedRecord, optionsObject } from './options/option-types.js';
 import type { PoolKindOptions } from './options/parse-pool.js';
 import { seal } from './options/sealed-options.js';
 import {
@@ -66,7 +66,7 @@ const shutdownSchema: ShutdownSchema = optionsObject(shutdownShape, {
 
 export const poolManagerShape = {
   /** The pools by name, each with its `type`; `{}` when all are created at run time. */
-  pools: z.record(poolId, poolSchema),
+  pools: namedRecord(poolId, poolSchema),
   /**
    * How the tenant of a request is found.
    * @defaultValue none: requests name no tenant

@@ -37,3 +37,21 @@ export function getPoolManagerToken(manager: string = DEFAULT_MANAGER): Injectio
 export function getRegisteredManagerToken(manager: string): string {
   return `RegisteredPoolManager(${manager})`;
 }
+
+/**
+ * The hooks that open and close the pools of a registration.
+ *
+ * @internal
+ */
+export function getLifecycleToken(manager: string): string {
+  return `PoolManagerLifecycle(${manager})`;
+}
+
+/**
+ * What hears of the shutdown before any other provider of the application.
+ *
+ * @internal
+ */
+export function getShutdownNoticeToken(manager: string): string {
+  return `PoolManagerShutdownNotice(${manager})`;
+}

@@ -14,8 +14,9 @@ import {
   type TenantPolicy,
 } from './engine/limits.js';
 import { isRecord } from './options/environment.js';
-import { callback, count, durationMs, opaque, optionsObject } from './options/option-types.js';
-import { parseOptions } from './options/option-problems.js';
+import { callback, count, durationMs, namedRecord, opaque, optionsObject } from './options/option-types.js';
+import { type ConfigProblem, PoolConfigError } from './errors.js';
+import { keyOf, parseOptions } from './options/option-problems.js';
 import { seal } from './options/sealed-options.js';
 import { isTenantId } from './tenancy/tenant-id.js';
 
@@ -70,27 +71,6 @@ const tenantLimitsSchema = optionsObject(tenantLimitsShape).transform(
 /** What differs for one tenant from the limits of the others. */
 export interface TenantLimitOptions extends z.input<z.ZodObject<typeof tenantLimitsShape, z.core.$strict>> {}
 
-/** A record would leave it out. */
-const PROTO = '__proto__';
-/** Its name while the record is looked through; no tenant can be called so. */
-const PROTO_ALIAS = `\u0000${PROTO}`;
-
-const tenantIdSchema = z.string().refine((id) => id === PROTO_ALIAS || isTenantId(id), {
-  error: 'is not a tenant id: it has 1 to 128 printable characters',
-});
-
-/** Tenants are called anything: `__proto__` has limits as any other. */
-const overridesSchema = z.preprocess(
-  (overrides: Readonly<Record<string, TenantLimitOptions>>): unknown =>
-    isRecord(overrides) && Object.hasOwn(overrides, PROTO) ? renamed(overrides, PROTO, PROTO_ALIAS) : overrides,
-  z.record(tenantIdSchema, tenantLimitsSchema).transform((overrides) => renamed(overrides, PROTO_ALIAS, PROTO)),
-);
-
-/** A copy in which one name is another. */
-function renamed<T>(record: Readonly<Record<string, T>>, from: string, to: string): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name === from ? to : name, value]));
-}
-
 export const tenantsShape = {
   /**
    * Slots that each tenant may have in use at once; `Infinity` for no maximum. More than `maxSize` is the same as `maxSize`.
@@ -111,7 +91,10 @@ export const tenantsShape = {
    */
   required: z.boolean().optional(),
   /** Limits of single tenants, by their ids; what isn't given there is as for all. */
-  overrides: overridesSchema.default({}),
+  overrides: namedRecord(
+    z.string().refine(isTenantId, { error: 'is not a tenant id: it has 1 to 128 printable characters' }),
+    tenantLimitsSchema,
+  ).default({}),
   /** Limits of a tenant by its id, asked once for each tenant that the pool gets to know; wins over `overrides`. */
   resolve: callback<(tenantId: string) => TenantLimitOptions | undefined>().optional(),
   /**
@@ -331,8 +314,67 @@ export function parseTenantLimits(
   return parseOptions(tenantLimitsSchema, limits, at);
 }
 
-function checkedLimits(tenantId: string, limits: TenantLimitOptions | undefined): Partial<TenantLimits> | undefined {
-  return limits === undefined ? undefined : parseTenantLimits(limits, ['tenants', `resolve(${tenantId})`]);
+/** What a pool that runs has, or is to have, of the options that depend on each other. */
+export interface RunningLimits {
+  readonly minSize: number;
+  readonly maxSize: number;
+  readonly tenants: TenantPolicy;
+}
+
+/**
+ * Applies the rules of the start to limits that are changed at run time.
+ *
+ * @throws {PoolConfigError} with every problem.
+ */
+export function assertLimits(poolId: string, { minSize, maxSize, tenants }: RunningLimits): void {
+  const problems: ConfigProblem[] = [];
+  const key = (path: readonly PropertyKey[]): string => keyOf(['pools', poolId, ...path]);
+  if (!Number.isSafeInteger(minSize) || minSize < 0)
+    problems.push({ key: key(['minSize']), rule: `must be a whole number of slots, at least 0, got ${minSize}` });
+  if (!Number.isSafeInteger(maxSize) || maxSize < 1)
+    problems.push({ key: key(['maxSize']), rule: `must be a whole number of slots, at least 1, got ${maxSize}` });
+  const addIssue: Reporter['addIssue'] = ({ path, message }) => void problems.push({ key: key(path), rule: message });
+  const { max, weight, reserved, maxWaiting, whenFull, overrides } = tenants;
+  checkPool({ minSize, maxSize, tenants: { max, weight, reserved, maxWaiting, whenFull, overrides } }, { addIssue });
+  if (problems.length > 0) throw new PoolConfigError(problems, { poolId });
+}
+
+/**
+ * What `tenants.resolve` has answered for one tenant, by the rules that hold for `tenants.overrides`.
+ *
+ * @param limits those of the pool at this moment.
+ * @throws {PoolConfigError} when it contradicts the pool's limits.
+ */
+export function assertResolvedLimits(
+  poolId: string,
+  tenantId: string,
+  own: Partial<TenantLimits>,
+  { maxSize, tenants }: Omit<RunningLimits, 'minSize'>,
+): void {
+  const base = Object.hasOwn(tenants.overrides, tenantId) ? tenants.overrides[tenantId] : undefined;
+  const max = own.max ?? base?.max ?? tenants.max;
+  const reserved = own.reserved ?? base?.reserved ?? tenants.reserved;
+  if (reserved <= max && reserved <= maxSize) return;
+  const rule =
+    reserved > max
+      ? `must be at most the tenant's max (${max}), got ${reserved}`
+      : `must be at most maxSize (${maxSize}), got ${reserved}`;
+  const key = keyOf(['pools', poolId, 'tenants', `resolve(${tenantId})`, 'reserved']);
+  throw new PoolConfigError([{ key, rule }], { poolId, tenantId });
+}
+
+function checkedLimits(tenantId: string, answer: unknown): Partial<TenantLimits> | undefined {
+  if (answer === undefined) return undefined;
+  const at = ['tenants', `resolve(${tenantId})`];
+  if (!isThenable(answer)) return parseOptions(tenantLimitsSchema, answer, at);
+  // Nothing waits for it, and its rejection must not end the process.
+  answer.then(undefined, () => undefined);
+  const rule = 'must be an object, got a promise: it is asked in the middle of an acquire, and has to answer at once';
+  throw new PoolConfigError([{ key: keyOf(at), rule }], { tenantId });
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 /** Whether an option has a value that rules can be applied to; what else is wrong with it is said elsewhere. */

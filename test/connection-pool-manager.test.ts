@@ -235,6 +235,53 @@ describe('pools created at run time', () => {
   });
 });
 
+describe('a pool of a manager that was never started', () => {
+  it('has a true status once it is used; the manager itself stays unready until its start', async () => {
+    const { manager } = manage();
+    const driver = new FakeDriver();
+    const pool = await manager.createPool('files', driver);
+    expect(manager.listPools()).toMatchObject([{ id: 'files', status: 'starting' }]);
+    expect(driver.opens).toBe(0);
+    (await pool.acquire()).release();
+    expect(manager.listPools()).toMatchObject([{ id: 'files', status: 'healthy' }]);
+    expect(await manager.healthCheck()).toMatchObject({
+      ready: false,
+      status: 'starting',
+      pools: { files: { status: 'healthy', outcome: 'alive' } },
+    });
+    await manager.start();
+    expect(await manager.healthCheck()).toMatchObject({ ready: true, status: 'healthy' });
+  });
+});
+
+describe("an application's logger that throws", () => {
+  it('harms no pool, no start and no end', async () => {
+    const broken = (): never => {
+      throw new Error('disk full');
+    };
+    const logger = { log: broken, warn: broken, error: broken, debug: broken };
+    const { manager, orders } = manageTwo({}, { logger });
+    await manager.start();
+    const pool = manager.getPool('orders');
+    pool.on('status', broken);
+    const lease = await pool.acquire();
+    lease.release();
+    lease.release();
+    orders.recycleBehaviour = new Error('not clean');
+    (await pool.acquire()).release();
+    orders.openBehaviour = new Error('ECONNREFUSED');
+    await settle();
+    orders.opened.at(-1)?.breakNow();
+    await expect(pool.acquire({ timeoutMs: 1 })).rejects.toBeInstanceOf(AcquireTimeoutError);
+    orders.openBehaviour = 'ok';
+    (await pool.acquire()).release();
+    await settle();
+    expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
+    await expect(manager.stop()).resolves.toMatchObject({ clean: true });
+    expect(orders.live).toEqual([]);
+  });
+});
+
 describe('what is printed of a manager', () => {
   it('holds no secret', async () => {
     const { manager } = manage({

@@ -144,11 +144,16 @@ describe('the options of a registration', () => {
     });
   });
 
-  it('take no pools from the prototype of an object', () => {
+  it('take no pool from the prototype of an object, and refuse a name that would be one', () => {
     const input: unknown = JSON.parse('{"pools":{"__proto__":{"type":"http"},"orders":{"type":"http"}}}');
-    const { pools } = parse(input);
-    expect(Object.keys(pools)).toEqual(['orders']);
-    expect(Object.getPrototypeOf(pools)).not.toHaveProperty('type');
+    expect(refusals(input)).toEqual([expect.stringMatching(/^pools\.__proto__: is not a name for a pool/)]);
+    const { pools } = parse({ pools: Object.create({ inherited: { type: 'http' } }, {}) });
+    expect(Object.keys(pools)).toEqual([]);
+  });
+
+  it.each(['constructor', 'toString', 'hasOwnProperty'])('take a pool called %s like any other', (name) => {
+    const { pools } = parse({ pools: Object.fromEntries([[name, { type: 'http' }]]) });
+    expect(Object.entries(pools)).toMatchObject([[name, { type: 'http' }]]);
   });
 
   it('can be made by a class', () => {

@@ -48,6 +48,8 @@ export interface PoolDriver<C, L = C> {
   onBroken(connection: C, listener: (error: Error) => void): void;
   /** Whether an error that a borrower hands back condemns its connection. */
   isFatal(error: unknown): boolean;
+  /** Whether a failed `open` says that the server is up, and has no room for one more connection. Default: never. */
+  isServerFull?(error: unknown): boolean;
   /** Ends what the kind shares between connections (clients, agents). Once, after the last connection of a closed pool. */
   dispose?(): Promise<void>;
 }

@@ -185,6 +185,21 @@ export class AcquireAbortedError extends PoolError {
   }
 }
 
+/** The request on whose behalf a slot was waited for has ended; the wait was withdrawn. */
+export class RequestEndedError extends PoolError {
+  readonly code = 'POOL_REQUEST_ENDED';
+  readonly waitedMs: number;
+
+  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+    super(
+      `The request ended while it waited for a slot of pool "${poolId}" (for ${ms(waitedMs)}); the wait was withdrawn, and nothing was taken. ` +
+        `Await all work before the response ends, or start what should outlive it with TenantContext.runDetached().`,
+      { ...facts, poolId },
+    );
+    this.waitedMs = waitedMs;
+  }
+}
+
 /** The queue of the whole pool is full, and this request was the newest of the longest tenant's queue. */
 export class QueueFullError extends PoolError {
   readonly code = 'POOL_QUEUE_FULL';

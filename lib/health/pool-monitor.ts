@@ -3,19 +3,21 @@
  *
  * Evidence comes from three sides: the monitor's own probes, connects that fail or succeed, and connections that die by themselves.
  * `failureThreshold` failures in a row make the pool `unhealthy`, fewer `degraded`; the first success clears them. A pool without a free slot is
- * `degraded`, never `unhealthy`: a saturated pool is not a dead backend.
+ * `degraded`, never `unhealthy`: a saturated pool is not a dead backend. Nor is a server that has no room for one more connection while those
+ * that there are work.
  *
  * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed. Timers are never referenced:
  * watching keeps no process alive.
  */
 import type { Clock, TimerHandle } from '../engine/clock.js';
+import { durationOf } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
 
 /**
  * - `starting`: nothing has been heard of the backend yet.
  * - `healthy`: the last sign was a good one.
- * - `degraded`: fewer failures in a row than `failureThreshold`, or no slot came free for a probe.
+ * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, or the server takes no more connections.
  * - `unhealthy`: `failureThreshold` failures in a row; the pool keeps trying.
  * - `draining`: closing; leases are being waited for.
  * - `closed`: nothing is lent any more.
@@ -55,9 +57,15 @@ export interface StatusChange {
 }
 
 export interface HealthCheckRequest {
-  /** A result no older than this, in milliseconds, is good enough. Default 0: always probe. Keeps a busy health route from becoming load. */
+  /**
+   * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no duration (less, NaN).
+   * Keeps a busy health route from becoming load.
+   */
   readonly maxAgeMs?: number;
-  /** How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default: until it ends. */
+  /**
+   * How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default, and with `Infinity`: until it
+   * ends. What is no duration (0, less, NaN): not at all.
+   */
   readonly waitMs?: number;
 }
 
@@ -84,6 +92,9 @@ const JITTER = 0.1;
 /** Those of a pool that isn't well more so: an outage is what puts many processes in step. */
 const FASTER_JITTER = 0.5;
 
+/** A server that was full counts as such for this long at least where there are no probes, else for an interval: it is refused again and again. */
+const FULL_MS = 1_000;
+
 type Phase = 'cold' | 'watching' | 'draining' | 'closed';
 
 /** What a probe brought to light. */
@@ -107,6 +118,9 @@ export class PoolMonitor {
   private failuresEver = 0;
   private failure: unknown;
   private obstacle: Error | undefined;
+  /** What the server last said when it had no room for another connection. */
+  private full: Error | undefined;
+  private fullAtMs = Number.NEGATIVE_INFINITY;
   private reported: PoolStatus = 'starting';
   private timer: TimerHandle | undefined;
   private dueAtMs = Number.POSITIVE_INFINITY;
@@ -121,7 +135,7 @@ export class PoolMonitor {
     if (this.phase === 'closed' || this.phase === 'draining') return this.phase;
     if (this.obstacle !== undefined || this.failures >= this.parts.options.failureThreshold) return 'unhealthy';
     if (!this.everAlive) return 'starting';
-    return this.failures > 0 || this.saturated ? 'degraded' : 'healthy';
+    return this.failures > 0 || this.saturated || this.full !== undefined ? 'degraded' : 'healthy';
   }
 
   /** Failures since the last success. */
@@ -165,7 +179,17 @@ export class PoolMonitor {
   connected(): void {
     if (this.phase !== 'watching') return;
     if (this.failures > 0) void this.check();
-    else if (!this.everAlive) this.succeeded();
+    else if (!this.everAlive || this.full !== undefined) this.succeeded();
+  }
+
+  /** A connect was refused because the server has no room for one more connection, while others to it are alive. */
+  serverFull(error: Error): void {
+    if (this.phase !== 'watching') return;
+    this.full = error;
+    this.fullAtMs = this.parts.clock.now();
+    this.failure = error;
+    this.report();
+    this.schedule();
   }
 
   /** A connect failed. */
@@ -198,7 +222,7 @@ export class PoolMonitor {
 
   private whicheverIsFirst(probe: Promise<HealthCheckResult>, waitMs: number): Promise<HealthCheckResult> {
     return new Promise((resolve) => {
-      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), waitMs);
+      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), durationOf(waitMs));
       timer.ref();
       void probe.then((result) => {
         timer.cancel();
@@ -257,10 +281,12 @@ export class PoolMonitor {
   }
 
   private succeeded(): void {
+    const { clock, options } = this.parts;
     this.everAlive = true;
     this.saturated = false;
     this.failures = 0;
-    this.failure = undefined;
+    if (clock.now() - this.fullAtMs >= Math.max(FULL_MS, options.intervalMs)) this.full = undefined;
+    this.failure = this.full;
     this.report();
   }
 

@@ -5,7 +5,9 @@
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
 import type { Lease } from '../engine/lease.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
+import { requestWithin } from '../engine/scoped-request.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
 import { LeaseReleasedError } from '../errors.js';
 import type { Berth, Flight } from './flight.js';
@@ -18,27 +20,39 @@ export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
   readonly tenantId: string | undefined;
   readonly #engine: HttpEngine;
   readonly #slotOf: (lease: LeaseInfo) => HttpSlot | undefined;
+  readonly #scope: LeaseScope | undefined;
   #flight: Flight | undefined;
   #lease: Lease<AxiosInstance> | undefined;
   #cancel: AbortController | undefined;
 
-  constructor(engine: HttpEngine, slotOf: (lease: LeaseInfo) => HttpSlot | undefined, tenantId: string | undefined) {
+  /** @param scope the incoming request that this one is made for; its end withdraws a wait, and takes back a stream. */
+  constructor(
+    engine: HttpEngine,
+    slotOf: (lease: LeaseInfo) => HttpSlot | undefined,
+    tenantId: string | undefined,
+    scope: LeaseScope | undefined,
+  ) {
     this.#engine = engine;
+    this.#scope = scope;
     this.#slotOf = slotOf;
     this.tenantId = tenantId;
   }
 
   enter(flight: Flight): void {
     this.#flight = flight;
+    const streams = flight.config.responseType === 'stream';
     const lease = this.#engine.tryAcquire(this.tenantId);
-    if (lease !== undefined) return this.granted(lease);
+    if (lease !== undefined) {
+      if (streams) this.#scope?.add(lease);
+      return this.granted(lease);
+    }
     this.#cancel = new AbortController();
     const { acquireTimeoutMs } = flight.config;
     const limits: AcquireLimits = {
       signal: this.#cancel.signal,
       ...(acquireTimeoutMs !== undefined && { timeoutMs: acquireTimeoutMs }),
     };
-    this.#engine.request(this, this.tenantId, limits);
+    requestWithin(this.#engine, this.#scope, streams ? 'taken back' : 'left', this, this.tenantId, limits);
   }
 
   granted(lease: Lease<AxiosInstance>): void {

@@ -5,6 +5,7 @@
  */
 import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
 import { LeaseBerth, PoolBerth, type HttpEngine } from './berths.js';
 import { boundAxios, type AdapterChoice } from './bound-axios.js';
 import { Flight, type Berth, type FlightParts } from './flight.js';
@@ -18,6 +19,8 @@ export interface HttpClientParts extends FlightParts {
   readonly transport: Transport;
   /** The instance that users know as `axiosRef`. */
   readonly instance: AxiosInstance;
+  /** The incoming request that the running code serves. */
+  readonly scope: () => LeaseScope | undefined;
 }
 
 export class HttpClient {
@@ -90,7 +93,8 @@ export class HttpClient {
   }
 
   #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
-    return this.#launch(config, new PoolBerth(this.#parts.engine, (lease) => this.#slots.get(lease), tenantId), named);
+    const { engine, scope } = this.#parts;
+    return this.#launch(config, new PoolBerth(engine, (lease) => this.#slots.get(lease), tenantId, scope()), named);
   }
 
   #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {

@@ -8,6 +8,7 @@
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { Observable } from 'rxjs';
+import type { LeaseScope } from '../engine/lease-scope.js';
 import { TenantRequiredError } from '../errors.js';
 import {
   createPoolCore,
@@ -223,7 +224,8 @@ export async function createHttpPool(
           clock,
           fallback: node,
         });
-  const client = new HttpClient({ poolId: id, axios, engine, transport, instance, deadlines, clock, timeoutMs });
+  const scope = (): LeaseScope | undefined => tenants.frame()?.scope;
+  const client = new HttpClient({ poolId: id, axios, engine, transport, instance, deadlines, clock, timeoutMs, scope });
   client.install(() => {
     const tenantId = tenants.current();
     if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(id);

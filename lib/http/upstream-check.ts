@@ -35,9 +35,15 @@ export class UpstreamCheck {
   /** Rejects with what is wrong. */
   async run(slot: HttpSlot, signal: AbortSignal): Promise<void> {
     const { path } = this.#parts;
-    if (path !== undefined) return this.#get(path, slot, signal);
+    if (path !== undefined) return this.#get(path, slot, signal).catch((error: unknown) => this.#fail(error));
     const address = this.#address();
     if (address !== undefined) return connects(address, signal);
+  }
+
+  /** An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health answers. */
+  #fail(error: unknown): never {
+    if (!this.#parts.axios.isAxiosError(error)) throw error;
+    throw Object.assign(new Error(error.message), { name: error.name, code: error.code });
   }
 
   async #get(path: string, slot: HttpSlot, signal: AbortSignal): Promise<void> {

@@ -11,6 +11,7 @@ interface ClosableServer {
   readonly listening: boolean;
   closeIdleConnections(): void;
   closeAllConnections(): void;
+  once(event: 'close', listener: () => void): unknown;
 }
 
 /** How often connections are looked for that have become idle while a server closes, in milliseconds. */
@@ -30,6 +31,14 @@ export function closeAllConnections(server: unknown): boolean {
   if (!isClosable(server)) return false;
   server.closeAllConnections();
   return true;
+}
+
+/** Resolves when `server` has closed; at once for one that doesn't listen, and for what is no server of Node's. */
+export function onceClosed(server: unknown): Promise<void> {
+  return new Promise((resolve) => {
+    if (isClosable(server) && server.listening) server.once('close', resolve);
+    else resolve();
+  });
 }
 
 function isClosable(server: unknown): server is ClosableServer {

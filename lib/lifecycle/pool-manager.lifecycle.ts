@@ -1,20 +1,41 @@
 /**
- * Ties a manager to the life of its application: opens the pools in `onModuleInit`, ends them with the application.
+ * Ties a manager to the life of its application: opens the pools in `onModuleInit`, before other modules' hooks, and ends them with the
+ * application, after other modules' hooks.
  *
- * Nest calls `beforeApplicationShutdown` while its servers still accept, then closes them, which takes as long as the slowest handler, and only
- * then calls `onApplicationShutdown`. So the end begins in the first hook, with a deadline that runs while the servers close: the second hook
- * may come late, or, with a handler that never returns, not at all unless that deadline cuts what is still open.
+ * Nest calls the shutdown hooks of all modules in three rounds, and between the second and the third it closes its servers, which takes as long
+ * as the slowest handler. So the end begins with the very first hook, with a deadline that runs meanwhile, and the pools close in the very last
+ * one: what other modules do with them in their hooks has ended by then. A hook or a handler that never returns would keep Nest from getting
+ * there; the deadline cuts what is still open, and closes the pools without it.
  *
  * Promises: one start and one end each, however often the hooks are called; nothing is thrown on the way down.
  */
-import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import {
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
 import type { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import type { ConnectionPoolManager } from '../connection-pool-manager.js';
 import { PoolConfigError } from '../errors.js';
 import type { PoolHandle } from '../pool-handle.js';
-import { getPoolToken, getRegisteredManagerToken } from '../pool-manager.tokens.js';
-import { closeAllConnections, closeIdleConnections, IDLE_SWEEP_MS, LAST_ANSWERS_MS } from './http-connections.js';
+import { harmlessLogger } from '../pool-log.js';
+import {
+  getLifecycleToken,
+  getPoolToken,
+  getRegisteredManagerToken,
+  getShutdownNoticeToken,
+} from '../pool-manager.tokens.js';
+import { endFirst, endLast } from './hook-order.js';
+import {
+  closeAllConnections,
+  closeIdleConnections,
+  IDLE_SWEEP_MS,
+  LAST_ANSWERS_MS,
+  onceClosed,
+} from './http-connections.js';
 import type { ShutdownReport } from './shutdown.js';
 
 export interface PoolManagerLifecycleParts {
@@ -33,17 +54,21 @@ interface Ending {
   readonly report: Promise<ShutdownReport>;
   /** Settles when the readiness grace is over, and Nest may close its servers. */
   readonly graceOver: Promise<unknown>;
-  /** Says that Nest has closed its servers. */
-  readonly serversClosed: () => void;
+  /** Says that the hooks of all other modules have settled, and that Nest has closed its servers. */
+  readonly othersDone: () => void;
 }
 
 export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly parts: PoolManagerLifecycleParts;
-  private readonly logger = new Logger('PoolManager');
+  // It logs from a timer, where an error of the application's own logger would end the process.
+  private readonly logger = harmlessLogger(new Logger('PoolManager'));
   private ending: Ending | undefined;
 
   constructor(parts: PoolManagerLifecycleParts) {
     this.parts = parts;
+    const { modules, name } = parts;
+    endFirst(modules, getShutdownNoticeToken(name));
+    endLast(modules, getLifecycleToken(name));
   }
 
   async onModuleInit(): Promise<void> {
@@ -52,7 +77,12 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     await this.parts.manager.start();
   }
 
-  /** Resolves when the readiness grace is over; the pools go on serving what is in flight. */
+  /** The application has begun to end: no longer ready; the pools go on serving what is in flight, and other modules' hooks. */
+  shutdownBegins(): void {
+    this.ending ??= this.end();
+  }
+
+  /** Resolves when the readiness grace is over. */
   async beforeApplicationShutdown(): Promise<void> {
     this.ending ??= this.end();
     await this.ending.graceOver;
@@ -60,36 +90,38 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   async onApplicationShutdown(): Promise<void> {
     this.ending ??= this.end();
-    this.ending.serversClosed();
+    this.ending.othersDone();
     await this.ending.report;
   }
 
   private end(): Ending {
-    const servers = new Gate();
+    const others = new Gate();
     const grace = new Gate();
+    const server = this.httpServer();
+    const serverClosed = onceClosed(server);
     const report = this.parts.manager.stop({
       drain: (cut) => {
         grace.open();
-        this.sweepIdleConnections(servers.opened, cut);
-        cut.addEventListener('abort', () => this.cutServer(servers.opened), { once: true });
-        return servers.opened;
+        this.sweepIdleConnections(server, serverClosed, cut);
+        cut.addEventListener('abort', () => this.cutServer(server, serverClosed), { once: true });
+        return others.opened;
       },
     });
-    // Somebody may have stopped the manager before, in a way of their own: then there is no grace to wait for but their own end.
-    return { report, graceOver: Promise.race([grace.opened, report]), serversClosed: () => servers.open() };
+    // The application may have stopped the manager before, in a way of its own: then there is no grace to wait for but that end.
+    return { report, graceOver: Promise.race([grace.opened, report]), othersDone: () => others.open() };
   }
 
   /** From the moment that Nest closes its server until it has closed. */
-  private sweepIdleConnections(closed: Promise<void>, cut: AbortSignal): void {
-    const sweep = setInterval(() => closeIdleConnections(this.httpServer()), IDLE_SWEEP_MS).unref();
+  private sweepIdleConnections(server: unknown, closed: Promise<void>, cut: AbortSignal): void {
+    const sweep = setInterval(() => closeIdleConnections(server), IDLE_SWEEP_MS).unref();
     void closed.then(() => clearInterval(sweep));
     cut.addEventListener('abort', () => clearInterval(sweep), { once: true });
   }
 
   /** The leases have been cut: handlers that waited for them answer now, and what still doesn't is hung. */
-  private cutServer(closed: Promise<void>): void {
+  private cutServer(server: unknown, closed: Promise<void>): void {
     const lastAnswers = setTimeout(() => {
-      if (closeAllConnections(this.httpServer())) {
+      if (closeAllConnections(server)) {
         this.logger.warn('Cut the HTTP connections that were still open after the drain deadline.');
       }
     }, LAST_ANSWERS_MS);
@@ -123,7 +155,20 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   }
 }
 
-/** A promise that somebody else resolves. */
+/** Hears of the shutdown before any other provider. It is in a module of its own, because a module has one place in the order of hooks. */
+export class ShutdownNotice implements OnModuleDestroy {
+  private readonly lifecycle: PoolManagerLifecycle;
+
+  constructor(lifecycle: PoolManagerLifecycle) {
+    this.lifecycle = lifecycle;
+  }
+
+  onModuleDestroy(): void {
+    this.lifecycle.shutdownBegins();
+  }
+}
+
+/** A promise that is resolved from outside. */
 class Gate {
   private resolve: () => void = () => undefined;
   readonly opened = new Promise<void>((resolve) => (this.resolve = resolve));

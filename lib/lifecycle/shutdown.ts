@@ -4,6 +4,7 @@
  * Promises: it always ends, at the latest a connection's `closeTimeoutMs` after the deadline; it never rejects; and nothing is cut before its time.
  */
 import type { Clock } from '../engine/clock.js';
+import { durationOf } from '../engine/deadlines.js';
 import type { CloseReport } from '../engine/drain.js';
 import { describeError } from '../engine/redact.js';
 import type { PoolHandle } from '../pool-handle.js';
@@ -21,7 +22,10 @@ export interface ShutdownReport {
 }
 
 export interface StopOptions {
-  /** How long work in flight gets from the end of the grace on, in milliseconds. Default `shutdown.drainTimeoutMs`. */
+  /**
+   * How long work in flight gets from the end of the grace on, in milliseconds. Default `shutdown.drainTimeoutMs`. What is no duration (0, less,
+   * NaN): no time; at most a day.
+   */
   readonly deadlineMs?: number | undefined;
   /**
    * Ends what sends work to the pools: a server, a consumer. Called when the readiness grace is over; the pools go on lending until it settles,
@@ -39,6 +43,9 @@ export interface StopOptions {
   readonly drain?: ((cut: AbortSignal) => PromiseLike<unknown>) | undefined;
 }
 
+/** As the engine's own: a close ends within a day. */
+const LONGEST_DRAIN_MS = 86_400_000;
+
 export interface ShutdownParts extends StopOptions {
   readonly deadlineMs: number;
   readonly readinessGraceMs: number;
@@ -49,7 +56,8 @@ export interface ShutdownParts extends StopOptions {
 }
 
 export async function shutDown(parts: ShutdownParts): Promise<ShutdownReport> {
-  const { clock, logger, readinessGraceMs, deadlineMs, drain } = parts;
+  const { clock, logger, readinessGraceMs, drain } = parts;
+  const deadlineMs = Math.min(durationOf(parts.deadlineMs), LONGEST_DRAIN_MS);
   const startedAt = Date.now();
   const startedAtMs = clock.now();
   if (readinessGraceMs > 0) await pause(clock, readinessGraceMs);

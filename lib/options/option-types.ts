@@ -79,3 +79,42 @@ export function optionsObject<S extends z.core.$ZodLooseShape>(
         : undefined,
   });
 }
+
+/**
+ * An object whose keys are names that others have chosen. zod leaves out a key `__proto__`, which an attacker may pick as a name, and which
+ * `JSON.parse` and `Object.fromEntries` make an ordinary key; here it is a name like any other.
+ */
+export function namedRecord<K extends z.core.$ZodRecordKey, V extends z.ZodType>(name: K, value: V): z.ZodRecord<K, V> {
+  const record = z.record(name, value);
+  const internals = record._zod;
+  const { parse } = internals;
+  const parseAll: typeof parse = (payload, context) => {
+    const input: unknown = payload.value;
+    const parsed = parse(payload, context);
+    if (!isRecord(input) || !Object.hasOwn(input, PROTO) || parsed instanceof Promise) return parsed;
+    const checkedName = ran(name._zod.run({ value: PROTO, issues: [] }, context));
+    if (checkedName.issues.length > 0) {
+      const issues = checkedName.issues.map((issue) => z.core.util.finalizeIssue(issue, context, z.config()));
+      parsed.issues.push({ code: 'invalid_key', origin: 'record', issues, input: PROTO, path: [PROTO], inst: record });
+      return parsed;
+    }
+    const entry = ran(value._zod.run({ value: input[PROTO], issues: [] }, context));
+    parsed.issues.push(...z.core.util.prefixIssues(PROTO, entry.issues));
+    if (isRecord(parsed.value)) {
+      // An assignment would set the prototype.
+      const property = { value: entry.value, enumerable: true, configurable: true, writable: true };
+      Object.defineProperty(parsed.value, PROTO, property);
+    }
+    return parsed;
+  };
+  internals.parse = parseAll;
+  internals.run = parseAll;
+  return record;
+}
+
+const PROTO = '__proto__';
+
+function ran(result: z.core.util.MaybeAsync<z.core.ParsePayload>): z.core.ParsePayload {
+  if (result instanceof Promise) throw new Error('Options are checked synchronously.');
+  return result;
+}

@@ -10,7 +10,7 @@ import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ServerReports } from './failover.js';
-import { isFatalError } from './pg-errors.js';
+import { isFatalError, isServerFull } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
 import { ProcessHold } from './process-hold.js';
@@ -128,6 +128,10 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
 
   isFatal(error: unknown): boolean {
     return isFatalError(error);
+  }
+
+  isServerFull(error: unknown): boolean {
+    return isServerFull(error);
   }
 
   #end(session: PgSession): void {

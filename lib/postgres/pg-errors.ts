@@ -68,3 +68,8 @@ const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
 export function isStalePlan(error: Error): boolean {
   return sqlStateOf(error) === STALE_PLAN && 'routine' in error && error.routine === STALE_PLAN_ROUTINE;
 }
+
+/** 53300, too_many_connections: of the server, of the database or of the role. The connections that there are go on. */
+export function isServerFull(error: unknown): boolean {
+  return sqlStateOf(error) === '53300';
+}

@@ -8,6 +8,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
+import { requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/thrown.js';
 import { PoolClosedError } from '../errors.js';
 import {
@@ -135,11 +136,12 @@ export class PostgresPool extends PostgresEvents {
     callback: QueryCallback | undefined,
   ): unknown {
     const { core, parts } = this;
+    const { frame } = this;
     let tenantId: string | undefined;
     let statement: OneShot;
     let ruled: PoolQuery | undefined;
     try {
-      tenantId = this.tenantFor(undefined, this.frame);
+      tenantId = this.tenantFor(undefined, frame);
       this.admit();
       if (parts.safety.isEnforced || parts.limits.queryTimeoutMs !== undefined)
         statement = ruled = new PoolQuery(core.id, tenantId, parts, text, values, config);
@@ -159,9 +161,9 @@ export class PostgresPool extends PostgresEvents {
       const { timeoutMs, signal } = config;
       if (ruled === undefined) statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
       else ruled.limitCall(timeoutMs, signal);
-      core.engine.request(statement, tenantId, { timeoutMs, signal });
+      requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, { timeoutMs, signal });
     } else {
-      core.engine.request(statement, tenantId);
+      requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, undefined);
     }
     ruled?.requested();
     return answer;
@@ -185,14 +187,14 @@ export class PostgresPool extends PostgresEvents {
 
   /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
   private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const { parts, core } = this;
+    const { parts, core, frame } = this;
     const context = new AsyncResource('PostgresSubmittable');
     // On the next tick: what listens to it isn't there before its caller has it.
     const refuseIt = (error: Error): void =>
       process.nextTick(() => context.runInAsyncScope(() => ForeignQuery.refuse(query, error, callback)));
     let tenantId: string | undefined;
     try {
-      tenantId = this.tenantFor(undefined, this.frame);
+      tenantId = this.tenantFor(undefined, frame);
       this.admit();
     } catch (error) {
       refuseIt(toError(error));
@@ -208,7 +210,10 @@ export class PostgresPool extends PostgresEvents {
     };
     const waiting: WaitingCall = { unsafe: refused };
     if (parts.safety.isEnforced) parts.safety.waiting.add(waiting);
-    core.engine.request(
+    requestWithin(
+      core.engine,
+      frame?.scope,
+      'taken back',
       {
         granted: (lease) => {
           const over = (error: Error | undefined): void => {
@@ -228,6 +233,7 @@ export class PostgresPool extends PostgresEvents {
         refused: (error) => refused(parts.safety.error ?? error),
       },
       tenantId,
+      undefined,
     );
     return query;
   }

@@ -12,6 +12,7 @@ import {
   PoolError,
   PoolSuspendedError,
   QueueFullError,
+  RequestEndedError,
   TenantLimitError,
 } from '../errors.js';
 
@@ -60,6 +61,8 @@ function answerToPoolError(error: PoolError): Answer | undefined {
   if (error instanceof QueueFullError || error instanceof BackendUnavailableError)
     return unavailable(error.retryAfterMs);
   if (error instanceof PoolClosedError || error instanceof PoolSuspendedError) return unavailable(undefined);
+  // Its client has gone; without an answer Nest would log it as a fault of the handler.
+  if (error instanceof RequestEndedError) return unavailable(undefined);
   return undefined;
 }
 

@@ -2,13 +2,14 @@
  * One request (or message) while it is served: whose it is, and what was leased on its behalf.
  *
  * Promise: it ends exactly once, when its response is over and the body that was being sent has let go of what it reads from; a body that
- * doesn't let go is waited for only so long. Leases that are still out then are reported, and their connections destroyed.
+ * doesn't let go is waited for only so long. Leases that are still out then are reported, and their connections destroyed; acquires that
+ * still wait are reported and withdrawn.
  */
 import type { Logger } from '@nestjs/common';
 
-import type { Lease } from '../engine/lease.js';
-import { LeaseScope } from '../engine/lease-scope.js';
+import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
+import { describeError } from '../engine/redact.js';
 
 /**
  * How long the end of a scope waits for a stopped body, in milliseconds. A cursor that is closed when its stream is destroyed needs a round
@@ -76,29 +77,66 @@ export class RequestScope {
   #end(): void {
     clearTimeout(this.#grace);
     this.#openBodies.clear();
-    // What ends a request may run in anybody's async context; a report belongs to none.
+    // The event that ends a request may run in any async context; a report belongs to none.
     runOutside(() => {
-      for (const lease of this.leases.end()) this.#report(lease);
+      for (const left of this.leases.end()) this.#report(left);
     });
   }
 
-  #report(lease: Lease<unknown>): void {
-    const tenant = lease.tenantId === undefined ? 'no tenant' : `tenant "${lease.tenantId}"`;
-    const what = `lease of pool "${lease.poolId}" (${tenant}), acquired ${Math.round(Date.now() - lease.acquiredAt)} ms ago`;
-    if (this.#clientGone) {
-      // Nobody's mistake: the handler may have been about to release it.
-      this.#logger.warn(`The client of ${this.handler} went away. The connection of a ${what}, was destroyed.`);
-      return;
+  #report(left: TakenBack): void {
+    const message = this.#clientGone ? this.#clientGoneReport(left) : this.#forgottenReport(left);
+    const failure = left.failure === undefined ? '' : ` Ending it failed: ${describeError(left.failure)}.`;
+    try {
+      // What was under way when a client went away is no mistake: the handler may have been about to end it.
+      this.#logger[this.#clientGone ? 'warn' : 'error'](`${message}${failure}`);
+    } catch {
+      // An application's logger that throws must not keep the next report from being made.
     }
-    const where =
-      lease.stack === undefined
-        ? ' Set leakDetectionMs to see where it was acquired.'
-        : `\nIt was acquired at:\n${framesOf(lease.stack)}`;
-    this.#logger.error(
-      `A ${what}, was still out when ${this.handler} had answered. Its connection was destroyed. ` +
-        `Release it before the response ends, or detach() it for work that outlives the response.${where}`,
-    );
   }
+
+  #clientGoneReport(left: TakenBack): string {
+    switch (left.state) {
+      case 'waiting':
+        return `The client of ${this.handler} went away. An acquire from ${placeOf(left)}, waiting for ${ageOf(left)}, was withdrawn.`;
+      case 'open':
+        return `The client of ${this.handler} went away. An operation on ${placeOf(left)}, open for ${ageOf(left)}, was ended.`;
+      case 'leased':
+        return `The client of ${this.handler} went away. The connection of a lease of ${placeOf(left)}, acquired ${ageOf(left)} ago, was destroyed.`;
+    }
+  }
+
+  #forgottenReport(left: TakenBack): string {
+    switch (left.state) {
+      case 'waiting':
+        return (
+          `An acquire from ${placeOf(left)} was still waiting, for ${ageOf(left)}, when ${this.handler} had answered. It was withdrawn. ` +
+          OUTLIVE
+        );
+      case 'open':
+        return `An operation on ${placeOf(left)} was still open, for ${ageOf(left)}, when ${this.handler} had answered. It was ended. ${OUTLIVE}`;
+      case 'leased': {
+        const where =
+          left.stack === undefined
+            ? ' Set leakDetectionMs to see where it was acquired.'
+            : `\nIt was acquired at:\n${framesOf(left.stack)}`;
+        return (
+          `A lease of ${placeOf(left)}, acquired ${ageOf(left)} ago, was still out when ${this.handler} had answered. Its connection was ` +
+          `destroyed. Release it before the response ends, or detach() it for work that outlives the response.${where}`
+        );
+      }
+    }
+  }
+}
+
+const OUTLIVE =
+  'Await it before the response ends, or start work that outlives the response with TenantContext.runDetached().';
+
+function placeOf({ poolId, tenantId }: TakenBack): string {
+  return `pool "${poolId}" (${tenantId === undefined ? 'no tenant' : `tenant "${tenantId}"`})`;
+}
+
+function ageOf({ since }: TakenBack): string {
+  return `${Math.round(Date.now() - since)} ms`;
 }
 
 /** A stack without the line that names the error it was taken from. */

@@ -82,6 +82,47 @@ describe('a pool that is watched', () => {
     expect(changes).toEqual(['starting → unhealthy']);
   });
 
+  it('is degraded, and never unhealthy, while the server refuses more connections and the others work', async () => {
+    const { monitor, changes, clock } = watch();
+    monitor.start();
+    monitor.connected();
+    const full = new Error('sorry, too many clients already');
+    for (let refusals = 0; refusals < 20; refusals++) {
+      monitor.serverFull(full);
+      expect(await monitor.check()).toMatchObject({ status: 'degraded', available: true, consecutiveFailures: 0 });
+      expect(monitor.lastError).toBe(full);
+      // One connection ends and another takes its place: the server is as full as before.
+      monitor.connected();
+      await clock.advance(2_000);
+    }
+    expect(changes).toEqual(['starting → healthy', 'healthy → degraded']);
+    await clock.advance(40_000);
+    expect(monitor.status).toBe('healthy');
+    expect(monitor.lastError).toBeUndefined();
+    expect(changes).toEqual(['starting → healthy', 'healthy → degraded', 'degraded → healthy']);
+  });
+
+  it('is well again with the next connection, where there are no probes, once the server takes more', async () => {
+    const { monitor, clock } = watch({ intervalMs: 0 });
+    monitor.start();
+    monitor.connected();
+    monitor.serverFull(new Error('full'));
+    await clock.advance(1_000);
+    expect(monitor.status).toBe('degraded');
+    monitor.connected();
+    expect(monitor.status).toBe('healthy');
+  });
+
+  it('is unhealthy for real failures, however full the server was before', async () => {
+    const { monitor, backend, refuse } = watch();
+    monitor.start();
+    monitor.connected();
+    monitor.serverFull(new Error('full'));
+    backend.answer = refuse;
+    for (let failures = 0; failures < 3; failures++) await monitor.check();
+    expect(monitor.status).toBe('unhealthy');
+  });
+
   it('is degraded, and never unhealthy, while no slot comes free for a probe', async () => {
     const { monitor, backend } = watch();
     monitor.start();

@@ -135,6 +135,33 @@ describe.each(KINDS)('Drizzle %s', (_kind, makePool, tenant) => {
     ]);
     expectQuiet(pool);
   });
+
+  it('runs a query as the tenant of the function that returned it, also in the middle of work for another', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls' } });
+    const db = drizzle(pool);
+    const { tenants } = pools;
+    const names = () => db.select({ name: items.name }).from(items);
+    for (const id of ['lazy-one', 'lazy-two']) {
+      await tenants.run(id, () => db.insert(items).values({ name: `of ${id}`, price: 1 }));
+    }
+    const other = [{ name: 'of lazy-two' }];
+    await tenants.run('lazy-one', async () => {
+      expect(await names()).toEqual([{ name: 'of lazy-one' }]);
+      expect(await tenants.run('lazy-two', names)).toEqual(other);
+      expect(await tenants.runDetached('lazy-two', names)).toEqual(other);
+      expect(
+        await pool
+          .forTenant('lazy-two')
+          .use((client) => tenants.run('lazy-two', () => drizzle(client).select({ name: items.name }).from(items))),
+      ).toEqual(other);
+      expect(
+        await pool
+          .forTenant('lazy-two')
+          .transaction(({ client }) => drizzle(client).select({ name: items.name }).from(items)),
+      ).toEqual(other);
+    });
+    expectQuiet(pool);
+  });
 });
 
 interface Item {

@@ -27,7 +27,7 @@ import { CurrentTenant, SkipTenant } from '../../lib/tenancy/tenant.decorators.j
 import { eventually } from '../support/eventually.js';
 import { FakeDriver, type FakeConnection } from '../support/fakes/fake-driver.js';
 import { freePort } from '../support/servers/index.js';
-import { Meeting } from './support/application.js';
+import { lazyQuery, Meeting } from './support/application.js';
 import { CollectedLog } from './support/log.js';
 
 const header = fromHeader('x-tenant-id');
@@ -73,6 +73,11 @@ class Messages {
   async meet(@Payload('count') count: number): Promise<object> {
     await this.meeting.meet(count);
     return { current: this.tenants.current() };
+  }
+
+  @MessagePattern('lazy')
+  lazy(): unknown {
+    return lazyQuery(this.tenants);
   }
 
   @MessagePattern('stream')
@@ -181,6 +186,10 @@ describe('Tenants of a TCP microservice', () => {
     const tenants = Array.from({ length: 10 }, (_, n) => `tenant-${n}`);
     const answers = await Promise.all(tenants.map((tenantId) => ask('meet', { tenantId, count: tenants.length })));
     expect(answers).toEqual(tenants.map((current) => ({ current })));
+  });
+
+  it('keeps it for a query that runs when it is awaited', async () => {
+    expect(await ask('lazy', { tenantId: 'acme' })).toEqual({ current: 'acme' });
   });
 
   it('keeps it through an Observable', async () => {

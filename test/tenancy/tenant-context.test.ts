@@ -5,6 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { TenantInvalidError } from '../../lib/errors.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('The tenant context', () => {
   it('has no tenant outside run()', () => {
@@ -63,6 +64,21 @@ describe('The tenant context', () => {
     tenants.runFrame(frame, () =>
       tenants.run('acme', () => expect(tenants.frame()).toEqual({ ...frame, tenantId: 'acme' })),
     );
+  });
+
+  it('takes the tenant, and leaves the request and the lease that it holds behind, for work that is detached', async () => {
+    const tenants = new TenantContext();
+    const { pool } = fakePool();
+    const holding = await pool.acquire('acme');
+    await tenants.runFrame({ tenantId: 'acme', scope: new LeaseScope(), holding }, async () => {
+      const detached = { tenantId: 'acme', scope: undefined, holding: undefined };
+      expect(tenants.runDetached(tenants.current(), () => tenants.frame())).toEqual(detached);
+      expect(tenants.runDetached(undefined, () => tenants.frame())).toEqual({ ...detached, tenantId: undefined });
+      expect(await tenants.runDetached('globex', () => turn().then(() => tenants.current()))).toBe('globex');
+      expect(tenants.frame()?.scope).toBeDefined();
+    });
+    expect(() => tenants.runDetached('', () => undefined)).toThrow(TenantInvalidError);
+    holding.release();
   });
 
   it('is one of several: two applications in a process see nothing of each other', () => {

@@ -4,7 +4,7 @@ import { type INestApplication, Inject, Module, UseInterceptors } from '@nestjs/
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { from, map, mergeMap, type Observable } from 'rxjs';
+import { defer, from, map, mergeMap, type Observable } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
 
 import { TenantLimitError } from '../../lib/errors.js';
@@ -16,6 +16,7 @@ import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.intercept
 import { fromHeader, fromPayload } from '../../lib/tenancy/tenant-resolvers.js';
 import { CurrentTenant } from '../../lib/tenancy/tenant.decorators.js';
 import { FakeDriver, type FakeConnection } from '../support/fakes/fake-driver.js';
+import { lazyQuery } from './support/application.js';
 import { CollectedLog } from './support/log.js';
 
 const header = fromHeader('x-tenant-id');
@@ -32,6 +33,16 @@ class Gateway {
   @SubscribeMessage('whoami')
   whoami(@MessageBody() _: object, @CurrentTenant() tenant: string): object {
     return { event: 'answer', data: { tenant, current: this.tenants.current() } };
+  }
+
+  @SubscribeMessage('lazy')
+  async lazy(): Promise<object> {
+    return { event: 'answer', data: await lazyQuery(this.tenants) };
+  }
+
+  @SubscribeMessage('lazier')
+  lazier(): unknown {
+    return defer(() => lazyQuery(this.tenants)).pipe(map((data) => ({ event: 'answer', data })));
   }
 
   @SubscribeMessage('stream')
@@ -107,6 +118,11 @@ describe('Tenants of a WebSocket', () => {
   it('refuses a message without a tenant', async () => {
     const socket = await connect();
     expect(await ask(socket, 'whoami', {}, 'exception')).toMatchObject({ statusCode: 400, error: 'Bad Request' });
+  });
+
+  it.each(['lazy', 'lazier'])('keeps it for a query that runs when it is awaited: %s', async (message) => {
+    const socket = await connect({ 'X-Tenant-Id': 'acme' });
+    expect(await ask(socket, message, {})).toEqual({ current: 'acme' });
   });
 
   it('keeps it through an Observable', async () => {

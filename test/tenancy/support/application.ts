@@ -51,6 +51,15 @@ import { CollectedLog } from './log.js';
 const CHUNK_BYTES = 64 * 1024;
 const CHUNKS = 40;
 
+/** A query as Drizzle and Knex build them: it runs when it is awaited. Answers with the tenant that it ran as. */
+export function lazyQuery(tenants: TenantContext): PromiseLike<{ current: string | undefined }> {
+  const run = async (): Promise<{ current: string | undefined }> => {
+    await turn();
+    return { current: tenants.current() };
+  };
+  return { then: (onfulfilled, onrejected) => run().then(onfulfilled, onrejected) };
+}
+
 /** What the test and the handlers tell each other. */
 @Injectable()
 export class Meeting {
@@ -158,6 +167,14 @@ class Routes {
     return { body, current: this.tenants.current() };
   }
 
+  @Get('lazy/:as')
+  lazy(@Param('as') as: string): unknown {
+    const query = lazyQuery(this.tenants);
+    if (as === 'async') return (async () => query)();
+    if (as === 'observable') return defer(() => query);
+    return as === 'inner' ? this.tenants.run('inner', () => query) : query;
+  }
+
   @Get('observable')
   observable(): Observable<object> {
     return defer(() => from(turn())).pipe(
@@ -253,6 +270,17 @@ class Routes {
     await this.meeting.pass();
     lease.release();
     return { done: true };
+  }
+
+  @Get('waits')
+  waits(): object {
+    for (const wait of [this.pool.acquire(), this.pool.use(() => 'never')]) {
+      wait.catch((error: Error) => this.meeting.seen.push(error.name));
+    }
+    void this.tenants
+      .runDetached('acme', () => this.pool.use((_, lease) => lease.tenantId))
+      .then((tenant) => this.meeting.seen.push(`outlived the request as ${tenant}`));
+    return {};
   }
 
   @Get('forgets')

@@ -37,6 +37,16 @@ export function describeTenancy(framework: string, adapter: () => AbstractHttpAd
         expect(json(await send(`${url}/whoami`, as('acme')))).toEqual({ tenant: 'acme', current: 'acme' });
       });
 
+      it.each([
+        ['direct', 'acme'],
+        ['async', 'acme'],
+        ['observable', 'acme'],
+        ['inner', 'inner'],
+      ])('runs a query that runs when it is awaited as the tenant of its handler: %s', async (form, tenant) => {
+        const { url } = await run();
+        expect(json(await send(`${url}/lazy/${form}`, as('acme')))).toEqual({ current: tenant });
+      });
+
       it('refuses a request without a tenant with 400', async () => {
         const { url } = await run();
         const answer = await send(`${url}/whoami`);
@@ -265,6 +275,38 @@ export function describeTenancy(framework: string, adapter: () => AbstractHttpAd
         const { url, log } = await run({ pool: { leakDetectionMs: 60_000 } });
         await send(`${url}/forgets`, as('acme'));
         expect((await log.line('still out')).message).toMatch(/It was acquired at:\n +at .*application\.ts/s);
+      });
+
+      it('withdraws and reports what still waits for a slot, but for work that was detached from it', async () => {
+        const { url, log, meeting, pool } = await run();
+        const held = [await pool.acquire(), await pool.acquire()];
+        expect((await send(`${url}/waits`, as('acme'))).status).toBe(200);
+        await eventually(() => meeting.seen.length === 2);
+        expect(meeting.seen).toEqual(['RequestEndedError', 'RequestEndedError']);
+        const reports = log.lines.filter((line) => line.message.includes('still waiting'));
+        expect(reports).toHaveLength(2);
+        expect(reports[0]).toMatchObject({ level: 'error', message: expect.stringContaining('Routes.waits') });
+        expect(pool.stats().waiting).toBe(1);
+        for (const lease of held) lease.release();
+        await eventually(() => meeting.seen.includes('outlived the request as acme'));
+        expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
+      });
+
+      it('withdraws what a handler waits for whose client has gone, and answers for it without a fault', async () => {
+        const { url, log, pool } = await run();
+        const held = [await pool.acquire(), await pool.acquire()];
+        const client = begin(`${url}/busy`, as('acme'));
+        client.on('error', () => {});
+        await eventually(() => pool.stats().waiting === 1);
+        client.destroy();
+        expect(await log.line('went away')).toMatchObject({
+          level: 'warn',
+          message: expect.stringMatching(/Routes\.busy.*waiting.*withdrawn/),
+        });
+        expect(pool.stats().waiting).toBe(0);
+        for (const lease of held) lease.release();
+        expect((await send(`${url}/busy`, as('acme'))).status).toBe(200);
+        expect(log.lines.filter((line) => line.level === 'error')).toEqual([]);
       });
 
       it('leaves a detached lease alone', async () => {

@@ -1,0 +1,104 @@
+/**
+ * Asks for a slot on behalf of a request whose end withdraws what is still waited for.
+ *
+ * Promises: what is free is granted at once, at no cost but a look-up; a wait that the scope's end withdraws is refused with
+ * {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it before its receiver is told.
+ */
+import { RequestEndedError } from './errors.js';
+import type { Lease } from './lease.js';
+import type { LeaseScope, ScopedWork } from './lease-scope.js';
+import type { AcquireLimits, LendingEngine } from './lending-engine.js';
+import { toError } from './thrown.js';
+import type { LeaseReceiver } from './waiter.js';
+
+/**
+ * What becomes of the lease at the end of the scope. `taken back`: it is forgotten otherwise. `left`: it ends by itself, with a function or a
+ * statement, and only the wait for it is withdrawn.
+ */
+export type AtScopeEnd = 'taken back' | 'left';
+
+/** As {@link LendingEngine.request}, within `scope`, if there is one. */
+export function requestWithin<L>(
+  engine: LendingEngine<L>,
+  scope: LeaseScope | undefined,
+  atEnd: AtScopeEnd,
+  receiver: LeaseReceiver<L>,
+  tenantId: string | undefined,
+  limits: AcquireLimits | undefined,
+): void {
+  if (scope === undefined || scope.ended) return engine.request(receiver, tenantId, limits);
+  let lease: Lease<L> | undefined;
+  try {
+    if (limits?.signal?.aborted !== true) lease = engine.tryAcquire(tenantId);
+    if (lease === undefined) {
+      new ScopedWait(engine.id, scope, atEnd, receiver, tenantId, limits?.signal).begin(engine, limits);
+      return;
+    }
+  } catch (error) {
+    return receiver.refused(toError(error));
+  }
+  if (atEnd === 'taken back') scope.add(lease);
+  receiver.granted(lease);
+}
+
+/** One acquire that may have to wait, in its scope until it is granted or refused. */
+class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork {
+  readonly poolId: string;
+  readonly tenantId: string | undefined;
+  readonly since = Date.now();
+  readonly state = 'waiting';
+  readonly #scope: LeaseScope;
+  readonly #atEnd: AtScopeEnd;
+  readonly #receiver: LeaseReceiver<L>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #withdrawal = new AbortController();
+
+  constructor(
+    poolId: string,
+    scope: LeaseScope,
+    atEnd: AtScopeEnd,
+    receiver: LeaseReceiver<L>,
+    tenantId: string | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    this.poolId = poolId;
+    this.tenantId = tenantId;
+    this.#scope = scope;
+    this.#atEnd = atEnd;
+    this.#receiver = receiver;
+    this.#signal = signal;
+  }
+
+  begin(engine: LendingEngine<L>, limits: AcquireLimits | undefined): void {
+    if (this.#signal?.aborted === true) this.handleEvent();
+    else this.#signal?.addEventListener('abort', this);
+    this.#scope.join(this);
+    engine.request(this, this.tenantId, { ...limits, signal: this.#withdrawal.signal });
+  }
+
+  granted(lease: Lease<L>): void {
+    this.#settle();
+    if (this.#atEnd === 'taken back') this.#scope.add(lease);
+    this.#receiver.granted(lease);
+  }
+
+  refused(error: Error): void {
+    this.#settle();
+    this.#receiver.refused(error.cause instanceof RequestEndedError ? error.cause : error);
+  }
+
+  takeBack(): void {
+    const { poolId, tenantId } = this;
+    this.#withdrawal.abort(new RequestEndedError(poolId, Date.now() - this.since, { tenantId }));
+  }
+
+  /** The caller's own signal has fired. */
+  handleEvent(): void {
+    this.#withdrawal.abort(this.#signal?.reason);
+  }
+
+  #settle(): void {
+    this.#scope.leave(this);
+    this.#signal?.removeEventListener('abort', this);
+  }
+}
