@@ -10,7 +10,6 @@ import { once } from 'node:events';
 import { toError } from '../engine/thrown.js';
 import type { Credentials } from './credentials.js';
 import {
-  isEcho,
   isWritable,
   owesReplies,
   rejectUnanswered,
@@ -18,6 +17,7 @@ import {
   type IoredisModule,
   type RedisClient,
 } from './redis-client.js';
+import { isEcho, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 import { SessionState, type Cleanup } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
@@ -67,7 +67,7 @@ export class ExclusiveConnection<C extends RedisClient> {
       );
       await Promise.race([this.client.connect(), aborted]);
       // An error reply in the handshake, to SELECT for one, doesn't keep ioredis from calling the client ready.
-      if (this.#lastError?.name === 'ReplyError') throw this.#lastError;
+      if (isReply(this.#lastError)) throw this.#lastError;
     } catch (error) {
       this.kill();
       // ioredis rejects with "Connection is closed."; why it closed is what the error event said.
@@ -154,6 +154,10 @@ export class ExclusiveConnection<C extends RedisClient> {
   }
 
   #failed(error: Error): void {
+    const outOfStep = isOutOfStep(error);
+    withoutSecrets(error);
+    // A reply came that belongs to no command: each that follows could reach the wrong caller.
+    if (outOfStep) return this.break(error);
     if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
   }
 
