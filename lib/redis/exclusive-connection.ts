@@ -65,7 +65,11 @@ export class ExclusiveConnection<C extends RedisClient> {
       const aborted = once(signal, 'abort', { signal: abort.signal }).then(() =>
         Promise.reject(toError(signal.reason)),
       );
-      await Promise.race([this.client.connect(), aborted]);
+      // The connect of a cluster's client that found the cluster not ready to serve never settles: it only ends.
+      const ended = new Promise<never>((_, reject) =>
+        this.client.once('end', () => reject(new Error('The servers answered, but are not ready to serve.'))),
+      );
+      await Promise.race([this.client.connect(), aborted, ended]);
       // An error reply in the handshake, to SELECT for one, doesn't keep ioredis from calling the client ready.
       if (isReply(this.#lastError)) throw this.#lastError;
     } catch (error) {

@@ -212,7 +212,7 @@ function contradictions(pool: {
   const found: { readonly at: readonly string[]; readonly rule: string }[] = [];
   const { host } = client;
   if (typeof host === 'string' && !isHost(host)) found.push({ at: ['client'], rule: `host ${HOST_RULE}` });
-  for (const name of ['host', 'port', 'path', 'sentinels'].filter((name) => client[name] != null)) {
+  for (const name of ['host', 'port', 'path'].filter((name) => client[name] != null)) {
     const other = url !== undefined ? 'url' : pool.sentinel !== undefined ? 'sentinel' : undefined;
     if (other !== undefined) found.push({ at: ['client'], rule: `must not set ${name} beside ${other}` });
   }

@@ -27,6 +27,7 @@ import type { FacadeTerms } from './client-facade.js';
 import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
+import { OutageLog } from './outage-log.js';
 import { RedisPoolStats } from './redis-pool-stats.js';
 import { SharedClient } from './shared-client.js';
 import { SharedConnection } from './shared-connection.js';
@@ -179,7 +180,7 @@ function assemble<C extends RedisClient>(
     pingTimeoutMs: healthCheck.timeoutMs,
     currentTenant: () => tenants.frame()?.tenantId,
   });
-  let outageTold = false;
+  const outage = new OutageLog(clock);
   const connection = new SharedConnection<C>({
     poolId,
     credentials,
@@ -192,15 +193,15 @@ function assemble<C extends RedisClient>(
       boundConnects(client, connectTimeoutMs, { clock, deadlines });
       return client;
     },
-    onLost: (error, again) => {
-      // An outage is said once, whether it is the shared client or a connect of the pool's that sees it first.
-      const told = again || outageTold;
-      outageTold = true;
-      logger[told ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${describeError(error)}`);
+    onLost: (error) => {
+      const { said } = outage;
+      outage.failed();
+      const why = error === undefined ? 'the server closed it' : describeError(error);
+      logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
       core.monitor.connectionBroken(error);
     },
     onReady: () => {
-      outageTold = false;
+      outage.back();
       shared.sendHeld();
       core.monitor.connected();
     },
@@ -254,11 +255,11 @@ function assemble<C extends RedisClient>(
     driver,
     surroundings,
     observer: {
-      connectFailed: () => (outageTold = true),
-      opened: () => (outageTold = false),
+      connectFailed: () => outage.failed(),
+      opened: () => outage.back(),
     },
     probe: (timeoutMs) => shared.ping(timeoutMs),
-    outageTold: () => outageTold,
+    outageTold: () => outage.said,
   });
   return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
 }

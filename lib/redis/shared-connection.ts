@@ -24,12 +24,8 @@ export interface SharedConnectionParts<C extends RedisClient> {
   readonly closeTimeoutMs: number;
   /** Whether ioredis sends again what was unanswered when the connection was lost. */
   readonly resends: boolean;
-  /**
-   * The connection was lost, or the first connect failed.
-   *
-   * @param again the outage goes on: the connection had been back for moments only.
-   */
-  readonly onLost: (error: Error | undefined, again: boolean) => void;
+  /** The connection was lost, or the first connect failed; once an outage. */
+  readonly onLost: (error: Error | undefined) => void;
   readonly onReady: () => void;
   /** A cluster's client has lost a node, and finds another one for what belonged there. */
   readonly onNodeLost: () => void;
@@ -37,8 +33,6 @@ export interface SharedConnectionParts<C extends RedisClient> {
 
 /** When to ask for the password again after that failed, in milliseconds. */
 const RETRY_MS = 1_000;
-/** A connection that lasts for less was no end of the outage, in milliseconds. */
-const STABLE_MS = 5_000;
 
 interface Awaiting {
   readonly resolve: () => void;
@@ -53,8 +47,7 @@ export class SharedConnection<C extends RedisClient> {
   #client: C;
   /** What takes the client's place as soon as it is connected. */
   #next: C | undefined;
-  #lostAtMs = -Infinity;
-  #foundAtMs = -Infinity;
+  #everReady = false;
   #closed = false;
   #downSinceMs: number | undefined;
   #failures = 0;
@@ -84,7 +77,7 @@ export class SharedConnection<C extends RedisClient> {
 
   /** Whether it has neither been connected nor failed to. */
   get isNew(): boolean {
-    return this.#foundAtMs === -Infinity && this.#failures === 0;
+    return !this.#everReady && this.#failures === 0;
   }
 
   /** Begins to connect, unless that has been done. */
@@ -231,19 +224,15 @@ export class SharedConnection<C extends RedisClient> {
 
   #lost(): void {
     if (this.#closed) return;
-    const nowMs = this.#parts.clock.now();
     const wasUp = this.#downSinceMs === undefined;
-    this.#downSinceMs ??= nowMs;
+    this.#downSinceMs ??= this.#parts.clock.now();
     this.#failures++;
     this.#attemptFailed();
-    if (!wasUp && this.#failures > 1) return;
-    const again = this.#lostAtMs > -Infinity && nowMs - this.#foundAtMs < STABLE_MS;
-    this.#lostAtMs = nowMs;
-    this.#parts.onLost(this.#lastError, again);
+    if (wasUp || this.#failures === 1) this.#parts.onLost(this.#lastError);
   }
 
   #found(): void {
-    this.#foundAtMs = this.#parts.clock.now();
+    this.#everReady = true;
     this.#downSinceMs = undefined;
     this.#failures = 0;
     this.#lastError = undefined;
