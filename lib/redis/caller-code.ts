@@ -49,6 +49,20 @@ export function guardedCallback(
   };
 }
 
+/** `method`, with the callback guarded that it may get as its last argument. `this` decides where it is reported. */
+export function guardingCallback(
+  method: (...args: never[]) => unknown,
+  reportOf: (self: object) => ReportThrown | undefined,
+): (...args: unknown[]) => unknown {
+  return function (this: object, ...args: unknown[]): unknown {
+    const callback = args.at(-1);
+    const report = isFunction(callback) ? reportOf(this) : undefined;
+    if (isFunction(callback) && report !== undefined)
+      args[args.length - 1] = guardedCallback(callback, 'a callback', report);
+    return Reflect.apply(method, this, args);
+  };
+}
+
 export function isFunction(value: unknown): value is (...args: never[]) => unknown {
   return typeof value === 'function';
 }

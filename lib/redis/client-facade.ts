@@ -11,8 +11,9 @@ import { inspect } from 'node:util';
 
 import type { Command, Pipeline } from 'ioredis';
 import { BoundListeners, type Listener } from './bound-listeners.js';
-import { guardedCallback, isFunction, type ReportThrown } from './caller-code.js';
-import { markAsCallers, type IoredisModule, type RedisClient } from './redis-client.js';
+import { guardedCallback, guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
+import { guardPipeline } from './guarded-pipeline.js';
+import { commandMethods, markAsCallers, type IoredisModule, type RedisClient } from './redis-client.js';
 import { isLike, shownOptions } from './shown-options.js';
 
 /** What all facades of one pool have in common. */
@@ -72,7 +73,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     }
     const inherited: unknown = Reflect.get(this.client, key);
     if (!isFunction(inherited) || !this.#isCommand(key)) return inherited;
-    const method = this.#guardingCallback(inherited);
+    const method = this.guardingCallback(inherited);
     this.#methods.set(key, method);
     return method;
   }
@@ -134,7 +135,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
       case 'monitor': {
         // A cluster's client has none.
         const monitor: unknown = Reflect.get(this.client, 'monitor');
-        return isFunction(monitor) ? this.#guardingCallback(monitor) : undefined;
+        return isFunction(monitor) ? this.guardingCallback(monitor) : undefined;
       }
       case 'duplicate':
         return (...args: readonly unknown[]) => {
@@ -181,28 +182,22 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     };
   }
 
-  /** Whether `key` is a method of ioredis that takes a callback as its last argument. */
   #isCommand(key: string | symbol): boolean {
-    if (typeof key !== 'string') return false;
-    const commander: unknown = Reflect.getPrototypeOf(this.facade.ioredis.Redis.prototype);
-    return key === 'exec' || (isObject(commander) && Object.hasOwn(commander, key) && !NOT_COMMANDS.has(key));
+    return typeof key === 'string' && commandMethods(this.facade.ioredis).has(key);
   }
 
-  #guardingCallback(method: (...args: never[]) => unknown): unknown {
+  /** `method`, a callback that it gets being guarded. */
+  protected guardingCallback(method: (...args: never[]) => unknown): (...args: unknown[]) => unknown {
     const { report } = this.facade;
     // A pipeline takes the methods of defined commands over, so that `this` is not always this client.
-    return function (this: unknown, ...args: unknown[]): unknown {
-      const callback = args.at(-1);
-      if (isFunction(callback)) args[args.length - 1] = guardedCallback(callback, 'a callback', report);
-      return Reflect.apply(method, this, args);
-    };
+    return guardingCallback(method, () => report);
   }
 
   #defineCommand(name: string, definition: unknown): void {
     Reflect.apply(this.client.defineCommand, this.proxy, [name, definition]);
     for (const method of [name, `${name}Buffer`]) {
       const defined: unknown = Reflect.get(this.#own, method);
-      if (isFunction(defined)) Reflect.set(this.#own, method, this.#guardingCallback(defined));
+      if (isFunction(defined)) Reflect.set(this.#own, method, this.guardingCallback(defined));
     }
   }
 
@@ -219,6 +214,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   #pipeline(made: unknown, commands: unknown): unknown {
     if (!isPipeline(made, this.facade.ioredis)) return made;
     const pipeline = made;
+    guardPipeline(pipeline, this.facade.ioredis, this.facade.report);
     const queue = pipeline.sendCommand.bind(pipeline);
     const begin: unknown = Reflect.get(pipeline, 'multi');
     const execute: unknown = Reflect.get(pipeline, 'exec');
@@ -263,16 +259,6 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     return pipeline;
   }
 }
-
-/** Methods beside the commands on the class that has them. */
-const NOT_COMMANDS: ReadonlySet<string> = new Set([
-  'constructor',
-  'getBuiltinCommands',
-  'createBuiltinCommand',
-  'addBuiltinCommand',
-  'defineCommand',
-  'sendCommand',
-]);
 
 /** An object that passes for a client of the same class, and has nothing of it. */
 function emptyClient<C extends RedisClient>(first: C, describe: () => string): C {

@@ -34,11 +34,15 @@ class ConnectDeadline extends DeadlineEntry {
     this.#timeoutMs = timeoutMs;
     this.#parts = parts;
     const stop = (): void => parts.deadlines.remove(this);
-    client.on('connecting', this.#start);
+    client.on('connecting', () => this.#start());
     client.on('connect', () => {
-      this.#start();
+      const { stream } = client;
       // A server that loads its data answers all the while, and is not given up.
-      client.stream.on('data', this.#start);
+      const heard = (): void => {
+        if (client.stream !== stream || !this.#start()) stream.off('data', heard);
+      };
+      stream.on('data', heard);
+      this.#start();
     });
     client.on('ready', stop);
     client.on('close', stop);
@@ -52,11 +56,13 @@ class ConnectDeadline extends DeadlineEntry {
     dropConnection(this.#client, Object.assign(error, { code: 'ETIMEDOUT' }));
   }
 
-  readonly #start = (): void => {
+  /** The time begins anew. @returns whether there is a connect. */
+  #start(): boolean {
     const { clock, deadlines } = this.#parts;
-    if (this.#isUnderWay) deadlines.add(this, clock.now() + this.#timeoutMs);
-    else this.#client.stream.off('data', this.#start);
-  };
+    const underWay = this.#isUnderWay;
+    if (underWay) deadlines.add(this, clock.now() + this.#timeoutMs);
+    return underWay;
+  }
 
   get #isUnderWay(): boolean {
     return this.#client.status === 'connecting' || this.#client.status === 'connect';

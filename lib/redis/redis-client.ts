@@ -132,6 +132,20 @@ export async function end(client: RedisClient, patient: boolean): Promise<void> 
   await ended;
 }
 
+/** Names of the methods of ioredis that send a command, and take a callback as their last argument. */
+export function commandMethods(ioredis: IoredisModule): ReadonlySet<string> {
+  const commander = Reflect.getPrototypeOf(ioredis.Redis.prototype) ?? {};
+  let names = COMMAND_METHODS.get(commander);
+  if (names === undefined) {
+    // Of that class, ioredis makes its commands enumerable, and nothing else.
+    names = new Set([...Object.keys(commander), 'exec']);
+    COMMAND_METHODS.set(commander, names);
+  }
+  return names;
+}
+
+const COMMAND_METHODS = new WeakMap<object, ReadonlySet<string>>();
+
 /** Commands that callers sent. All others are ioredis' own: handshake, ready check, resubscription. */
 const CALLERS_COMMANDS = new WeakSet<object>();
 

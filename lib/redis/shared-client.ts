@@ -44,6 +44,8 @@ export interface SharedClientParts<C extends RedisClient> extends FacadeTerms {
   readonly onEndCalled: (method: string) => void;
 }
 
+const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
+
 /** Commands that may wait for the first connect of a pool that is to have no queue. */
 const COLD_QUEUE = 10_000;
 
@@ -163,14 +165,17 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     switch (key) {
       case 'call':
       case 'callBuffer':
-      case 'send_command':
+      case 'send_command': {
+        const method: unknown = Reflect.get(this.client, key);
+        if (!isFunction(method)) return undefined;
+        const send = this.guardingCallback(method);
         // Looked at here and not only in `send`: with auto-pipelining a refused command would fail its neighbours too.
         return (...args: readonly unknown[]): unknown => {
           const refusal = isQuit(args[0]) ? undefined : refusalOf(poolId, String(args[0]), args.slice(1));
           if (refusal !== undefined) return this.told(Promise.reject(refusal), args.at(-1));
-          const method: unknown = Reflect.get(this.client, key);
-          return isFunction(method) ? Reflect.apply(method, this.proxy, args) : undefined;
+          return Reflect.apply(send, this.proxy, args);
         };
+      }
       case 'connect':
         return (callback?: unknown) => this.told(this.#connection.attempt(), callback);
       case 'quit':
@@ -246,8 +251,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   repeats(error: Error, pending: PendingCommand): boolean {
     const { repeatable } = this.#parts;
     const { command } = pending;
-    // A part of a transaction alone would be another transaction.
-    if (!repeatable.delete(error) || command.inTransaction || this.#connection.closed) return false;
+    // A part of a transaction alone would be another transaction, or none.
+    const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
+    if (!repeatable.delete(error) || isPart || this.#connection.closed) return false;
     pending.sent = false;
     this.#held.add({ pending, stream: undefined, node: undefined });
     return true;

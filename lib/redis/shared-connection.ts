@@ -111,7 +111,9 @@ export class SharedConnection<C extends RedisClient> {
 
   /** Why nobody should wait for it, when it has been away for `failFastAfterMs`. */
   unavailable(nowMs: number): BackendUnavailableError | undefined {
-    if (this.#downSinceMs === undefined || nowMs - this.#downSinceMs < this.#parts.failFastAfterMs) return undefined;
+    // Before the first connect has failed there is no outage, however little patience there is with one.
+    if (this.#downSinceMs === undefined || this.isNew) return undefined;
+    if (nowMs - this.#downSinceMs < this.#parts.failFastAfterMs) return undefined;
     return this.#down(nowMs);
   }
 

@@ -94,7 +94,7 @@ describe('the options of a Redis pool', () => {
       { servername: 'b', ca: 'x' },
     ],
   ])('merge the TLS options of %j', async (options, expected) => {
-    const pool = await createRedisPool('cache', parse(options as RedisPoolOptions), {
+    const pool = await createRedisPool('cache', parse(options), {
       tenants: new TenantContext(),
       clock: systemClock,
       random: Math.random,
