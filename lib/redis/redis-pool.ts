@@ -73,8 +73,9 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
    * back by `suspend()`.
    *
    * Commands that would change or stall the connection for its other users (blocking ones, WATCH and an open MULTI, SELECT,
-   * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR, QUIT) are rejected with CommandRefusedError: use `use()` or
+   * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR) are rejected with CommandRefusedError: use `use()` or
    * `acquire()`, or `client.duplicate()` for a connection that you keep. Pipelines and pipelined `multi()` are fine.
+   * `quit()` and `disconnect()` resolve and end nothing; `connect()` rejects when the server can't be reached.
    *
    * Rejects further with ConnectionLostError, OperationTimeoutError, BackendUnavailableError, QueueFullError (too many commands
    * wait for a lost connection) and PoolClosedError. `duplicate()` throws DedicatedLimitError at `maxDuplicates`.
