@@ -47,6 +47,7 @@ export { asPgModule, ClientRefusedError } from './postgres/as-pg-module.js';
 export { asPgPool } from './postgres/as-pg-pool.js';
 export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';
 export { RedisPool } from './redis/redis-pool.js';
+export type { RedisPoolStats } from './redis/redis-pool-stats.js';
 export type { RedisPoolOptions } from './redis/redis-pool.options.js';
 export { HttpPool, type HttpPoolRequestConfig, type HttpRequestOptions } from './http/http-pool.js';
 export type { HttpPoolOptions } from './http/http-pool.options.js';

@@ -51,8 +51,13 @@ export interface PoolParts<C, L> {
   readonly surroundings: PoolSurroundings;
   /** What the kind itself wants to know of the engine's work. */
   readonly observer?: PoolObserver<C, L> | undefined;
-  /** Asks what the kind has besides its slots, a shared client for one, whether it is alive; rejects within the time given when it isn't. */
-  readonly probe?: ((timeoutMs: number) => Promise<void>) | undefined;
+  /**
+   * Asks what the kind has besides its slots, a shared client for one, whether it is alive; rejects within the time given
+   * when it isn't. Resolves with an error when it is there, and says why it can't serve.
+   */
+  readonly probe?: ((timeoutMs: number) => Promise<Error | undefined>) | undefined;
+  /** Whether the kind has told the log of the present outage already. */
+  readonly outageTold?: (() => boolean) | undefined;
 }
 
 /** Puts a pool together. Nothing is opened. */
@@ -70,8 +75,12 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const events = new PoolEvents((message) => log.error(message));
   const monitor = new PoolMonitor({
     probe: async (options) => {
-      const [outcome] = await Promise.all([engine.probe(options), parts.probe?.(options.timeoutMs)]);
-      return outcome;
+      const [slots, besides] = await Promise.allSettled([engine.probe(options), parts.probe?.(options.timeoutMs)]);
+      if (besides.status === 'rejected') throw besides.reason;
+      // A server that says why it can't serve is there, whatever became of a connect to it.
+      if (besides.value !== undefined) return besides.value;
+      if (slots.status === 'rejected') throw slots.reason;
+      return slots.value;
     },
     options: config.healthCheck,
     clock,
@@ -102,7 +111,7 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         const before = monitor.status;
         if (engine.live > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
         else monitor.connectFailed(error);
-        log.connectFailed(error, before !== monitor.status);
+        log.connectFailed(error, before !== monitor.status || parts.outageTold?.() === true);
         events.emit('connectError', error);
         observer.connectFailed?.(error);
       },

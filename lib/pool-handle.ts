@@ -14,7 +14,7 @@ import { requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
 import { RequestEndedError, TenantInvalidError, TenantRequiredError } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
-import { PoolStats } from './metrics/pool-stats.js';
+import { PoolStats, type StatsContext } from './metrics/pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
 import {
@@ -80,15 +80,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** The numbers of this moment. */
   stats(): PoolStats {
-    const { engine, monitor, type, unscopedUses } = this.core;
-    return new PoolStats(engine, {
-      type,
-      status: monitor.status,
-      lastHealthCheck: monitor.lastResult,
-      consecutiveFailures: monitor.consecutiveFailures,
-      lastError: monitor.lastError,
-      unscopedUses,
-    });
+    return new PoolStats(this.core.engine, this.statsContext);
   }
 
   /**
@@ -224,7 +216,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const closed = engine.close({ deadlineMs });
     // Its listeners may close the pool once more: by now that is not the first close.
     monitor.drain();
-    const report = await closed;
+    const report = this.completed(await closed);
     monitor.close();
     if (first) events.emit('close', report);
     return report;
@@ -265,6 +257,24 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
           ? ' unscoped'
           : '';
     return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
+  }
+
+  /** What statistics show beside the engine's numbers. */
+  protected get statsContext(): StatsContext {
+    const { monitor, type, unscopedUses } = this.core;
+    return {
+      type,
+      status: monitor.status,
+      lastHealthCheck: monitor.lastResult,
+      consecutiveFailures: monitor.consecutiveFailures,
+      lastError: monitor.lastError,
+      unscopedUses,
+    };
+  }
+
+  /** The report of a close, with what the kind had in use besides its slots. */
+  protected completed(report: CloseReport): CloseReport {
+    return report;
   }
 
   /** A handle of the same kind over the same core. */

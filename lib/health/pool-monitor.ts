@@ -3,8 +3,8 @@
  *
  * Evidence comes from three sides: the monitor's own probes, connects that fail or succeed, and connections that die by themselves.
  * `failureThreshold` failures in a row make the pool `unhealthy`, fewer `degraded`; the first success clears them. A pool without a free slot is
- * `degraded`, never `unhealthy`: a saturated pool is not a dead backend. Nor is a server that has no room for one more connection while those
- * that there are work.
+ * `degraded`, never `unhealthy`: a saturated pool is not a dead backend. Nor is a backend that answers why it can't serve, or a server that has
+ * no room for one more connection while those that there are work.
  *
  * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed. Timers are never referenced:
  * watching keeps no process alive.
@@ -13,11 +13,13 @@ import type { Clock, TimerHandle } from '../engine/clock.js';
 import { durationOf } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
+import { toError } from '../engine/thrown.js';
 
 /**
  * - `starting`: nothing has been heard of the backend yet.
  * - `healthy`: the last sign was a good one.
- * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, or the server takes no more connections.
+ * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, the server takes no more connections, or the
+ *   backend answers, and says why it can't serve at the moment.
  * - `unhealthy`: `failureThreshold` failures in a row; the pool keeps trying.
  * - `draining`: closing; leases are being waited for.
  * - `closed`: nothing is lent any more.
@@ -40,12 +42,12 @@ export interface HealthCheckResult {
   readonly available: boolean;
   readonly consecutiveFailures: number;
   /** How the probe ended; undefined where there was none, because the pool isn't open. */
-  readonly outcome?: ProbeOutcome | 'failed';
+  readonly outcome?: ProbeOutcome | 'refused' | 'failed';
   /** When the probe ended, in epoch milliseconds. */
   readonly checkedAt?: number;
   /** How long the probe took, waiting for a slot included. */
   readonly durationMs?: number;
-  /** Why the probe failed. */
+  /** Why the probe failed, or why the backend, which is there, refuses to serve. */
   readonly error?: unknown;
 }
 
@@ -70,8 +72,11 @@ export interface HealthCheckRequest {
 }
 
 export interface PoolMonitorParts {
-  /** Rejects with the ping's or the connect's error; must settle within the time it is given. */
-  readonly probe: (options: ProbeOptions) => Promise<ProbeOutcome>;
+  /**
+   * Rejects with the ping's or the connect's error; must settle within the time it is given. Resolves with an error when
+   * the backend is there, and says why it can't serve at the moment.
+   */
+  readonly probe: (options: ProbeOptions) => Promise<ProbeOutcome | Error>;
   readonly options: HealthCheckOptions;
   readonly clock: Clock;
   /** Evenly distributed in [0, 1). */
@@ -99,7 +104,7 @@ type Phase = 'cold' | 'watching' | 'draining' | 'closed';
 
 /** What a probe brought to light. */
 interface Finding {
-  readonly outcome: ProbeOutcome | 'failed';
+  readonly outcome: ProbeOutcome | 'refused' | 'failed';
   readonly error: unknown;
   readonly checkedAt: number;
   readonly durationMs: number;
@@ -121,6 +126,8 @@ export class PoolMonitor {
   /** What the server last said when it had no room for another connection. */
   private full: Error | undefined;
   private fullAtMs = Number.NEGATIVE_INFINITY;
+  /** Why the backend, which is there, can't serve. */
+  private refusal: Error | undefined;
   private reported: PoolStatus = 'starting';
   private timer: TimerHandle | undefined;
   private dueAtMs = Number.POSITIVE_INFINITY;
@@ -135,7 +142,8 @@ export class PoolMonitor {
     if (this.phase === 'closed' || this.phase === 'draining') return this.phase;
     if (this.obstacle !== undefined || this.failures >= this.parts.options.failureThreshold) return 'unhealthy';
     if (!this.everAlive) return 'starting';
-    return this.failures > 0 || this.saturated || this.full !== undefined ? 'degraded' : 'healthy';
+    const refuses = this.full !== undefined || this.refusal !== undefined;
+    return this.failures > 0 || this.saturated || refuses ? 'degraded' : 'healthy';
   }
 
   /** Failures since the last success. */
@@ -150,7 +158,7 @@ export class PoolMonitor {
 
   /** The newest failure; cleared by a success. Or why the pool serves nothing although its backend answers. */
   get lastError(): unknown {
-    return this.obstacle ?? this.failure;
+    return this.obstacle ?? this.failure ?? this.refusal;
   }
 
   /** Begins to watch; the first probe comes after a short interval, because opening the pool says more and sooner. */
@@ -235,10 +243,12 @@ export class PoolMonitor {
     const { probe, options, clock } = this.parts;
     const startedAtMs = clock.now();
     const failuresBefore = this.failuresEver;
-    let outcome: ProbeOutcome | 'failed' = 'failed';
+    let outcome: Finding['outcome'] = 'failed';
     let error: unknown;
     try {
-      outcome = await probe({ timeoutMs: options.timeoutMs, recentMs: this.recentMs(startedAtMs) });
+      const answer = await probe({ timeoutMs: options.timeoutMs, recentMs: this.recentMs(startedAtMs) });
+      if (typeof answer === 'string') outcome = answer;
+      else [outcome, error] = ['refused', answer];
     } catch (cause) {
       error = cause;
     }
@@ -269,6 +279,9 @@ export class PoolMonitor {
       case 'recent':
         this.succeeded();
         break;
+      case 'refused':
+        this.succeeded(toError(finding.error));
+        break;
       case 'saturated':
         this.saturated = true;
         this.report();
@@ -280,8 +293,9 @@ export class PoolMonitor {
     }
   }
 
-  private succeeded(): void {
+  private succeeded(refusal?: Error): void {
     const { clock, options } = this.parts;
+    this.refusal = refusal;
     this.everAlive = true;
     this.saturated = false;
     this.failures = 0;

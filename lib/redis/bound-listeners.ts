@@ -1,12 +1,13 @@
 /**
  * The event listeners that callers add to a client of ours.
  *
- * Promise: each runs in the async context of whoever added it (a connection's own events run outside every request's);
- * whoever added them through one facade can have all of them removed, and nobody else's; `off` finds them by the
- * function that was passed to `on`.
+ * Promise: each runs in the async context of the code that added it (a connection's own events run outside every
+ * request's), and what it throws is logged; those added through one facade can all be removed, and no others; `off` finds
+ * them by the function that was passed to `on`.
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
+import { guardedCallback, type ReportThrown } from './caller-code.js';
 
 export type Listener = (...args: unknown[]) => void;
 type EventName = string | symbol;
@@ -17,15 +18,19 @@ interface Registration {
 }
 
 export class BoundListeners {
+  readonly #report: ReportThrown;
   #emitter: EventEmitter;
   #added: Registration[] = [];
 
-  constructor(emitter: EventEmitter) {
+  constructor(emitter: EventEmitter, report: ReportThrown) {
     this.#emitter = emitter;
+    this.#report = report;
   }
 
   add(event: EventName, listener: Listener, options: { readonly once: boolean; readonly first: boolean }): void {
-    const inContext = AsyncResource.bind(listener);
+    const inContext = AsyncResource.bind(
+      guardedCallback(listener, `a listener of the event "${String(event)}"`, this.#report),
+    );
     const call: Listener = options.once
       ? (...args) => {
           this.#drop(registration);
@@ -58,6 +63,7 @@ export class BoundListeners {
 
   /** Goes on with another emitter, which takes the first one's place. */
   moveTo(emitter: EventEmitter): void {
+    emitter.setMaxListeners(this.#emitter.getMaxListeners());
     for (const { event, bound } of this.#added) {
       this.#emitter.off(event, bound);
       emitter.on(event, bound);

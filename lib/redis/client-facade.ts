@@ -2,23 +2,43 @@
  * A client of ioredis as a caller sees it: the same object to use, with a gate in front.
  *
  * Promise: every command, alone, in a pipeline, in a MULTI block, by name, through `call()` or a defined script, passes
- * `send` first; listeners run in the context of whoever added them; `duplicate()` makes a client that the pool knows.
- * The client's own handshake doesn't go through the facade and so is never gated.
+ * `send` first; listeners and callbacks run in the context of the code that handed them in, and what they throw is logged;
+ * `duplicate()` makes a client that the pool knows. What a caller sets on the facade (a spy in place of a method, a
+ * defined command) stays on the facade, where calls through it find it; the client behind never sees it. The client's own
+ * handshake doesn't go through the facade and so is never gated. Nothing of the client can be enumerated.
  */
+import { inspect } from 'node:util';
+
 import type { Command, Pipeline } from 'ioredis';
 import { BoundListeners, type Listener } from './bound-listeners.js';
-import type { IoredisModule, RedisClient } from './redis-client.js';
+import { guardedCallback, guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
+import { guardPipeline } from './guarded-pipeline.js';
+import { commandMethods, markAsCallers, type IoredisModule, type RedisClient } from './redis-client.js';
+import { isLike, shownOptions } from './shown-options.js';
+
+/** What all facades of one pool have in common. */
+export interface FacadeTerms {
+  readonly poolId: string;
+  readonly ioredis: IoredisModule;
+  readonly report: ReportThrown;
+}
 
 export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C> {
   /** What callers get. */
   readonly proxy: C;
-  protected readonly ioredis: IoredisModule;
+  protected readonly facade: FacadeTerms;
+  /** What the client's options look like from here, where that differs. */
+  readonly #shown: Readonly<Record<string, unknown>>;
+  /** Holds what callers set on the facade. */
+  readonly #own: C;
   readonly #methods = new Map<string | symbol, unknown>();
   #listeners: BoundListeners | undefined;
 
-  constructor(first: C, ioredis: IoredisModule) {
-    this.ioredis = ioredis;
-    this.proxy = new Proxy(first, this);
+  constructor(first: C, facade: FacadeTerms, shown: object) {
+    this.facade = facade;
+    this.#shown = { ...shown };
+    this.#own = emptyClient(first, () => `${first.constructor.name} of pool "${facade.poolId}", ${this.client.status}`);
+    this.proxy = new Proxy(this.#own, this);
   }
 
   /** The client behind. */
@@ -42,31 +62,36 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   /** What a kind of facade does in place of the client's own property `key`; `undefined`: the client's own. */
   protected abstract replacement(key: string | symbol): unknown;
 
-  get(_first: C, key: string | symbol): unknown {
+  get(own: C, key: string | symbol): unknown {
+    if (Object.hasOwn(own, key)) return Reflect.get(own, key);
     const known = this.#methods.get(key);
     if (known !== undefined) return known;
-    const method = this.replacement(key) ?? this.#common(key);
-    if (method === undefined) return this.read(key);
+    const value = this.replacement(key) ?? this.#common(key);
+    if (value !== undefined) {
+      this.#methods.set(key, value);
+      return value;
+    }
+    const inherited: unknown = Reflect.get(this.client, key);
+    if (!isFunction(inherited) || !this.#isCommand(key)) return inherited;
+    const method = this.guardingCallback(inherited);
     this.#methods.set(key, method);
     return method;
   }
 
-  set(_first: C, key: string | symbol, value: unknown): boolean {
-    this.write(key, value);
-    return true;
+  set(own: C, key: string | symbol, value: unknown): boolean {
+    // An emitter's own state belongs to the emitter.
+    if (key === '_maxListeners' || key === '_events' || key === '_eventsCount')
+      return Reflect.set(this.client, key, value);
+    return Reflect.set(own, key, value);
   }
 
-  protected read(key: string | symbol): unknown {
-    return Reflect.get(this.client, key);
-  }
-
-  protected write(key: string | symbol, value: unknown): void {
-    Reflect.set(this.client, key, value);
+  has(own: C, key: string | symbol): boolean {
+    return Reflect.has(own, key) || Reflect.has(this.client, key);
   }
 
   /** Listeners that were added through this facade. */
   protected get listeners(): BoundListeners {
-    return (this.#listeners ??= new BoundListeners(this.client));
+    return (this.#listeners ??= new BoundListeners(this.client, this.facade.report));
   }
 
   /** The same, without making any. */
@@ -74,14 +99,44 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     return this.#listeners;
   }
 
+  /** Has a callback in ioredis' style told how `promise` ends, in the context of this call. */
+  protected told<T>(promise: Promise<T>, callback: unknown): Promise<T> {
+    if (!isFunction(callback)) return promise;
+    const tell = guardedCallback(callback, 'a callback', this.facade.report);
+    promise.then(
+      (value) => (value === undefined ? tell(null) : tell(null, value)),
+      (error: unknown) => tell(error),
+    );
+    return promise;
+  }
+
   #common(key: string | symbol): unknown {
     switch (key) {
+      case 'options':
+        return shownOptions(() => this.client.options, this.#shown);
       case 'sendCommand':
-        return (command: Command, stream: unknown, node: unknown) => this.send(command, stream, node);
+        return (command: Command, stream: unknown, node: unknown) => this.#send(command, stream, node);
+      case 'scriptsSet':
+        // defineCommand() adds to it.
+        return { ...this.client.scriptsSet };
+      case 'addedBuiltinSet':
+        return new Set(this.client.addedBuiltinSet);
+      case '_autoPipelines':
+        // Here and not in the client, which may be replaced before what is in them has been sent.
+        return new Map();
+      case '_runningAutoPipelines':
+        return new Set();
+      case 'defineCommand':
+        return (name: string, definition: unknown): void => this.#defineCommand(name, definition);
       case 'pipeline':
         return (commands?: unknown) => this.#pipeline(this.client.pipeline.call(this.proxy), commands);
       case 'multi':
         return (first?: unknown, second?: unknown) => this.#multi(first, second);
+      case 'monitor': {
+        // A cluster's client has none.
+        const monitor: unknown = Reflect.get(this.client, 'monitor');
+        return isFunction(monitor) ? this.guardingCallback(monitor) : undefined;
+      }
       case 'duplicate':
         return (...args: readonly unknown[]) => {
           this.assertUsable();
@@ -112,12 +167,38 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     }
   }
 
+  #send(command: Command, stream: unknown, node: unknown): unknown {
+    // An argument, or a transformer of arguments, has thrown: the promise is rejected, and there is nothing to send.
+    if (!isSendable(command)) return command.promise;
+    markAsCallers(command);
+    return this.send(command, stream, node);
+  }
+
   #adding(options: { readonly once: boolean; readonly first: boolean }): unknown {
     return (event: string | symbol, listener: Listener) => {
       this.assertUsable();
       this.listeners.add(event, listener, options);
       return this.proxy;
     };
+  }
+
+  #isCommand(key: string | symbol): boolean {
+    return typeof key === 'string' && commandMethods(this.facade.ioredis).has(key);
+  }
+
+  /** `method`, a callback that it gets being guarded. */
+  protected guardingCallback(method: (...args: never[]) => unknown): (...args: unknown[]) => unknown {
+    const { report } = this.facade;
+    // A pipeline takes the methods of defined commands over, so that `this` is not always this client.
+    return guardingCallback(method, () => report);
+  }
+
+  #defineCommand(name: string, definition: unknown): void {
+    Reflect.apply(this.client.defineCommand, this.proxy, [name, definition]);
+    for (const method of [name, `${name}Buffer`]) {
+      const defined: unknown = Reflect.get(this.#own, method);
+      if (isFunction(defined)) Reflect.set(this.#own, method, this.guardingCallback(defined));
+    }
   }
 
   #multi(first: unknown, second: unknown): unknown {
@@ -131,19 +212,20 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
    * one that is refused on the way would leave the others waiting for ever: it is refused before anything is sent.
    */
   #pipeline(made: unknown, commands: unknown): unknown {
-    if (!isPipeline(made, this.ioredis)) return made;
+    if (!isPipeline(made, this.facade.ioredis)) return made;
     const pipeline = made;
+    guardPipeline(pipeline, this.facade.ioredis, this.facade.report);
     const queue = pipeline.sendCommand.bind(pipeline);
     const begin: unknown = Reflect.get(pipeline, 'multi');
     const execute: unknown = Reflect.get(pipeline, 'exec');
-    if (typeof begin !== 'function' || typeof execute !== 'function') return pipeline;
+    if (!isFunction(begin) || !isFunction(execute)) return pipeline;
     let refusal: Error | undefined;
     let beginning = false;
     // Blocks begun by pipeline.multi(): the exec() that belongs to each only queues EXEC.
     let open = 0;
 
     pipeline.sendCommand = (command) => {
-      refusal ??= this.refusalInPipeline(command, !beginning);
+      refusal ??= isSendable(command) ? this.refusalInPipeline(command, !beginning) : unsendable(command);
       return queue(command);
     };
     Object.defineProperty(pipeline, 'multi', {
@@ -165,7 +247,12 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
           return Reflect.apply(execute, pipeline, args);
         }
         const refused = refusal ?? this.refusalOfPipeline(pipeline.length);
-        return refused === undefined ? Reflect.apply(execute, pipeline, args) : rejectedWith(refused, args[0]);
+        if (refused !== undefined) return this.told(Promise.reject(refused), args[0]);
+        const [callback] = args;
+        const { report } = this.facade;
+        return Reflect.apply(execute, pipeline, [
+          isFunction(callback) ? guardedCallback(callback, 'a callback of exec()', report) : callback,
+        ]);
       },
     });
     if (Array.isArray(commands)) pipeline.addBatch(commands);
@@ -173,18 +260,33 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   }
 }
 
-/** A promise that is rejected; a callback in ioredis' style is told instead, if there is one. */
-export function rejectedWith(error: Error, callback: unknown): Promise<never> {
-  const promise: Promise<never> = Promise.reject(error);
-  if (typeof callback === 'function')
-    promise.catch((reason: unknown) => void Reflect.apply(callback, undefined, [reason]));
-  return promise;
+/** An object that passes for a client of the same class, and has nothing of it. */
+function emptyClient<C extends RedisClient>(first: C, describe: () => string): C {
+  const empty: unknown = Object.create(Reflect.getPrototypeOf(first), {
+    [inspect.custom]: { value: describe, enumerable: false, configurable: true },
+  });
+  if (!isLike(empty, first)) throw new TypeError('An object can be created with any prototype.');
+  return empty;
+}
+
+/** Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`. */
+function isSendable(command: Command): boolean {
+  const resolve: Command['resolve'] | undefined = command.resolve;
+  return resolve !== undefined;
+}
+
+function unsendable(command: Command): Error {
+  return new TypeError(`The arguments of ${command.name.toUpperCase()} can't be sent: turning them into text threw.`);
 }
 
 function isPipelineOff(options: unknown): boolean {
-  return typeof options === 'object' && options !== null && 'pipeline' in options && options.pipeline === false;
+  return isObject(options) && 'pipeline' in options && options.pipeline === false;
 }
 
 function isPipeline(made: unknown, ioredis: IoredisModule): made is Pipeline {
   return made instanceof ioredis.Pipeline;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }

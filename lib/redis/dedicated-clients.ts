@@ -3,42 +3,70 @@
  *
  * Promise: the pool knows every one of them and of their duplicates, lets no more than `max` be open at once, and ends
  * what is left when it closes. Everything is allowed on them, and they reconnect by themselves like any ioredis client;
- * what was sent over a connection that died is rejected rather than repeated or forgotten.
+ * what a caller sent over a connection that died is rejected rather than repeated or forgotten, what ioredis itself sent
+ * (a resubscription) is sent again.
  */
 import type { Command } from 'ioredis';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock } from '../engine/clock.js';
+import type { Deadlines } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
-import { DedicatedLimitError, PoolClosedError } from '../errors.js';
-import { ClientFacade } from './client-facade.js';
-import type { Credentials } from './credentials.js';
+import { DedicatedLimitError, PoolClosedError, type HolderFacts } from '../errors.js';
+import { ClientFacade, type FacadeTerms } from './client-facade.js';
+import { boundConnects } from './connect-deadline.js';
+import type { Deployment, Made } from './deployment.js';
+import { IdlePings } from './idle-pings.js';
 import {
   connectionsOf,
+  dropConnection,
   end,
+  ending,
+  owesReplies,
   rejectUnanswered,
   sever,
   type CommandSink,
-  type IoredisModule,
   type RedisClient,
 } from './redis-client.js';
 import { effectOf } from './redis-commands.js';
+import { isOutOfStep, withoutSecrets } from './server-answers.js';
 
-export interface DedicatedClientsParts<C extends RedisClient> {
-  readonly poolId: string;
+export interface DedicatedClientsParts<C extends RedisClient> extends FacadeTerms {
   readonly max: number;
-  /** Makes a client with the caller's options on top of the pool's. */
-  readonly make: (args: readonly unknown[]) => C;
-  readonly credentials: Credentials;
-  readonly ioredis: IoredisModule;
+  readonly deployment: Deployment<C>;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly connectTimeoutMs: number;
+  /** How often those that wait for nothing are pinged, and how long they may take to answer; 0: never. */
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
+  /** Whom the running code works for. */
+  readonly currentTenant: () => string | undefined;
+}
+
+/** What is known of an open client. */
+interface Opened {
+  readonly tenantId: string | undefined;
+  readonly atMs: number;
 }
 
 export class DedicatedClients<C extends RedisClient> {
   readonly #parts: DedicatedClientsParts<C>;
-  readonly #open = new Set<C>();
+  readonly #open = new Map<C, Opened>();
+  readonly #pings: IdlePings;
   #closed = false;
+  readonly #atWork = new Map<C, HolderFacts>();
 
   constructor(parts: DedicatedClientsParts<C>) {
+    const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = parts;
     this.#parts = parts;
+    this.#pings = new IdlePings({
+      clients: () => this.#open.keys(),
+      intervalMs: pingIntervalMs,
+      timeoutMs: pingTimeoutMs,
+      clock,
+      deadlines,
+      ioredis,
+    });
   }
 
   /** How many are open. */
@@ -46,84 +74,152 @@ export class DedicatedClients<C extends RedisClient> {
     return this.#open.size;
   }
 
+  /** Those that were at work when the pool closed them. */
+  get cut(): readonly HolderFacts[] {
+    return [...this.#atWork.values()];
+  }
+
   /**
-   * Makes one.
+   * Makes one, like `original` or like the shared client, with the caller's options on top.
    *
    * @throws DedicatedLimitError when there are `max` already, PoolClosedError after the pool has closed.
    */
-  duplicate(args: readonly unknown[]): C {
-    const { poolId, max, make, credentials, ioredis } = this.#parts;
+  duplicate(args: readonly unknown[], original?: Made<C>): C {
+    const { poolId, max, deployment, clock } = this.#parts;
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
-    const client = runOutside(() => make(args));
-    this.#open.add(client);
-    credentials.follow(client);
-    // Without a listener ioredis prints every lost connection to the console; callers that care add their own.
-    client.on('error', () => undefined);
-    client.on('end', () => this.#open.delete(client));
-    client.on('connecting', () => this.#reopened(client));
-    if (!('nodes' in client) && client.options.autoResendUnfulfilledCommands === false) {
-      // In ioredis' own words: libraries recognise a lost connection by them.
-      client.on('close', () => rejectUnanswered(client, () => new Error('Connection is closed.')));
-    }
-    return new DedicatedFacade(client, ioredis, this).proxy;
+    const opened = { tenantId: this.#parts.currentTenant(), atMs: clock.now() };
+    const made = runOutside(() => deployment.duplicate(args, original));
+    this.#attend(made, opened);
+    return new DedicatedFacade(made, this.#parts, this).proxy;
   }
 
   /** Ends all that are open: after the replies they are owed, except those that wait for something that may never come. */
   async close(timeoutMs: number, clock: Clock): Promise<void> {
     this.#closed = true;
+    this.#pings.stop();
+    for (const [client, opened] of this.#open) {
+      if (owesReplies(client)) this.#atWork.set(client, factsOf(client, opened, clock.now()));
+    }
     const outcome = await settleWithin(clock, timeoutMs, async () => {
-      await Promise.all([...this.#open].map((client) => end(client, !waitsForEvents(client))));
+      await Promise.all(
+        [...this.#open.keys()].map(async (client) => {
+          const blocked = isBlocked(client);
+          await end(client, !blocked && !waitsForEvents(client));
+          if (!blocked) this.#atWork.delete(client);
+        }),
+      );
     });
-    if (outcome.kind !== 'done') for (const client of this.#open) sever(client);
+    if (outcome.kind !== 'done') for (const client of this.#open.keys()) sever(client);
+    this.#open.clear();
+  }
+
+  #attend(made: Made<C>, opened: Opened): void {
+    const { client, ownCredentials } = made;
+    const { connectTimeoutMs, deployment } = this.#parts;
+    this.#open.set(client, opened);
+    this.#pings.start();
+    if (ownCredentials) deployment.credentials.follow(client);
+    boundConnects(client, connectTimeoutOf(made.shown) ?? connectTimeoutMs, this.#parts);
+    // Without a listener ioredis prints every lost connection to the console; callers that care add their own.
+    client.on('error', (error: Error) => {
+      const outOfStep = isOutOfStep(error);
+      withoutSecrets(error);
+      // A reply came that belongs to no command: each that follows could be taken for another command's.
+      if (outOfStep && !('nodes' in client)) dropConnection(client, error);
+    });
+    client.on('end', () => this.#open.delete(client));
+    client.on('connecting', () => this.#reopened(client, opened));
+    if (!('nodes' in client) && !resends(made.shown)) {
+      // In ioredis' own words: libraries recognise a lost connection by them.
+      client.on('close', () => rejectUnanswered(client, () => new Error('Connection is closed.')));
+    }
   }
 
   /** An ended client can be connected again by its owner. */
-  #reopened(client: C): void {
-    if (this.#closed) sever(client);
-    else this.#open.add(client);
+  #reopened(client: C, opened: Opened): void {
+    if (this.#closed) return sever(client);
+    this.#open.set(client, opened);
+    this.#pings.start();
   }
 }
 
-/** Whether a client subscribes, monitors or blocks. */
+function factsOf(client: RedisClient, opened: Opened, nowMs: number): HolderFacts {
+  const commands = connectionsOf(client).flatMap(({ commandQueue }) =>
+    commandQueue.toArray().map(({ command }) => command.name.toUpperCase()),
+  );
+  const at = [...new Set(commands)].join(', ');
+  const stack = `through client.duplicate() "${nameOf(client)}", at ${at}`;
+  return { tenantId: opened.tenantId, heldMs: nowMs - opened.atMs, stack };
+}
+
+/** Whether a client subscribes or monitors. */
 function waitsForEvents(client: RedisClient): boolean {
-  return connectionsOf(client).some(
-    ({ mode, commandQueue }) =>
-      mode !== 'normal' ||
-      commandQueue.toArray().some(({ command }) => effectOf(command.name, command.args) === 'blocking'),
+  return connectionsOf(client).some(({ mode }) => mode !== 'normal');
+}
+
+function isBlocked(client: RedisClient): boolean {
+  return connectionsOf(client).some(({ commandQueue }) =>
+    commandQueue.toArray().some(({ command }) => effectOf(command.name, command.args) === 'blocking'),
   );
 }
 
+function nameOf(client: RedisClient): string {
+  const ofNodes = 'nodes' in client ? client.options.redisOptions : client.options;
+  const name: unknown = ofNodes === undefined ? undefined : Reflect.get(ofNodes, 'connectionName');
+  return typeof name === 'string' ? name : '';
+}
+
+/** What the caller has set; what ioredis itself is given says something else. */
+function connectTimeoutOf(shown: object): number | undefined {
+  const timeoutMs: unknown = Reflect.get(shown, 'connectTimeout');
+  return typeof timeoutMs === 'number' ? timeoutMs : undefined;
+}
+
+function resends(shown: object): boolean {
+  return Reflect.get(shown, 'autoResendUnfulfilledCommands') === true;
+}
+
 class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
-  readonly #client: C;
+  readonly #made: Made<C>;
   readonly #sink: CommandSink;
   readonly #siblings: DedicatedClients<C>;
 
-  constructor(client: C, ioredis: IoredisModule, siblings: DedicatedClients<C>) {
-    super(client, ioredis);
-    this.#client = client;
-    this.#sink = client;
+  constructor(made: Made<C>, facade: FacadeTerms, siblings: DedicatedClients<C>) {
+    super(made.client, facade, made.shown);
+    this.#made = made;
+    this.#sink = made.client;
     this.#siblings = siblings;
   }
 
   protected override get client(): C {
-    return this.#client;
+    return this.#made.client;
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
-    return this.#sink.sendCommand(command, stream, node);
+    if (command.name !== 'quit') return this.#sink.sendCommand(command, stream, node);
+    return ending(this.client, () => this.#sink.sendCommand(command, stream, node));
   }
 
   protected override duplicate(args: readonly unknown[]): C {
-    return this.#siblings.duplicate(args);
+    return this.#siblings.duplicate(args, this.#made);
   }
 
   protected override replacement(key: string | symbol): unknown {
+    const { client } = this;
     switch (key) {
       case 'connect':
-        // Its handshake would otherwise go through the facade, and its socket would carry this caller's context.
-        return (callback?: unknown): unknown =>
-          runOutside((): unknown => Reflect.apply(this.#client.connect, this.#client, [callback]));
+        // Its handshake would otherwise go through the facade.
+        return (callback?: unknown): unknown => this.told(client.connect(), callback);
+      case 'disconnect':
+        return (reconnect = false): void => void ending(client, () => client.disconnect(reconnect));
+      case 'end':
+        return (): void => void ending(client, () => client.disconnect());
+      case 'quit':
+        // A cluster's client has one of its own; that of a server is a command like any other.
+        return 'nodes' in client
+          ? (callback?: unknown): unknown => ending(client, () => this.told(client.quit(), callback))
+          : undefined;
       default:
         return undefined;
     }

@@ -10,7 +10,6 @@ import { once } from 'node:events';
 import { toError } from '../engine/thrown.js';
 import type { Credentials } from './credentials.js';
 import {
-  isEcho,
   isWritable,
   owesReplies,
   rejectUnanswered,
@@ -18,6 +17,7 @@ import {
   type IoredisModule,
   type RedisClient,
 } from './redis-client.js';
+import { isEcho, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 import { SessionState, type Cleanup } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
@@ -65,9 +65,13 @@ export class ExclusiveConnection<C extends RedisClient> {
       const aborted = once(signal, 'abort', { signal: abort.signal }).then(() =>
         Promise.reject(toError(signal.reason)),
       );
-      await Promise.race([this.client.connect(), aborted]);
+      // The connect of a cluster's client that found the cluster not ready to serve never settles: it only ends.
+      const ended = new Promise<never>((_, reject) =>
+        this.client.once('end', () => reject(new Error('The servers answered, but are not ready to serve.'))),
+      );
+      await Promise.race([this.client.connect(), aborted, ended]);
       // An error reply in the handshake, to SELECT for one, doesn't keep ioredis from calling the client ready.
-      if (this.#lastError?.name === 'ReplyError') throw this.#lastError;
+      if (isReply(this.#lastError)) throw this.#lastError;
     } catch (error) {
       this.kill();
       // ioredis rejects with "Connection is closed."; why it closed is what the error event said.
@@ -154,6 +158,10 @@ export class ExclusiveConnection<C extends RedisClient> {
   }
 
   #failed(error: Error): void {
+    const outOfStep = isOutOfStep(error);
+    withoutSecrets(error);
+    // A reply came that belongs to no command: each that follows could reach the wrong caller.
+    if (outOfStep) return this.break(error);
     if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
   }
 

@@ -10,33 +10,38 @@ import type { Command } from 'ioredis';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
 import type { LeaseInfo } from '../engine/driver.js';
+import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
-import { ClientFacade, rejectedWith } from './client-facade.js';
+import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { isConnectionError, isUnfitServer, isWritable, type IoredisModule, type RedisClient } from './redis-client.js';
+import type { ReconnectOnError } from './deployment.js';
+import { isWritable, type RedisClient } from './redis-client.js';
 import { blockingMs } from './redis-commands.js';
+import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
 /** What all connections of a pool have in common for their borrowers. */
-export interface LendingTerms<C extends RedisClient> {
-  readonly ioredis: IoredisModule;
+export interface LendingTerms<C extends RedisClient> extends FacadeTerms {
+  /** What connections show as their options. */
+  readonly shown: object;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** 0: as long as they like. */
   readonly commandTimeoutMs: number;
+  /** The caller's own say on which errors cost a connection. */
+  readonly reconnectOnError: ReconnectOnError | undefined;
+  /** The server refuses to write: it is not, or no longer, the one to write to. */
+  readonly onReadOnly: () => void;
 }
 
 export class LentClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
   readonly #connection: ExclusiveConnection<C>;
   readonly #lease: LeaseInfo;
   readonly #terms: LendingTerms<C>;
-  /** What the borrower has set on the object; the client behind never sees it. */
-  #own: Map<string | symbol, unknown> | undefined;
-
   constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, terms: LendingTerms<C>) {
-    super(connection.client, terms.ioredis);
+    super(connection.client, terms, { ...terms.shown, enableAutoPipelining: false });
     this.#connection = connection;
     this.#lease = lease;
     this.#terms = terms;
@@ -45,16 +50,6 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
 
   protected override get client(): C {
     return this.#connection.client;
-  }
-
-  protected override read(key: string | symbol): unknown {
-    const own = this.#own;
-    return own?.has(key) === true ? own.get(key) : super.read(key);
-  }
-
-  protected override write(key: string | symbol, value: unknown): void {
-    this.#own ??= new Map();
-    this.#own.set(key, value);
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
@@ -71,7 +66,13 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     pending.sent = isWritable(client);
     connection.unsettled++;
     if (timeoutMs > 0 && timeoutMs < Infinity) deadlines.add(pending, clock.now() + timeoutMs);
-    return Reflect.apply(client.sendCommand, client, [command, stream, node]);
+    try {
+      return Reflect.apply(client.sendCommand, client, [command, stream, node]);
+    } catch (error) {
+      // It could not be written: its text is longer than a text can be.
+      command.reject(toError(error));
+      return command.promise;
+    }
   }
 
   protected override assertUsable(): void {
@@ -90,21 +91,14 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
 
   protected override replacement(key: string | symbol): unknown {
     switch (key) {
-      case 'scriptsSet':
-        // defineCommand() adds to it.
-        return { ...this.client.scriptsSet };
-      case 'addedBuiltinSet':
-        return new Set(this.client.addedBuiltinSet);
       case 'connect':
-        return (callback?: unknown) => {
-          if (typeof callback === 'function') Reflect.apply(callback, undefined, []);
-          return Promise.resolve();
-        };
+        return (callback?: unknown) => this.told(this.#connected(), callback);
       case 'quit':
         return (callback?: unknown): unknown => {
-          if (this.#lease.released) return rejectedWith(this.#released(), callback);
+          if (this.#lease.released) return this.told(Promise.reject(this.#released()), callback);
           this.#connection.session.observe('quit', []);
-          return Reflect.apply(this.client.quit, this.client, [callback]);
+          const quit: Promise<unknown> = this.client.quit();
+          return this.told(quit, callback);
         };
       case 'disconnect':
       case 'end':
@@ -117,8 +111,20 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     }
   }
 
+  /** A lease is connected from its start, and never again once its connection is lost. */
+  #connected(): Promise<void> {
+    if (this.#lease.released) return Promise.reject(this.#released());
+    if (isWritable(this.client)) return Promise.resolve();
+    return Promise.reject(new ConnectionLostError(this.#lease.poolId, 'connect()', false));
+  }
+
   #released(): LeaseReleasedError {
     return new LeaseReleasedError(this.#lease.poolId, { tenantId: this.#lease.tenantId });
+  }
+
+  #costsConnection(error: Error): boolean {
+    const verdict = this.#terms.reconnectOnError?.(error) ?? false;
+    return verdict !== false;
   }
 
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,9 +142,14 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   }
 
   explain(error: Error, pending: PendingCommand): Error {
-    if (isUnfitServer(error)) this.#connection.condemn(error);
+    if (isReply(error)) {
+      // A lease keeps its connection, which alone has what it did there; the next borrower gets another one.
+      if (isUnfitServer(error) || this.#costsConnection(error)) this.#connection.condemn(error);
+      if (isReadOnly(error)) this.#terms.onReadOnly();
+      return error;
+    }
     if (!isConnectionError(error)) return error;
     const { poolId, tenantId } = this.#lease;
-    return new ConnectionLostError(poolId, pending.title, pending.sent, { cause: error, tenantId });
+    return new ConnectionLostError(poolId, pending.title, pending.sent, { cause: withoutSecrets(error), tenantId });
   }
 }

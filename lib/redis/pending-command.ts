@@ -13,6 +13,8 @@ export interface CommandKeeper {
   settled(pending: PendingCommand): void;
   /** Its deadline has passed; the keeper rejects it. */
   overdue(pending: PendingCommand, nowMs: number): void;
+  /** Whether the command is sent again instead of being rejected with this error. */
+  repeats?(error: Error, pending: PendingCommand): boolean;
   /** What the caller gets in place of ioredis' own error. */
   explain(error: Error, pending: PendingCommand): Error;
 }
@@ -38,6 +40,7 @@ export class PendingCommand extends DeadlineEntry {
       resolve(reply);
     };
     command.reject = (error: Error) => {
+      if (!this.#settled && keeper.repeats?.(error, this) === true) return;
       this.#settle();
       reject(keeper.explain(error, this));
     };

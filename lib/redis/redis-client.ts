@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
-import { isError } from '../engine/thrown.js';
+import { runOutside } from '../engine/outside-context.js';
 import { MissingDriverError } from '../errors.js';
 
 /** The module, loaded when the first Redis pool is created. */
@@ -37,6 +37,20 @@ export function connectionsOf(client: RedisClient): readonly Redis[] {
   return 'nodes' in client ? client.nodes() : [client];
 }
 
+/** The sockets' owners that hear of what others publish: of a cluster's client, the one that subscribes for it. */
+export function listeningConnectionsOf(client: RedisClient): readonly Redis[] {
+  if (!('nodes' in client)) return [client];
+  const subscriber: unknown = Reflect.get(client, 'subscriber');
+  if (typeof subscriber !== 'object' || subscriber === null || !('getInstance' in subscriber)) return [];
+  const { getInstance } = subscriber;
+  const instance: unknown = typeof getInstance === 'function' ? Reflect.apply(getInstance, subscriber, []) : undefined;
+  return isConnection(instance) ? [instance] : [];
+}
+
+function isConnection(value: unknown): value is Redis {
+  return typeof value === 'object' && value !== null && 'commandQueue' in value && 'sendCommand' in value;
+}
+
 /** Whether a command given to the client now would leave at once. */
 export function isWritable(client: RedisClient): boolean {
   if (client.status !== 'ready') return false;
@@ -51,12 +65,62 @@ export function owesReplies(client: RedisClient): boolean {
 /** Ends the client now: no goodbye, no reconnect. */
 export function sever(client: RedisClient): void {
   const connections = connectionsOf(client);
-  client.disconnect();
-  for (const connection of connections) {
-    // Declared as always there, but a client that never connected has none.
-    const stream: Redis['stream'] | undefined = connection.stream;
-    stream?.destroy();
+  ending(client, () => client.disconnect());
+  for (const connection of connections) destroyStream(connection);
+}
+
+/** Drops the connection of a client that reconnects by itself. */
+export function dropConnection(client: Redis, reason: Error): void {
+  client.disconnect(true);
+  destroyStream(client, reason);
+}
+
+function destroyStream(client: Redis, reason?: Error): void {
+  // Declared as always there, but a client that never connected has none.
+  const stream: Redis['stream'] | undefined = client.stream;
+  stream?.destroy(reason);
+}
+
+/**
+ * Calls `end`, which ends the client, and finishes what ioredis leaves undone when the client waits to reconnect.
+ *
+ * ioredis cancels the reconnect then, but there is no socket whose close would take the client from `reconnecting` to
+ * `end`: it would never emit `end`, and what waits in its offline queue would never settle.
+ */
+export function ending<T>(client: RedisClient, end: () => T): T {
+  const wasWaiting = client.status === 'reconnecting';
+  const result = end();
+  if (!wasWaiting || Reflect.get(client, 'reconnectTimeout') !== null) return result;
+  Reflect.set(client, 'status', 'end');
+  Reflect.set(client, 'manuallyClosing', false);
+  const offline: unknown = Reflect.get(client, 'offlineQueue');
+  if (isCommandQueue(offline)) {
+    for (let item = offline.shift(); item !== undefined; item = offline.shift())
+      item.command.reject(new Error('Connection is closed.'));
   }
+  process.nextTick(() => client.emit('end'));
+  return result;
+}
+
+function isCommandQueue(queue: unknown): queue is Redis['commandQueue'] {
+  return typeof queue === 'object' && queue !== null && 'shift' in queue && typeof queue.shift === 'function';
+}
+
+/**
+ * Has everything that connects the client do so outside every caller's async context.
+ *
+ * ioredis connects a lazy client, and a cluster's client a node, when the first command is sent: the socket's events
+ * would run in the context of the request that happened to send it.
+ */
+export function connectOutside(client: RedisClient): void {
+  const connect: unknown = Reflect.get(client, 'connect');
+  if (typeof connect !== 'function') return;
+  Object.defineProperty(client, 'connect', {
+    value: (...args: readonly unknown[]): unknown => runOutside((): unknown => Reflect.apply(connect, client, args)),
+    configurable: true,
+    writable: true,
+  });
+  if ('nodes' in client) client.on('+node', connectOutside);
 }
 
 /** Waits for the replies that are owed, if `patient`; then ends the client. Resolves when its sockets are closed. */
@@ -68,54 +132,41 @@ export async function end(client: RedisClient, patient: boolean): Promise<void> 
   await ended;
 }
 
+/** Names of the methods of ioredis that send a command, and take a callback as their last argument. */
+export function commandMethods(ioredis: IoredisModule): ReadonlySet<string> {
+  const commander = Reflect.getPrototypeOf(ioredis.Redis.prototype) ?? {};
+  let names = COMMAND_METHODS.get(commander);
+  if (names === undefined) {
+    // Of that class, ioredis makes its commands enumerable, and nothing else.
+    names = new Set([...Object.keys(commander), 'exec']);
+    COMMAND_METHODS.set(commander, names);
+  }
+  return names;
+}
+
+const COMMAND_METHODS = new WeakMap<object, ReadonlySet<string>>();
+
+/** Commands that callers sent. All others are ioredis' own: handshake, ready check, resubscription. */
+const CALLERS_COMMANDS = new WeakSet<object>();
+
+/** Marks a command as a caller's, so that it is rejected when its connection is lost. */
+export function markAsCallers(command: Command): void {
+  CALLERS_COMMANDS.add(command);
+}
+
 /**
- * Rejects what was sent over a connection that closed.
+ * Rejects what callers had sent over a connection that closed.
  *
  * With `autoResendUnfulfilledCommands: false` ioredis forgets such commands once it has reconnected, and their promises
- * never settle.
+ * never settle. ioredis' own commands stay in the queue: no caller waits for them, so a rejection would be an unhandled
+ * one, and a client that resends sends a resubscription again.
  */
 export function rejectUnanswered(client: Redis, error: () => Error): void {
-  for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift())
-    item.command.reject(error());
-}
-
-/** Words by which ioredis says that a connection is gone: it has neither classes nor codes for them. */
-const CONNECTION_GONE = [
-  'Connection is closed.',
-  "Stream isn't writeable and enableOfflineQueue options is false",
-  'Command aborted due to connection close',
-  "Cluster isn't ready and enableOfflineQueue options is false",
-  'Cluster is ended.',
-  'None of startup nodes is available',
-];
-
-const SOCKET_CODES: ReadonlySet<string> = new Set([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-]);
-
-/** Whether an error says no more than that there is no connection: it never explains why. */
-export function isEcho(error: Error): boolean {
-  return CONNECTION_GONE.includes(error.message);
-}
-
-/** Whether an error says that the connection is gone, rather than that the server refused the command. */
-export function isConnectionError(error: unknown): boolean {
-  if (!isError(error)) return false;
-  if (isEcho(error) || error.name === 'MaxRetriesPerRequestError') return true;
-  return 'code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code);
-}
-
-/** Answers of a server that can't serve: still loading, or no longer (or never) the one to write to. */
-const UNFIT_SERVER = /^(READONLY|LOADING|MASTERDOWN|NOAUTH|UNBLOCKED) /;
-
-/** Whether a reply means that this connection leads to the wrong server, or to one that is not ready. */
-export function isUnfitServer(error: unknown): boolean {
-  return isError(error) && error.name === 'ReplyError' && UNFIT_SERVER.test(error.message);
+  const { commandQueue } = client;
+  for (let left = commandQueue.length; left > 0; left--) {
+    const item = commandQueue.shift();
+    if (item === undefined) return;
+    if (CALLERS_COMMANDS.has(item.command)) item.command.reject(error());
+    else commandQueue.push(item);
+  }
 }

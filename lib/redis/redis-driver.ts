@@ -7,9 +7,9 @@ import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingTerms } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
+import { reasonNotToServe } from './server-answers.js';
 
 export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
-  readonly poolId: string;
   readonly credentials: Credentials;
   /** Makes a client that is not connected yet and never reconnects. */
   readonly make: () => C;
@@ -42,7 +42,13 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   async ping(connection: ExclusiveConnection<C>): Promise<void> {
-    await connection.client.ping();
+    try {
+      await connection.client.ping();
+    } catch (error) {
+      const reason = reasonNotToServe(error);
+      // A connection without a login is of no use to anybody; every other reason goes for a new connection as well.
+      if (reason?.message.startsWith('NOAUTH') === true) throw reason;
+    }
   }
 
   lend(connection: ExclusiveConnection<C>, lease: LeaseInfo): C {

@@ -1,6 +1,7 @@
 /**
  * The options of a Redis pool.
  */
+import { isIPv6 } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 
 import type { ClusterOptions, RedisOptions } from 'ioredis';
@@ -18,10 +19,14 @@ import {
   resolvePool,
   whenObject,
 } from '../pool-options.js';
+import { readRedisUrl } from './redis-url.js';
+import { tlsConflict } from './tls.js';
+
+const HOST_RULE = 'must be the name or address of a host, without scheme, user, password and port';
 
 export const nodeShape = {
   /** Name or address. */
-  host: z.string().min(1),
+  host: z.string().min(1).refine(isHost, { error: HOST_RULE, abort: true }),
   /** TCP port. */
   port: z.int().min(1).max(65_535).optional(),
 };
@@ -65,8 +70,9 @@ export const redisPoolShape = {
    */
   url: z
     .string()
-    .refine(isRedisUrl, {
-      error: 'must be a redis:// or rediss:// URL; special characters in user and password are percent-encoded',
+    .superRefine((text, context) => {
+      const { problem } = readRedisUrl(text);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .optional(),
   /** A server that sentinels watch over, instead of `url`. */
@@ -146,6 +152,7 @@ export const redisPoolSchema = optionsObject(shape, {
     if (pool.cluster !== undefined && typeof pool.db === 'number' && pool.db > 0) {
       refuse(['db'], `must be 0 with a cluster, got ${pool.db}`);
     }
+    for (const { at, rule } of contradictions(pool)) refuse([...at], rule);
   }, whenObject)
   .transform((pool) => seal(resolvePool(pool), { url: hidden, password: hidden, tls: hidden, client: namesOnly }));
 
@@ -184,9 +191,39 @@ export function parseRedisPoolOptions(
 }
 
 function hasOwnServer(client: unknown): boolean {
-  return isRecord(client) && (client.host !== undefined || client.path !== undefined);
+  return isRecord(client) && [client.host, client.path, client.sentinels].some((place) => place != null);
 }
 
-function isRedisUrl(text: string): boolean {
-  return text.startsWith('/') || (/^rediss?:\/\//i.test(text) && URL.canParse(text));
+/** Not a URL, nor a host with its port: what is wrong about it may be a part of a password, and would be looked up as a name. */
+function isHost(text: string): boolean {
+  return /^[a-z0-9._-]+$/i.test(text) || isIPv6(text);
+}
+
+/** Where the options name a server twice, or TLS on and off. */
+function contradictions(pool: {
+  readonly url?: unknown;
+  readonly tls?: unknown;
+  readonly sentinel?: unknown;
+  readonly cluster?: unknown;
+  readonly client?: unknown;
+}): readonly { readonly at: readonly string[]; readonly rule: string }[] {
+  const { url, cluster } = pool;
+  const client = isRecord(pool.client) ? pool.client : {};
+  const found: { readonly at: readonly string[]; readonly rule: string }[] = [];
+  const { host } = client;
+  if (typeof host === 'string' && !isHost(host)) found.push({ at: ['client'], rule: `host ${HOST_RULE}` });
+  for (const name of ['host', 'port', 'path'].filter((name) => client[name] != null)) {
+    const other = url !== undefined ? 'url' : pool.sentinel !== undefined ? 'sentinel' : undefined;
+    if (other !== undefined) found.push({ at: ['client'], rule: `must not set ${name} beside ${other}` });
+  }
+  const wantsTls = typeof url === 'string' && /^rediss:/i.test(url);
+  const places = [client.tls];
+  if (isRecord(cluster) && isRecord(cluster.client) && isRecord(cluster.client.redisOptions))
+    places.push(cluster.client.redisOptions.tls);
+  const tls = typeof pool.tls === 'boolean' || isRecord(pool.tls) ? pool.tls : undefined;
+  for (const place of places) {
+    const rule = tlsConflict(tls, place, wantsTls);
+    if (rule !== undefined) found.push({ at: ['tls'], rule });
+  }
+  return found.filter(({ rule }, index) => found.findIndex((other) => other.rule === rule) === index);
 }

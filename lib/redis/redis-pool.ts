@@ -7,6 +7,7 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 
+import type { Clock } from '../engine/clock.js';
 import { Deadlines } from '../engine/deadlines.js';
 import { describeError } from '../engine/redact.js';
 import {
@@ -16,12 +17,18 @@ import {
   type PoolSurroundings,
   type TenantBinding,
 } from '../pool-handle.js';
+import type { CloseReport } from '../engine/drain.js';
+import { boundConnects } from './connect-deadline.js';
 import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
-import { loadIoredis, type IoredisModule, type RedisClient } from './redis-client.js';
+import { reportTo } from './caller-code.js';
+import type { FacadeTerms } from './client-facade.js';
+import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
+import { OutageLog } from './outage-log.js';
+import { RedisPoolStats } from './redis-pool-stats.js';
 import { SharedClient } from './shared-client.js';
 import { SharedConnection } from './shared-connection.js';
 
@@ -30,7 +37,17 @@ interface Companions<C extends RedisClient> {
   readonly connection: SharedConnection<C>;
   readonly shared: SharedClient<C>;
   readonly dedicated: DedicatedClients<C>;
+  readonly endCalls: EndCalls;
 }
+
+/** How often libraries have tried to end the shared client. */
+interface EndCalls {
+  count: number;
+}
+
+/** How long the connections of a server that refuses to write are kept at least, in milliseconds; doubled while it goes on. */
+const FIRST_REPLACEMENT_MS = 1_000;
+const LAST_REPLACEMENT_MS = 60_000;
 
 /**
  * @example
@@ -56,14 +73,23 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
    * back by `suspend()`.
    *
    * Commands that would change or stall the connection for its other users (blocking ones, WATCH and an open MULTI, SELECT,
-   * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR, QUIT) are rejected with CommandRefusedError: use `use()` or
+   * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR) are rejected with CommandRefusedError: use `use()` or
    * `acquire()`, or `client.duplicate()` for a connection that you keep. Pipelines and pipelined `multi()` are fine.
+   * `quit()` and `disconnect()` resolve and end nothing; `connect()` rejects when the server can't be reached.
    *
    * Rejects further with ConnectionLostError, OperationTimeoutError, BackendUnavailableError, QueueFullError (too many commands
    * wait for a lost connection) and PoolClosedError. `duplicate()` throws DedicatedLimitError at `maxDuplicates`.
    */
   get client(): C {
     return this.#companions.shared.proxy;
+  }
+
+  /** The numbers of this moment, with those of what the pool has besides its slots. */
+  override stats(): RedisPoolStats {
+    return new RedisPoolStats(this.core.engine, this.statsContext, {
+      duplicates: this.duplicates,
+      ignoredEnds: this.#companions.endCalls.count,
+    });
   }
 
   /** Clients from `duplicate()` that are open. */
@@ -80,6 +106,12 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   /** @internal */
   override async start(): Promise<void> {
     await Promise.all([super.start(), this.#companions.connection.whenReady()]);
+  }
+
+  protected override completed(report: CloseReport): CloseReport {
+    const { cut } = this.#companions.dedicated;
+    if (cut.length === 0) return report;
+    return { ...report, cut: report.cut + cut.length, holders: [...report.holders, ...cut] };
   }
 
   protected override view(binding: TenantBinding): this {
@@ -109,37 +141,47 @@ export async function createRedisPool(
 ): Promise<RedisPool | RedisPool<Cluster>> {
   const ioredis = await loadIoredis(id);
   const name = connectionName(surroundings.owner, id);
+  const report = reportTo(id, (message) => surroundings.logger.error(message));
+  const { random } = surroundings;
   const { cluster } = config;
   if (cluster !== undefined) {
-    return assemble(
-      id,
-      config,
-      surroundings,
-      ioredis,
-      new ClusterDeployment(ioredis, config, cluster.nodes, cluster.client, name, surroundings.random),
-    );
+    const { nodes, client } = cluster;
+    const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, random, report);
+    return assemble(config, surroundings, { poolId: id, ioredis, report }, deployment);
   }
-  return assemble(id, config, surroundings, ioredis, new ServerDeployment(ioredis, config, name, surroundings.random));
+  const deployment = new ServerDeployment(ioredis, config, name, random, report);
+  return assemble(config, surroundings, { poolId: id, ioredis, report }, deployment);
 }
 
 function assemble<C extends RedisClient>(
-  poolId: string,
   config: ResolvedRedisPoolOptions,
   surroundings: PoolSurroundings,
-  ioredis: IoredisModule,
+  terms: FacadeTerms,
   deployment: Deployment<C>,
 ): RedisPool<C> {
-  const { clock, logger } = surroundings;
-  const { credentials, database, resends } = deployment;
-  const { commandTimeoutMs, failFastAfterMs, closeTimeoutMs } = config;
+  const { poolId } = terms;
+  const { clock, logger, tenants } = surroundings;
+  const { credentials, database, resends, shown, repeatable, reconnectOnError } = deployment;
+  const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
+  const commandTimeoutMs = strictest(
+    config.commandTimeoutMs,
+    ofNodes(config).commandTimeout,
+    ofNodes(config).socketTimeout,
+  );
   const deadlines = new Deadlines(clock);
+  const endCalls: EndCalls = { count: 0 };
   const dedicated = new DedicatedClients<C>({
-    poolId,
-    ioredis,
+    ...terms,
+    deployment,
+    clock,
+    deadlines,
+    connectTimeoutMs,
     max: config.maxDuplicates,
-    credentials,
-    make: (args) => deployment.dedicated(args),
+    pingIntervalMs: strictest(healthCheck.intervalMs, config.keepaliveMs),
+    pingTimeoutMs: healthCheck.timeoutMs,
+    currentTenant: () => tenants.frame()?.tenantId,
   });
+  const outage = new OutageLog(clock);
   const connection = new SharedConnection<C>({
     poolId,
     credentials,
@@ -147,37 +189,61 @@ function assemble<C extends RedisClient>(
     failFastAfterMs,
     closeTimeoutMs,
     resends,
-    make: () => deployment.shared(),
+    make: () => {
+      const client = deployment.shared();
+      boundConnects(client, connectTimeoutMs, { clock, deadlines });
+      return client;
+    },
     onLost: (error) => {
-      logger.warn(`Pool "${poolId}": the shared client has no connection: ${describeError(error)}`);
+      const { said } = outage;
+      outage.failed();
+      const why = error === undefined ? 'the server closed it' : describeError(error);
+      logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
       core.monitor.connectionBroken(error);
     },
     onReady: () => {
+      outage.back();
       shared.sendHeld();
       core.monitor.connected();
     },
+    onNodeLost: () => shared.sendHeld(),
   });
+  // Behind a stable name, or sentinels, stands another server by now: every connection is replaced, not only this one.
+  const onReadOnly = deployment.writes && reconnectOnError === undefined ? sparingly(clock, replaceAll) : ignore;
+  function replaceAll(): void {
+    shared.renew();
+    core.engine.recycle();
+  }
   const shared = new SharedClient<C>({
-    poolId,
-    ioredis,
+    ...terms,
+    shown,
     connection,
     dedicated,
     clock,
     deadlines,
     commandTimeoutMs,
     failFastAfterMs,
-    // Who switched ioredis' queue off wants to know at once.
-    maxQueue: config.client.enableOfflineQueue === false ? 0 : config.maxQueue,
+    repeatable,
+    onReadOnly,
+    // With ioredis' queue switched off, commands fail at once while there is no connection.
+    maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
+    onEndCalled: (method) => {
+      logger[endCalls.count++ === 0 ? 'warn' : 'debug'](
+        `Pool "${poolId}": ${method} was called on the shared client, and ended nothing: it ends with the pool.`,
+      );
+    },
   });
   const driver = new RedisDriver<C>({
-    poolId,
-    ioredis,
+    ...terms,
+    shown,
     dedicated,
     clock,
     deadlines,
     credentials,
     commandTimeoutMs,
     database,
+    reconnectOnError,
+    onReadOnly,
     make: () => deployment.exclusive(),
     dispose: async () => {
       await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
@@ -189,10 +255,44 @@ function assemble<C extends RedisClient>(
     config,
     driver,
     surroundings,
+    observer: {
+      connectFailed: () => outage.failed(),
+      opened: () => outage.back(),
+    },
     probe: (timeoutMs) => shared.ping(timeoutMs),
+    outageTold: () => outage.said,
   });
-  return new RedisPool<C>(core, { connection, shared, dedicated });
+  return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
 }
+
+/** ioredis' own options of each connection. */
+function ofNodes(config: ResolvedRedisPoolOptions): {
+  readonly commandTimeout?: unknown;
+  readonly socketTimeout?: unknown;
+} {
+  return { ...config.client, ...config.cluster?.client.redisOptions };
+}
+
+/** The least of the durations that are set; 0: none is. */
+function strictest(...durationsMs: readonly unknown[]): number {
+  const set = durationsMs.filter((durationMs) => typeof durationMs === 'number' && durationMs > 0);
+  return set.length === 0 ? 0 : Math.min(...set.map(Number));
+}
+
+/** Calls `act` at once, but not again before a pause that grows as long as it is asked for again and again. */
+function sparingly(clock: Clock, act: () => void): () => void {
+  let pauseMs = FIRST_REPLACEMENT_MS;
+  let lastMs = -Infinity;
+  return () => {
+    const sinceMs = clock.now() - lastMs;
+    if (sinceMs < pauseMs) return;
+    pauseMs = sinceMs > LAST_REPLACEMENT_MS ? FIRST_REPLACEMENT_MS : Math.min(2 * pauseMs, LAST_REPLACEMENT_MS);
+    lastMs = clock.now();
+    act();
+  };
+}
+
+function ignore(): void {}
 
 /** What CLIENT LIST shows; the server takes no spaces in it. */
 function connectionName(owner: string, poolId: string): string {

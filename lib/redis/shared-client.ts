@@ -12,38 +12,53 @@ import type { Command } from 'ioredis';
 
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
+import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
-import { ClientFacade, rejectedWith } from './client-facade.js';
+import { isFunction } from './caller-code.js';
+import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { connectionsOf, isConnectionError, isWritable, type IoredisModule, type RedisClient } from './redis-client.js';
+import { connectionsOf, dropConnection, isWritable, markAsCallers, type RedisClient } from './redis-client.js';
+import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
 import type { SharedConnection } from './shared-connection.js';
-import { refusalInPipeline, refusalOf, refusalToEnd } from './shared-refusals.js';
+import { refusalInPipeline, refusalOf } from './shared-refusals.js';
 
-export interface SharedClientParts<C extends RedisClient> {
-  readonly poolId: string;
-  readonly ioredis: IoredisModule;
+export interface SharedClientParts<C extends RedisClient> extends FacadeTerms {
+  /** What it shows as its options. */
+  readonly shown: object;
   readonly connection: SharedConnection<C>;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** How long a command may take; 0: as long as it likes while connected. */
   readonly commandTimeoutMs: number;
-  /** Commands that may wait for a connection. */
+  /** Commands that may wait for a connection; less than 0: none, not even for the first. */
   readonly maxQueue: number;
   readonly failFastAfterMs: number;
+  /** Errors after which the command is sent again, over the next connection. */
+  readonly repeatable: WeakSet<Error>;
+  /** The server refuses to write: it is not, or no longer, the one to write to. */
+  readonly onReadOnly: () => void;
+  /** A library has ended it, or believes so. */
+  readonly onEndCalled: (method: string) => void;
 }
+
+const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
+
+/** Commands that may wait for the first connect of a pool that is to have no queue. */
+const COLD_QUEUE = 10_000;
 
 export class SharedClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
   readonly #parts: SharedClientParts<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
-  /** What callers have defined, for the next connection's client. */
-  readonly #definitions = new Map<string, readonly unknown[]>();
 
   constructor(parts: SharedClientParts<C>) {
-    super(parts.connection.client, parts.ioredis);
+    const { client } = parts.connection;
+    // Commands that may be refused are never sent together with others.
+    const { autoPipeliningIgnoredCommands } = client.options;
+    super(client, parts, { ...parts.shown, autoPipeliningIgnoredCommands });
     this.#parts = parts;
     this.#connection = parts.connection;
   }
@@ -58,26 +73,43 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
-  /** Resolves when the server answers; rejects when it hasn't within `timeoutMs`. */
-  async ping(timeoutMs: number): Promise<void> {
-    const { clock, deadlines, ioredis } = this.#parts;
-    const command = new ioredis.Command('ping', [], { replyEncoding: 'utf8' });
+  /**
+   * Asks the server whether it is there; rejects when it hasn't answered within `timeoutMs`.
+   *
+   * @returns why it can't serve at the moment, although it is there: its reply to PING, or that it loads its data.
+   */
+  async ping(timeoutMs: number): Promise<Error | undefined> {
+    const { client } = this;
+    // Connected, and not ready: INFO is what a server that loads its data answers.
+    const getsReady = !('nodes' in client) && client.status === 'connect' && client.stream.writable;
+    try {
+      const reply = await this.#probe(getsReady ? 'info' : 'ping', getsReady ? ['persistence'] : [], timeoutMs);
+      return getsReady && String(reply).includes('loading:1')
+        ? new Error('LOADING the server loads its data')
+        : undefined;
+    } catch (error) {
+      return reasonNotToServe(error);
+    }
+  }
+
+  async #probe(name: string, args: string[], timeoutMs: number): Promise<unknown> {
+    const { clock, deadlines } = this.#parts;
+    const command = new this.#parts.ioredis.Command(name, args, { replyEncoding: 'utf8' });
+    markAsCallers(command);
     const pending = new PendingCommand(command, this, timeoutMs);
-    if (isWritable(this.client)) this.#forward(pending, undefined, undefined);
+    if (isWritable(this.client) || name === 'info') this.#forward(pending, undefined, undefined);
     else {
       this.#connection.start();
       this.#held.add({ pending, stream: undefined, node: undefined });
     }
     deadlines.add(pending, clock.now() + timeoutMs);
-    await command.promise;
+    return command.promise;
   }
 
   /** Moves to a new connection. What is under way is answered over the old one. */
   renew(): void {
     const next = this.#connection.renew();
-    if (next === undefined) return;
-    this.listenersIfAny?.moveTo(next);
-    for (const definition of this.#definitions.values()) Reflect.apply(next.defineCommand, next, definition);
+    if (next !== undefined) this.listenersIfAny?.moveTo(next);
   }
 
   /** Refuses further commands, waits for the replies that are owed, and ends the connection. */
@@ -95,6 +127,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
     const { poolId, commandTimeoutMs, clock, deadlines } = this.#parts;
+    if (stream === undefined && isQuit(command.name)) {
+      this.#parts.onEndCalled('QUIT');
+      command.resolve(Buffer.from('OK'));
+      return command.promise;
+    }
     if (this.#connection.closed) return reject(command, new PoolClosedError(poolId));
     // What comes with a stream is a part of a pipeline, which has been looked at as a whole.
     const refusal = stream === undefined ? refusalOf(poolId, command.name, command.args) : undefined;
@@ -128,41 +165,41 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     switch (key) {
       case 'call':
       case 'callBuffer':
-      case 'send_command':
+      case 'send_command': {
+        const method: unknown = Reflect.get(this.client, key);
+        if (!isFunction(method)) return undefined;
+        const send = this.guardingCallback(method);
         // Looked at here and not only in `send`: with auto-pipelining a refused command would fail its neighbours too.
         return (...args: readonly unknown[]): unknown => {
-          const refusal = refusalOf(poolId, String(args[0]), args.slice(1));
-          if (refusal !== undefined) return rejectedWith(refusal, args.at(-1));
-          const method: unknown = Reflect.get(this.client, key);
-          return typeof method === 'function' ? Reflect.apply(method, this.proxy, args) : undefined;
+          const refusal = isQuit(args[0]) ? undefined : refusalOf(poolId, String(args[0]), args.slice(1));
+          if (refusal !== undefined) return this.told(Promise.reject(refusal), args.at(-1));
+          return Reflect.apply(send, this.proxy, args);
         };
-      case 'defineCommand':
-        return (...definition: readonly unknown[]): unknown => {
-          this.#definitions.set(String(definition[0]), definition);
-          return Reflect.apply(this.client.defineCommand, this.client, definition);
-        };
+      }
       case 'connect':
-        return (callback?: unknown) => {
-          const ready = this.#connection.whenReady();
-          if (typeof callback === 'function')
-            ready.then(() => void Reflect.apply(callback, undefined, []), callError(callback));
-          return ready;
-        };
+        return (callback?: unknown) => this.told(this.#connection.attempt(), callback);
       case 'quit':
-        return (callback?: unknown) => rejectedWith(refusalToEnd(poolId, 'quit()'), callback);
+        return (callback?: unknown) => {
+          this.#parts.onEndCalled('quit()');
+          return this.told(Promise.resolve('OK'), callback);
+        };
       case 'disconnect':
       case 'end':
-        return () => {
-          throw refusalToEnd(poolId, `${key}()`);
-        };
+        return (): void => this.#parts.onEndCalled(`${key}()`);
       default:
         return undefined;
     }
   }
 
   #forward(pending: PendingCommand, stream: unknown, node: unknown): unknown {
+    const { command } = pending;
     pending.sent = true;
-    return Reflect.apply(this.client.sendCommand, this.client, [pending.command, stream, node]);
+    try {
+      return Reflect.apply(this.client.sendCommand, this.client, [command, stream, node]);
+    } catch (error) {
+      // It could not be written: its text is longer than a text can be.
+      return reject(command, toError(error));
+    }
   }
 
   #hold(command: Command, stream: unknown, node: unknown): unknown {
@@ -183,7 +220,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     const { poolId, maxQueue, clock } = this.#parts;
     const unavailable = this.#connection.unavailable(clock.now());
     if (unavailable !== undefined) return unavailable;
-    return this.#held.size + count > maxQueue ? new QueueFullError(poolId, this.#held.size, maxQueue) : undefined;
+    // Before its first connect, and unless ioredis' own queue was switched off, a pool without a queue serves too.
+    const queue = maxQueue === 0 && this.#connection.isNew ? COLD_QUEUE : maxQueue;
+    return this.#held.size + count > queue
+      ? new QueueFullError(poolId, this.#held.size, Math.max(0, maxQueue))
+      : undefined;
   }
 
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,17 +248,28 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
+  repeats(error: Error, pending: PendingCommand): boolean {
+    const { repeatable } = this.#parts;
+    const { command } = pending;
+    // A part of a transaction alone would be another transaction, or none.
+    const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
+    if (!repeatable.delete(error) || isPart || this.#connection.closed) return false;
+    pending.sent = false;
+    this.#held.add({ pending, stream: undefined, node: undefined });
+    return true;
+  }
+
   explain(error: Error, pending: PendingCommand): Error {
-    if (!isConnectionError(error)) return error;
-    return new ConnectionLostError(this.#parts.poolId, pending.title, pending.sent, { cause: error });
+    if (isReadOnly(error)) this.#parts.onReadOnly();
+    if (isReply(error) || !isConnectionError(error)) return error;
+    return new ConnectionLostError(this.#parts.poolId, pending.title, pending.sent, { cause: withoutSecrets(error) });
   }
 
   /** The oldest unanswered command is overdue: nothing that came after it can be answered over this connection either. */
   #reconnectIfStuck(command: Command): void {
     for (const connection of connectionsOf(this.client)) {
-      if (connection.commandQueue.peekFront()?.command !== command) continue;
-      connection.disconnect(true);
-      connection.stream.destroy(new Error('The server stopped answering.'));
+      if (connection.commandQueue.peekFront()?.command === command)
+        dropConnection(connection, new Error('The server stopped answering.'));
     }
   }
 }
@@ -227,6 +279,6 @@ function reject(command: Command, error: Error): unknown {
   return command.promise;
 }
 
-function callError(callback: unknown): (error: unknown) => void {
-  return (error) => void (typeof callback === 'function' && Reflect.apply(callback, undefined, [error]));
+function isQuit(name: unknown): boolean {
+  return typeof name === 'string' && name.toLowerCase() === 'quit';
 }

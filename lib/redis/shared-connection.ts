@@ -11,7 +11,8 @@ import { runOutside } from '../engine/outside-context.js';
 import { toError } from '../engine/thrown.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
 import type { Credentials } from './credentials.js';
-import { end, isEcho, isWritable, rejectUnanswered, sever, type RedisClient } from './redis-client.js';
+import { dropConnection, end, isWritable, rejectUnanswered, sever, type RedisClient } from './redis-client.js';
+import { isEcho, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 
 export interface SharedConnectionParts<C extends RedisClient> {
   readonly poolId: string;
@@ -26,21 +27,33 @@ export interface SharedConnectionParts<C extends RedisClient> {
   /** The connection was lost, or the first connect failed; once an outage. */
   readonly onLost: (error: Error | undefined) => void;
   readonly onReady: () => void;
+  /** A cluster's client has lost a node, and finds another one for what belonged there. */
+  readonly onNodeLost: () => void;
 }
 
 /** When to ask for the password again after that failed, in milliseconds. */
 const RETRY_MS = 1_000;
 
+interface Awaiting {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
 export class SharedConnection<C extends RedisClient> {
   readonly #parts: SharedConnectionParts<C>;
-  readonly #awaitingReady: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
+  readonly #awaitingReady: Awaiting[] = [];
+  /** Who waits for no more than one attempt. */
+  readonly #awaitingAttempt: Awaiting[] = [];
   #client: C;
+  /** What takes the client's place as soon as it is connected. */
+  #next: C | undefined;
+  #everReady = false;
   #closed = false;
   #downSinceMs: number | undefined;
   #failures = 0;
   #lastError: Error | undefined;
-  /** The client that a connect of ours is under way for. */
-  #starting: C | undefined;
+  /** The clients that a connect of ours is under way for. */
+  readonly #starting = new Set<C>();
   #retry: TimerHandle | undefined;
 
   constructor(parts: SharedConnectionParts<C>) {
@@ -62,13 +75,14 @@ export class SharedConnection<C extends RedisClient> {
     return this.#downSinceMs;
   }
 
+  /** Whether it has neither been connected nor failed to. */
+  get isNew(): boolean {
+    return !this.#everReady && this.#failures === 0;
+  }
+
   /** Begins to connect, unless that has been done. */
   start(): void {
-    const client = this.#client;
-    if (this.#closed || (client.status !== 'wait' && client.status !== 'end') || this.#starting === client) return;
-    this.#starting = client;
-    this.#downSinceMs ??= this.#parts.clock.now();
-    void runOutside(() => this.#connect(client));
+    this.#begin(this.#client);
   }
 
   /**
@@ -83,32 +97,69 @@ export class SharedConnection<C extends RedisClient> {
     return new Promise((resolve, reject) => this.#awaitingReady.push({ resolve, reject }));
   }
 
-  /** Why nobody should wait for it, when it has been away for `failFastAfterMs`. */
-  unavailable(nowMs: number): BackendUnavailableError | undefined {
-    const { poolId, failFastAfterMs } = this.#parts;
-    if (this.#downSinceMs === undefined || nowMs - this.#downSinceMs < failFastAfterMs) return undefined;
-    const cause = this.#lastError ?? new Error('no connect has finished yet');
-    return new BackendUnavailableError(poolId, nowMs - this.#downSinceMs, this.#failures, { cause });
+  /**
+   * Resolves when it is connected; rejects when the connect that is under way, or the next one, fails.
+   *
+   * @throws BackendUnavailableError, PoolClosedError
+   */
+  attempt(): Promise<void> {
+    if (this.#closed) return Promise.reject(new PoolClosedError(this.#parts.poolId));
+    if (this.#client.status === 'ready') return Promise.resolve();
+    this.start();
+    return new Promise((resolve, reject) => this.#awaitingAttempt.push({ resolve, reject }));
   }
 
-  /** Moves to a new connection; the old one ends after its last reply. @returns the new client, if there is need of one. */
+  /** Why nobody should wait for it, when it has been away for `failFastAfterMs`. */
+  unavailable(nowMs: number): BackendUnavailableError | undefined {
+    // Before the first connect has failed there is no outage, however little patience there is with one.
+    if (this.#downSinceMs === undefined || this.isNew) return undefined;
+    if (nowMs - this.#downSinceMs < this.#parts.failFastAfterMs) return undefined;
+    return this.#down(nowMs);
+  }
+
+  /**
+   * Moves to a new connection, once it is there: until then the old one goes on serving. It ends after its last reply.
+   *
+   * @returns the new client, if there is need of one.
+   */
   renew(): C | undefined {
     const old = this.#client;
     if (this.#closed || old.status === 'wait') return undefined;
-    this.#client = runOutside(() => this.#parts.make());
-    this.#attend(this.#client);
-    this.#downSinceMs = undefined;
-    this.start();
-    void this.#end(old);
-    return this.#client;
+    const next = runOutside(() => this.#parts.make());
+    // One that is on its way already may still have what is to be replaced: an old password, an old address.
+    const late = this.#next;
+    this.#next = next;
+    this.#attend(next);
+    if (late !== undefined) sever(late);
+    if (isWritable(old)) this.#begin(next);
+    else this.#promote(next);
+    return next;
   }
 
   /** Waits for the replies that are owed, and ends the connection. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#retry?.cancel();
-    for (const { reject } of this.#awaitingReady.splice(0)) reject(new PoolClosedError(this.#parts.poolId));
+    const waiting = [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)];
+    for (const { reject } of waiting) reject(new PoolClosedError(this.#parts.poolId));
+    if (this.#next !== undefined) sever(this.#next);
     await this.#end(this.#client);
+  }
+
+  #begin(client: C): void {
+    if (this.#closed || (client.status !== 'wait' && client.status !== 'end') || this.#starting.has(client)) return;
+    this.#starting.add(client);
+    if (client === this.#client) this.#downSinceMs ??= this.#parts.clock.now();
+    void runOutside(() => this.#connect(client));
+  }
+
+  /** Puts the client that is to replace the present one in its place. */
+  #promote(next: C): void {
+    const old = this.#client;
+    this.#client = next;
+    this.#next = undefined;
+    this.#begin(next);
+    void this.#end(old);
   }
 
   async #connect(client: C): Promise<void> {
@@ -118,12 +169,17 @@ export class SharedConnection<C extends RedisClient> {
       if (!this.#closed) await client.connect();
     } catch (error) {
       // The error event has said more than ioredis' rejection does.
-      this.#lastError ??= toError(error);
+      if (client === this.#client) {
+        this.#lastError ??= toError(error);
+        this.#attemptFailed();
+      }
     } finally {
-      this.#starting = undefined;
+      this.#starting.delete(client);
     }
-    // There was no password: ioredis has not even begun, so it won't try again either.
-    if (client.status === 'wait' && !this.#closed) this.#retry = clock.setTimer(() => this.start(), RETRY_MS);
+    // There was no password, or no address to be had: ioredis doesn't try again by itself.
+    const gaveUp = client.status === 'wait' || client.status === 'end';
+    if (!gaveUp || this.#closed || (client !== this.#client && client !== this.#next)) return;
+    this.#retry = clock.setTimer(() => this.#begin(client), RETRY_MS);
   }
 
   async #end(client: C): Promise<void> {
@@ -135,26 +191,37 @@ export class SharedConnection<C extends RedisClient> {
   #attend(client: C): void {
     this.#parts.credentials.follow(client);
     client.on('error', (error: Error) => {
-      this.#failed(error);
+      const outOfStep = isOutOfStep(error);
+      this.#failed(client, withoutSecrets(error));
+      if ('nodes' in client) return;
+      // A reply came that belongs to no command: each that follows could reach the wrong caller.
+      if (outOfStep) dropConnection(client, error);
       // An error reply before the client is ready is a handshake that failed in part, a SELECT for one: ioredis would
       // go on, in another database.
-      if (!('nodes' in client) && client.status === 'connect' && error.name === 'ReplyError') client.disconnect(true);
+      else if (client.status === 'connect' && isReply(error)) client.disconnect(true);
     });
-    client.on('node error', (error: Error) => this.#failed(error));
+    client.on('node error', (error: Error) => this.#failed(client, withoutSecrets(error)));
+    client.on('-node', () => {
+      if (client === this.#client) this.#parts.onNodeLost();
+    });
     client.on('close', () => {
       if (!('nodes' in client) && !this.#parts.resends) {
         rejectUnanswered(client, () => new Error('Connection is closed.', { cause: this.#lastError }));
       }
-      if (client === this.#client) this.#lost();
+      if (client !== this.#client) return;
+      this.#lost();
+      if (this.#next !== undefined) this.#promote(this.#next);
     });
     client.on('ready', () => {
       // ioredis 5 calls a client ready although we have given its connection up during the handshake.
-      if (client === this.#client && isWritable(client)) this.#found();
+      if (!isWritable(client)) return;
+      if (client === this.#next) this.#promote(client);
+      if (client === this.#client) this.#found();
     });
   }
 
-  #failed(error: Error): void {
-    if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
+  #failed(client: C, error: Error): void {
+    if (client === this.#client && (this.#lastError === undefined || !isEcho(error))) this.#lastError = error;
   }
 
   #lost(): void {
@@ -162,14 +229,29 @@ export class SharedConnection<C extends RedisClient> {
     const wasUp = this.#downSinceMs === undefined;
     this.#downSinceMs ??= this.#parts.clock.now();
     this.#failures++;
+    this.#attemptFailed();
     if (wasUp || this.#failures === 1) this.#parts.onLost(this.#lastError);
   }
 
   #found(): void {
+    this.#everReady = true;
     this.#downSinceMs = undefined;
     this.#failures = 0;
     this.#lastError = undefined;
-    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
+    for (const { resolve } of [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)]) resolve();
     this.#parts.onReady();
+  }
+
+  #attemptFailed(): void {
+    const waiting = this.#awaitingAttempt.splice(0);
+    if (waiting.length === 0) return;
+    const error = this.#down(this.#parts.clock.now());
+    for (const { reject } of waiting) reject(error);
+  }
+
+  #down(nowMs: number): BackendUnavailableError {
+    const cause = this.#lastError ?? new Error('no connect has finished yet');
+    const downForMs = nowMs - (this.#downSinceMs ?? nowMs);
+    return new BackendUnavailableError(this.#parts.poolId, downForMs, this.#failures, { cause });
   }
 }

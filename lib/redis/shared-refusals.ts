@@ -48,8 +48,3 @@ export function refusalInPipeline(poolId: string, command: Command, bare: boolea
   if (effect === 'end of transaction' || (effect === 'multi' && !bare)) return undefined;
   return refusalOf(poolId, command.name, command.args);
 }
-
-/** Why the client's own method `what` won't end it. */
-export function refusalToEnd(poolId: string, what: string): CommandRefusedError {
-  return new CommandRefusedError(`${what} on the shared client of pool "${poolId}"`, INSTEAD.ending, { poolId });
-}

@@ -1,7 +1,9 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
 import { DedicatedLimitError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
+import { startFaultProxy, startRedis } from '../support/servers/index.js';
+import { oddServer } from './support/odd-server.js';
 import { clientsOf, observer, ownRedis, redisPool } from './pools.js';
 
 describe('clients from duplicate()', () => {
@@ -90,16 +92,151 @@ describe('clients from duplicate()', () => {
     expect(test.pool.duplicates).toBe(1);
   });
 
-  it('tell their listeners in the context of whoever added them', async () => {
+  it('have duplicates of their own, with their options and not the pool’s', async () => {
     await using test = await redisPool({ url: redis.url });
-    const tenant = new AsyncLocalStorage<string>();
-    const mine = tenant.run('opener', () => test.pool.client.duplicate());
-    const heard = tenant.run(
-      'acme',
-      () => new Promise((resolve) => mine.on('message', () => resolve(tenant.getStore()))),
-    );
-    await mine.subscribe('news');
-    await tenant.run('publisher', () => test.pool.client.publish('news', 'hello'));
-    expect(await heard).toBe('acme');
+    const first = test.pool.client.duplicate({ db: 5, keyPrefix: 'a:', connectionName: 'first' });
+    const second = first.duplicate({ connectionName: 'second' });
+    const third = second.duplicate();
+    expect(third.options).toMatchObject({
+      db: 5,
+      keyPrefix: 'a:',
+      connectionName: 'second',
+      maxRetriesPerRequest: null,
+    });
+    await third.set('where', 'there');
+    expect(await first.get('where')).toBe('there');
+    expect(await test.pool.client.get('a:where')).toBeNull();
+    expect(await third.client('GETNAME')).toBe('second');
+  });
+
+  it('are lazy where the shared client says that it is', async () => {
+    await using eager = await redisPool({ url: redis.url });
+    expect(eager.pool.client.options.lazyConnect).toBe(false);
+    expect(eager.pool.client.duplicate().status).toBe('connecting');
+    await using lazy = await redisPool({ url: redis.url, client: { lazyConnect: true } });
+    expect(lazy.pool.client.options.lazyConnect).toBe(true);
+    const mine = lazy.pool.client.duplicate();
+    expect(mine.status).toBe('wait');
+    await mine.connect();
+    expect(mine.status).toBe('ready');
+  });
+
+  it.each([2, 3] as const)(
+    'subscribe again however often the connection is lost before that is answered (RESP%d)',
+    async (protocol) => {
+      await using proxy = await startFaultProxy({
+        target: { host: '127.0.0.1', port: Number(new URL(redis.url).port) },
+      });
+      await using test = await redisPool({ url: `redis://${proxy.host}:${proxy.port}`, client: { protocol } });
+      await using outside = observer(redis.url);
+      const subscriber = test.pool.client.duplicate({ connectionName: 'subscriber' });
+      const heard: unknown[] = [];
+      subscriber.on('message', (_, text) => heard.push(text));
+      await subscriber.subscribe('news', 'sports');
+      await subscriber.psubscribe('n*');
+      for (let loss = 0; loss < 3; loss++) {
+        // The first subscription of the next connection is cut off in the middle.
+        const raw = subscriber;
+        const cut = new Promise<void>((resolve) => {
+          raw.once('ready', () => {
+            raw.stream.destroy();
+            resolve();
+          });
+        });
+        raw.stream.destroy();
+        await cut;
+      }
+      await eventually(async () => (await outside.publish('news', 'hello')) === 2);
+      await eventually(() => heard.includes('hello'));
+      expect(subscriber.status).toBe('ready');
+    },
+  );
+
+  it.each<[string, (client: Redis) => unknown]>([
+    ['disconnect()', (client) => client.disconnect()],
+    ['quit()', (client) => client.quit()],
+    ["call('quit')", (client) => client.call('quit')],
+  ])('free their place when they are ended by %s while they wait to reconnect', async (_, finish) => {
+    await using server = await startRedis();
+    await using test = await redisPool({ url: server.url, maxDuplicates: 2 });
+    const { pool } = test;
+    const mine = pool.client.duplicate();
+    await mine.ping();
+    await server.halt();
+    await eventually(() => mine.status === 'reconnecting');
+    const ended = new Promise<void>((resolve) => mine.once('end', resolve));
+    await finish(mine);
+    await ended;
+    expect([mine.status, pool.duplicates]).toEqual(['end', 0]);
+    await expect(mine.ping()).rejects.toThrow('Connection is closed.');
+    await server.start();
+    await mine.connect();
+    expect(await mine.ping()).toBe('PONG');
+    expect(pool.duplicates).toBe(1);
+    // It reconnects again, as ever.
+    await server.restart();
+    await eventually(async () => (await mine.ping()) === 'PONG');
+  });
+
+  it('settle what waits for a connection when they are ended instead', async () => {
+    await using server = await startRedis();
+    await using test = await redisPool({ url: server.url });
+    const mine = test.pool.client.duplicate();
+    await mine.ping();
+    await server.halt();
+    await eventually(() => mine.status === 'reconnecting');
+    const waiting = mine.subscribe('news');
+    mine.disconnect();
+    await expect(waiting).rejects.toThrow('Connection is closed.');
+    await eventually(() => test.pool.duplicates === 0);
+  });
+
+  it('a subscriber whose connection has gone silent is found by a ping, and subscribes again', async () => {
+    await using proxy = await startFaultProxy({ target: { host: '127.0.0.1', port: Number(new URL(redis.url).port) } });
+    await using test = await redisPool({
+      url: `redis://${proxy.host}:${proxy.port}`,
+      healthCheck: { intervalMs: 100, timeoutMs: 200 },
+    });
+    await using outside = observer(redis.url);
+    const subscriber = test.pool.client.duplicate();
+    await subscriber.subscribe('alarms');
+    const lost = new Promise<void>((resolve) => subscriber.once('close', resolve));
+    proxy.blackHole();
+    await lost;
+    await proxy.restore();
+    const heard = new Promise((resolve) => subscriber.once('message', (_, text) => resolve(text)));
+    await eventually(async () => (await outside.publish('alarms', 'fire')) > 0 && subscriber.status === 'ready', {
+      withinMs: 10_000,
+    });
+    expect(await heard).toBe('fire');
+  });
+
+  it('connects to a server that accepts and says nothing are given up and tried again', async () => {
+    await using server = await oddServer();
+    server.answer = () => undefined;
+    await using test = await redisPool({ url: server.url, minSize: 0, connectTimeoutMs: 100 });
+    const mine = test.pool.client.duplicate();
+    const shared = test.pool.start();
+    await eventually(() => server.accepted >= 4);
+    server.answer = undefined;
+    await shared;
+    expect(await mine.ping()).toBe('PONG');
+  });
+
+  it('that were at work when the pool closed are named in its report', async () => {
+    await using test = await redisPool({ url: redis.url });
+    await using outside = observer(redis.url);
+    const { pool, tenants } = test;
+    const worker = tenants.run('acme', () => pool.client.duplicate({ connectionName: 'worker' }));
+    const idle = pool.client.duplicate();
+    await Promise.all([idle.ping(), worker.ping()]);
+    const job = worker.blpop('nothing', 0).catch((error: unknown) => error);
+    await eventually(async () => (await outside.info('clients')).includes('blocked_clients:1'));
+    const told = new Promise((resolve) => pool.on('close', resolve));
+    const report = await pool.close({ deadlineMs: 100 });
+    expect(report).toMatchObject({ cut: 1, holders: [{ tenantId: 'acme', heldMs: expect.any(Number) }] });
+    expect(report.holders[0]?.stack).toBe('through client.duplicate() "worker", at BLPOP');
+    expect(await told).toEqual(report);
+    expect(String(await job)).toContain('Connection is closed.');
   });
 });

@@ -18,6 +18,8 @@ export interface TestPool extends AsyncDisposable {
   readonly tenants: TenantContext;
   /** What the pool has logged. */
   readonly log: readonly string[];
+  /** What of it was meant for a person's eye. */
+  readonly warnings: readonly string[];
 }
 
 /** A pool that is closed at the end of its block. It isn't started: the first use does that. */
@@ -25,7 +27,9 @@ export async function redisPool(options: RedisPoolOptions, id = 'cache'): Promis
   const tenants = new TenantContext();
   const log: string[] = [];
   const write = (message: string): void => void log.push(message);
-  const logger: PoolLogger = { log: write, warn: write, error: write, debug: write };
+  const warnings: string[] = [];
+  const warn = (message: string): void => void (write(message), warnings.push(message));
+  const logger: PoolLogger = { log: write, warn, error: warn, debug: write };
   const pool = await createRedisPool(id, parseRedisPoolOptions(id, options, {}), {
     tenants,
     clock: systemClock,
@@ -33,7 +37,13 @@ export async function redisPool(options: RedisPoolOptions, id = 'cache'): Promis
     logger,
     owner: 'test',
   });
-  return { pool, tenants, log, [Symbol.asyncDispose]: () => pool.close({ deadlineMs: 0 }).then(() => undefined) };
+  return {
+    pool,
+    tenants,
+    log,
+    warnings,
+    [Symbol.asyncDispose]: () => pool.close({ deadlineMs: 0 }).then(() => undefined),
+  };
 }
 
 /** A plain client that looks at the server from outside, and interferes. */

@@ -1,6 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 
+import { systemClock } from '../../lib/engine/clock.js';
+import { createRedisPool } from '../../lib/redis/redis-pool.js';
 import { type RedisPoolOptions, parseRedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
+import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { problemsOf } from '../support/problems.js';
 
 const URL = 'redis://:hunter2@cache.example:6379/0';
@@ -43,6 +46,22 @@ describe('the options of a Redis pool', () => {
     [{ cluster: { nodes: [] } }, 'cluster.nodes: must name at least one node'],
     [{ cluster: { nodes: ['redis://:hunter2@a'] } }, 'cluster.nodes[0]: must be an object, got a text'],
     [{ cluster: { nodes: [{ host: 'a', port: 99_999 }] } }, 'cluster.nodes[0].port: must be at most 65535, got 99999'],
+    [
+      { cluster: { nodes: [{ host: 'redis://:hunter2@a' }] } },
+      'cluster.nodes[0].host: must be the name or address of a host, without scheme, user, password and port',
+    ],
+    [
+      { client: { host: ':hunter2@a' } },
+      'client: host must be the name or address of a host, without scheme, user, password and port',
+    ],
+    [{ url: URL, client: { host: 'other' } }, 'client: must not set host beside url'],
+    [{ url: URL, client: { path: '/run/redis.sock' } }, 'client: must not set path beside url'],
+    [{ url: 'rediss://a', tls: false }, 'tls: must not be false with a rediss:// URL'],
+    [{ url: URL, tls: false, client: { tls: {} } }, 'tls: must not be false beside client.tls'],
+    [
+      { url: URL, tls: { servername: 'a' }, client: { tls: { servername: 'b' } } },
+      'tls: must not set servername to something else than client.tls does',
+    ],
     [{ cluster: { nodes }, db: 2 }, 'db: must be 0 with a cluster, got 2'],
     [{ sentinel: { nodes } }, 'sentinel.name: is required: a text'],
     [
@@ -56,6 +75,36 @@ describe('the options of a Redis pool', () => {
     [{ url: URL, minSize: 11 }, 'maxSize: must be at least minSize (11), got 10'],
   ])('refuse %j', (options, problem) => {
     expect(refusals(options)).toEqual([`pools.cache.${problem}`]);
+  });
+
+  it.each([
+    [{ url: 'redis://a' }, undefined],
+    [{ url: 'redis://a', tls: false }, undefined],
+    [{ url: 'rediss://a' }, {}],
+    [{ url: 'redis://a', tls: true }, {}],
+    [{ url: 'rediss://a', client: { tls: { ca: 'x' } } }, { ca: 'x' }],
+    [{ url: 'redis://a', client: { tls: { ca: 'x' } } }, { ca: 'x' }],
+    [
+      { url: 'rediss://a', tls: { servername: 'b' }, client: { tls: { ca: 'x' } } },
+      { servername: 'b', ca: 'x' },
+    ],
+    [{ url: 'rediss://a', tls: { ca: 'x' }, client: { tls: { ca: 'x' } } }, { ca: 'x' }],
+    [
+      { cluster: { nodes, client: { redisOptions: { tls: { ca: 'x' } } } }, tls: { servername: 'b' } },
+      { servername: 'b', ca: 'x' },
+    ],
+  ])('merge the TLS options of %j', async (options, expected) => {
+    const pool = await createRedisPool('cache', parse(options), {
+      tenants: new TenantContext(),
+      clock: systemClock,
+      random: Math.random,
+      logger: { log() {}, warn() {}, error() {}, debug() {} },
+      owner: 'test',
+    });
+    const shown: object = pool.client.options;
+    const ofNodes: unknown = Reflect.get(shown, 'redisOptions') ?? shown;
+    expect(ofNodes).toHaveProperty('tls', expected);
+    await pool.close({ deadlineMs: 0 });
   });
 
   it('name one place only', () => {

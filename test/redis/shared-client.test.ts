@@ -130,7 +130,6 @@ describe('the shared Redis client', () => {
       ['MONITOR by name', (client) => client.call('MONITOR')],
       ['BLPOP by name, in mixed case', (client) => client.call('bLPop', 'queue', '1')],
       ['BLPOP by name, as an array', (client) => client.call('BLPOP', ['queue', '1'])],
-      ['QUIT', (client) => client.quit()],
       ['SHUTDOWN', (client) => client.shutdown()],
       ['a pipeline with SELECT', (client) => client.pipeline().set('p', 1).select(1).exec()],
       [
@@ -175,12 +174,6 @@ describe('the shared Redis client', () => {
       expect(ofPipeline).toBeInstanceOf(CommandRefusedError);
     });
 
-    it('disconnect(), which would take it from everybody', async () => {
-      await using test = await redisPool({ url: redis.url });
-      expect(() => test.pool.client.disconnect()).toThrow(CommandRefusedError);
-      expect(await test.pool.client.ping()).toBe('PONG');
-    });
-
     it('without failing what was sent at the same moment with automatic pipelining', async () => {
       await using test = await redisPool({ url: redis.url, client: { enableAutoPipelining: true } });
       const { client } = test.pool;
@@ -199,6 +192,22 @@ describe('the shared Redis client', () => {
         'fulfilled',
       ]);
     });
+  });
+
+  it('is not ended by a library that was handed it: its quit() and disconnect() resolve, and are counted', async () => {
+    await using test = await redisPool({ url: redis.url });
+    const { client } = test.pool;
+    expect(await client.quit()).toBe('OK');
+    expect(await client.call('QUIT')).toBe('OK');
+    expect(await new Promise((resolve) => void client.quit((error, reply) => resolve([error, reply])))).toEqual([
+      null,
+      'OK',
+    ]);
+    client.disconnect();
+    expect(await client.ping()).toBe('PONG');
+    expect(test.pool.stats().ignoredEnds).toBe(4);
+    expect(test.log.filter((line) => line.includes('ended nothing'))).toHaveLength(4);
+    await expect(client.pipeline().quit().exec()).rejects.toThrow(CommandRefusedError);
   });
 
   it('tells its listeners in the async context of whoever added them, and forgets only theirs', async () => {
