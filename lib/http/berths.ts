@@ -5,6 +5,7 @@
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
 import type { Lease } from '../engine/lease.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
 import { LeaseReleasedError } from '../errors.js';
@@ -18,14 +19,22 @@ export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
   readonly tenantId: string | undefined;
   readonly #engine: HttpEngine;
   readonly #slotOf: (lease: LeaseInfo) => HttpSlot | undefined;
+  /** The request in whose scope the work is. */
+  readonly #scope: LeaseScope | undefined;
   #flight: Flight | undefined;
   #lease: Lease<AxiosInstance> | undefined;
   #cancel: AbortController | undefined;
 
-  constructor(engine: HttpEngine, slotOf: (lease: LeaseInfo) => HttpSlot | undefined, tenantId: string | undefined) {
+  constructor(
+    engine: HttpEngine,
+    slotOf: (lease: LeaseInfo) => HttpSlot | undefined,
+    tenantId: string | undefined,
+    scope: LeaseScope | undefined,
+  ) {
     this.#engine = engine;
     this.#slotOf = slotOf;
     this.tenantId = tenantId;
+    this.#scope = scope?.ended === true ? undefined : scope;
   }
 
   enter(flight: Flight): void {
@@ -33,19 +42,31 @@ export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
     const lease = this.#engine.tryAcquire(this.tenantId);
     if (lease !== undefined) return this.granted(lease);
     this.#cancel = new AbortController();
-    const { acquireTimeoutMs } = flight.config;
     const limits: AcquireLimits = {
       signal: this.#cancel.signal,
-      ...(acquireTimeoutMs !== undefined && { timeoutMs: acquireTimeoutMs }),
+      ...(flight.waitMs !== undefined && { timeoutMs: flight.waitMs }),
     };
     this.#engine.request(this, this.tenantId, limits);
   }
 
   granted(lease: Lease<AxiosInstance>): void {
     this.#lease = lease;
+    const flight = this.#flight;
     const slot = this.#slotOf(lease);
-    if (slot === undefined) throw new LeaseReleasedError(lease.poolId, { tenantId: lease.tenantId });
-    this.#flight?.launch(slot);
+    if (slot === undefined || flight === undefined || this.#comesTooLate(flight)) {
+      const { poolId, tenantId } = lease;
+      lease.release();
+      flight?.refuse(new LeaseReleasedError(poolId, { tenantId }));
+      return;
+    }
+    // A request ends by itself; a body that is to be read may be forgotten, as a lease may.
+    if (flight.streams) this.#scope?.add(lease);
+    flight.launch(slot);
+  }
+
+  /** Whether the work that would read the body has ended while the request waited. */
+  #comesTooLate(flight: Flight): boolean {
+    return flight.streams && this.#scope?.ended === true;
   }
 
   refused(error: Error): void {

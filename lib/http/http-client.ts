@@ -5,11 +5,12 @@
  */
 import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
+import { AdapterTransport } from './adapter-call.js';
 import { LeaseBerth, PoolBerth, type HttpEngine } from './berths.js';
 import { boundAxios, type AdapterChoice } from './bound-axios.js';
 import { Flight, type Berth, type FlightParts } from './flight.js';
 import type { HttpSlot } from './http-slot.js';
-import { NodeTransport } from './node-transport.js';
 import type { Transport } from './transport.js';
 
 export interface HttpClientParts extends FlightParts {
@@ -18,6 +19,10 @@ export interface HttpClientParts extends FlightParts {
   readonly transport: Transport;
   /** The instance that users know as `axiosRef`. */
   readonly instance: AxiosInstance;
+  /** The adapter that the pool was configured with, if it was. */
+  readonly configured: AdapterChoice | undefined;
+  /** The scope of the running code's request. */
+  readonly scope: () => LeaseScope | undefined;
 }
 
 export class HttpClient {
@@ -90,12 +95,15 @@ export class HttpClient {
   }
 
   #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
-    return this.#launch(config, new PoolBerth(this.#parts.engine, (lease) => this.#slots.get(lease), tenantId), named);
+    const { engine, scope } = this.#parts;
+    const berth = new PoolBerth(engine, (lease) => this.#slots.get(lease), tenantId, scope());
+    return this.#launch(config, berth, named);
   }
 
   #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
+    const chosen = named ?? this.#parts.configured;
     const transport =
-      named === undefined ? this.transport : new NodeTransport(this.#axios.getAdapter(named, config), "the caller's");
+      chosen === undefined ? this.transport : new AdapterTransport(this.#axios, chosen);
     return new Flight(this.#parts, berth, transport, config);
   }
 
