@@ -176,11 +176,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks.push(chunk);
   }
 
+  /** The answer isn't given before the parser has seen what came with its end: garbage there makes Node's client fail it. */
   onResponseEnd(): void {
     const head = this.head;
     if (head === undefined || this.#done) return;
+    // Now, because undici may close the socket before the microtask.
     const cutOff = this.#cutOff(head);
-    if (cutOff !== undefined) return this.#fail(cutOff);
+    queueMicrotask(() => this.#ended(head, cutOff));
+  }
+
+  #ended(head: AnswerHead, cutOff: Error | undefined): void {
+    if (this.#done) return;
+    const fault = cutOff ?? this.#connection.fault;
+    if (fault !== undefined) return this.#fail(this.#stream === undefined ? fault : this.#options.explain(fault));
     this.#complete(head);
     if (this.#atRest(head)) this.#connection.rest();
     else this.#connection.retire();
@@ -188,7 +196,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     const head = this.head;
-    if (this.#aborted === undefined && head !== undefined && isLengthOfNothing(head, error)) return this.#complete(head);
+    if (this.#aborted === undefined && head !== undefined && isLengthOfNothing(head, error))
+      return this.#complete(head);
     this.#fail(this.#aborted ?? (this.#stream === undefined ? error : this.#options.explain(error)));
   }
 
@@ -218,8 +227,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const isChunked = /\bchunked\b/i.test(String(head.headers['transfer-encoding'] ?? ''));
     const hasLength = head.headers['content-length'] !== undefined;
     if (incoming === 'ended' ? !isChunked : hasLength && !isChunked) return undefined;
-    const error = new Error('The connection ended before the body did');
-    return Object.assign(this.#stream === undefined ? error : this.#options.explain(error), { code: 'ECONNRESET' });
+    return Object.assign(new Error('The connection ended before the body did'), { code: 'ECONNRESET' });
   }
 
   /** Whether nothing of this exchange is under way any more, in either direction. */

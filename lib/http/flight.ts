@@ -138,7 +138,8 @@ export class Flight extends DeadlineEntry implements Cancellable {
     if (!(upload instanceof Readable)) return;
     // axios listens only once the request is sent: until then an error of the stream would be an uncaught exception.
     this.#forgetUpload = finished(upload, { writable: false }, (error) => {
-      if (error !== undefined && error !== null) this.abort(error.code === CLOSED_EARLY ? this.#uploadAborted() : error);
+      if (error !== undefined && error !== null)
+        this.abort(error.code === CLOSED_EARLY ? this.#uploadAborted() : error);
     });
   }
 

@@ -102,8 +102,7 @@ export class HttpClient {
 
   #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
     const chosen = named ?? this.#parts.configured;
-    const transport =
-      chosen === undefined ? this.transport : new AdapterTransport(this.#axios, chosen);
+    const transport = chosen === undefined ? this.transport : new AdapterTransport(this.#axios, chosen);
     return new Flight(this.#parts, berth, transport, config);
   }
 

@@ -152,7 +152,8 @@ function checkAddresses({ baseURL, client, healthCheck }: Addresses, report: Rep
     refuse(['client', 'baseURL'], typeof axios.baseURL === 'string' ? urlProblem(axios.baseURL) : 'must be a text');
   refuse(['client', 'proxy'], proxyProblem(axios.proxy));
   for (const name of OF_ONE_REQUEST)
-    if (axios[name] !== undefined) refuse(['client', name], 'belongs to a request: axios does not take it from an instance');
+    if (axios[name] !== undefined)
+      refuse(['client', name], 'belongs to a request: axios does not take it from an instance');
 
   const path = isRecord(healthCheck) ? healthCheck.path : undefined;
   if (typeof path !== 'string') return;

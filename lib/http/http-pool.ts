@@ -262,9 +262,15 @@ export async function createHttpPool(
 }
 
 /** axios reads the proxy variables at each request, and would fail each with the variable's text in its error. */
-function checkEnvironment(id: string, { baseURL, client }: ResolvedHttpPoolOptions, environment: NodeJS.ProcessEnv): void {
+function checkEnvironment(
+  id: string,
+  { baseURL, client }: ResolvedHttpPoolOptions,
+  environment: NodeJS.ProcessEnv,
+): void {
   if (client.proxy === false) return;
   const found = environmentProxyProblem(environment, baseURL ?? client.baseURL);
   if (found === undefined) return;
-  throw new PoolConfigError([{ key: found.variable, rule: `${found.problem}, or client.proxy be false` }], { poolId: id });
+  throw new PoolConfigError([{ key: found.variable, rule: `${found.problem}, or client.proxy be false` }], {
+    poolId: id,
+  });
 }

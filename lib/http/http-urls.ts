@@ -13,7 +13,8 @@ export function urlProblem(text: string): string | undefined {
   }
   const { hostname, port } = new URL(text);
   // A slash in a password ends the host there: what follows up to the @ would become a path, and its beginning a host.
-  if (/^https?:\/\/[^/]*\/.*@/i.test(text)) return 'must not have an @ after its host (write %40, and %2F for a / in credentials)';
+  if (/^https?:\/\/[^/]*\/.*@/i.test(text))
+    return 'must not have an @ after its host (write %40, and %2F for a / in credentials)';
   if (hostname.includes(',')) return 'must name one host';
   if (port === '0') return 'must not have the port 0';
   return undefined;
@@ -26,9 +27,14 @@ export function proxyProblem(proxy: unknown): string | undefined {
   const { host, hostname = host, port, protocol }: ProxyFields = proxy;
   if (typeof hostname !== 'string' || !/^(?:[^\s/?#@:\\,[\]]+|\[?[0-9a-f:.]+\]?)$/i.test(hostname))
     return 'must have as its host a name or an address, without protocol, port or credentials';
-  if (port !== undefined && port !== '' && !(Number(port) >= 1 && Number(port) <= 65_535 && Number.isInteger(Number(port))))
+  if (
+    port !== undefined &&
+    port !== '' &&
+    !(Number(port) >= 1 && Number(port) <= 65_535 && Number.isInteger(Number(port)))
+  )
     return 'must have a port between 1 and 65535';
-  if (protocol !== undefined && !(typeof protocol === 'string' && /^https?:?$/i.test(protocol))) return 'must have the protocol http or https';
+  if (protocol !== undefined && !(typeof protocol === 'string' && /^https?:?$/i.test(protocol)))
+    return 'must have the protocol http or https';
   return undefined;
 }
 

@@ -23,10 +23,10 @@ export class InterimAnswers {
   #held: Buffer | undefined;
   #expectsHead = false;
 
-  /** Puts itself between the socket and undici, which calls its `read` without a size. */
+  /** Puts itself between the socket and undici, which calls its `read` without a size; Node's own calls have one. */
   constructor(socket: Socket) {
     this.#read = socket.read.bind(socket);
-    socket.read = () => this.#next();
+    socket.read = (size?: number) => (size === undefined ? this.#next() : this.#read(size));
   }
 
   /** A request is about to be written: what comes next is the head of an answer. */

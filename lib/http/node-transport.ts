@@ -194,9 +194,7 @@ interface UnfinishedRequest {
 }
 
 function isUnfinished(request: unknown): request is UnfinishedRequest {
-  return (
-    typeof request === 'object' && request !== null && 'writableFinished' in request && !request.writableFinished
-  );
+  return typeof request === 'object' && request !== null && 'writableFinished' in request && !request.writableFinished;
 }
 
 interface Destroyable {

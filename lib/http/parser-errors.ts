@@ -25,11 +25,27 @@ const CODES: readonly (readonly [RegExp, string])[] = [
 /** The reason, in undici's words around it. */
 const REASON = /does not match the HTTP\/1\.1 protocol \((.*)\)$/;
 
-/** Node's code for an error of undici's parser; `undefined`: it isn't one. */
+/** Node's code for an error of undici's parser; `undefined`: it isn't one, or undici itself ended the parsing. */
 export function parserErrorCode(error: unknown): string | undefined {
   if (errorCode(error) === 'UND_ERR_HEADERS_OVERFLOW') return 'HPE_HEADER_OVERFLOW';
   const message = typeof error === 'object' && error !== null && 'message' in error ? error.message : undefined;
   const reason = typeof message === 'string' ? REASON.exec(message)?.[1] : undefined;
   if (reason === undefined) return undefined;
-  return CODES.find(([pattern]) => pattern.test(reason))?.[1] ?? 'HPE_INTERNAL';
+  return CODES.find(([pattern]) => pattern.test(reason))?.[1];
 }
+
+/**
+ * What Node's client would say of bytes that follow an answer and begin no other. undici closes the connection without a word,
+ * whatever they are; a second answer that nobody asked for is no fault of the first in either.
+ */
+export function strayBytes(error: unknown): Error | undefined {
+  if (typeof error !== 'object' || error === null || !('data' in error) || typeof error.data !== 'string')
+    return undefined;
+  const start = error.data.replace(/^[\r\n]+/, '').slice(0, ANSWER.length);
+  if (ANSWER.startsWith(start)) return undefined;
+  return Object.assign(new Error('Bytes that are no answer follow the answer', { cause: error }), {
+    code: 'HPE_INVALID_CONSTANT',
+  });
+}
+
+const ANSWER = 'HTTP/';

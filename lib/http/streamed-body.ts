@@ -6,7 +6,11 @@
  */
 import type { AsyncResource } from 'node:async_hooks';
 import { finished, type Readable } from 'node:stream';
-import { ReadableStream, type ReadableStreamDefaultController, type ReadableStreamDefaultReader } from 'node:stream/web';
+import {
+  ReadableStream,
+  type ReadableStreamDefaultController,
+  type ReadableStreamDefaultReader,
+} from 'node:stream/web';
 
 export interface StreamedBody {
   /** What the caller gets. */

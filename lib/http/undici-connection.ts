@@ -12,6 +12,7 @@ import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { Undici } from './http-packages.js';
 import { InterimAnswers } from './interim-answers.js';
+import { strayBytes } from './parser-errors.js';
 
 /** How sockets are opened and kept. */
 export interface ConnectionSettings {
@@ -88,6 +89,11 @@ export class UndiciConnection extends DeadlineEntry {
   /** Whether all that was written has left for the server. */
   get flushed(): boolean {
     return (this.#socket?.writableLength ?? 0) === 0;
+  }
+
+  /** What is wrong with the bytes that came with the end of an answer, if anything is. */
+  get fault(): Error | undefined {
+    return strayBytes(this.#socket?.errored ?? undefined);
   }
 
   /** A request is about to be written. Returns whether the socket has served another before. */

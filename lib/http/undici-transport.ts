@@ -171,17 +171,14 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     if (this.#aborted !== undefined) throw this.#aborted;
     const { decompress, maxContentLength = -1, maxRedirects, responseType } = this.#config;
     const streams = responseType === 'stream';
-    const exchange = new Exchange(
-      this.#connection(),
-      {
-        followRedirects: maxRedirects !== 0,
-        wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
-        maxBytes: maxContentLength,
-        tooLong: () => this.#tooLong(),
-        explain: (error) => this.#lost(error),
-        progress: () => this.#restartTimeout(),
-      },
-    );
+    const exchange = new Exchange(this.#connection(), {
+      followRedirects: maxRedirects !== 0,
+      wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
+      maxBytes: maxContentLength,
+      tooLong: () => this.#tooLong(),
+      explain: (error) => this.#lost(error),
+      progress: () => this.#restartTimeout(),
+    });
     this.#exchange = exchange;
     this.#restartTimeout();
     exchange.send(this.#request);
