@@ -27,6 +27,8 @@ export type Answer =
 
 export interface ExchangeOptions {
   readonly followRedirects: boolean;
+  /** Whether the caller gets the body as it arrives. */
+  readonly streams: boolean;
   /** Whether a body that starts with this head should arrive as a stream. */
   readonly wantsStream: (head: AnswerHead) => boolean;
   /** A whole body longer than this ends the exchange with `tooLong()`; -1: no limit. */
@@ -187,7 +189,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #ended(head: AnswerHead, cutOff: Error | undefined): void {
     if (this.#done) return;
-    const fault = cutOff ?? this.#connection.fault;
+    // Node's client fails its request then, which a caller that has its stream already doesn't see.
+    const fault = cutOff ?? (this.#options.streams ? undefined : this.#connection.fault);
     if (fault !== undefined) return this.#fail(this.#stream === undefined ? fault : this.#options.explain(fault));
     this.#complete(head);
     if (this.#atRest(head)) this.#connection.rest();

@@ -22,6 +22,11 @@ const CODES: readonly (readonly [RegExp, string])[] = [
   [/header/i, 'HPE_INVALID_HEADER_TOKEN'],
 ];
 
+/** Whether a code is one of the parser's. */
+export function isParserCode(code: string | undefined): boolean {
+  return code?.startsWith('HPE_') === true;
+}
+
 /** The reason, in undici's words around it. */
 const REASON = /does not match the HTTP\/1\.1 protocol \((.*)\)$/;
 
@@ -49,3 +54,8 @@ export function strayBytes(error: unknown): Error | undefined {
 }
 
 const ANSWER = 'HTTP/';
+
+/** What Node's client says of bytes that follow the last answer of a connection. */
+export function dataAfterClose(): Error {
+  return Object.assign(new Error('Bytes follow the last answer of the connection'), { code: 'HPE_CLOSED_CONNECTION' });
+}

@@ -12,7 +12,7 @@ import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { Undici } from './http-packages.js';
 import { InterimAnswers } from './interim-answers.js';
-import { strayBytes } from './parser-errors.js';
+import { dataAfterClose, strayBytes } from './parser-errors.js';
 
 /** How sockets are opened and kept. */
 export interface ConnectionSettings {
@@ -36,6 +36,8 @@ export class UndiciConnection extends DeadlineEntry {
   #requestsOnSocket = 0;
   #idleSinceMs: number | undefined;
   #retired = false;
+  /** Whether bytes came after the last answer of the present socket. */
+  #leftOver = false;
   /** Of the present socket. */
   incoming: Incoming = 'open';
 
@@ -93,7 +95,7 @@ export class UndiciConnection extends DeadlineEntry {
 
   /** What is wrong with the bytes that came with the end of an answer, if anything is. */
   get fault(): Error | undefined {
-    return strayBytes(this.#socket?.errored ?? undefined);
+    return this.#leftOver ? dataAfterClose() : strayBytes(this.#socket?.errored ?? undefined);
   }
 
   /** A request is about to be written. Returns whether the socket has served another before. */
@@ -135,7 +137,14 @@ export class UndiciConnection extends DeadlineEntry {
   #opened(socket: Socket): void {
     this.#socket = socket;
     this.incoming = 'open';
+    this.#leftOver = false;
     this.#interim = new InterimAnswers(socket);
+    // undici puts back what its parser has not taken, and on a socket that it has closed that is lost without a word.
+    const unshift = socket.unshift.bind(socket);
+    socket.unshift = (chunk: Buffer) => {
+      if (socket.destroyed && chunk.length > 0) this.#leftOver = true;
+      unshift(chunk);
+    };
     // Before undici's own listeners, which may take the end of the connection for the end of the body.
     socket.once('end', () => this.#incomingOver('ended'));
     socket.once('error', () => this.#incomingOver('broken'));

@@ -15,7 +15,7 @@ import { Exchange, type Answer, type AnswerHead } from './exchange.js';
 import type { Undici } from './http-packages.js';
 import type { HttpSlot } from './http-slot.js';
 import type { OutgoingRequest, OutgoingRequests } from './outgoing-request.js';
-import { parserErrorCode } from './parser-errors.js';
+import { isParserCode, parserErrorCode } from './parser-errors.js';
 import { DEFAULT_MAX_REDIRECTS, redirected } from './redirects.js';
 import { RequestSummary } from './request-summary.js';
 import { contentCoding, decompressed, limited, text, whole } from './response-body.js';
@@ -173,6 +173,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const streams = responseType === 'stream';
     const exchange = new Exchange(this.#connection(), {
       followRedirects: maxRedirects !== 0,
+      streams,
       wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
       maxBytes: maxContentLength,
       tooLong: () => this.#tooLong(),
@@ -289,17 +290,21 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const response = head === undefined ? undefined : this.#response(head);
     if (isConnectionLost(error)) {
       if (response === undefined) return this.#lost(error);
-      return new AxiosError(
-        'stream has been aborted',
-        AxiosError.ERR_BAD_RESPONSE,
-        this.#config,
-        response.request,
-        response,
-      );
+      return this.#cutBody(response);
     }
-    const code =
-      parserErrorCode(error) ?? (errorCode(error) === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : errorCode(error));
+    const parserCode = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);
+    // What is no HTTP has no response, however far it had got.
+    if (parserCode !== undefined) return AxiosError.from(error, parserCode, this.#config, summary(this.#request));
+    if (errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && response !== undefined)
+      return this.#cutBody(response);
+    const code = errorCode(error) === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : errorCode(error);
     return AxiosError.from(error, code, this.#config, summary(this.#request), response);
+  }
+
+  #cutBody(response: AxiosResponse): Error {
+    const { AxiosError } = this.#parts.axios;
+    const code = AxiosError.ERR_BAD_RESPONSE;
+    return new AxiosError('stream has been aborted', code, this.#config, response.request, response);
   }
 
   /** What another host than the pool's own does says nothing about the upstream. */
