@@ -45,13 +45,13 @@ export const httpPoolShape = {
   /** Requests that may be in flight at once. */
   maxSize: count(1).default(100),
   /**
-   * What relative URLs of requests start with: an `http://` or `https://` URL.
+   * What relative URLs of requests start with: an `http://` or `https://` URL without query and fragment.
    * @defaultValue none: requests name whole URLs
    */
   baseURL: z.string().optional(),
   /** How long a request may take in all, from dispatch to the end of its body; 0: as long as it likes. */
   timeoutMs: durationMs(0).default(30_000),
-  /** How long an idle connection is kept for the next request. Less than the server keeps it avoids resets (many close after 5 s). */
+  /** How long an idle connection is kept for the next request, at most: a server can only shorten it. Less than the server keeps it avoids resets (many close after 5 s). */
   keepAliveTimeoutMs: durationMs(1).default(4_000),
   /**
    * A slot that was idle for longer is probed before it is lent; 0: always.
@@ -70,7 +70,7 @@ export const httpPoolShape = {
       z.string().regex(HEADER_VALUE, { error: 'must be a text without line breaks' }),
     )
     .default({}),
-  /** Options of axios that have no name above; they are passed on as they are. */
+  /** Options of axios that have no name above; they are passed on as they are, `adapter` included. */
   client: untouched<Readonly<CreateAxiosDefaults>>().default({}),
 };
 

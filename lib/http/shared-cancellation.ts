@@ -24,7 +24,7 @@ class SharedListener {
 
 /** Calls `listener` when the signal aborts; one that has aborted already is for the caller to see. */
 export function onAbort(signal: GenericAbortSignal, listener: CancelListener): void {
-  listenersOf(signal, (fire) => void signal.addEventListener?.('abort', fire)).add(listener);
+  listenersOf(signal, (fire) => void signal.addEventListener?.('abort', fire, { once: true })).add(listener);
 }
 
 export function offAbort(signal: GenericAbortSignal, listener: CancelListener): void {

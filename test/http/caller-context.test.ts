@@ -165,7 +165,9 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
       );
       interceptors.request.eject(request);
       interceptors.response.eject(response);
-      expect(notes.sort()).toEqual(TENANTS.flatMap((tenant) => Array(2).fill(`${tenant}, trace of ${tenant}`)).sort());
+      expect(notes.sort()).toEqual(
+        TENANTS.flatMap((tenant) => [`${tenant}, trace of ${tenant}`, `${tenant}, trace of ${tenant}`]).sort(),
+      );
     });
 
     it('instrumentation sees the request in the context of its caller', async () => {

@@ -2,7 +2,7 @@
 // request is served.
 import http from 'node:http';
 import { Readable } from 'node:stream';
-import { ReadableStream } from 'node:stream/web';
+import type { ReadableStream } from 'node:stream/web';
 import { finished } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
@@ -17,6 +17,9 @@ class Thrown extends Error {}
 const fail = (): never => {
   throw new Thrown('thrown by the caller');
 };
+
+/** What an adapter in JavaScript may forget to return. */
+const nothing = (): never => JSON.parse('null') as never;
 
 const brokenStream = (): Readable =>
   new Readable({
@@ -41,7 +44,7 @@ const CALLS: readonly (readonly [string, () => HttpPoolRequestConfig])[] = [
   ['the transport', () => ({ transport: { request: fail } })],
   ['an adapter', () => ({ adapter: fail })],
   ['an adapter, later', () => ({ adapter: () => Promise.reject(new Thrown('later')) })],
-  ['an adapter without an answer', () => ({ adapter: () => Promise.resolve(undefined as never) })],
+  ['an adapter without an answer', () => ({ adapter: () => Promise.resolve(nothing()) })],
   ['an adapter with a frozen answer', () => ({ adapter: (config) => Promise.resolve(Object.freeze(mocked(config))) })],
   [
     'an adapter with a frozen error',
@@ -52,10 +55,7 @@ const CALLS: readonly (readonly [string, () => HttpPoolRequestConfig])[] = [
   [
     'an answer whose body throws',
     () => ({
-      adapter: (config) =>
-        Promise.resolve(
-          Object.defineProperty({ ...mocked(config) }, 'data', { get: fail }) as ReturnType<typeof mocked>,
-        ),
+      adapter: (config) => Promise.resolve(Object.defineProperty({ ...mocked(config) }, 'data', { get: fail })),
     }),
   ],
   ['an upload', () => ({ method: 'post', data: brokenStream() })],
