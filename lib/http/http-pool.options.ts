@@ -45,7 +45,7 @@ export const httpPoolShape = {
   /** Requests that may be in flight at once. */
   maxSize: count(1).default(100),
   /**
-   * What relative URLs of requests start with: an `http://` or `https://` URL without query and fragment.
+   * What relative URLs of requests start with: an `http://` or `https://` URL without a fragment.
    * @defaultValue none: requests name whole URLs
    */
   baseURL: z.string().optional(),

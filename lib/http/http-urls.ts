@@ -8,13 +8,11 @@ export function urlProblem(text: string): string | undefined {
   if (!/^https?:\/\/[^/?#\\]/i.test(text) || !URL.canParse(text)) return 'must be an http:// or https:// URL';
   // The parser of URLs leaves out tabs and line breaks, and takes a backslash for a slash.
   if (/[\s\\\p{Cc}]/u.test(text)) return 'must not contain spaces, control characters or backslashes';
-  if (/[?#]/.test(text)) {
-    return 'must not have a query or a fragment (params go into client.params; in credentials write %3F and %23)';
-  }
   const { hostname, port } = new URL(text);
-  // A slash in a password ends the host there: what follows up to the @ would become a path, and its beginning a host.
-  if (/^https?:\/\/[^/]*\/.*@/i.test(text))
-    return 'must not have an @ after its host (write %40, and %2F for a / in credentials)';
+  // A slash, ? or # in a password ends the host there: what comes before it would be a host, and what follows a path.
+  if (/^https?:\/\/[^/?#]*[/?#].*@/i.test(text))
+    return 'must not have an @ after its host (write %40, and %2F, %3F, %23 for / ? # in credentials)';
+  if (text.includes('#')) return 'must not have a fragment, which is never sent';
   if (hostname.includes(',')) return 'must name one host';
   if (port === '0') return 'must not have the port 0';
   return undefined;
