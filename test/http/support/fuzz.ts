@@ -18,7 +18,7 @@ const LOST_AFTER_MS = 10_000;
 
 const setting = (name: string, otherwise: number): number => Number(process.env[name] ?? otherwise);
 
-export function expectNoHarmFromServers(count: number): void {
+export function expectNoHarmFromServers(count: number, over: 'undici' | 'node'): void {
   const first = setting('FUZZ_SEED', 1);
   const last = first + setting('FUZZ_COUNT', count) - 1;
 
@@ -31,7 +31,7 @@ export function expectNoHarmFromServers(count: number): void {
     let next = first;
     const work = async (): Promise<void> => {
       for (let seed = next++; seed <= last; seed = next++) {
-        const difference = await compare(seed, stock, pool.axiosRef);
+        const difference = await compare(seed, over, stock, pool.axiosRef);
         if (difference !== undefined) differences.push(difference);
       }
     };
@@ -45,7 +45,12 @@ export function expectNoHarmFromServers(count: number): void {
   }, 120_000);
 }
 
-async function compare(seed: number, stock: AxiosInstance, ours: AxiosInstance): Promise<string | undefined> {
+async function compare(
+  seed: number,
+  over: 'undici' | 'node',
+  stock: AxiosInstance,
+  ours: AxiosInstance,
+): Promise<string | undefined> {
   const { end, delimited } = fuzzedExchange(seed);
   const isReset = end === 'reset';
   const seenOfStock = new Set<string>();
@@ -57,6 +62,8 @@ async function compare(seed: number, stock: AxiosInstance, ours: AxiosInstance):
     seenOfOurs.add(await outcome(`${seed}`, seed, ours));
     // After a reset a failure is never wrong: axios takes a streamed body without a length for whole even then.
     const given = [...seenOfOurs].filter((seen) => seen !== FAILED);
+    // Over Node's client that is axios' own doing, and how much of the body there is differs from one time to the next.
+    if (isReset && !delimited && over === 'node' && seenOfStock.size > 1) return undefined;
     const isFair = given.length > 0 || isReset || seenOfStock.has(FAILED);
     if (isFair && given.every((seen) => seenOfStock.has(seen))) return undefined;
   }
