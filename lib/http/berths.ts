@@ -33,33 +33,38 @@ export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
     scope: LeaseScope | undefined,
   ) {
     this.#engine = engine;
-    this.#scope = scope;
     this.#slotOf = slotOf;
     this.tenantId = tenantId;
+    this.#scope = scope?.ended === true ? undefined : scope;
   }
 
   enter(flight: Flight): void {
     this.#flight = flight;
-    const streams = flight.config.responseType === 'stream';
     const lease = this.#engine.tryAcquire(this.tenantId);
     if (lease !== undefined) {
-      if (streams) this.#scope?.add(lease);
+      // A request ends by itself; a body that is to be read may be forgotten, as a lease may.
+      if (flight.streams) this.#scope?.add(lease);
       return this.granted(lease);
     }
     this.#cancel = new AbortController();
-    const { acquireTimeoutMs } = flight.config;
     const limits: AcquireLimits = {
       signal: this.#cancel.signal,
-      ...(acquireTimeoutMs !== undefined && { timeoutMs: acquireTimeoutMs }),
+      ...(flight.waitMs !== undefined && { timeoutMs: flight.waitMs }),
     };
-    requestWithin(this.#engine, this.#scope, streams ? 'taken back' : 'left', this, this.tenantId, limits);
+    requestWithin(this.#engine, this.#scope, flight.streams ? 'taken back' : 'left', this, this.tenantId, limits);
   }
 
   granted(lease: Lease<AxiosInstance>): void {
     this.#lease = lease;
+    const flight = this.#flight;
     const slot = this.#slotOf(lease);
-    if (slot === undefined) throw new LeaseReleasedError(lease.poolId, { tenantId: lease.tenantId });
-    this.#flight?.launch(slot);
+    if (slot === undefined || flight === undefined) {
+      const { poolId, tenantId } = lease;
+      lease.release();
+      flight?.refuse(new LeaseReleasedError(poolId, { tenantId }));
+      return;
+    }
+    flight.launch(slot);
   }
 
   refused(error: Error): void {

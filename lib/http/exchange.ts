@@ -1,16 +1,15 @@
 /**
  * One request and its answer on one undici connection.
  *
- * Promises: `answer` settles exactly once; after `abort` the socket is closed and no byte reaches the caller any more; a
- * body that is streamed is emitted in the async context of whoever sent the request, not of whoever opened the socket.
+ * Promises: `answer` settles exactly once; after `abort` the socket is closed and no byte reaches the caller any more; a body
+ * that the connection cut off is never taken for a whole one.
  */
-import { AsyncResource } from 'node:async_hooks';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { runOutside } from '../engine/outside-context.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
+import { errorCode } from './transport.js';
 import type { UndiciConnection } from './undici-connection.js';
 
 export interface AnswerHead {
@@ -28,6 +27,8 @@ export type Answer =
 
 export interface ExchangeOptions {
   readonly followRedirects: boolean;
+  /** Whether the caller gets the body as it arrives. */
+  readonly streams: boolean;
   /** Whether a body that starts with this head should arrive as a stream. */
   readonly wantsStream: (head: AnswerHead) => boolean;
   /** A whole body longer than this ends the exchange with `tooLong()`; -1: no limit. */
@@ -42,11 +43,16 @@ export interface ExchangeOptions {
 /** A redirect's body up to this size is read to its end, which keeps the socket; a longer one costs the socket. */
 const MAX_SKIPPED_BYTES = 64 * 1024;
 
+/**
+ * A server that refuses an upload larger than this may not have read all of it. What of it the kernel still holds can't be
+ * seen from here, and would be in the way of the next request.
+ */
+const LARGE_UPLOAD_BYTES = 64 * 1024;
+
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Answer>;
   readonly #connection: UndiciConnection;
   readonly #options: ExchangeOptions;
-  readonly #context: AsyncResource | undefined;
   #resolve!: (answer: Answer) => void;
   #reject!: (error: Error) => void;
   #chunks: Buffer[] = [];
@@ -55,6 +61,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #stream: BodyStream | undefined;
   #aborted: Error | undefined;
   #done = false;
+  #uploadBytes = 0;
+  #method = '';
   /** The request, or its beginning, is on the wire. */
   sent = false;
   /** The socket had served another request before. */
@@ -64,31 +72,43 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Status and headers, once they have. */
   head: AnswerHead | undefined = undefined;
 
-  constructor(connection: UndiciConnection, options: ExchangeOptions, streams: boolean) {
+  constructor(connection: UndiciConnection, options: ExchangeOptions) {
     this.#connection = connection;
     this.#options = options;
-    this.#context = streams ? new AsyncResource('HttpResponseBody', { requireManualDestroy: true }) : undefined;
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
   }
 
-  /** Sends the request. Failures come through `answer`. */
+  /**
+   * Sends the request. Failures come through `answer`.
+   *
+   * A connection that has served before first lets the event loop deliver what the server may have sent since: the end of
+   * the connection, or bytes that nobody asked for, which would pass for the answer to this request.
+   */
   send(request: OutgoingRequest): void {
+    this.#uploadBytes = request.body?.length ?? 0;
+    this.#method = request.method;
+    if (!this.#connection.warm) return this.#dispatch(request);
+    setImmediate(() => {
+      if (!this.#done) this.#dispatch(request);
+    });
+  }
+
+  /** In the caller's context, which instrumentation of undici looks at; only the opening of sockets leaves it. */
+  #dispatch(request: OutgoingRequest): void {
     const { client } = this.#connection;
-    runOutside(() =>
-      client.dispatch(
-        {
-          path: request.path,
-          method: request.method,
-          headers: request.headers,
-          body: request.body ?? null,
-          // By itself undici closes the socket after a HEAD.
-          ...(request.method === 'HEAD' && { reset: false }),
-        },
-        this,
-      ),
+    client.dispatch(
+      {
+        path: request.path,
+        method: request.method,
+        headers: request.headers,
+        body: request.body ?? null,
+        // By itself undici closes the socket after a HEAD.
+        ...(request.method === 'HEAD' && { reset: false }),
+      },
+      this,
     );
   }
 
@@ -142,8 +162,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#options.progress();
     const stream = this.#stream;
     if (stream !== undefined) {
-      const wantsMore = this.#inContext(() => stream.push(chunk));
-      if (!wantsMore) controller.pause();
+      if (!stream.push(chunk)) controller.pause();
       return;
     }
     this.#bytes += chunk.length;
@@ -159,13 +178,38 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks.push(chunk);
   }
 
+  /** The answer isn't given before the parser has seen what came with its end: garbage there makes Node's client fail it. */
   onResponseEnd(): void {
     const head = this.head;
-    if (head === undefined) return;
+    if (head === undefined || this.#done) return;
+    // Now, because undici may close the socket before the microtask.
+    const cutOff = this.#cutOff(head);
+    queueMicrotask(() => this.#ended(head, cutOff));
+  }
+
+  #ended(head: AnswerHead, cutOff: Error | undefined): void {
+    if (this.#done) return;
+    // Node's client fails its request then, which a caller that has its stream already doesn't see.
+    const fault = cutOff ?? (this.#options.streams ? undefined : this.#connection.fault);
+    if (fault !== undefined) return this.#fail(this.#stream === undefined ? fault : this.#options.explain(fault));
+    this.#complete(head);
+    if (this.#atRest(head)) this.#connection.rest();
+    else this.#connection.retire();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    const head = this.head;
+    if (this.#aborted === undefined && head !== undefined && isLengthOfNothing(head, error))
+      return this.#complete(head);
+    this.#fail(this.#aborted ?? (this.#stream === undefined ? error : this.#options.explain(error)));
+  }
+
+  #complete(head: AnswerHead): void {
+    if (this.#done) return;
     this.#done = true;
     const stream = this.#stream;
     if (stream !== undefined) {
-      this.#inContext(() => stream.complete());
+      stream.complete();
     } else if (this.#redirect !== undefined) {
       this.#resolve({ head, kind: 'redirect', location: this.#redirect });
     } else {
@@ -176,8 +220,22 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks = [];
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    this.#fail(this.#aborted ?? (this.#stream === undefined ? error : this.#options.explain(error)));
+  /**
+   * undici (7.25) takes the end of a connection, a reset included, for the end of every body on a connection that isn't kept.
+   * That is right only for a body without a length, and only for an end in order; lengths it checks itself.
+   */
+  #cutOff(head: AnswerHead): Error | undefined {
+    const { incoming } = this.#connection;
+    if (incoming === 'open' || hasNoBody(head, this.#method)) return undefined;
+    const isChunked = /\bchunked\b/i.test(String(head.headers['transfer-encoding'] ?? ''));
+    const hasLength = head.headers['content-length'] !== undefined;
+    if (incoming === 'ended' ? !isChunked : hasLength && !isChunked) return undefined;
+    return Object.assign(new Error('The connection ended before the body did'), { code: 'ECONNRESET' });
+  }
+
+  /** Whether nothing of this exchange is under way any more, in either direction. */
+  #atRest({ status }: AnswerHead): boolean {
+    return this.#connection.flushed && (status < 400 || this.#uploadBytes <= LARGE_UPLOAD_BYTES);
   }
 
   #leaveForRedirect(location: string): void {
@@ -201,12 +259,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks = [];
     const stream = this.#stream;
     if (stream === undefined) this.#reject(error);
-    else this.#inContext(() => stream.destroy(error));
+    else stream.destroy(error);
   }
+}
 
-  #inContext<T>(fn: () => T): T {
-    return this.#context === undefined ? fn() : this.#context.runInAsyncScope(fn);
-  }
+/** Answers without a body, whatever their headers say (RFC 9112, 6.3). */
+function hasNoBody({ status }: AnswerHead, method: string): boolean {
+  return method === 'HEAD' || status === 204 || status === 304;
+}
+
+/**
+ * A 304 may, and a 204 of a careless server does, have the length of a body that doesn't follow (RFC 9110, 8.6); undici
+ * fails them for it, and closes the socket.
+ */
+function isLengthOfNothing({ status }: AnswerHead, error: Error): boolean {
+  return (status === 204 || status === 304) && errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 }
 
 /** The body of a streamed answer. Reading drives the socket; destroying it early closes the socket. */

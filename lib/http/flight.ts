@@ -2,21 +2,32 @@
  * One request from its wait for a slot to the end of its body.
  *
  * Promises: the slot is held from the dispatch until the body has been read, closed or aborted; it comes back exactly once,
- * whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in every phase.
+ * whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in every phase; a
+ * request that waited is sent in the async context of its caller, not of whoever gave the slot back.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { finished, Readable } from 'node:stream';
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { OperationTimeoutError } from '../errors.js';
 import type { Cancellable, HttpSlot } from './http-slot.js';
+import { offAbort, offCancelToken, onAbort, onCancelToken } from './shared-cancellation.js';
+import type { StreamedBody } from './streamed-body.js';
+import { totalLimitMs, waitLimitMs } from './time-limits.js';
 import type { Sent, Transport } from './transport.js';
 
 /** What can be said of one request beyond axios' own options. */
 export interface HttpRequestOptions {
-  /** Total time of this request, from dispatch to the end of its body, in milliseconds; 0: as long as it likes. Default: the pool's. */
+  /**
+   * Total time of this request, from dispatch to the end of its body, in milliseconds; 0 or Infinity: as long as it likes. What
+   * is no such number fails the request with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   */
   timeoutMs?: number;
-  /** How long this request waits for a slot, in milliseconds. Default: the pool's. */
+  /**
+   * How long this request waits for a slot, in milliseconds; 0: not at all. What is no such number fails the request with the
+   * code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   */
   acquireTimeoutMs?: number;
 }
 
@@ -49,7 +60,13 @@ export class Flight extends DeadlineEntry implements Cancellable {
   readonly #transport: Transport;
   #resolve!: (response: AxiosResponse) => void;
   #reject!: (error: unknown) => void;
+  readonly #totalMs: number;
+  /** How long it waits for a slot, in milliseconds, if it says so. */
+  readonly waitMs: number | undefined;
   #phase: 'waiting' | 'sent' | 'over' = 'waiting';
+  /** The caller's, while the request waits. */
+  #context: AsyncResource | undefined;
+  #forgetUpload: (() => void) | undefined;
   #slot: HttpSlot | undefined;
   #sent: Sent | undefined;
 
@@ -59,51 +76,96 @@ export class Flight extends DeadlineEntry implements Cancellable {
     this.#berth = berth;
     this.#transport = transport;
     this.config = config;
+    this.#totalMs = totalLimitMs(parts.axios, config, parts.timeoutMs);
+    this.waitMs = waitLimitMs(parts.axios, config);
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     this.#listen();
-    if (this.#phase === 'waiting') berth.enter(this);
+    if (this.#waits) berth.enter(this);
+    if (this.#waits) this.#settleIn();
+  }
+
+  get #waits(): boolean {
+    return this.#phase === 'waiting';
+  }
+
+  /** Whether the caller will get the body as a stream, and so may forget to read it. */
+  get streams(): boolean {
+    return this.config.responseType === 'stream';
   }
 
   /** The slot is there: sends the request. */
   launch(slot: HttpSlot): void {
-    if (this.#phase !== 'waiting') {
+    if (!this.#waits) {
       this.#berth.leave(this, undefined);
       return;
     }
+    const context = this.#context;
+    if (context === undefined) this.#send(slot);
+    else context.runInAsyncScope(() => this.#send(slot));
+  }
+
+  #send(slot: HttpSlot): void {
     this.#phase = 'sent';
+    this.#forgetUpload?.();
     this.#slot = slot;
-    slot.flight = this;
-    const timeoutMs = this.config.timeoutMs ?? this.#parts.timeoutMs;
-    if (timeoutMs > 0) this.#parts.deadlines.add(this, this.#parts.clock.now() + timeoutMs);
+    slot.occupy(this);
+    if (this.#totalMs > 0) this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#totalMs);
+    let sent: Sent;
     try {
-      this.#sent = this.#transport.send(this.config, slot);
+      this.#checkUpload();
+      sent = this.#transport.send(this.config, slot);
     } catch (error) {
       this.#fail(error);
       return;
     }
-    this.#sent.response.then(
+    this.#sent = sent;
+    sent.response.then(
       (response) => {
-        this.#landAfter(response.data, undefined);
+        this.#landAfter(sent.body, undefined);
         this.#resolve(response);
       },
       (error: unknown) => this.#fail(error),
     );
   }
 
+  /** What a request that has to wait needs, and no other. */
+  #settleIn(): void {
+    this.#context = new AsyncResource('HttpRequest', { requireManualDestroy: true });
+    const upload: unknown = this.config.data;
+    if (!(upload instanceof Readable)) return;
+    // axios listens only once the request is sent: until then an error of the stream would be an uncaught exception.
+    this.#forgetUpload = finished(upload, { writable: false }, (error) => {
+      if (error !== undefined && error !== null)
+        this.abort(error.code === CLOSED_EARLY ? this.#uploadAborted() : error);
+    });
+  }
+
+  /** axios would pipe a stream that is over already, and wait for its end for ever. */
+  #checkUpload(): void {
+    const upload: unknown = this.config.data;
+    if (upload instanceof Readable && upload.destroyed && !upload.readableEnded)
+      throw upload.errored ?? this.#uploadAborted();
+  }
+
+  #uploadAborted(): Error {
+    return new this.#parts.axios.CanceledError('Request stream has been aborted', this.config);
+  }
+
   /** There will be no slot. */
   refuse(error: Error): void {
-    if (this.#phase !== 'waiting') return;
+    if (!this.#waits) return;
     this.#phase = 'over';
+    this.#forgetUpload?.();
     this.#unlisten();
     this.#reject(error);
   }
 
   /** Ends it in whatever phase. Without effect once it is over. */
   abort(reason: Error): void {
-    if (this.#phase === 'waiting') {
+    if (this.#waits) {
       this.refuse(reason);
       this.#berth.forget(this);
     } else if (this.#phase === 'sent') this.#sent?.abort(reason);
@@ -116,23 +178,20 @@ export class Flight extends DeadlineEntry implements Cancellable {
 
   /** The total deadline has passed. */
   override expire(): void {
-    const { poolId, timeoutMs } = this.#parts;
+    const { poolId } = this.#parts;
     const { tenantId } = this.#berth;
-    this.abort(
-      new OperationTimeoutError(describe(this.config), this.config.timeoutMs ?? timeoutMs, { poolId, tenantId }),
-    );
+    this.abort(new OperationTimeoutError(describe(this.config), this.#totalMs, { poolId, tenantId }));
   }
 
   #fail(error: unknown): void {
-    const body: unknown = this.#parts.axios.isAxiosError(error) ? error.response?.data : undefined;
-    this.#landAfter(body, this.#sent?.blameless === true ? undefined : error);
+    this.#landAfter(this.#sent?.body, this.#sent?.blameless === true ? undefined : error);
     this.#reject(error);
   }
 
   /** Gives the slot back, after `body` if it is still to be read. */
-  #landAfter(body: unknown, error: unknown): void {
-    if (!(body instanceof Readable) || body.destroyed) this.#land(error);
-    else finished(body, { writable: false }, () => this.#land(undefined));
+  #landAfter(body: StreamedBody | undefined, error: unknown): void {
+    if (body === undefined) this.#land(error);
+    else body.onEnd(() => this.#land(undefined));
   }
 
   #land(error: unknown): void {
@@ -140,22 +199,22 @@ export class Flight extends DeadlineEntry implements Cancellable {
     this.#phase = 'over';
     this.#parts.deadlines.remove(this);
     this.#unlisten();
-    if (this.#slot?.flight === this) this.#slot.flight = undefined;
+    this.#slot?.vacate(this);
     this.#berth.leave(this, error);
   }
 
   /** axios has two ways to cancel; both reject with the same error. */
   #listen(): void {
     const { cancelToken, signal } = this.config;
-    if (signal?.aborted === true) this.#onCancel();
-    signal?.addEventListener?.('abort', this.#onCancel);
-    cancelToken?.subscribe(this.#onCancel);
+    if (signal?.aborted === true) return this.#onCancel();
+    if (signal) onAbort(signal, this.#onCancel);
+    if (cancelToken) onCancelToken(cancelToken, this.#onCancel);
   }
 
   #unlisten(): void {
     const { cancelToken, signal } = this.config;
-    signal?.removeEventListener?.('abort', this.#onCancel);
-    cancelToken?.unsubscribe(this.#onCancel);
+    if (signal) offAbort(signal, this.#onCancel);
+    if (cancelToken) offCancelToken(cancelToken, this.#onCancel);
   }
 
   readonly #onCancel = (reason?: unknown): void => {
@@ -164,6 +223,9 @@ export class Flight extends DeadlineEntry implements Cancellable {
     else this.abandon();
   };
 }
+
+/** What `finished` says of a stream that was destroyed before its end. */
+const CLOSED_EARLY = 'ERR_STREAM_PREMATURE_CLOSE';
 
 /** Method and path; a query may hold secrets. */
 function describe({ method = 'get', url = '/' }: InternalAxiosRequestConfig): string {

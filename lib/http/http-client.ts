@@ -6,11 +6,11 @@
 import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
+import { AdapterTransport } from './adapter-call.js';
 import { LeaseBerth, PoolBerth, type HttpEngine } from './berths.js';
 import { boundAxios, type AdapterChoice } from './bound-axios.js';
 import { Flight, type Berth, type FlightParts } from './flight.js';
 import type { HttpSlot } from './http-slot.js';
-import { NodeTransport } from './node-transport.js';
 import type { Transport } from './transport.js';
 
 export interface HttpClientParts extends FlightParts {
@@ -19,7 +19,9 @@ export interface HttpClientParts extends FlightParts {
   readonly transport: Transport;
   /** The instance that users know as `axiosRef`. */
   readonly instance: AxiosInstance;
-  /** The incoming request that the running code serves. */
+  /** The adapter that the pool was configured with, if it was. */
+  readonly configured: AdapterChoice | undefined;
+  /** The scope of the running code's request. */
   readonly scope: () => LeaseScope | undefined;
 }
 
@@ -94,12 +96,13 @@ export class HttpClient {
 
   #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
     const { engine, scope } = this.#parts;
-    return this.#launch(config, new PoolBerth(engine, (lease) => this.#slots.get(lease), tenantId, scope()), named);
+    const berth = new PoolBerth(engine, (lease) => this.#slots.get(lease), tenantId, scope());
+    return this.#launch(config, berth, named);
   }
 
   #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
-    const transport =
-      named === undefined ? this.transport : new NodeTransport(this.#axios.getAdapter(named, config), "the caller's");
+    const chosen = named ?? this.#parts.configured;
+    const transport = chosen === undefined ? this.transport : new AdapterTransport(this.#axios, chosen);
     return new Flight(this.#parts, berth, transport, config);
   }
 

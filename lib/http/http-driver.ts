@@ -2,7 +2,7 @@
  * The slots of an HTTP pool, as the engine sees them.
  *
  * Opening a slot costs nothing and asks nobody while the upstream is believed to be alive. Once a request has found it
- * unreachable, and at the start of a pool with `healthCheck.path`, a slot opens only after the upstream check has passed:
+ * unreachable, and at the start of a pool with `healthCheck.path` or whose start is waited for, a slot opens only after the upstream check has passed:
  * so the engine's backoff, its single prober, its fast failure and its slow start hold for HTTP too, and nobody sends a
  * request where none can be answered.
  */
@@ -10,13 +10,15 @@ import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
-import { isConnectionError } from './transport.js';
+import { isConnectionError, type Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';
 
 /** What the slots are for. It needs the engine, which needs the driver: so it comes later than this. */
 export interface SlotUse {
   readonly lend: (slot: HttpSlot, lease: LeaseInfo) => AxiosInstance;
   readonly check: UpstreamCheck;
+  /** Sends the check's request. */
+  readonly transport: Transport;
   /** Whether the pool is closing, which is then why slots are cut. */
   readonly closing: () => boolean;
 }
@@ -24,6 +26,8 @@ export interface SlotUse {
 export interface HttpDriverParts {
   readonly poolId: string;
   readonly keepAliveTimeoutMs: number;
+  /** Whether the application's start waits for the pool, and so for a proof that the upstream is there. */
+  readonly isWaitedFor: boolean;
   readonly use: () => SlotUse;
 }
 
@@ -40,7 +44,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   async open(signal: AbortSignal): Promise<HttpSlot> {
     const slot = new HttpSlot(this.#parts.keepAliveTimeoutMs);
-    this.#doubted ??= this.#parts.use().check.asks;
+    this.#doubted ??= this.#mustShowItself();
     if (!this.#doubted) return slot;
     try {
       await this.ping(slot, signal);
@@ -52,8 +56,14 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   async ping(slot: HttpSlot, signal: AbortSignal): Promise<void> {
-    await this.#parts.use().check.run(slot, signal);
+    const { check, transport } = this.#parts.use();
+    await check.run(slot, transport, signal);
     this.#doubted = false;
+  }
+
+  #mustShowItself(): boolean {
+    const { check } = this.#parts.use();
+    return check.asks || (this.#parts.isWaitedFor && check.reaches);
   }
 
   /** A request found the upstream unreachable. */
@@ -76,7 +86,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   /** What a borrower left under way must not go on in the next one's slot. */
   recycle(slot: HttpSlot, from: LeaseInfo): void {
-    if (slot.flight !== undefined) slot.cut(this.#cutReason(from.tenantId));
+    if (slot.busy) slot.cut(this.#cutReason(from.tenantId));
   }
 
   /** A socket that closes is no loss: the next request opens another. */

@@ -4,11 +4,13 @@
  * `axios` and `@nestjs/axios` must be there. `undici` may be missing: requests then go through axios' own adapter and
  * Node's keep-alive agents, which is correct and slower.
  */
+import { createRequire } from 'node:module';
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosStatic } from 'axios';
 import { describeError } from '../engine/redact.js';
 import { MissingDriverError } from '../errors.js';
 import { errorCode } from './transport.js';
+import { isSoundUndici, SOUND_UNDICI } from './undici-version.js';
 
 export type Undici = typeof import('undici');
 
@@ -19,11 +21,18 @@ export interface HttpPackages {
   readonly undici: Undici | undefined;
 }
 
+/** Loggers that have been told why undici isn't used: it is the same for every pool of an application. */
+const warned = new WeakSet<object>();
+
+interface Logger {
+  warn(message: string): void;
+}
+
 /** @throws MissingDriverError that names the package to install. */
-export async function loadHttpPackages(poolId: string, warn: (message: string) => void): Promise<HttpPackages> {
+export async function loadHttpPackages(poolId: string, logger: Logger): Promise<HttpPackages> {
   const axios = await required(poolId, 'axios', () => import('axios'));
   const { HttpService } = await required(poolId, '@nestjs/axios', () => import('@nestjs/axios'));
-  return { axios: axios.default, HttpService, undici: await loadUndici(poolId, warn) };
+  return { axios: axios.default, HttpService, undici: await loadUndici(logger) };
 }
 
 async function required<T>(poolId: string, packageName: string, load: () => Promise<T>): Promise<T> {
@@ -34,16 +43,27 @@ async function required<T>(poolId: string, packageName: string, load: () => Prom
   }
 }
 
-async function loadUndici(poolId: string, warn: (message: string) => void): Promise<Undici | undefined> {
+async function loadUndici(logger: Logger): Promise<Undici | undefined> {
+  let reason: string;
   try {
-    return await import('undici');
+    const undici = await import('undici');
+    const { version } = installedUndici();
+    if (isSoundUndici(version)) return undici;
+    reason = `version ${version} of undici lets a server end the process by closing a connection; install ${SOUND_UNDICI}`;
   } catch (error) {
-    if (!isMissing(error)) {
-      // undici 8 needs Node 22.19, for one.
-      warn(`Pool "${poolId}" works without undici, which is installed but failed to load: ${describeError(error)}`);
-    }
-    return undefined;
+    if (isMissing(error)) return undefined;
+    // undici 8 needs Node 22.19, for one.
+    reason = `undici is installed but failed to load: ${describeError(error)}`;
   }
+  if (!warned.has(logger)) logger.warn(`HTTP works without undici, over Node's own client: ${reason}`);
+  warned.add(logger);
+  return undefined;
+}
+
+function installedUndici(): { readonly version: string } {
+  const found: unknown = createRequire(import.meta.url)('undici/package.json');
+  const version = typeof found === 'object' && found !== null && 'version' in found ? found.version : undefined;
+  return { version: String(version) };
 }
 
 function isMissing(error: unknown): boolean {

@@ -4,7 +4,7 @@
 import type { CreateAxiosDefaults } from 'axios';
 import { z } from 'zod';
 
-import type { Environment } from '../options/environment.js';
+import { type Environment, isRecord } from '../options/environment.js';
 import { count, durationMs, optionsObject, untouched } from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
@@ -17,6 +17,7 @@ import {
   resolvePool,
   whenObject,
 } from '../pool-options.js';
+import { proxyProblem, urlProblem } from './http-urls.js';
 
 /** Names of HTTP headers: the token of RFC 9110. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -44,13 +45,13 @@ export const httpPoolShape = {
   /** Requests that may be in flight at once. */
   maxSize: count(1).default(100),
   /**
-   * What relative URLs of requests start with: an `http://` or `https://` URL.
+   * What relative URLs of requests start with: an `http://` or `https://` URL without a fragment.
    * @defaultValue none: requests name whole URLs
    */
-  baseURL: z.string().refine(isHttpUrl, { error: 'must be an http:// or https:// URL' }).optional(),
+  baseURL: z.string().optional(),
   /** How long a request may take in all, from dispatch to the end of its body; 0: as long as it likes. */
   timeoutMs: durationMs(0).default(30_000),
-  /** How long an idle connection is kept for the next request. Less than the server keeps it avoids resets (many close after 5 s). */
+  /** How long an idle connection is kept for the next request, at most: a server can only shorten it. Less than the server keeps it avoids resets (many close after 5 s). */
   keepAliveTimeoutMs: durationMs(1).default(4_000),
   /**
    * A slot that was idle for longer is probed before it is lent; 0: always.
@@ -69,7 +70,7 @@ export const httpPoolShape = {
       z.string().regex(HEADER_VALUE, { error: 'must be a text without line breaks' }),
     )
     .default({}),
-  /** Options of axios that have no name above; they are passed on as they are. */
+  /** Options of axios that have no name above; they are passed on as they are, `adapter` included. */
   client: untouched<Readonly<CreateAxiosDefaults>>().default({}),
 };
 
@@ -87,7 +88,10 @@ export const httpPoolSchema = optionsObject(shape, {
   params: 'client.params',
   auth: 'client.auth',
 })
-  .superRefine((pool, context) => checkPool(pool, context), whenObject)
+  .superRefine((pool, context) => {
+    checkPool(pool, context);
+    checkAddresses(pool, context);
+  }, whenObject)
   .transform((pool) =>
     seal(
       { ...resolvePool(pool), healthCheck: Object.freeze(pool.healthCheck) },
@@ -121,6 +125,38 @@ export function parseHttpPoolOptions(
   return parsePool(httpPoolKind, id, options, env);
 }
 
-function isHttpUrl(text: string): boolean {
-  return /^https?:\/\//i.test(text) && URL.canParse(text);
+/** Options of axios that an instance doesn't pass on to its requests. */
+const OF_ONE_REQUEST = ['url', 'data'];
+
+interface Addresses {
+  readonly baseURL?: unknown;
+  readonly client?: unknown;
+  readonly healthCheck?: unknown;
+}
+
+interface Reporter {
+  addIssue(issue: { code: 'custom'; path: PropertyKey[]; message: string }): void;
+}
+
+/** Every address is looked at now: a wrong one would fail each request, with parts of it in the error. */
+function checkAddresses({ baseURL, client, healthCheck }: Addresses, report: Reporter): void {
+  const refuse = (path: PropertyKey[], message: string | undefined): void => {
+    if (message !== undefined) report.addIssue({ code: 'custom', path, message });
+  };
+  const axios: Record<string, unknown> = isRecord(client) ? client : {};
+  const base = baseURL ?? axios.baseURL;
+  if (typeof baseURL === 'string') refuse(['baseURL'], urlProblem(baseURL));
+  if (axios.baseURL !== undefined && baseURL !== undefined)
+    refuse(['client', 'baseURL'], 'must be left out: baseURL is set');
+  else if (axios.baseURL !== undefined)
+    refuse(['client', 'baseURL'], typeof axios.baseURL === 'string' ? urlProblem(axios.baseURL) : 'must be a text');
+  refuse(['client', 'proxy'], proxyProblem(axios.proxy));
+  for (const name of OF_ONE_REQUEST)
+    if (axios[name] !== undefined)
+      refuse(['client', name], 'belongs to a request: axios does not take it from an instance');
+
+  const path = isRecord(healthCheck) ? healthCheck.path : undefined;
+  if (typeof path !== 'string') return;
+  if (/^[a-z][a-z\d+.-]*:/i.test(path)) refuse(['healthCheck', 'path'], urlProblem(path.replace(/[?#].*$/s, '')));
+  else if (base === undefined) refuse(['healthCheck', 'path'], 'must be a whole URL where there is no baseURL');
 }

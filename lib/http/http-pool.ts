@@ -8,8 +8,7 @@
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { Observable } from 'rxjs';
-import type { LeaseScope } from '../engine/lease-scope.js';
-import { TenantRequiredError } from '../errors.js';
+import { PoolConfigError, TenantRequiredError } from '../errors.js';
 import {
   createPoolCore,
   PoolHandle,
@@ -23,6 +22,7 @@ import { HttpDriver, type SlotUse } from './http-driver.js';
 import { loadHttpPackages } from './http-packages.js';
 import type { ResolvedHttpPoolOptions } from './http-pool.options.js';
 import type { HttpSlot } from './http-slot.js';
+import { environmentProxyProblem } from './http-urls.js';
 import { NodeTransport } from './node-transport.js';
 import { OutgoingRequests } from './outgoing-request.js';
 import { UndiciTransport } from './undici-transport.js';
@@ -185,8 +185,10 @@ export async function createHttpPool(
   surroundings: PoolSurroundings,
 ): Promise<HttpPool> {
   const { logger, tenants, clock } = surroundings;
-  const { axios, HttpService, undici } = await loadHttpPackages(id, (message) => logger.warn(message));
-  const { baseURL, headers, client: axiosOptions, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
+  const { axios, HttpService, undici } = await loadHttpPackages(id, logger);
+  const { baseURL, headers, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
+  const { adapter: configured, ...axiosOptions } = config.client;
+  checkEnvironment(id, config, process.env);
   const instance = axios.create({
     ...axiosOptions,
     ...(baseURL !== undefined && { baseURL }),
@@ -194,7 +196,12 @@ export async function createHttpPool(
   });
 
   // The engine needs the driver, and what the driver's slots are used for needs the engine.
-  const driver = new HttpDriver({ poolId: id, keepAliveTimeoutMs, use: () => use });
+  const driver = new HttpDriver({
+    poolId: id,
+    keepAliveTimeoutMs,
+    isWaitedFor: config.startup === 'wait',
+    use: () => use,
+  });
   const core = createPoolCore<HttpSlot, AxiosInstance>({
     id,
     type: 'http',
@@ -210,7 +217,10 @@ export async function createHttpPool(
   const { engine } = core;
   const { deadlines } = engine;
   const requests = new OutgoingRequests(axios, process.env);
-  const node = new NodeTransport(axios.getAdapter('http'), 'own');
+  const { path } = config.healthCheck;
+  const check = new UpstreamCheck({ axios, instance, path, throughProxy: requests.throughProxy });
+  const isUpstream = (origin: string | undefined): boolean => check.watches(origin);
+  const node = new NodeTransport({ axios, deadlines, clock, requests, isUpstream });
   const transport =
     undici === undefined
       ? node
@@ -218,14 +228,25 @@ export async function createHttpPool(
           poolId: id,
           axios,
           undici,
-          settings: { connectTimeoutMs, keepAliveTimeoutMs },
+          settings: { connectTimeoutMs, keepAliveTimeoutMs, deadlines, clock },
           requests,
           deadlines,
           clock,
           fallback: node,
+          isUpstream,
         });
-  const scope = (): LeaseScope | undefined => tenants.frame()?.scope;
-  const client = new HttpClient({ poolId: id, axios, engine, transport, instance, deadlines, clock, timeoutMs, scope });
+  const client = new HttpClient({
+    poolId: id,
+    axios,
+    engine,
+    transport,
+    instance,
+    configured,
+    deadlines,
+    clock,
+    timeoutMs,
+    scope: () => tenants.frame()?.scope,
+  });
   client.install(() => {
     const tenantId = tenants.current();
     if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(id);
@@ -233,14 +254,23 @@ export async function createHttpPool(
   });
   const use: SlotUse = {
     lend: (slot, lease) => client.lend(slot, lease),
-    check: new UpstreamCheck({
-      axios,
-      instance,
-      transport,
-      path: config.healthCheck.path,
-      throughProxy: requests.throughProxy,
-    }),
+    check,
+    transport,
     closing: () => engine.lifecycle === 'draining' || engine.lifecycle === 'closed',
   };
   return new HttpPool(core, { client, service: new HttpService(instance) });
+}
+
+/** axios reads the proxy variables at each request, and would fail each with the variable's text in its error. */
+function checkEnvironment(
+  id: string,
+  { baseURL, client }: ResolvedHttpPoolOptions,
+  environment: NodeJS.ProcessEnv,
+): void {
+  if (client.proxy === false) return;
+  const found = environmentProxyProblem(environment, baseURL ?? client.baseURL);
+  if (found === undefined) return;
+  throw new PoolConfigError([{ key: found.variable, rule: `${found.problem}, or client.proxy be false` }], {
+    poolId: id,
+  });
 }

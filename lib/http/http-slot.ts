@@ -23,8 +23,8 @@ export class HttpSlot {
   /** Least recently used first. */
   readonly #connections = new Map<string, UndiciConnection>();
   #agents: KeepAliveAgents | undefined;
-  /** The request in flight. */
-  flight: Cancellable | undefined = undefined;
+  /** The request in flight. Private, because leases lead to their slot: no borrower may find the next one's request. */
+  #flight: Cancellable | undefined = undefined;
 
   /** @param keepAliveTimeoutMs how long the agents keep an idle socket. */
   constructor(keepAliveTimeoutMs: number) {
@@ -34,6 +34,7 @@ export class HttpSlot {
   /** The undici connection to an origin; `make` is asked when there is none, or it has been destroyed. */
   connection(origin: string, make: (origin: string) => UndiciConnection): UndiciConnection {
     const known = this.#connections.get(origin);
+    if (known?.stale === true) known.destroy();
     const connection = known === undefined || known.destroyed ? make(origin) : known;
     if (connection === known && this.#connections.size === 1) return connection;
     this.#connections.delete(origin);
@@ -54,10 +55,24 @@ export class HttpSlot {
     this.#agents = undefined;
   }
 
+  get busy(): boolean {
+    return this.#flight !== undefined;
+  }
+
+  /** `flight` uses the slot from now on. */
+  occupy(flight: Cancellable): void {
+    this.#flight = flight;
+  }
+
+  /** `flight` is over. */
+  vacate(flight: Cancellable | undefined): void {
+    if (this.#flight === flight) this.#flight = undefined;
+  }
+
   /** Cuts off the request in flight, if there is one. */
   cut(reason: Error): void {
-    const { flight } = this;
-    this.flight = undefined;
+    const flight = this.#flight;
+    this.#flight = undefined;
     flight?.abort(reason);
   }
 
@@ -83,7 +98,10 @@ export class HttpSlot {
   }
 }
 
-/** Node's agents, with at most one idle socket an origin. */
+/**
+ * Node's agents, with at most one idle socket an origin. Their sockets are opened in the context of the request that needs
+ * one, and change to that of each further request: Node's agent does so itself.
+ */
 export class KeepAliveAgents {
   readonly http: http.Agent;
   readonly https: https.Agent;
@@ -92,6 +110,15 @@ export class KeepAliveAgents {
     const options = { keepAlive: true, maxFreeSockets: 1, timeout: keepAliveTimeoutMs };
     this.http = new http.Agent(options);
     this.https = new https.Agent(options);
+  }
+
+  /** Bytes that have gone over the sockets at work, in both directions: a sign of life. */
+  bytesMoved(): number {
+    let bytes = 0;
+    for (const agent of [this.http, this.https])
+      for (const sockets of Object.values(agent.sockets))
+        for (const socket of sockets ?? []) bytes += socket.bytesRead + socket.bytesWritten - socket.writableLength;
+    return bytes;
   }
 
   /** The sockets that wait for a next request. */

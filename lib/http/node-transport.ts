@@ -1,69 +1,116 @@
 /**
- * Sends axios requests through an adapter of axios: its own one for Node, with the slot's keep-alive agents, or one that the
- * caller named. For what undici can't do (proxies, own agents, uploads from streams, progress events, …), and for everything
- * where undici isn't installed.
+ * Sends axios requests through axios' own adapter for Node, with the slot's keep-alive agents. For what undici can't do
+ * (proxies, own agents, uploads from streams, progress events, …), and for everything where undici isn't installed.
+ *
+ * Promise: what the caller gets, body and errors included, leads to no socket, agent or request of Node's client, because the
+ * next borrower of the slot uses the same ones.
  */
-import { Readable } from 'node:stream';
+import { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { PassThrough, pipeline } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import type { Clock } from '../engine/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import { AdapterCall, hasConfig } from './adapter-call.js';
 import type { HttpSlot } from './http-slot.js';
+import { httpUrl, type OutgoingRequests } from './outgoing-request.js';
+import { RequestSummary } from './request-summary.js';
+import type { StreamedBody } from './streamed-body.js';
+import { axiosTimeoutMs } from './time-limits.js';
 import { isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
 
-export class NodeTransport implements Transport {
-  readonly #adapter: AxiosAdapter;
-  readonly #whose: 'own' | "the caller's";
+export interface NodeTransportParts {
+  readonly axios: AxiosStatic;
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+  readonly requests: OutgoingRequests;
+  /** Whether a request to this origin says something about the upstream that the pool watches. */
+  readonly isUpstream: (origin: string | undefined) => boolean;
+}
 
-  /** @param whose an adapter of the caller's may be a mock: its failures tell nothing of the upstream. */
-  constructor(adapter: AxiosAdapter, whose: 'own' | "the caller's") {
-    this.#adapter = adapter;
-    this.#whose = whose;
+export class NodeTransport implements Transport {
+  readonly #parts: NodeTransportParts;
+  readonly #adapter: AxiosAdapter;
+
+  constructor(parts: NodeTransportParts) {
+    this.#parts = parts;
+    this.#adapter = parts.axios.getAdapter('http');
   }
 
   send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent {
-    return new NodeRequest(this.#adapter, config, slot, this.#whose !== 'own');
+    return new NodeRequest(this.#parts, this.#adapter, config, slot);
   }
 }
 
-class NodeRequest implements Sent {
+class NodeRequest extends DeadlineEntry implements Sent {
+  override readonly keepsProcessAlive = true;
   readonly response: Promise<AxiosResponse>;
-  blameless: boolean;
-  readonly #adapter: AxiosAdapter;
+  blameless = false;
+  readonly #parts: NodeTransportParts;
   readonly #config: InternalAxiosRequestConfig;
   readonly #slot: HttpSlot;
-  readonly #cancel = new AbortController();
-  #aborted: Error | undefined;
-  #body: Readable | undefined;
+  readonly #call: AdapterCall;
+  readonly #timeoutMs: number;
+  /** What had gone over the slot's sockets when the time-out began anew. */
+  #bytesMoved = 0;
 
-  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, slot: HttpSlot, blameless: boolean) {
-    this.blameless = blameless;
-    this.#adapter = adapter;
+  constructor(parts: NodeTransportParts, adapter: AxiosAdapter, config: InternalAxiosRequestConfig, slot: HttpSlot) {
+    super();
+    this.#parts = parts;
     this.#config = config;
     this.#slot = slot;
+    this.#timeoutMs = axiosTimeoutMs(parts.axios, config);
+    this.#call = new AdapterCall(adapter, config);
     this.response = this.#run();
   }
 
+  get body(): StreamedBody | undefined {
+    return this.#call.body;
+  }
+
   abort(reason: Error): void {
-    if (this.#aborted !== undefined) return;
-    this.#aborted = reason;
-    // The body first: the signal would end it too, with an error that doesn't say why.
-    this.#body?.destroy(reason);
-    this.#cancel.abort();
+    this.#call.abort(reason);
+  }
+
+  /**
+   * axios' `timeout`: so long without a sign of life. Its own timers would fire after a blocked event loop although the
+   * answer has arrived; the caller's agents, whose sockets can't be seen from here, are left to them.
+   */
+  override expire(nowMs: number): void {
+    const moved = this.#slot.agents().bytesMoved();
+    if (moved !== this.#bytesMoved) {
+      this.#bytesMoved = moved;
+      this.#parts.deadlines.add(this, nowMs + this.#timeoutMs);
+      return;
+    }
+    const { timeoutErrorMessage, transitional } = this.#config;
+    const { AxiosError } = this.#parts.axios;
+    const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
+    const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
+    this.abort(new AxiosError(message, code, this.#config));
   }
 
   async #run(): Promise<AxiosResponse> {
+    const { deadlines, clock } = this.#parts;
+    if (this.#timeoutMs > 0 && this.#ownsAgents) deadlines.add(this, clock.now() + this.#timeoutMs);
     try {
-      const response = await this.#answer();
-      this.#track(response);
-      return response;
+      return await this.#answer();
     } catch (error) {
-      if (this.#aborted !== undefined) throw this.#aborted;
-      if (hasConfig(error)) {
-        error.config = this.#config;
-        if (error.response !== undefined) this.#track(error.response);
-      }
+      if (!this.#parts.isUpstream(this.#origin(error))) this.blameless = true;
       throw error;
+    } finally {
+      const { body } = this.#call;
+      if (body === undefined) deadlines.remove(this);
+      else body.onEnd(() => deadlines.remove(this));
     }
+  }
+
+  /** Where the request failed: the end of its redirects, if there were any. */
+  #origin(error: unknown): string | undefined {
+    const request = hasConfig(error) ? error.request : undefined;
+    const url = request instanceof RequestSummary ? httpUrl(request.res.responseUrl ?? '') : undefined;
+    return url?.origin ?? this.#parts.requests.origin(this.#config);
   }
 
   /** The answer; to a second attempt, when the server closed an idle connection just as an idempotent request set out on it. */
@@ -73,7 +120,7 @@ class NodeRequest implements Sent {
       return await this.#attempt();
     } catch (error) {
       const lostIdle = idle.some(({ socket, bytesRead }) => socket.destroyed && isUnanswered(socket, bytesRead));
-      if (this.#aborted !== undefined || !lostIdle || !this.#mayRepeat(error)) {
+      if (this.#call.aborted || !lostIdle || !this.#mayRepeat(error)) {
         this.blameless ||= lostIdle && isConnectionLost(error);
         throw error;
       }
@@ -84,12 +131,43 @@ class NodeRequest implements Sent {
 
   async #attempt(): Promise<AxiosResponse> {
     const agents = this.#ownsAgents ? this.#slot.agents() : undefined;
-    return this.#adapter({
-      ...this.#config,
-      ...(agents !== undefined && { httpAgent: agents.http, httpsAgent: agents.https }),
-      signal: this.#cancel.signal,
-      cancelToken: undefined,
-    });
+    try {
+      const response = await this.#call.run(
+        agents === undefined
+          ? { timeout: this.#timeoutMs }
+          : { httpAgent: agents.http, httpsAgent: agents.https, timeout: 0 },
+        (answer) => this.#detach(answer),
+      );
+      return response;
+    } catch (error) {
+      if (hasConfig(error) && error.request !== undefined) error.request = RequestSummary.of(error.request);
+      throw error;
+    }
+  }
+
+  /** Replaces what of an answer belongs to Node's client. */
+  #detach(response: AxiosResponse<unknown>): void {
+    const request: unknown = response.request;
+    response.request = RequestSummary.of(request);
+    const message = response.data;
+    // A body that is decompressed or counted is a stream apart already.
+    if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});
+    if (isUnfinished(request)) this.#endUpload(response.data, request);
+  }
+
+  /**
+   * An answer can be over before the upload that it answers is. Its socket would then belong to no request and to no agent,
+   * and would stay open for as long as the server reads no further.
+   */
+  #endUpload(body: unknown, request: UnfinishedRequest): void {
+    const end = (): void => {
+      if (request.writableFinished) return;
+      request.destroy();
+      const upload: unknown = this.#config.data;
+      if (isDestroyable(upload)) upload.destroy();
+    };
+    if (body instanceof PassThrough || isDestroyable(body)) body.once('close', end);
+    else end();
   }
 
   /** Whether no agent was given to us. */
@@ -108,22 +186,24 @@ class NodeRequest implements Sent {
       isRepeatable(this.#config.data)
     );
   }
-
-  #track(response: AxiosResponse): void {
-    response.config = this.#config;
-    const body: unknown = response.data;
-    if (body instanceof Readable) this.#body = body;
-  }
 }
 
-/** What every error of axios has, and what matters of it here. */
-interface RequestError {
-  config: InternalAxiosRequestConfig;
-  response?: AxiosResponse;
+interface UnfinishedRequest {
+  readonly writableFinished: boolean;
+  destroy(): void;
 }
 
-function hasConfig(error: unknown): error is RequestError {
-  return typeof error === 'object' && error !== null && 'isAxiosError' in error && 'config' in error;
+function isUnfinished(request: unknown): request is UnfinishedRequest {
+  return typeof request === 'object' && request !== null && 'writableFinished' in request && !request.writableFinished;
+}
+
+interface Destroyable {
+  once(event: 'close', listener: () => void): void;
+  destroy(): void;
+}
+
+function isDestroyable(value: unknown): value is Destroyable {
+  return typeof value === 'object' && value !== null && 'destroy' in value && 'once' in value && 'pipe' in value;
 }
 
 interface IdleSocket {

@@ -5,6 +5,7 @@
  */
 import { isArrayBuffer } from 'node:util/types';
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import { toError } from '../engine/thrown.js';
 
 export type HeaderFields = Record<string, string | string[]>;
 
@@ -14,6 +15,8 @@ export interface OutgoingRequest {
   readonly method: string;
   /** Path and query. */
   readonly path: string;
+  /** Of a redirect's target, with its `#`; never sent. */
+  readonly fragment: string;
   readonly headers: HeaderFields;
   readonly body: Buffer | undefined;
 }
@@ -62,6 +65,15 @@ export class OutgoingRequests {
     return this.#throughProxy;
   }
 
+  /** Where a request goes first; `undefined`: nowhere that HTTP leads to. */
+  origin(config: InternalAxiosRequestConfig): string | undefined {
+    try {
+      return this.#parse(config)?.origin;
+    } catch {
+      return undefined;
+    }
+  }
+
   from(config: InternalAxiosRequestConfig): OutgoingRequest | undefined {
     if (this.#needsNode(config)) return undefined;
     const data: unknown = config.data;
@@ -75,7 +87,7 @@ export class OutgoingRequests {
 
     const headers = this.#headers(config, url, body);
     if (headers === undefined) return undefined;
-    return { url, method, path: this.#path(url, config), headers, body };
+    return { url, method, path: this.#path(url, config), fragment: '', headers, body };
   }
 
   #needsNode(config: InternalAxiosRequestConfig): boolean {
@@ -99,7 +111,18 @@ export class OutgoingRequests {
     const path = url.pathname + url.search;
     const params: unknown = config.params;
     if (!isGiven(params)) return path;
-    return this.#urls.getUri({ url: path, params, paramsSerializer: config.paramsSerializer });
+    try {
+      return this.#urls.getUri({ url: path, params, paramsSerializer: config.paramsSerializer });
+    } catch (error) {
+      throw this.#badParams(error, config);
+    }
+  }
+
+  /** What a serializer throws, as axios' own adapter passes it on. */
+  #badParams(error: unknown, config: InternalAxiosRequestConfig): Error {
+    const { AxiosError } = this.#axios;
+    const failed = AxiosError.from(toError(error), AxiosError.ERR_BAD_REQUEST, config);
+    return Object.assign(failed, { url: config.url, exists: true });
   }
 
   /** Completes `config.headers`, as axios' adapter does, and returns them in a form for undici. */
@@ -113,7 +136,7 @@ export class OutgoingRequests {
     const fields: HeaderFields = {};
     for (const [name, value] of Object.entries(headers.toJSON())) {
       if (CONNECTION_HEADERS.test(name)) return undefined;
-      fields[name] = Array.isArray(value) ? value.map(sendable) : sendable(value);
+      fields[name] = Array.isArray(value) ? list(name, value.map(sendable)) : sendable(value);
     }
     if (!isPlain(headers.get('Accept-Encoding')) || !matches(headers.get('Content-Length'), body)) return undefined;
 
@@ -148,6 +171,11 @@ function bytesOf(data: unknown): Buffer | undefined {
   if (Buffer.isBuffer(data)) return data;
   if (isArrayBuffer(data)) return Buffer.from(data);
   return undefined;
+}
+
+/** Several fields, but for cookies, of which there may be one field only (RFC 6265, 5.4): Node's client joins them too. */
+function list(name: string, values: string[]): string | string[] {
+  return name.toLowerCase() === 'cookie' ? values.join('; ') : values;
 }
 
 function sendable(value: string): string {

@@ -33,6 +33,7 @@ export function redirected(request: OutgoingRequest, status: number, location: s
   return {
     url,
     path: url.pathname + url.search,
+    fragment: url.hash,
     method: becomesGet ? 'GET' : request.method,
     headers,
     body: becomesGet ? undefined : request.body,

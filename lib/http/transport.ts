@@ -3,18 +3,25 @@
  */
 import type { AxiosResponse, InternalAxiosRequestConfig } from 'axios';
 import type { Cancellable, HttpSlot } from './http-slot.js';
+import type { StreamedBody } from './streamed-body.js';
 
 /** A request that has been sent. */
 export interface Sent extends Cancellable {
   /** Settles as the promise of an axios adapter does. With `responseType: 'stream'` the body is still to come. */
   readonly response: Promise<AxiosResponse>;
-  /** Whether its failure says nothing about the upstream: an idle connection that the server had closed, or an adapter of the caller's. */
+  /** Once the response is there, or an error with one: its body, if the caller is still to read it. */
+  readonly body: StreamedBody | undefined;
+  /**
+   * Whether its failure says nothing about the upstream: an idle connection that the server had closed, an adapter of the
+   * caller's, or another host than the pool's own.
+   */
   readonly blameless: boolean;
   /** Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`. */
   abort(reason: Error): void;
 }
 
 export interface Transport {
+  /** Called in the caller's async context. */
   send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent;
 }
 
@@ -50,10 +57,16 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Whether the backend could not be reached, or broke the connection. What it answers with never counts. */
+/**
+ * Whether the backend could not be reached, or broke the connection. What it answers with never counts. The cause is looked
+ * at too: axios has one code for its own time-out and for a connect that took too long.
+ */
 export function isConnectionError(error: unknown): boolean {
-  const code = errorCode(error);
-  return code !== undefined && CONNECTION_CODES.has(code);
+  return CONNECTION_CODES.has(errorCode(error) ?? '') || CONNECTION_CODES.has(errorCode(causeOf(error)) ?? '');
+}
+
+function causeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'cause' in error ? error.cause : undefined;
 }
 
 export function isConnectionLost(error: unknown): boolean {

@@ -4,17 +4,23 @@
  * Promises: redirects and the one retry of the keep-alive race stay inside the slot; a request that undici can't do as
  * axios does it goes to the fallback; axios' `timeout` runs until the answer begins and again between parts of its body.
  */
+import { AsyncResource } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, PoolError } from '../errors.js';
 import { Exchange, type Answer, type AnswerHead } from './exchange.js';
 import type { Undici } from './http-packages.js';
 import type { HttpSlot } from './http-slot.js';
 import type { OutgoingRequest, OutgoingRequests } from './outgoing-request.js';
+import { isParserCode, parserErrorCode } from './parser-errors.js';
 import { DEFAULT_MAX_REDIRECTS, redirected } from './redirects.js';
+import { RequestSummary } from './request-summary.js';
 import { contentCoding, decompressed, limited, text, whole } from './response-body.js';
+import { streamedBody, type StreamedBody } from './streamed-body.js';
+import { axiosTimeoutMs } from './time-limits.js';
 import { errorCode, isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
 import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
 
@@ -28,6 +34,8 @@ export interface UndiciTransportParts {
   readonly clock: Clock;
   /** Takes what undici can't do. */
   readonly fallback: Transport;
+  /** Whether a request to this origin says something about the upstream that the pool watches. */
+  readonly isUpstream: (origin: string) => boolean;
 }
 
 export class UndiciTransport implements Transport {
@@ -44,22 +52,9 @@ export class UndiciTransport implements Transport {
   }
 }
 
-/** What a caller finds as `response.request`: enough to see where a chain of redirects ended. */
-class SentRequest {
-  readonly method: string;
-  readonly protocol: string;
-  readonly host: string;
-  readonly path: string;
-  readonly res: { readonly responseUrl: string };
-
-  constructor(request: OutgoingRequest) {
-    const { url, method, path } = request;
-    this.method = method;
-    this.protocol = url.protocol;
-    this.host = url.hostname;
-    this.path = path;
-    this.res = { responseUrl: url.origin + path };
-  }
+function summary({ url, method, path, fragment }: OutgoingRequest): RequestSummary {
+  const responseUrl = url.origin + path + fragment;
+  return new RequestSummary({ method, protocol: url.protocol, host: url.hostname, path, responseUrl });
 }
 
 class UndiciRequest extends DeadlineEntry implements Sent {
@@ -73,8 +68,9 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   /** The one that is being sent: changes with each redirect. */
   #request: OutgoingRequest;
   #exchange: Exchange | undefined;
-  /** What the caller reads, while it may still be reading. */
-  #body: Readable | undefined;
+  /** Set when undici would not take the request after all. */
+  #fallback: Sent | undefined;
+  #body: StreamedBody | undefined;
   #aborted: Error | undefined;
 
   constructor(
@@ -88,15 +84,21 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     this.#config = config;
     this.#slot = slot;
     this.#request = request;
-    this.#timeoutMs = Number(config.timeout) || 0;
+    this.#timeoutMs = axiosTimeoutMs(parts.axios, config);
     this.response = this.#run();
+  }
+
+  get body(): StreamedBody | undefined {
+    return this.#fallback?.body ?? this.#body;
   }
 
   abort(reason: Error): void {
     if (this.#aborted !== undefined) return;
     this.#aborted = reason;
-    this.#exchange?.abort(reason);
+    this.#fallback?.abort(reason);
+    // The body first: what its connection would say of the end doesn't say why.
     this.#body?.destroy(reason);
+    this.#exchange?.abort(reason);
   }
 
   /** axios' own `timeout` has passed. */
@@ -105,19 +107,33 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { AxiosError } = this.#parts.axios;
     const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
     const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
-    this.abort(new AxiosError(message, code, this.#config, new SentRequest(this.#request)));
+    this.abort(new AxiosError(message, code, this.#config, summary(this.#request)));
   }
 
   async #run(): Promise<AxiosResponse> {
     try {
       this.#checkBodyLength();
       const answer = await this.#followed();
-      return settled(this.#parts.axios, await this.#respond(answer));
+      return this.#settled(await this.#respond(answer));
     } catch (error) {
+      if (this.#isRefused(error)) return await this.#sendOtherwise();
       throw this.#failure(error);
     } finally {
       if (this.#body === undefined) this.#parts.deadlines.remove(this);
     }
+  }
+
+  /** Whether undici found something in the request that it doesn't send, and that Node's client may, or has its own words for. */
+  #isRefused(error: unknown): boolean {
+    const code = errorCode(error);
+    const isRefusal = code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED';
+    return isRefusal && this.#aborted === undefined && this.#exchange?.sent === false;
+  }
+
+  #sendOtherwise(): Promise<AxiosResponse> {
+    this.#parts.deadlines.remove(this);
+    this.#fallback = this.#parts.fallback.send(this.#config, this.#slot);
+    return this.#fallback.response;
   }
 
   /** The first answer that isn't a redirect to follow. */
@@ -155,18 +171,15 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     if (this.#aborted !== undefined) throw this.#aborted;
     const { decompress, maxContentLength = -1, maxRedirects, responseType } = this.#config;
     const streams = responseType === 'stream';
-    const exchange = new Exchange(
-      this.#connection(),
-      {
-        followRedirects: maxRedirects !== 0,
-        wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
-        maxBytes: maxContentLength,
-        tooLong: () => this.#tooLong(),
-        explain: (error) => this.#lost(error),
-        progress: () => this.#restartTimeout(),
-      },
+    const exchange = new Exchange(this.#connection(), {
+      followRedirects: maxRedirects !== 0,
       streams,
-    );
+      wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
+      maxBytes: maxContentLength,
+      tooLong: () => this.#tooLong(),
+      explain: (error) => this.#lost(error),
+      progress: () => this.#restartTimeout(),
+    });
     this.#exchange = exchange;
     this.#restartTimeout();
     exchange.send(this.#request);
@@ -194,7 +207,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     }
     const body = this.#readable(answer.body, coding);
     if (responseType === 'stream') {
-      this.#body = body;
+      this.#body = streamedBody(body, new AsyncResource('HttpResponseBody', { requireManualDestroy: true }));
       body.once('close', () => this.#parts.deadlines.remove(this));
       response.data = body;
       return response;
@@ -211,7 +224,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       statusText: head.statusText,
       headers: new this.#parts.axios.AxiosHeaders(head.headers),
       config: this.#config,
-      request: new SentRequest(this.#request),
+      request: summary(this.#request),
     };
   }
 
@@ -219,6 +232,31 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { maxContentLength = -1 } = this.#config;
     const readable = coding === undefined ? source : decompressed(source, coding);
     return maxContentLength > -1 ? limited(readable, maxContentLength, () => this.#tooLong()) : readable;
+  }
+
+  /** What axios does with a response: its `validateStatus` decides. */
+  #settled(response: AxiosResponse): AxiosResponse {
+    const { validateStatus } = response.config;
+    if (!response.status || !validateStatus || this.#validates(response.status, validateStatus)) return response;
+    const { AxiosError } = this.#parts.axios;
+    const isClientError = response.status >= 400 && response.status < 500;
+    throw new AxiosError(
+      `Request failed with status code ${response.status}`,
+      isClientError ? AxiosError.ERR_BAD_REQUEST : AxiosError.ERR_BAD_RESPONSE,
+      response.config,
+      response.request,
+      response,
+    );
+  }
+
+  /** What the caller's function throws is what the caller gets; nobody will read the body. */
+  #validates(status: number, validateStatus: (status: number) => boolean): boolean {
+    try {
+      return validateStatus(status);
+    } catch (error) {
+      this.abort(toError(error));
+      throw error;
+    }
   }
 
   #checkBodyLength(): void {
@@ -234,58 +272,54 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       `maxContentLength size of ${this.#config.maxContentLength} exceeded`,
       AxiosError.ERR_BAD_RESPONSE,
       this.#config,
-      new SentRequest(this.#request),
+      summary(this.#request),
     );
   }
 
   #failedRedirect(message: string, code: string): Error {
-    return new this.#parts.axios.AxiosError(message, code, this.#config, new SentRequest(this.#request));
+    return new this.#parts.axios.AxiosError(message, code, this.#config, summary(this.#request));
   }
 
   /** What the caller gets: axios' own kind of error, with Node's codes. */
   #failure(error: unknown): unknown {
     const { AxiosError } = this.#parts.axios;
     if (this.#aborted !== undefined) return this.#aborted;
+    this.#blame(this.#request.url.origin);
     if (error instanceof AxiosError || error instanceof PoolError) return error;
     const head = this.#exchange?.head;
     const response = head === undefined ? undefined : this.#response(head);
     if (isConnectionLost(error)) {
       if (response === undefined) return this.#lost(error);
-      return new AxiosError(
-        'stream has been aborted',
-        AxiosError.ERR_BAD_RESPONSE,
-        this.#config,
-        response.request,
-        response,
-      );
+      return this.#cutBody(response);
     }
+    const parserCode = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);
+    // What is no HTTP has no response, however far it had got.
+    if (parserCode !== undefined) return AxiosError.from(error, parserCode, this.#config, summary(this.#request));
+    if (errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && response !== undefined)
+      return this.#cutBody(response);
     const code = errorCode(error) === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : errorCode(error);
-    return AxiosError.from(error, code, this.#config, new SentRequest(this.#request), response);
+    return AxiosError.from(error, code, this.#config, summary(this.#request), response);
+  }
+
+  #cutBody(response: AxiosResponse): Error {
+    const { AxiosError } = this.#parts.axios;
+    const code = AxiosError.ERR_BAD_RESPONSE;
+    return new AxiosError('stream has been aborted', code, this.#config, response.request, response);
+  }
+
+  /** What another host than the pool's own does says nothing about the upstream. */
+  #blame(origin: string): void {
+    if (!this.#parts.isUpstream(origin)) this.blameless = true;
   }
 
   #lost(error: unknown): Error {
     const { axios, poolId } = this.#parts;
     const { method, url } = this.#request;
     const exchange = this.#exchange;
-    this.blameless = exchange?.reusedSocket === true && !exchange.answered;
+    if (exchange?.reusedSocket === true && !exchange.answered) this.blameless = true;
     const lost = new ConnectionLostError(poolId, `${method} ${url.pathname}`, exchange?.sent === true, {
       cause: error,
     });
-    return axios.AxiosError.from(lost, 'ECONNRESET', this.#config, new SentRequest(this.#request));
+    return axios.AxiosError.from(lost, 'ECONNRESET', this.#config, summary(this.#request));
   }
-}
-
-/** What axios does with a response: its `validateStatus` decides. */
-function settled(axios: AxiosStatic, response: AxiosResponse): AxiosResponse {
-  const { validateStatus } = response.config;
-  if (!response.status || !validateStatus || validateStatus(response.status)) return response;
-  const { AxiosError } = axios;
-  const isClientError = response.status >= 400 && response.status < 500;
-  throw new AxiosError(
-    `Request failed with status code ${response.status}`,
-    isClientError ? AxiosError.ERR_BAD_REQUEST : AxiosError.ERR_BAD_RESPONSE,
-    response.config,
-    response.request,
-    response,
-  );
 }

@@ -2,11 +2,14 @@
  * Whether the upstream of an HTTP pool is alive, found out in a way that doesn't surprise it.
  *
  * With `healthCheck.path`: a GET of it; any answer below 500 means alive. Else a TCP connection to the host of `baseURL`,
- * closed at once. Without either, or behind a proxy, there is nothing to ask, and the check passes.
+ * closed at once. Without either, or where requests take another way than a connection to that host (a proxy, agents, a
+ * look-up or a socket of the caller's), there is nothing to ask: the check passes, and no failed request counts against the
+ * pool, because no check could clear it again.
  */
 import net from 'node:net';
 import { Readable } from 'node:stream';
 import type { AxiosInstance, AxiosStatic } from 'axios';
+import { httpUrl } from './outgoing-request.js';
 import type { HttpSlot } from './http-slot.js';
 import type { Sent, Transport } from './transport.js';
 
@@ -14,11 +17,13 @@ export interface UpstreamCheckParts {
   readonly axios: AxiosStatic;
   /** Whose defaults the check has: base URL, headers, credentials. */
   readonly instance: AxiosInstance;
-  readonly transport: Transport;
   readonly path: string | undefined;
   /** Whether requests go through a proxy, so that the host of `baseURL` needn't be reachable from here. */
   readonly throughProxy: boolean;
 }
+
+/** Options with which requests don't connect to the host of their URL. */
+const OTHER_WAYS = ['httpAgent', 'httpsAgent', 'transport', 'lookup', 'socketPath'] as const;
 
 export class UpstreamCheck {
   readonly #parts: UpstreamCheckParts;
@@ -32,12 +37,27 @@ export class UpstreamCheck {
     return this.#parts.path !== undefined;
   }
 
+  /** Whether there is anything to ask. */
+  get reaches(): boolean {
+    return this.asks || this.#host() !== undefined;
+  }
+
+  /** Whether what happens to a request to `origin` says something about what the check asks. */
+  watches(origin: string | undefined): boolean {
+    const { path, instance } = this.#parts;
+    const base = httpUrl(instance.defaults.baseURL ?? '');
+    const asked = path === undefined ? this.#host() : httpUrl(path, base);
+    return asked !== undefined && asked.origin === origin;
+  }
+
   /** Rejects with what is wrong. */
-  async run(slot: HttpSlot, signal: AbortSignal): Promise<void> {
+  async run(slot: HttpSlot, transport: Transport, signal: AbortSignal): Promise<void> {
     const { path } = this.#parts;
-    if (path !== undefined) return this.#get(path, slot, signal).catch((error: unknown) => this.#fail(error));
-    const address = this.#address();
-    if (address !== undefined) return connects(address, signal);
+    if (path !== undefined) {
+      return this.#get(path, slot, transport, signal).catch((error: unknown) => this.#fail(error));
+    }
+    const host = this.#host();
+    if (host !== undefined) return connects(host, signal);
   }
 
   /** An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health answers. */
@@ -46,10 +66,10 @@ export class UpstreamCheck {
     throw Object.assign(new Error(error.message), { name: error.name, code: error.code });
   }
 
-  async #get(path: string, slot: HttpSlot, signal: AbortSignal): Promise<void> {
-    const { axios, instance, transport } = this.#parts;
+  async #get(path: string, slot: HttpSlot, transport: Transport, signal: AbortSignal): Promise<void> {
+    const { axios, instance } = this.#parts;
     let sent: Sent | undefined;
-    const stop = (): void => sent?.abort(new Error(`GET ${path} was given up`));
+    const stop = (): void => sent?.abort(new Error(`GET ${withoutSecrets(path)} was given up`));
     signal.addEventListener('abort', stop, { once: true });
     try {
       // The same defaults without the interceptors: those are made for requests that somebody waits for.
@@ -66,35 +86,45 @@ export class UpstreamCheck {
       });
       // Read to its end, so that the connection can serve the next request.
       if (response.data instanceof Readable) for await (const _chunk of response.data);
-      if (response.status >= 500) throw new Error(`GET ${path} was answered with ${response.status}`);
+      if (response.status >= 500) throw new Error(`GET ${withoutSecrets(path)} was answered with ${response.status}`);
     } finally {
       signal.removeEventListener('abort', stop);
     }
   }
 
-  #address(): { readonly host: string; readonly port: number } | undefined {
+  /** Where a TCP connection shows whether the upstream is there. */
+  #host(): URL | undefined {
     const { instance, throughProxy } = this.#parts;
-    const { baseURL, proxy } = instance.defaults;
-    if (baseURL === undefined || proxy || (throughProxy && proxy !== false) || !URL.canParse(baseURL)) return undefined;
-    const { hostname, port, protocol } = new URL(baseURL);
-    // Brackets belong to URLs, not to IPv6 addresses.
-    return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) };
+    const { defaults } = instance;
+    const { baseURL, proxy } = defaults;
+    if (baseURL === undefined || proxy || (throughProxy && proxy !== false)) return undefined;
+    for (const option of OTHER_WAYS) {
+      const value: unknown = defaults[option];
+      if (value !== undefined && value !== null) return undefined;
+    }
+    return httpUrl(baseURL);
   }
 }
 
-/** Opens a TCP connection and closes it. */
-function connects(address: { readonly host: string; readonly port: number }, signal: AbortSignal): Promise<void> {
+/** A URL's query may hold secrets, as its credentials do. */
+function withoutSecrets(path: string): string {
+  const url = httpUrl(path);
+  return url === undefined ? path.replace(/[?#].*$/s, '') : url.origin + url.pathname;
+}
+
+/** Opens a TCP connection and leaves at once: a busy server may take its time to notice. */
+function connects({ hostname, port, protocol }: URL, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(address);
+    // Brackets belong to URLs, not to IPv6 addresses.
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const socket = net.connect({ host, port: Number(port) || (protocol === 'https:' ? 443 : 80) });
     const stop = (): void => void socket.destroy(new Error('The connection attempt was given up'));
     signal.addEventListener('abort', stop, { once: true });
-    socket.once('connect', () => socket.end());
-    socket.once('error', reject);
-    socket.once('close', (failed) => {
-      signal.removeEventListener('abort', stop);
-      if (!failed) resolve();
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve();
     });
-    // Nothing is expected; without reading, the other side's end would not be noticed.
-    socket.resume();
+    socket.on('error', reject);
+    socket.once('close', () => signal.removeEventListener('abort', stop));
   });
 }

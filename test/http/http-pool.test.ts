@@ -158,6 +158,31 @@ describe('HttpPool', () => {
     expect(pool.stats()).toMatchObject({ active: 0, acquisitions: 2 });
   });
 
+  it('uses the adapter that it was configured with, in every way, unless a request names another', async () => {
+    let calls = 0;
+    await using made = await httpPool({
+      baseURL: server.url,
+      client: {
+        adapter: (config) => {
+          calls++;
+          return Promise.resolve({ data: 'configured', status: 200, statusText: 'OK', headers: {}, config });
+        },
+      },
+    });
+    const { pool } = made;
+    const ways = [
+      () => pool.axiosRef.get('/echo'),
+      () => firstValueFrom(pool.get('/echo')),
+      () => pool.forTenant('acme').axiosRef.get('/echo'),
+      () => pool.axiosRef.create().get('/echo'),
+      () => pool.use((client) => client.get('/echo')),
+    ];
+    for (const way of ways) expect((await way()).data).toBe('configured');
+    expect((await pool.axiosRef.get<Echo>('/echo', { adapter: 'http' })).data.method).toBe('GET');
+    expect(calls).toBe(ways.length);
+    expect(pool.stats()).toMatchObject({ acquisitions: ways.length + 1, active: 0 });
+  });
+
   it('uses an agent of the caller inside its slots, and leaves it open', async () => {
     await using made = await httpPool({ baseURL: server.url, maxSize: 1 });
     const agent = new http.Agent({ keepAlive: true });

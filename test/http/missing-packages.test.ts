@@ -34,3 +34,21 @@ it("an undici that doesn't run on this Node is reported, and done without", asyn
   });
   jest.unstable_unmockModule('undici');
 });
+
+it('an undici through which a server could end the process is done without, and said once', async () => {
+  await using server = await startHttpServer();
+  await jest.isolateModulesAsync(async () => {
+    jest.unstable_mockModule('../../lib/http/undici-version.js', () => ({
+      isSoundUndici: () => false,
+      SOUND_UNDICI: 'another',
+    }));
+    const { loadHttpPackages } = await import('../../lib/http/http-packages.js');
+    const log: string[] = [];
+    const logger = { warn: (message: string) => void log.push(message) };
+    for (const id of ['a', 'b']) expect((await loadHttpPackages(id, logger)).undici).toBeUndefined();
+    expect(log).toEqual([expect.stringContaining('install another')]);
+  });
+  jest.unstable_unmockModule('../../lib/http/undici-version.js');
+  await using made = await httpPool({ baseURL: server.url });
+  expect((await made.pool.axiosRef.get('/echo')).status).toBe(200);
+});

@@ -1,4 +1,6 @@
 // One set of expectations for everything that sends requests: what axios' own adapter gives is what a pool must give.
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import zlib from 'node:zlib';
@@ -43,6 +45,81 @@ const BODIES: Readonly<
   '/cookie': { headers: { 'set-cookie': 'a=1' }, body: Buffer.from('ok') },
   '/gzip-500': { headers: { 'content-encoding': 'gzip' }, body: zlib.gzipSync('{"error":"broken"}'), status: 500 },
 };
+
+/** Answers in bytes that Node's server would not send, for `/<name>` of a server of their own. */
+const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'close' | 'reset' }>> = {
+  '304-with-length': { bytes: 'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\nContent-Length: 1234\r\n\r\n' },
+  '204-with-length': { bytes: 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n' },
+  '304-compressed': { bytes: 'HTTP/1.1 304 N\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n' },
+  '100': { bytes: 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok' },
+  '103-100-100': {
+    bytes:
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\n' +
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+  },
+  '100-and-nothing': { bytes: 'HTTP/1.1 100 Continue\r\n\r\n', end: 'close' },
+  'half-a-100': { bytes: 'HTTP/1.1 100 Cont', end: 'close' },
+  garbage: { bytes: 'garbage\r\n\r\n' },
+  version: { bytes: 'HTTP/9.9 200 OK\r\n\r\n' },
+  status: { bytes: 'HTTP/1.1 2x0 OK\r\n\r\n' },
+  'header name': { bytes: 'HTTP/1.1 200 OK\r\na b: c\r\n\r\n' },
+  'header value': { bytes: 'HTTP/1.1 200 OK\r\na: b\u0001c\r\n\r\n' },
+  'line end': { bytes: 'HTTP/1.1 200 OK\r\na: b\n\r\n' },
+  'large header': { bytes: `HTTP/1.1 200 OK\r\na: ${'x'.repeat(20_000)}\r\n\r\n` },
+  length: { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n' },
+  'two lengths': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na' },
+  'length and chunks': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na' },
+  'stray bytes': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay' },
+  'stray bytes before the close': {
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nokay',
+    end: 'close',
+  },
+  'until the close': { bytes: 'HTTP/1.1 200 OK\r\n\r\nok', end: 'close' },
+  'too short': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok', end: 'close' },
+  'too short before the close': {
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nok',
+    end: 'close',
+  },
+  'chunks cut': {
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n',
+    end: 'close',
+  },
+};
+
+/** Options that the types refuse, as JavaScript passes them. */
+function fromJavaScript(options: object): AxiosRequestConfig {
+  return options;
+}
+
+/** A server of {@link RAW}; a request whose path has no answer there gets its own head back. */
+async function startRawServer(): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const sockets = new Set<net.Socket>();
+  const rawServer = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (head) => {
+      const name = decodeURIComponent(/^\S+ \/(\S*)/.exec(head.toString('latin1'))?.[1] ?? '');
+      const echo: (typeof RAW)[string] = {
+        bytes: `HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head.toString('latin1')}`,
+      };
+      const { bytes, end } = RAW[name] ?? echo;
+      socket.write(bytes, 'latin1', () => {
+        if (end === 'close') socket.end();
+      });
+    });
+  });
+  rawServer.listen(0, '127.0.0.1');
+  await once(rawServer, 'listening');
+  return {
+    url: `http://127.0.0.1:${(rawServer.address() as AddressInfo).port}`,
+    close: async () => {
+      const closed = once(rawServer, 'close');
+      rawServer.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
 
 interface Outcome {
   readonly response?: Record<string, unknown>;
@@ -96,6 +173,7 @@ function redirect(url: URL): { status: number; location: string } | undefined {
 export function expectPoolToEqualAxios(): void {
   let server: HttpFixture;
   let other: HttpFixture;
+  let raw: Awaited<ReturnType<typeof startRawServer>>;
   let made: MadePool;
 
   beforeAll(async () => {
@@ -115,6 +193,7 @@ export function expectPoolToEqualAxios(): void {
       },
     });
     other = await startHttpServer();
+    raw = await startRawServer();
     made = await httpPool({ baseURL: server.url, headers: { 'x-pool': 'yes' } });
   });
 
@@ -122,6 +201,7 @@ export function expectPoolToEqualAxios(): void {
     await made[Symbol.asyncDispose]();
     await server.close();
     await other.close();
+    await raw.close();
   });
 
   /** `config` is made anew for each side, because bodies can be streams. */
@@ -357,6 +437,51 @@ export function expectPoolToEqualAxios(): void {
       onDownloadProgress: ({ loaded }) => void seen.push(loaded),
     }));
     expect(seen).toContain(70_000);
+  });
+
+  it.each(Object.keys(RAW).flatMap((name) => [['get', name] as const, ['post', name] as const]))(
+    'answers that servers seldom give: %s %s',
+    async (method, name) => {
+      await same(() => ({ url: `${raw.url}/${name}`, method, ...(method === 'post' && { data: 'upload' }) }));
+    },
+  );
+
+  it.each<[string, NonNullable<AxiosRequestConfig['headers']>]>([
+    ['a list of cookies', { Cookie: ['sid=1', 'sid.sig=2'] }],
+    ['one cookie in a list', { cookie: ['sid=1'] }],
+    ['another list', { 'x-list': ['1', '2'] }],
+  ])('the lines of %s', async (_what, headers) => {
+    const lines = async (run: (config: AxiosRequestConfig) => Promise<AxiosResponse<string>>): Promise<string[]> => {
+      const { data } = await run({ url: `${raw.url}/lines`, headers });
+      return data.split('\r\n').filter((line) => /^(?:cookie|x-list)/i.test(line));
+    };
+    const plain = axios.create({ adapter: 'http' });
+    expect(await lines((config) => made.pool.axiosRef.request(config))).toEqual(
+      await lines((config) => plain.request(config)),
+    );
+  });
+
+  it.each<[string, () => AxiosRequestConfig]>([
+    ['a time-out that is no number', () => ({ url: '/echo', ...fromJavaScript({ timeout: 'abc' }) })],
+    ['a time-out in a text', () => ({ url: '/never', ...fromJavaScript({ timeout: '50' }) })],
+    ['a time-out without an end', () => ({ url: '/echo', timeout: Infinity })],
+    ['a time-out that is none', () => ({ url: '/echo', timeout: NaN })],
+    ['a redirect to a fragment', () => ({ url: `/redirect/302?to=${encodeURIComponent('/echo?a=1#part')}` })],
+    ['a header that has no name', () => ({ url: '/echo', headers: { 'a b': 'c' } })],
+    [
+      'a serializer that throws',
+      () => ({
+        url: '/echo',
+        params: { a: 1 },
+        paramsSerializer: {
+          serialize: () => {
+            throw new TypeError('broken');
+          },
+        },
+      }),
+    ],
+  ])('%s', async (_what, config) => {
+    await same(config);
   });
 
   it('leaves no slot taken', () => {

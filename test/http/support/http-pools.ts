@@ -12,7 +12,10 @@ export interface MadePool extends AsyncDisposable {
   readonly log: string[];
 }
 
-/** Makes and starts a pool; probes only when asked. Disposing it cuts whatever is still under way. */
+/**
+ * Makes and starts a pool; probes only when asked, and at its start only with `startup: 'wait'`. Disposing it cuts whatever is
+ * still under way.
+ */
 export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool> {
   const log: string[] = [];
   const write = (message: string) => void log.push(message);
@@ -24,7 +27,7 @@ export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool>
     logger: { log: write, warn: write, error: write, debug: write },
     owner: 'tests',
   };
-  const config = parseHttpPoolOptions('billing', { healthCheck: { intervalMs: 0 }, ...options });
+  const config = parseHttpPoolOptions('billing', { startup: 'background', healthCheck: { intervalMs: 0 }, ...options });
   const pool = await createHttpPool('billing', config, surroundings);
   await pool.start();
   return { pool, tenants, log, [Symbol.asyncDispose]: async () => void (await pool.close({ deadlineMs: 0 })) };

@@ -1,0 +1,139 @@
+/**
+ * A request through an adapter of axios: one that the caller named, or axios' own for Node.
+ *
+ * Promise: whatever the caller's functions throw while the adapter calls them (`validateStatus`, progress listeners, in places
+ * where axios lets an exception end the process) ends the request with that error, and nothing else.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import { toError } from '../engine/thrown.js';
+import type { AdapterChoice } from './bound-axios.js';
+import type { HttpSlot } from './http-slot.js';
+import { streamedBody, type StreamedBody } from './streamed-body.js';
+import { axiosTimeoutMs } from './time-limits.js';
+import type { Sent, Transport } from './transport.js';
+
+/** An adapter of the caller's, which may be a mock: its failures tell nothing of the upstream. */
+export class AdapterTransport implements Transport {
+  readonly #axios: AxiosStatic;
+  readonly #choice: AdapterChoice;
+
+  constructor(axios: AxiosStatic, choice: AdapterChoice) {
+    this.#axios = axios;
+    this.#choice = choice;
+  }
+
+  send(config: InternalAxiosRequestConfig, _slot: HttpSlot): Sent {
+    const call = new AdapterCall(this.#axios.getAdapter(this.#choice, config), config);
+    // What the time-out means to a function of the caller's is the caller's business.
+    const own = typeof this.#choice === 'function' ? {} : { timeout: axiosTimeoutMs(this.#axios, config) };
+    return {
+      blameless: true,
+      response: call.run(own, () => {}),
+      get body() {
+        return call.body;
+      },
+      abort: (reason) => call.abort(reason),
+    };
+  }
+}
+
+export class AdapterCall {
+  readonly #adapter: AxiosAdapter;
+  readonly #config: InternalAxiosRequestConfig;
+  readonly #cancel = new AbortController();
+  readonly #context = new AsyncResource('HttpRequest', { requireManualDestroy: true });
+  #aborted: Error | undefined;
+  /** What the caller reads, once there is an answer. */
+  body: StreamedBody | undefined = undefined;
+
+  /** Made in the caller's context, which its callbacks get whatever calls them. */
+  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig) {
+    this.#adapter = adapter;
+    this.#config = config;
+  }
+
+  get aborted(): boolean {
+    return this.#aborted !== undefined;
+  }
+
+  abort(reason: Error): void {
+    if (this.#aborted !== undefined) return;
+    this.#aborted = reason;
+    // The body first: the signal would end it too, with an error that doesn't say why.
+    this.body?.destroy(reason);
+    this.#cancel.abort();
+  }
+
+  /**
+   * @param own options of this call alone, which the caller doesn't get to see.
+   * @param received looks at each answer, also at that of an error, before its body is looked at.
+   */
+  async run(
+    own: Partial<InternalAxiosRequestConfig>,
+    received: (response: AxiosResponse) => void,
+  ): Promise<AxiosResponse> {
+    try {
+      const response = await this.#adapter({
+        ...this.#config,
+        ...this.#callbacks(),
+        ...own,
+        signal: this.#cancel.signal,
+        cancelToken: undefined,
+      });
+      this.#take(response, received);
+      if (this.#aborted !== undefined) throw this.#aborted;
+      return response;
+    } catch (error) {
+      if (hasConfig(error)) {
+        // A frozen error is passed on as it is.
+        Reflect.set(error, 'config', this.#config);
+        if (error.response !== undefined) this.#take(error.response, received);
+      }
+      throw this.#aborted ?? error;
+    }
+  }
+
+  #take(response: AxiosResponse<unknown>, received: (response: AxiosResponse) => void): void {
+    response.config = this.#config;
+    received(response);
+    this.body = streamedBody(response.data, this.#context);
+    if (this.body === undefined) return;
+    response.data = this.body.data;
+    if (this.#aborted !== undefined) this.body.destroy(this.#aborted);
+  }
+
+  /** The caller's functions that axios calls from events: guarded, and bound to the caller's context. */
+  #callbacks(): Partial<InternalAxiosRequestConfig> {
+    const { validateStatus, onDownloadProgress, onUploadProgress } = this.#config;
+    return {
+      // What it throws ends the request; until then the answer counts as a good one.
+      ...(validateStatus && { validateStatus: this.#guarded(validateStatus, true) }),
+      ...(onDownloadProgress && { onDownloadProgress: this.#guarded(onDownloadProgress, undefined) }),
+      ...(onUploadProgress && { onUploadProgress: this.#guarded(onUploadProgress, undefined) }),
+    };
+  }
+
+  #guarded<A extends unknown[], R>(fn: (...args: A) => R, otherwise: R): (...args: A) => R {
+    return (...args) =>
+      this.#context.runInAsyncScope(() => {
+        try {
+          return fn(...args);
+        } catch (error) {
+          this.abort(toError(error));
+          return otherwise;
+        }
+      });
+  }
+}
+
+/** What every error of axios has, and what matters of it here. */
+interface RequestError {
+  config: InternalAxiosRequestConfig;
+  request?: unknown;
+  response?: AxiosResponse;
+}
+
+export function hasConfig(error: unknown): error is RequestError {
+  return typeof error === 'object' && error !== null && 'isAxiosError' in error && 'config' in error;
+}

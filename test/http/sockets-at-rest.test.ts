@@ -1,0 +1,99 @@
+// When a socket serves the next request: only at rest in both directions, and never after keepAliveTimeoutMs.
+import { once } from 'node:events';
+import net, { type AddressInfo, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import { eventually } from '../support/eventually.js';
+import { httpPool } from './support/http-pools.js';
+
+interface Server extends AsyncDisposable {
+  readonly url: string;
+  readonly sockets: ReadonlySet<Socket>;
+  readonly accepted: number;
+}
+
+/** Calls `onData` with what a socket brings, and with the number of that socket. */
+async function serve(onData: (socket: Socket, text: string, number: number) => void): Promise<Server> {
+  const sockets = new Set<Socket>();
+  let accepted = 0;
+  const server = net.createServer((socket) => {
+    const number = ++accepted;
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.once('close', () => sockets.delete(socket));
+    socket.on('data', (chunk) => onData(socket, chunk.toString('latin1'), number));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    sockets,
+    get accepted() {
+      return accepted;
+    },
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+const answer = (body: string, head = ''): string =>
+  `HTTP/1.1 200 OK\r\n${head}Content-Length: ${body.length}\r\n\r\n${body}`;
+
+describe.each(['undici', "Node's client"])('over %s', (client) => {
+  const start = async (server: Server, options = {}) => {
+    const made = await httpPool({ baseURL: server.url, maxSize: 1, timeoutMs: 5_000, ...options });
+    if (client !== 'undici') made.pool.axiosRef.defaults.family = 4;
+    return made;
+  };
+
+  it.each([
+    ['a large one', 'both', () => Buffer.alloc(30_000_000)],
+    // Over Node's client that is as in axios: what the kernel took of an upload can't be told from what was read.
+    ['one that the kernel takes in whole', 'undici', () => Buffer.alloc(200_000)],
+    ['a stream', 'both', () => Readable.from(Array.from({ length: 300 }, () => Buffer.alloc(100_000)))],
+  ])(
+    'an upload that is refused before it was read does not delay the next request: %s',
+    async (_what, over, upload) => {
+      if (over !== 'both' && over !== client) return;
+      await using server = await serve((socket, text, number) => {
+        if (text.startsWith('GET')) socket.write(answer(`socket ${number}`));
+        else {
+          socket.pause();
+          socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno');
+        }
+      });
+      await using made = await start(server);
+      const refused = await made.pool.forTenant('a').axiosRef.post('/', upload(), { validateStatus: null });
+      expect(refused.status).toBe(401);
+      expect((await made.pool.forTenant('b').axiosRef.get('/')).data).toBe('socket 2');
+      await eventually(() => server.accepted === 2);
+    },
+  );
+
+  it('bytes that come before the next request are no answer to it', async () => {
+    await using server = await serve((socket, text, number) => {
+      if (!text.includes('/first')) return void socket.write(answer(`own of ${number}`));
+      socket.write(answer('first'));
+      setImmediate(() => socket.write(answer('for somebody else')));
+    });
+    await using made = await start(server);
+    expect((await made.pool.axiosRef.get('/first')).data).toBe('first');
+    await eventually(() => server.sockets.size === 0);
+    expect((await made.pool.axiosRef.get('/second')).data).toBe('own of 2');
+  });
+
+  it.each(['', 'Keep-Alive: timeout=600\r\n'])(
+    'an idle socket goes after keepAliveTimeoutMs, whatever the server says (%j)',
+    async (hint) => {
+      await using server = await serve((socket, _text, number) => void socket.write(answer(`${number}`, hint)));
+      await using made = await start(server, { keepAliveTimeoutMs: 50 });
+      expect((await made.pool.axiosRef.get<number>('/')).data).toBe(1);
+      await eventually(() => server.sockets.size === 0);
+      expect((await made.pool.axiosRef.get<number>('/')).data).toBe(2);
+    },
+  );
+});
