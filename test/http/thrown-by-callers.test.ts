@@ -164,10 +164,10 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
 
   it('a stream that outlives the request it was made in is cut, and a request is not', async () => {
     const scope = new LeaseScope();
-    const [stream, plain] = made.tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, () => [
-      made.pool.axiosRef.get<Readable>('/silent?everyMs=20', { responseType: 'stream' }),
-      made.pool.axiosRef.get('/echo'),
-    ]);
+    const inRequest = <T>(work: () => Promise<T>): Promise<T> =>
+      made.tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, work);
+    const stream = inRequest(() => made.pool.axiosRef.get<Readable>('/silent?everyMs=20', { responseType: 'stream' }));
+    const plain = inRequest(() => made.pool.axiosRef.get('/echo'));
     const { data } = await stream;
     expect(scope.end()).toHaveLength(1);
     await expect(finished(data)).rejects.toBeInstanceOf(LeaseReleasedError);
