@@ -64,7 +64,7 @@ export interface PoolParts<C, L> {
 export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
   const { id, type, config, driver, surroundings, observer = {} } = parts;
   const { logger, clock, random, tenants } = surroundings;
-  const log = new PoolLog(id, logger);
+  const log = new PoolLog(id, logger, clock, () => parts.outageTold?.() === true);
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
     const own = resolve?.(tenantId);
@@ -111,7 +111,7 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
         const before = monitor.status;
         if (engine.live > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
         else monitor.connectFailed(error);
-        log.connectFailed(error, before !== monitor.status || parts.outageTold?.() === true);
+        log.connectFailed(error, before !== monitor.status);
         events.emit('connectError', error);
         observer.connectFailed?.(error);
       },

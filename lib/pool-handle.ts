@@ -10,7 +10,7 @@ import { inspect } from 'node:util';
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
-import { requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
+import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
 import { RequestEndedError, TenantInvalidError, TenantRequiredError } from './errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './health/pool-monitor.js';
@@ -116,12 +116,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const { frame } = this;
     const acquired = this.borrow(options, frame);
     const used = this.useLease(acquired, fn);
-    if (frame?.scope !== undefined) {
-      acquired.catch((error: unknown) => {
-        if (error instanceof RequestEndedError) used.catch(ignore);
-      });
-    }
-    return used;
+    return frame?.scope === undefined ? used : mayBeWithdrawn(acquired, used);
   }
 
   private async useLease<T>(
@@ -285,7 +280,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.acquireFor('left', options, frame);
   }
 
-  private acquireFor(
+  protected acquireFor(
     atEnd: AtScopeEnd,
     options: AcquireOptions | undefined,
     frame: ContextFrame | undefined,
@@ -302,7 +297,6 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const acquired = new Promise<Lease<L>>((resolve, reject) => {
       const refused = (error: Error): void => {
         reject(error);
-        // A client that goes away must not be able to end the process with an unhandled rejection: the scope reports the withdrawal.
         if (error instanceof RequestEndedError) queueMicrotask(() => void acquired.catch(ignore));
       };
       requestWithin(engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);

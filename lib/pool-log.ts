@@ -3,6 +3,7 @@
  *
  * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws harms nothing.
  */
+import type { Clock } from './engine/clock.js';
 import type { HolderFacts } from './engine/errors.js';
 import type { DriverMethod } from './engine/pool-observer.js';
 import { describeError } from './engine/redact.js';
@@ -16,15 +17,24 @@ export interface PoolLogger {
   debug(message: string): void;
 }
 
+/** How long a backend must have been back for its next failure to be another outage, in milliseconds. */
+const STABLE_MS = 5_000;
+
 export class PoolLog {
   readonly #poolId: string;
   readonly #logger: PoolLogger;
-  /** Whether a failed connect has been told since the pool was last healthy. */
-  #outageTold = false;
+  readonly #clock: Clock;
+  readonly #toldByKind: () => boolean;
+  /** The worst that has been told of the present outage. */
+  #told: 'nothing' | 'degraded' | 'unhealthy' = 'nothing';
+  #healthyAtMs: number | undefined = undefined;
 
-  constructor(poolId: string, logger: PoolLogger) {
+  /** @param toldByKind whether the kind itself has told of the present outage. */
+  constructor(poolId: string, logger: PoolLogger, clock: Clock, toldByKind: () => boolean) {
     this.#poolId = poolId;
     this.#logger = harmlessLogger(logger);
+    this.#clock = clock;
+    this.#toldByKind = toldByKind;
   }
 
   error(message: string): void {
@@ -33,20 +43,28 @@ export class PoolLog {
 
   status({ to, error }: StatusChange): void {
     if (to === 'healthy') {
-      this.#outageTold = false;
+      this.#healthyAtMs = this.#clock.now();
       this.#logger.log(`Pool "${this.#poolId}" is healthy`);
     } else if (to === 'degraded' || to === 'unhealthy') {
-      this.#outageTold ||= error !== undefined;
       const why = error === undefined ? 'no slot came free for a health check' : describeError(error);
-      this.#logger.warn(`Pool "${this.#poolId}" is ${to}: ${why}`);
+      this.#logger[this.#tell(to)](`Pool "${this.#poolId}" is ${to}: ${why}`);
     }
   }
 
   /** @param changedStatus whether the change of status that it led to has told of it already. */
   connectFailed(error: Error, changedStatus: boolean): void {
-    const level = this.#outageTold || changedStatus ? 'debug' : 'warn';
-    this.#outageTold = true;
+    const level = changedStatus ? 'debug' : this.#tell('degraded');
     this.#logger[level](`Pool "${this.#poolId}" could not connect: ${describeError(error)}`);
+  }
+
+  /** A backend that comes and goes is in one outage all the time: it has to have been back for a while. */
+  #tell(what: 'degraded' | 'unhealthy'): 'warn' | 'debug' {
+    const healthyAtMs = this.#healthyAtMs;
+    if (healthyAtMs !== undefined && this.#clock.now() - healthyAtMs >= STABLE_MS) this.#told = 'nothing';
+    this.#healthyAtMs = undefined;
+    if (this.#told === 'unhealthy' || this.#told === what) return 'debug';
+    this.#told = what;
+    return this.#toldByKind() ? 'debug' : 'warn';
   }
 
   leak({ tenantId, heldMs, stack }: HolderFacts): void {

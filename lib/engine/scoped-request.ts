@@ -8,6 +8,7 @@ import { RequestEndedError } from './errors.js';
 import type { Lease } from './lease.js';
 import type { LeaseScope, ScopedWork } from './lease-scope.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
+import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
 import { toError } from './thrown.js';
 import type { LeaseReceiver } from './waiter.js';
 
@@ -41,8 +42,19 @@ export function requestWithin<L>(
   receiver.granted(lease);
 }
 
+/**
+ * Lets `answer`, which comes of `acquired`, go unhandled when the end of a request has withdrawn the wait: a client that goes
+ * away must not be able to end the process with an unhandled rejection. The scope reports the withdrawal.
+ */
+export function mayBeWithdrawn<T>(acquired: Promise<unknown>, answer: Promise<T>): Promise<T> {
+  acquired.catch((error: unknown) => {
+    if (error instanceof RequestEndedError) answer.catch(() => {});
+  });
+  return answer;
+}
+
 /** One acquire that may have to wait, in its scope until it is granted or refused. */
-class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork {
+class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
   readonly poolId: string;
   readonly tenantId: string | undefined;
   readonly since = Date.now();
@@ -70,8 +82,8 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork {
   }
 
   begin(engine: LendingEngine<L>, limits: AcquireLimits | undefined): void {
-    if (this.#signal?.aborted === true) this.handleEvent();
-    else this.#signal?.addEventListener('abort', this);
+    if (this.#signal?.aborted === true) this.aborted(this.#signal.reason);
+    else if (this.#signal !== undefined) listenForAbort(this.#signal, this);
     this.#scope.join(this);
     engine.request(this, this.tenantId, { ...limits, signal: this.#withdrawal.signal });
   }
@@ -93,12 +105,12 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork {
   }
 
   /** The caller's own signal has fired. */
-  handleEvent(): void {
-    this.#withdrawal.abort(this.#signal?.reason);
+  aborted(reason: unknown): void {
+    this.#withdrawal.abort(reason);
   }
 
   #settle(): void {
     this.#scope.leave(this);
-    this.#signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) stopListeningForAbort(this.#signal, this);
   }
 }

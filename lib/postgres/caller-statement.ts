@@ -9,6 +9,7 @@ import { AsyncResource } from 'node:async_hooks';
 
 import type { Deadlines } from '../engine/deadlines.js';
 import { OperationTimeoutError, PoolError } from '../engine/errors.js';
+import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
 import { ConnectionLostError } from '../errors.js';
 import type { QueryCallback } from './foreign-query.js';
 import type { ObservedCall } from './instrumentation.js';
@@ -20,7 +21,7 @@ import { Statement, type StatementConfig, type StatementResult } from './stateme
 /** How long a server may take to obey a cancel request before the connection is destroyed. */
 const CANCEL_GRACE_MS = 2_000;
 
-export abstract class CallerStatement extends Statement {
+export abstract class CallerStatement extends Statement implements AbortListener {
   #resolve: ((result: StatementResult | StatementResult[] | Promise<never>) => void) | undefined = undefined;
   #callback: QueryCallback | undefined = undefined;
   #deadlines: Deadlines | undefined = undefined;
@@ -68,7 +69,7 @@ export abstract class CallerStatement extends Statement {
     }
     if (signal !== undefined) {
       this.#signal = signal;
-      signal.addEventListener('abort', this);
+      listenForAbort(signal, this);
     }
   }
 
@@ -77,13 +78,9 @@ export abstract class CallerStatement extends Statement {
     this.giveUp(new OperationTimeoutError('A query', this.#limitMs, { poolId: this.poolId, tenantId: this.tenantId }));
   }
 
-  /** Called by the AbortSignal. */
-  handleEvent(): void {
-    if (this.#signal !== undefined) this.abort(this.#signal);
-  }
-
-  abort(signal: AbortSignal): void {
-    this.giveUp(new QueryAbortedError(this.poolId, { tenantId: this.tenantId, cause: signal.reason }));
+  /** Its caller's signal has aborted. */
+  aborted(reason: unknown): void {
+    this.giveUp(new QueryAbortedError(this.poolId, { tenantId: this.tenantId, cause: reason }));
   }
 
   giveUp(error: Error): void {
@@ -135,7 +132,7 @@ export abstract class CallerStatement extends Statement {
     if (this.answered) return false;
     this.answered = true;
     this.#deadlines?.remove(this);
-    this.#signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) stopListeningForAbort(this.#signal, this);
     return true;
   }
 }

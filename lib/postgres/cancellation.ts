@@ -66,6 +66,6 @@ export class Cancellation {
 }
 
 /** Cancels what the server does for a connection that is about to be destroyed. What becomes of the request changes nothing. */
-export function cancelAbandoned(client: Client): void {
-  cancelRunning(client).catch(() => {});
+export function cancelAbandoned(client: Client): Promise<void> {
+  return cancelRunning(client).catch(() => {});
 }

@@ -199,7 +199,7 @@ export class LeasedClient extends LeaseEvents {
     if (this.lease.released) {
       statement.giveUp(this.#releasedError());
     } else if (signal?.aborted === true) {
-      statement.abort(signal);
+      statement.aborted(signal.reason);
     } else {
       if (timeoutMs !== undefined || signal !== undefined) statement.limit(deadlines, clock.now(), timeoutMs, signal);
       this.#bind();

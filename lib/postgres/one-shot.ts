@@ -10,7 +10,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Lease } from '../engine/lease.js';
 import { toError } from '../engine/thrown.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
-import { ConnectionLostError, TransactionLeftOpenError } from '../errors.js';
+import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../errors.js';
 import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
@@ -28,6 +28,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   readonly #surroundings: ClientSurroundings;
   /** The caller's, for what instrumentation does once the slot is there. */
   readonly #context: AsyncResource | undefined;
+  /** What its caller waits for, when the end of a request may withdraw it: by then there may be no one to handle it. */
+  withdrawable: Promise<unknown> | undefined = undefined;
   #resent = false;
   #lease: Lease<LeasedClient> | undefined = undefined;
 
@@ -60,6 +62,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   refused(error: Error): void {
+    if (error instanceof RequestEndedError) this.withdrawable?.catch(() => {});
     this.reject(error);
   }
 

@@ -91,9 +91,10 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     await session.end();
   }
 
-  kill(session: PgSession): void {
+  kill(session: PgSession): Promise<void> | undefined {
     this.#end(session);
     session.kill();
+    return session.abandonment;
   }
 
   ping(session: PgSession): Promise<void> {

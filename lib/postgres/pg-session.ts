@@ -72,6 +72,8 @@ export class PgSession implements QueueOwner {
   #settling = false;
   /** A cancel request that has not been dealt with. */
   #cancellation: Cancellation | undefined = undefined;
+  /** The cancel request of a session that was destroyed in the middle of something. */
+  #abandonment: Promise<void> | undefined = undefined;
   /** What was done once, when it was opened. */
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
@@ -437,8 +439,13 @@ export class PgSession implements QueueOwner {
    */
   kill(reason?: Error): void {
     if (reason === undefined) this.#ending = true;
-    if (this.#queue.active !== undefined) cancelAbandoned(this.client);
+    if (this.#queue.active !== undefined) this.#abandonment ??= cancelAbandoned(this.client);
     if (reason !== undefined) this.#died(reason);
     this.#socket.destroy();
+  }
+
+  /** While the cancel request of a destroyed session is under way: until then the server counts the connection. */
+  get abandonment(): Promise<void> | undefined {
+    return this.#abandonment;
   }
 }

@@ -8,7 +8,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
-import { requestWithin } from '../engine/scoped-request.js';
+import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/thrown.js';
 import { PoolClosedError } from '../errors.js';
 import {
@@ -27,7 +27,7 @@ import {
   resolveServer,
 } from './client-config.js';
 import { Failover } from './failover.js';
-import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
+import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
 import { Instrumentation } from './instrumentation.js';
 import { isolationOf } from './isolation.js';
 import type { LeasedClient } from './leased-client.js';
@@ -37,12 +37,13 @@ import { pgEvents, PostgresEvents } from './pg-events.js';
 import { loadPg, type PgModule } from './pg-module.js';
 import type { PgSession, SessionRules } from './pg-session.js';
 import { PoolQuery, type StatementRules } from './pool-query.js';
+import { PoolSubmittable } from './pool-submittable.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
 import { RoleSafety, type WaitingCall } from './role-safety.js';
 import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
-import { type PgTransaction, runTransaction, type TransactionOptions } from './transaction.js';
+import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
 
 export type { LeasedClient } from './leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
@@ -157,6 +158,7 @@ export class PostgresPool extends PostgresEvents {
       return refuseQuery(error, [callback]);
     }
     const answer = callback === undefined ? statement.promise() : statement.callBack(callback);
+    if (frame?.scope !== undefined && answer !== undefined) statement.withdrawable = answer;
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
       const { timeoutMs, signal } = config;
       if (ruled === undefined) statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
@@ -188,53 +190,16 @@ export class PostgresPool extends PostgresEvents {
   /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
   private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
     const { parts, core, frame } = this;
-    const context = new AsyncResource('PostgresSubmittable');
-    // On the next tick: what listens to it isn't there before its caller has it.
-    const refuseIt = (error: Error): void =>
-      process.nextTick(() => context.runInAsyncScope(() => ForeignQuery.refuse(query, error, callback)));
-    let tenantId: string | undefined;
+    const submittable = new PoolSubmittable(query, callback, parts.safety);
     try {
-      tenantId = this.tenantFor(undefined, frame);
+      const tenantId = this.tenantFor(undefined, frame);
       this.admit();
+      const { signal } = submittable;
+      requestWithin(core.engine, frame?.scope, 'taken back', submittable, tenantId, { signal });
+      submittable.requested();
     } catch (error) {
-      refuseIt(toError(error));
-      return query;
+      submittable.refused(toError(error));
     }
-    // Whether it has been refused; the pool may still have a connection for it, when its turn comes.
-    let isOver = false;
-    const refused = (error: Error): void => {
-      parts.safety.waiting.delete(waiting);
-      if (isOver) return;
-      isOver = true;
-      refuseIt(error);
-    };
-    const waiting: WaitingCall = { unsafe: refused };
-    if (parts.safety.isEnforced) parts.safety.waiting.add(waiting);
-    requestWithin(
-      core.engine,
-      frame?.scope,
-      'taken back',
-      {
-        granted: (lease) => {
-          const over = (error: Error | undefined): void => {
-            if (!lease.released) lease.release(error);
-          };
-          if (parts.safety.error !== undefined) refused(parts.safety.error);
-          if (isOver) return over(undefined);
-          isOver = true;
-          parts.safety.waiting.delete(waiting);
-          try {
-            context.runInAsyncScope(() => lease.connection.runForeign(query, callback, over));
-          } catch (error) {
-            over(undefined);
-            refuseIt(toError(error));
-          }
-        },
-        refused: (error) => refused(parts.safety.error ?? error),
-      },
-      tenantId,
-      undefined,
-    );
     return query;
   }
 
@@ -252,23 +217,36 @@ export class PostgresPool extends PostgresEvents {
    * }, { isolation: 'serializable', retries: 3 });
    */
   transaction<T>(
-    fn: (tx: PgTransaction) => T | Promise<T>,
+    fn: (tx: PgTransaction) => T | PromiseLike<T>,
     options: TransactionOptions & Pick<AcquireOptions, 'tenantId'> = {},
   ): Promise<T> {
-    const { core, parts } = this;
-    const run = runTransaction(
-      {
-        ...parts,
-        poolId: core.id,
-        random: core.surroundings.random,
-        acquire: (limits) => this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }, this.frame),
-        holding: (lease, work) => this.holding(lease, work),
-      },
-      fn,
-      options,
-    );
-    if (options.readOnly !== true) run.catch((error: unknown) => parts.failover.failed(error));
+    const { frame } = this;
+    const run = this.runTransaction(fn, options, frame, (acquired) => {
+      if (frame?.scope !== undefined) void mayBeWithdrawn(acquired, run);
+    });
     return run;
+  }
+
+  private async runTransaction<T>(
+    fn: (tx: PgTransaction) => T | PromiseLike<T>,
+    options: TransactionOptions & Pick<AcquireOptions, 'tenantId'>,
+    frame: ContextFrame | undefined,
+    asked: (acquired: Promise<Lease<LeasedClient>>) => void,
+  ): Promise<T> {
+    const { core, parts } = this;
+    const acquire: TransactionHost['acquire'] = (limits) => {
+      const lease = this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }, frame);
+      queueMicrotask(() => asked(lease));
+      return lease;
+    };
+    const { random } = core.surroundings;
+    const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
+    try {
+      return await runTransaction({ ...parts, poolId: core.id, random, acquire, holding }, fn, options);
+    } catch (error) {
+      if (options.readOnly !== true) parts.failover.failed(error);
+      throw error;
+    }
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -289,8 +267,9 @@ export class PostgresPool extends PostgresEvents {
       done: (destroy?: Error | boolean) => void,
     ) => void,
   ): Promise<LeasedClient> | void {
-    const acquired = this.acquire().then((lease) => lease.connection);
-    if (callback === undefined) return acquired;
+    const lease = this.acquire();
+    const acquired = lease.then(({ connection }) => connection);
+    if (callback === undefined) return mayBeWithdrawn(lease, acquired);
     const inContext = new AsyncResource('PostgresConnect').bind(callback);
     // On the next tick, so that what the callback throws is an uncaught exception, as in pg, and no lost rejection.
     acquired.then(
@@ -387,7 +366,8 @@ export class PostgresPool extends PostgresEvents {
     return super.tryAcquire();
   }
 
-  protected override borrow(
+  protected override acquireFor(
+    atEnd: AtScopeEnd,
     options: AcquireOptions | undefined,
     frame: ContextFrame | undefined,
   ): Promise<Lease<LeasedClient>> {
@@ -396,8 +376,9 @@ export class PostgresPool extends PostgresEvents {
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    const borrowed = super.borrow(options, frame);
-    return this.parts.safety.isEnforced ? this.unlessUnsafe(borrowed, giveBack) : borrowed;
+    const borrowed = super.acquireFor(atEnd, options, frame);
+    if (!this.parts.safety.isEnforced) return borrowed;
+    return mayBeWithdrawn(borrowed, this.unlessUnsafe(borrowed, giveBack));
   }
 
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */

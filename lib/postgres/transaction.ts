@@ -10,6 +10,7 @@ import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
 import type { Lease } from '../engine/lease.js';
+import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
 import { isError } from '../engine/thrown.js';
 import { ConnectionLostError, TransactionEndedError } from '../errors.js';
 import { ForeignQuery } from './foreign-query.js';
@@ -113,7 +114,7 @@ export class PgTransaction extends Queryable {
    *
    * @returns what `fn` returns.
    */
-  async transaction<T>(fn: (tx: PgTransaction) => T | Promise<T>): Promise<T> {
+  async transaction<T>(fn: (tx: PgTransaction) => T | PromiseLike<T>): Promise<T> {
     if (this.#ended) throw this.#endedError();
     const inner = this.#runningPart();
     // Waiting for the part around it to end would be waiting for itself.
@@ -131,7 +132,7 @@ export class PgTransaction extends Queryable {
     return undefined;
   }
 
-  async #runPart<T>(fn: (tx: PgTransaction) => T | Promise<T>): Promise<T> {
+  async #runPart<T>(fn: (tx: PgTransaction) => T | PromiseLike<T>): Promise<T> {
     if (this.#ended) throw this.#endedError();
     const name = `pool_savepoint_${++this.#savepoints}`;
     await this.#run(`SAVEPOINT ${name}`);
@@ -261,11 +262,11 @@ class TransactionOpening extends LeaseStatement {
 }
 
 /** Ends a transaction at its deadline, or when its caller's signal fires. */
-class TransactionLimit extends DeadlineEntry {
+class TransactionLimit extends DeadlineEntry implements AbortListener {
   override readonly keepsProcessAlive = true;
   readonly reached: Promise<never>;
   readonly #host: TransactionHost;
-  readonly #options: TransactionOptions;
+  readonly #signal: AbortSignal | undefined;
   readonly #timeoutMs: number | undefined;
   readonly #dueAtMs: number;
   #reject: (error: Error) => void = () => {};
@@ -274,7 +275,7 @@ class TransactionLimit extends DeadlineEntry {
   constructor(host: TransactionHost, options: TransactionOptions) {
     super();
     this.#host = host;
-    this.#options = options;
+    this.#signal = options.signal;
     this.#timeoutMs = callLimitOf(options.timeoutMs);
     this.#dueAtMs = this.#timeoutMs === undefined ? Infinity : host.clock.now() + this.#timeoutMs;
     this.reached = new Promise((_, reject) => {
@@ -284,8 +285,10 @@ class TransactionLimit extends DeadlineEntry {
     this.reached.catch(() => {});
     if (this.#timeoutMs === 0) this.#end(this.timeout());
     else if (this.#timeoutMs !== undefined) host.deadlines.add(this, this.#dueAtMs);
-    if (options.signal?.aborted === true) this.handleEvent();
-    else options.signal?.addEventListener('abort', this);
+    const { signal } = options;
+    if (signal === undefined) return;
+    if (signal.aborted) this.aborted(signal.reason);
+    else listenForAbort(signal, this);
   }
 
   get remainingMs(): number | undefined {
@@ -308,13 +311,13 @@ class TransactionLimit extends DeadlineEntry {
     this.#end(this.timeout());
   }
 
-  handleEvent(): void {
-    this.#end(new QueryAbortedError(this.#host.poolId, { cause: this.#options.signal?.reason }));
+  aborted(reason: unknown): void {
+    this.#end(new QueryAbortedError(this.#host.poolId, { cause: reason }));
   }
 
   remove(): void {
     this.#host.deadlines.remove(this);
-    this.#options.signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) stopListeningForAbort(this.#signal, this);
   }
 
   #end(error: Error): void {
@@ -333,7 +336,7 @@ const LONGEST_RETRY_MS = 1_000;
 /** @returns what `fn` returned, after COMMIT. */
 export async function runTransaction<T>(
   host: TransactionHost,
-  fn: (tx: PgTransaction) => T | Promise<T>,
+  fn: (tx: PgTransaction) => T | PromiseLike<T>,
   options: TransactionOptions,
 ): Promise<T> {
   const limit = new TransactionLimit(host, options);
@@ -362,7 +365,7 @@ interface AttemptProgress {
 
 async function attemptOnce<T>(
   host: TransactionHost,
-  fn: (tx: PgTransaction) => T | Promise<T>,
+  fn: (tx: PgTransaction) => T | PromiseLike<T>,
   options: TransactionOptions,
   limit: TransactionLimit,
   progress: AttemptProgress,

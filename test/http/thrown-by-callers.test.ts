@@ -6,7 +6,7 @@ import type { ReadableStream } from 'node:stream/web';
 import { finished } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
-import { LeaseReleasedError } from '../../lib/errors.js';
+import { LeaseReleasedError, RequestEndedError } from '../../lib/errors.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import type { HttpPoolRequestConfig } from '../../lib/http/http-pool.js';
 import { eventually } from '../support/eventually.js';
@@ -162,16 +162,26 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
     await nothingIsLost();
   });
 
-  it('a stream that outlives the request it was made in is cut, and a request is not', async () => {
+  it('a stream that outlives the request it was made in is cut, and what waits behind it is withdrawn', async () => {
     const scope = new LeaseScope();
     const inRequest = <T>(work: () => Promise<T>): Promise<T> =>
       made.tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, work);
     const stream = inRequest(() => made.pool.axiosRef.get<Readable>('/silent?everyMs=20', { responseType: 'stream' }));
-    const plain = inRequest(() => made.pool.axiosRef.get('/echo'));
+    const waiting = inRequest(() => made.pool.axiosRef.get('/echo'));
+    const outcome = expect(waiting).rejects.toBeInstanceOf(RequestEndedError);
     const { data } = await stream;
-    expect(scope.end()).toHaveLength(1);
+    expect(scope.end()).toHaveLength(2);
     await expect(finished(data)).rejects.toBeInstanceOf(LeaseReleasedError);
-    expect((await plain).status).toBe(200);
+    await outcome;
+    await nothingIsLost();
+  });
+
+  it('a request that is under way when the one it was made in ends goes on', async () => {
+    const scope = new LeaseScope();
+    const { status } = await made.tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, () =>
+      made.pool.axiosRef.get('/echo', { validateStatus: () => scope.end().length === 0 }),
+    );
+    expect(status).toBe(200);
     await nothingIsLost();
   });
 });
