@@ -45,7 +45,7 @@ describe('when the way to Redis fails', () => {
     await outside.client('KILL', 'ID', id);
     await eventually(async () => {
       const clients = await clientsOf(outside);
-      return clients.length === 1 && clients[0] !== String(id);
+      return clients.length > 0 && !clients.includes(String(id));
     });
     expect(await pool.use((mine) => mine.ping())).toBe('PONG');
   });
