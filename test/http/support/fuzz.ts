@@ -45,11 +45,7 @@ export function expectNoHarmFromServers(count: number): void {
   }, 120_000);
 }
 
-async function compare(
-  seed: number,
-  stock: AxiosInstance,
-  ours: AxiosInstance,
-): Promise<string | undefined> {
+async function compare(seed: number, stock: AxiosInstance, ours: AxiosInstance): Promise<string | undefined> {
   const { end, delimited } = fuzzedExchange(seed);
   const isReset = end === 'reset';
   const seenOfStock = new Set<string>();
