@@ -37,8 +37,10 @@ export function rollsBackParts(text: string): boolean {
 export function unboundBehind(text: string, { setting, isTransaction }: ScriptBounds): string | undefined {
   if (setting === undefined && !isTransaction) return undefined;
   const undoes = setting === undefined ? undefined : undoing(setting);
-  return statementsOf(text)
-    .slice(0, -1)
+  // How the server reads a backslash is a setting of the session, which may have changed it: neither reading may undo.
+  const readings = text.includes('\\') ? [false, true] : [false];
+  return readings
+    .flatMap((escapes) => statementsOf(text, escapes).slice(0, -1))
     .find((statement) => (isTransaction && ENDS_TRANSACTION.test(statement.words)) || undoes?.(statement) === true)
     ?.words;
 }

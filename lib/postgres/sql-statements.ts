@@ -24,19 +24,22 @@ const DOLLAR_TAG = /\$(?:[a-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/iy;
 /** Between two parts of one literal. */
 const GOES_ON = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'/y;
 
-export function statementsOf(text: string): SqlStatement[] {
-  return new Scanner(text).statements();
+/** @param escapes every literal has escapes, as with `standard_conforming_strings` off. */
+export function statementsOf(text: string, escapes = false): SqlStatement[] {
+  return new Scanner(text, escapes).statements();
 }
 
 class Scanner {
   readonly #text: string;
+  readonly #escapes: boolean;
   #at = 0;
   #begin = 0;
   #words = '';
   readonly #statements: SqlStatement[] = [];
 
-  constructor(text: string) {
+  constructor(text: string, escapes: boolean) {
     this.#text = text;
+    this.#escapes = escapes;
   }
 
   statements(): SqlStatement[] {
@@ -53,7 +56,7 @@ class Scanner {
     const word = this.#take(WORD);
     if (word !== undefined) return this.#word(word.toLowerCase());
     const character = text.charAt(this.#at);
-    if (character === "'") return this.#literal(false);
+    if (character === "'") return this.#literal(this.#escapes);
     if (character === '"') return this.#add(this.#quoted('"', false).replaceAll('""', '"').toLowerCase());
     const tag = character === '$' ? this.#take(DOLLAR_TAG) : undefined;
     if (tag !== undefined) {

@@ -42,6 +42,7 @@ describe('a script that gives up the binding ahead of another statement', () => 
     ['behind an identifier that ends with e', byRole, String.raw`select 1 as é, 'a\'; reset role; select 'b'`],
     ['behind an identifier of other letters', byRole, String.raw`select éE'a\'; reset role; select '\'`],
     ['behind a literal that goes on in the next line', byRole, `select e'a'\n'\\' ; --'; reset role; select 1`],
+    ['behind a backslash that escapes', byRole, String.raw`select '\' ; --'; reset role; select 1; --'`],
     ['by a quoted name', byRole, 'reset "role"; select 2'],
     ['by a quoted name in capitals', byRole, 'set session "ROLE" to none; select 2'],
     ['by a name in Unicode escapes', byRole, String.raw`set u&"\0072ole" to none; select 2`],
