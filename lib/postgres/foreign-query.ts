@@ -97,7 +97,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     return this.#query.name;
   }
   get text(): string | undefined {
-    return this.#query.text;
+    return textOwner(this.#query).text;
   }
   get binary(): boolean | undefined {
     return this.#query.binary;

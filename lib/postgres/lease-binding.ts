@@ -4,8 +4,9 @@
  * Promise: a statement of a lease goes out only when the server has confirmed the binding to exactly this tenant, or
  * behind the binding in the same pipeline, where the server executes nothing of it unless the binding has worked. A
  * binding that could not be made refuses the lease for good. A statement that may have undone it (SET, RESET, DISCARD
- * ALL, CALL, DO) takes the proof away, and the next statement binds anew; so does the end of a transaction block in which
- * the session was bound, because the end may have taken the binding back.
+ * ALL, CALL, DO, any that has failed) takes the proof away, and the next statement binds anew; so does the end of a
+ * transaction block in which the session was bound, because the end may have taken the binding back. Once a statement
+ * that sets by a function has gone out, every later one binds anew: it may be a part of what is executed or fetched then.
  *
  * In a lease that is a transaction the binding is local to it. A transaction that its own statements have ended is over:
  * what came behind would run outside of it.
@@ -13,19 +14,23 @@
 import type { TransactionStatus } from 'pg';
 
 import type { TenantSetting } from './isolation.js';
+import { rollsBackParts } from './script-check.js';
 
 /** Commands after which a setting may have another value. */
 const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 'CALL', 'DO']);
-/** The function that does what SET does, in any statement. */
-const SETS = /\bset_config\b/i;
-/** Of `ROLLBACK` and its longer forms only `ROLLBACK TO SAVEPOINT` leaves the transaction as it is. */
-const TO_SAVEPOINT = /\bto\b/i;
+/**
+ * What does as SET does in any statement: the function, the view that calls it, and statements prepared before, which may
+ * hold either.
+ */
+const MAY_SET = /set_config|pg_settings|u&"|\bexecute\b/i;
 
 export class LeaseBinding {
   #setting: TenantSetting | undefined = undefined;
   #isProved = false;
   /** The proof holds for the transaction block in which it was given. */
   #provedInBlock = false;
+  /** A statement has gone out that may set something now or later: when it is executed by name, or fetched from. */
+  #maySetAnyTime = false;
   #refusal: Error | undefined = undefined;
   #isTransaction = false;
   /** What ended the lease's transaction. */
@@ -36,6 +41,7 @@ export class LeaseBinding {
     this.#setting = undefined;
     this.#isProved = false;
     this.#provedInBlock = false;
+    this.#maySetAnyTime = false;
     this.#refusal = undefined;
     this.#isTransaction = false;
     this.#endedBy = undefined;
@@ -85,7 +91,17 @@ export class LeaseBinding {
 
   /** The setting that has to go ahead of the next statement. In a failed transaction only its end can be sent anyway. */
   owed(status: TransactionStatus): TenantSetting | undefined {
-    return this.#isProved || status === 'E' ? undefined : this.#setting;
+    return (this.#isProved && !this.#maySetAnyTime) || status === 'E' ? undefined : this.#setting;
+  }
+
+  /** A statement of the caller's goes out. */
+  goesOut(text: string | undefined): void {
+    if (this.#setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
+  }
+
+  /** A statement has failed. A procedure may have committed what it had set by then. */
+  failed(): void {
+    this.#isProved = false;
   }
 
   /** The server has confirmed the binding. @param status of the transaction at that moment. */
@@ -96,13 +112,13 @@ export class LeaseBinding {
 
   /** A command of the caller's has completed. @param tag as the server names it. @param text that it was part of. */
   completed(tag: string, text: string | undefined): void {
-    if (this.#setting !== undefined && (MAY_UNBIND.has(tag) || SETS.test(text ?? ''))) this.#isProved = false;
+    if (this.#setting !== undefined && MAY_UNBIND.has(tag)) this.#isProved = false;
     if (tag === 'COMMIT' || tag === 'ROLLBACK') this.#blockEnded(tag, text ?? '');
   }
 
   #blockEnded(tag: string, text: string): void {
     if (this.#provedInBlock) this.#isProved = false;
-    if (this.#isTransaction && (tag === 'COMMIT' || !TO_SAVEPOINT.test(text))) this.#endedBy ??= tag;
+    if (this.#isTransaction && (tag === 'COMMIT' || !rollsBackParts(text))) this.#endedBy ??= tag;
   }
 
   /** The server is ready for the next statement. */

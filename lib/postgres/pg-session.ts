@@ -250,12 +250,20 @@ export class PgSession implements QueueOwner {
     if (task.kind === 'own') return undefined;
     const isOneShot = task.kind === 'oneShot';
     const setting = isOneShot ? undefined : this.binding.owed(this.transactionStatus);
+    if (task.kind === 'caller') this.binding.goesOut(this.#textOf(task));
     if (setting === undefined && !this.#owesReset && !this.lacksBindStatement(task)) return undefined;
     if (isOneShot && task instanceof Statement && this.#mayResetInPassing(task)) {
       task.resetsSession = true;
       return undefined;
     }
     return this.#preamble(this.#owesReset, setting, task, undefined);
+  }
+
+  /** What a task executes: of a named statement that goes without its text, the text it was prepared with. */
+  #textOf(task: SessionTask): string | undefined {
+    if (task.text) return task.text;
+    const { name } = task;
+    return typeof name === 'string' ? this.wire.parsedStatements[name] : undefined;
   }
 
   /**
@@ -400,6 +408,7 @@ export class PgSession implements QueueOwner {
   /** What the server has answered a task with. The last thing it says before it ends the session is worth keeping. */
   noteError(error: Error): void {
     if (isFatalError(error)) this.#lastWords ??= error;
+    this.binding.failed();
   }
 
   /** The queue has lost step with the answers. */

@@ -23,6 +23,7 @@ export type TaskKind = 'caller' | 'begin' | 'end' | 'oneShot' | 'own';
 export interface SessionTask extends ActiveQuery {
   readonly kind: TaskKind;
   readonly text?: string | undefined;
+  readonly name?: string | undefined;
 }
 
 /** The session whose queue it is. */

@@ -256,6 +256,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   handleCommandComplete(message: CommandCompleteMessage): void {
     if (this.#resultsToSkip > 0) {
       this.#resultsToSkip--;
+      if (this.#resetting) this.session?.cleaned();
       this.#resetting = false;
       return;
     }
