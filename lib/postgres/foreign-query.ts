@@ -7,6 +7,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
+import { Readable, Writable } from 'node:stream';
 import type { Connection, Submittable } from 'pg';
 
 import type { Clock } from '../engine/clock.js';
@@ -16,7 +17,7 @@ import type { ObservedCall } from './instrumentation.js';
 import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage, TypeParsers } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 import type { SessionTask } from './session-queue.js';
-import { SubmittableEnd } from './submittable-end.js';
+import { isClosable, SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
 
 export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
@@ -175,10 +176,19 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     this.#isOver = true;
     const { session, over } = this.#dependencies;
     session.noteError(error);
+    // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
+    const isListening = !this.#end.isGivenUp || !(this.#query instanceof EventEmitter) || hasErrorListener(this.#query);
     // In its context also when it never got as far as the connection.
-    this.#context.runInAsyncScope(() => throwLater(() => this.#query.handleError?.(error, connection)));
+    if (isListening)
+      this.#context.runInAsyncScope(() => throwLater(() => this.#query.handleError?.(error, connection)));
     this.#finish(error);
     if (over !== undefined) session.whenReady(() => over(error));
+  }
+
+  /** Its lease is over: a reader that has stopped half way would keep the connection until it is destroyed. */
+  leaseEnded(): void {
+    if (this.#isOver || this.#connection === undefined) return;
+    this.#context.runInAsyncScope(() => throwLater(() => giveUp(this.#query)));
   }
 
   override expire(): void {
@@ -231,4 +241,19 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
 export function textOwner(query: object): { text?: string | undefined } {
   if ('cursor' in query && typeof query.cursor === 'object' && query.cursor !== null) return query.cursor;
   return query;
+}
+
+function hasErrorListener(emitter: EventEmitter): boolean {
+  return emitter.listenerCount('error') > 0;
+}
+
+/** Ends what a caller has left open, without an error that nothing listens for. */
+function giveUp(query: object): void {
+  if (query instanceof EventEmitter && query.listenerCount('error') === 0) query.on('error', () => {});
+  if (query instanceof Readable || query instanceof Writable) {
+    query.destroy();
+  } else if (isClosable(query)) {
+    const closed = query.close();
+    if (closed instanceof Promise) closed.catch(() => {});
+  }
 }

@@ -15,6 +15,7 @@ import type { Client, TransactionStatus } from 'pg';
 import { ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
+import { ForeignQuery } from './foreign-query.js';
 import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
@@ -160,6 +161,8 @@ export class PgSession implements QueueOwner {
 
   async #settle(): Promise<void> {
     this.#settling = true;
+    const { active } = this.#queue;
+    if (active instanceof ForeignQuery) active.leaseEnded();
     try {
       await this.quiet();
       if (this.transactionStatus !== 'I') await this.reset();

@@ -5,22 +5,25 @@
  * portal all the same as soon as its turn came, with nothing left to read or close it (pg-cursor 2.22).
  */
 import { EventEmitter } from 'node:events';
+import { Readable, Writable } from 'node:stream';
 
-interface Closable {
-  close(...values: unknown[]): unknown;
-}
+type Closing = (...values: never[]) => unknown;
 
 export class SubmittableEnd {
   readonly #query: object;
   readonly #givenUp: () => void;
   #isGivenUp = false;
+  /** The method of the query that is watched. */
+  #watched: 'close' | 'destroy' | undefined = undefined;
 
   /** @param givenUp called at most once, and not after {@link stop}. */
   constructor(query: object, givenUp: () => void) {
     this.#query = query;
     this.#givenUp = givenUp;
     if (query instanceof EventEmitter && 'destroyed' in query) query.once('close', this.#closed);
-    else if (isClosable(query)) this.#watchClose(query);
+    // One that is written to closes only when the server has heard of its end (pg-copy-streams 7).
+    if (query instanceof Writable) this.#watch('destroy', query.destroy);
+    else if (!(query instanceof Readable) && isClosable(query)) this.#watch('close', query.close);
   }
 
   get isGivenUp(): boolean {
@@ -30,22 +33,20 @@ export class SubmittableEnd {
   stop(): void {
     if (this.#query instanceof EventEmitter) this.#query.removeListener('close', this.#closed);
     // The method comes back from its prototype.
-    if (this.#watched) Reflect.deleteProperty(this.#query, 'close');
-    this.#watched = false;
+    if (this.#watched !== undefined) Reflect.deleteProperty(this.#query, this.#watched);
+    this.#watched = undefined;
   }
 
-  #watched = false;
-
-  #watchClose(query: Closable): void {
-    // A second watch goes on from the first.
-    const close = query.close;
+  #watch(method: 'close' | 'destroy', original: Closing): void {
+    const query = this.#query;
     const closed = this.#closed;
-    this.#watched = true;
-    query.close = function closeWatched(...values: unknown[]): unknown {
-      const answer: unknown = close.apply(query, values);
+    this.#watched = method;
+    const watched = (...values: unknown[]): unknown => {
+      const answer: unknown = Reflect.apply(original, query, values);
       closed();
       return answer;
     };
+    Object.defineProperty(query, method, { value: watched, configurable: true, writable: true });
   }
 
   readonly #closed = (): void => {
@@ -55,6 +56,6 @@ export class SubmittableEnd {
   };
 }
 
-function isClosable(query: object): query is Closable {
+export function isClosable(query: object): query is { close: () => unknown } {
   return 'close' in query && typeof query.close === 'function';
 }

@@ -1,0 +1,108 @@
+/**
+ * A stream or a cursor gives its connection back however its caller leaves it: while it waits, in its middle, or behind a
+ * lease that is over.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import Cursor from 'pg-cursor';
+import QueryStream from 'pg-query-stream';
+import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
+import { TestPools } from './pools.js';
+
+let database: TestDatabase;
+let pools: TestPools;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  await database.query('create table numbers (n int); grant all on numbers to public');
+  pools = new TestPools(database);
+});
+afterEach(() => pools.close());
+afterAll(() => database.drop());
+
+type Queries = Pick<PostgresPool | LeasedClient, 'query'>;
+
+/** What keeps a connection until it has been read or written to its end. */
+const KINDS: readonly [
+  name: string,
+  begin: (on: Queries) => { readonly started: () => Promise<unknown>; readonly leave: () => unknown },
+][] = [
+  [
+    'a cursor',
+    (on) => {
+      const cursor = on.query(new Cursor('select generate_series(1, 100000)'));
+      return { started: () => cursor.read(1), leave: () => cursor.close() };
+    },
+  ],
+  [
+    'a query stream',
+    (on) => {
+      const stream: Readable = on.query(new QueryStream('select generate_series(1, 1000000)'));
+      return { started: () => once(stream, 'readable'), leave: () => stream.destroy() };
+    },
+  ],
+  [
+    'COPY from the server',
+    (on) => {
+      const stream: Readable = on.query(copyTo('copy (select generate_series(1, 3000000)) to stdout'));
+      return { started: () => once(stream, 'readable'), leave: () => stream.destroy() };
+    },
+  ],
+  [
+    'COPY to the server',
+    (on) => {
+      const stream = on.query(copyFrom('copy numbers from stdin'));
+      stream.on('error', () => {});
+      return {
+        started: () => new Promise((resolve) => stream.write('1\n', resolve)),
+        leave: () => stream.destroy(),
+      };
+    },
+  ],
+];
+
+describe.each(KINDS)('%s', (_name, begin) => {
+  it('that is left while it waits for a connection never takes one', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    const waiting = begin(pool);
+    await waiting.leave();
+    await eventually(() => pool.waitingCount === 0);
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('that is left in its middle gives the connection back, or a new one', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const { started, leave } = begin(pool);
+    await started();
+    await leave();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    await eventually(() => pool.stats().active === 0);
+  });
+
+  it('that is left before its turn in a lease is not sent', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    const slow = client.query('select pg_sleep(0.05)');
+    await begin(client).leave();
+    await slow;
+    expect((await client.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    client.release();
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it('that is still open when its lease ends is closed', async () => {
+    const pool = await pools.create({ maxSize: 1, recycleTimeoutMs: 60_000 });
+    const client = await pool.connect();
+    await begin(client).started();
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    await eventually(() => pool.stats().active === 0);
+  });
+});
