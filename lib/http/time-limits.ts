@@ -7,7 +7,7 @@
  * (less than nothing, beyond a timer) is refused and bounded here.
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import { LONGEST_TIMER_MS } from '../options/option-types.js';
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import type { HttpRequestOptions } from './flight.js';
 
 type RequestConfig = InternalAxiosRequestConfig & HttpRequestOptions;
