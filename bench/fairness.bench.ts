@@ -64,7 +64,7 @@ class Crowd {
     return total;
   }
 
-  /** Callers that are another tenant each time: whoever can invent ids. */
+  /** Callers that are another tenant each time: a caller that can invent ids. */
   joinInvented(callers: number, sleepMs: number): this {
     for (let caller = 0; caller < callers; caller++) this.#callers.push(this.#callAgainAndAgain(undefined, sleepMs));
     return this;

@@ -46,7 +46,7 @@ export class PoolEvents {
     const call = (...args: A): void => {
       try {
         const result = invoke(...args);
-        // A rejection that nobody handles would end the process.
+        // An unhandled rejection would end the process.
         if (isThenable(result)) result.then(undefined, report);
       } catch (error) {
         report(error);

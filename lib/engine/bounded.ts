@@ -12,7 +12,7 @@ export type BoundedOutcome =
 /**
  * Calls `run` outside every caller's context and waits for it, but no longer than `timeoutMs`. Never rejects. An answer
  * that arrived in time counts, though the event loop was blocked when it came. The timer keeps the process alive:
- * whoever waits here must get an answer.
+ * the caller that waits here must get an answer.
  */
 export function settleWithin(clock: Clock, timeoutMs: number, run: () => Promise<void>): Promise<BoundedOutcome> {
   return new Promise((resolve) => {

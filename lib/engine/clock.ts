@@ -23,8 +23,8 @@ export interface Clock {
   afterPoll(callback: () => void): void;
 }
 
-/** What setTimeout can take at most: 24.8 days. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** The longest delay of `setTimeout`, in milliseconds: beyond it Node fires at once. Some 24.8 days. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** The process's own clock; a timer of more than 24.8 days runs after that time. */
 export const systemClock: Clock = {

@@ -5,7 +5,7 @@
  * let through 1, 2, 4, … at once: a backend that has just come up is not met by a stampede (postgres.js #1180). A
  * connection that dies as soon as it is open is a failure too; the pauses go on growing until one has lasted.
  *
- * Promise: after a failure no connect is started before a pause has passed, whatever anybody does.
+ * Promise: after a failure no connect is started before a pause has passed, for any caller.
  */
 import type { Clock, TimerHandle } from './clock.js';
 import { TICK_MS } from './deadlines.js';

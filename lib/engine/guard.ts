@@ -20,7 +20,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
-/** Says on the process's warning channel what nobody is there to be told of. */
+/** Emits a process warning for an error that no caller can receive. */
 export function warn(type: string, what: string, error: unknown): void {
   process.emitWarning(`${what} threw ${describeError(error)}`, { type });
 }

@@ -1,9 +1,9 @@
 /**
  * Which tenants a pool has served before, where the application doesn't say which there are.
  *
- * Tenant ids may come from a request's header: whoever invents ids starts each time with nothing used and nothing owed.
+ * Tenant ids may come from a request's header: a caller that invents ids starts each time with nothing used and nothing owed.
  * A tenant is known once a lease of it has ended {@link KNOWN_AFTER_MS} after its first one. That bounds those who make up
- * an id a request; whoever repeats invented ids for so long can only be told apart by the application.
+ * an id a request; a caller that repeats invented ids for so long can only be told apart by the application.
  *
  * Promise: no more than {@link MAX_REMEMBERED} ids are remembered of each sort; ids that were seen once push out no known ones.
  */

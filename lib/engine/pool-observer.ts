@@ -29,7 +29,7 @@ export interface PoolObserver<C, L> {
 /**
  * An observer as the pool calls it. What it throws, or what a promise that it returns rejects with, becomes a warning of
  * the process: a slot that is on its way from one state to the next would be lost otherwise. Only `acquired` is called as
- * it is: its error is the answer to whoever acquires, and costs the connection that was to be lent.
+ * it is: its error is the answer to the acquire, and costs the connection that was to be lent.
  */
 export class GuardedObserver<C, L> {
   readonly #observer: PoolObserver<C, L>;

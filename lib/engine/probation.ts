@@ -33,7 +33,7 @@ export class Probation<S> {
     this.#deadlines.add(entry, untilMs);
   }
 
-  /** Its time is over, in whatever way. */
+  /** Its time is over: it has passed or failed. */
   remove(slot: S): void {
     const entry = this.#entries.get(slot);
     if (entry === undefined) return;

@@ -49,7 +49,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
     while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--;
   }
 
-  /** Whoever asks next has them made anew. */
+  /** The next reader computes them anew. */
   giveUp(): void {
     this.#byLength = [];
     this.#longest = 0;

@@ -1,5 +1,5 @@
 /**
- * Tells those who asked for a slot. A receiver that throws harms nobody else: others are waiting behind it.
+ * Tells those who asked for a slot. A receiver that throws does not affect the waiters behind it.
  */
 import { warn } from './guard.js';
 import type { Lease } from './lease.js';
@@ -7,7 +7,7 @@ import { toError } from './thrown.js';
 import type { LeaseReceiver } from './waiter.js';
 
 /**
- * Hands a lease over. If the receiver throws, nobody knows in what state it has left the connection: the lease is taken
+ * Hands a lease over. If the receiver throws, the state of the connection is unknown: the lease is taken
  * back, its connection destroyed, and the receiver is refused with what it threw.
  */
 export function grantTo<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {

@@ -101,7 +101,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #idle = new IdleStack<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
   readonly #validating = new Set<Slot<C, L>>();
-  /** Of those that are validated: after another has failed to answer they are nobody's hope. */
+  /** Of those that are validated: after another has failed to answer, no waiter counts on them. */
   readonly #doubted = new Set<Slot<C, L>>();
   readonly #closing: Closings<C>;
   readonly #probation: Probation<Slot<C, L>>;
@@ -432,7 +432,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
         this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
       this.#observer.acquired?.(slot.connection, lease);
     } catch (error) {
-      // Nobody has the lease, so nobody would give it back; unless the driver did, or closed the pool.
+      // No caller has the lease, so no caller would release it; unless the driver did, or closed the pool.
       if (slot.lease === lease) {
         this.#endLease(lease);
         this.#discard(lease, 'borrower', error, nowMs);

@@ -5,7 +5,7 @@
  * them. Here a signal has one listener, which knows all that wait for it: joining and leaving cost O(1).
  *
  * Promise: a listener is told once, in the order in which they joined, and never after it has left. One that throws
- * becomes a warning of the process; the others are told all the same. A signal for which nobody waits has no listener,
+ * becomes a warning of the process; the others are told all the same. A signal without waiting callers has no listener,
  * so that Node may collect it.
  */
 import { warn } from './guard.js';

@@ -90,8 +90,8 @@ export class WaitingRoom<C, L> {
   }
 
   /**
-   * Slots that nobody has, whatever state they are in. Acquires that one of them is for (it is being opened, or pinged)
-   * don't count as waiting: an idle pool serves, whatever bounds its queues have.
+   * Slots that are not lent, in any state. Acquires that one of them is for (it is being opened, or pinged)
+   * don't count as waiting: an idle pool serves with any queue bounds.
    */
   get #free(): number {
     const { limits, active, recycling, suspended } = this.#pool;
@@ -210,7 +210,7 @@ export class WaitingRoom<C, L> {
     });
   }
 
-  /** Refuses those who wait at this moment; whoever is told may queue up again. @returns how many were refused. */
+  /** Refuses those who wait at this moment; a rejected caller may queue up again. @returns how many were refused. */
   refuseAll(
     reason: RejectionReason,
     nowMs: number,

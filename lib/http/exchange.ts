@@ -85,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
    * Sends the request. Failures come through `answer`.
    *
    * A connection that has served before first lets the event loop deliver what the server may have sent since: the end of
-   * the connection, or bytes that nobody asked for, which would pass for the answer to this request.
+   * the connection, or unsolicited bytes, which would pass for the answer to this request.
    */
   send(request: OutgoingRequest): void {
     this.#uploadBytes = request.body?.length ?? 0;

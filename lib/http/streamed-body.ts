@@ -55,7 +55,7 @@ class NodeBody implements StreamedBody {
   }
 }
 
-/** What axios' `fetch` adapter gives. Its end can only be seen by whoever reads it: so it is read through another. */
+/** What axios' `fetch` adapter gives. Only its reader sees its end: so it is read through another. */
 class WebBody implements StreamedBody {
   readonly data: ReadableStream;
   readonly #reader: ReadableStreamDefaultReader;

@@ -1,5 +1,5 @@
 /**
- * What the time-outs of a request mean, whichever client sends it.
+ * What the time-outs of a request mean, with either client.
  *
  * `timeoutMs` and `acquireTimeoutMs` are numbers of milliseconds from 0 on; anything else (NaN, a text, less than nothing) is
  * refused, because a limit that is silently none would be worse. Infinity, and what a timer can't hold, is no limit for
@@ -7,7 +7,7 @@
  * (less than nothing, beyond a timer) is refused and bounded here.
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import { LONGEST_TIMER_MS } from '../options/option-types.js';
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import type { HttpRequestOptions } from './flight.js';
 
 type RequestConfig = InternalAxiosRequestConfig & HttpRequestOptions;

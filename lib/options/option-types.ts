@@ -5,11 +5,10 @@
  */
 import { z } from 'zod';
 
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
+
 import { isRecord } from './environment.js';
 import { typeName, unknownOption } from './option-problems.js';
-
-/** The longest delay of `setTimeout`: beyond it Node fires at once. Some 24.8 days. */
-export const LONGEST_TIMER_MS = 2_147_483_647;
 
 /** A number of slots, waiters or uses. */
 export function count(least: number): z.ZodInt {

@@ -21,7 +21,7 @@ export class ClientRefusedError extends PoolError {
 /**
  * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one leaves
  * ours open: it is closed by the manager, or by `pool.close()`. Its `Client` can't be constructed: that throws
- * ClientRefusedError, because such a connection would be nobody's tenant's.
+ * ClientRefusedError, because such a connection would not be bound to a tenant.
  *
  * @example
  * new DataSource({ type: 'postgres', driver: asPgModule(pool.forTenant('acme')), … });

@@ -5,7 +5,7 @@ import type { Client, ClientConfig } from 'pg';
 
 import { isError } from '../engine/thrown.js';
 import { PoolConfigError } from '../errors.js';
-import { LONGEST_TIMER_MS } from '../options/option-types.js';
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import { withoutTls } from './connection-string.js';
 import type { PgModule } from './pg-module.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';

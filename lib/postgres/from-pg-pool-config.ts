@@ -4,7 +4,7 @@
 import { EventEmitter } from 'node:events';
 import type { PoolConfig } from 'pg';
 
-import { LONGEST_TIMER_MS } from '../options/option-types.js';
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import type { PostgresPoolOptions } from './postgres-pool.options.js';
 import { queryTimeoutOf } from './query-arguments.js';
 

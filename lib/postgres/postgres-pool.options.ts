@@ -6,16 +6,9 @@ import type { ConnectionOptions } from 'node:tls';
 import type { ClientConfig } from 'pg';
 import { z } from 'zod';
 
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import { type Environment, isRecord } from '../options/environment.js';
-import {
-  callback,
-  durationMs,
-  LONGEST_TIMER_MS,
-  optionsObject,
-  secretText,
-  tlsOptions,
-  untouched,
-} from '../options/option-types.js';
+import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import { connectionStringProblem } from './connection-string.js';

@@ -3,7 +3,7 @@
  */
 import { durationOf } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
-import { LONGEST_TIMER_MS } from '../options/option-types.js';
+import { LONGEST_TIMER_MS } from '../engine/clock.js';
 import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
 import type { StatementConfig } from './statement.js';
 

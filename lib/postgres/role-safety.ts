@@ -60,9 +60,9 @@ const LOOK_WITHIN_MS = 10_000;
 export interface RoleSafetyDependencies {
   readonly poolId: string;
   readonly clock: Clock;
-  /** `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: nobody relies on row security. */
+  /** `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: the application does not rely on row security. */
   readonly policy: 'refuse' | 'warn' | 'ignore';
-  /** A connection for a look, whatever the pool thinks of its user at the moment. */
+  /** A connection for a look, even while the pool refuses its user. */
   readonly acquire: (timeoutMs: number) => Promise<Lease<LeasedClient>>;
   /** Whether there is anything left to look at. */
   readonly isOpen: () => boolean;

@@ -1,7 +1,7 @@
 /**
  * Bounds the connects of a client that reconnects by itself.
  *
- * Promise: a connect whose server says nothing for `timeoutMs`, at whatever step of it, the handshake included, is given
+ * Promise: a connect whose server says nothing for `timeoutMs`, at any step of it, the handshake included, is given
  * up and tried again. Unlike ioredis' own time-out, which covers the socket alone, it first lets the event loop deliver
  * what has arrived: a loop that was blocked costs no connection.
  */

@@ -69,7 +69,7 @@ export function isReadOnly(error: unknown): boolean {
 const ABOUT_PING_ONLY = /^(NOPERM|ERR unknown command)/;
 
 /**
- * What an error in place of PONG means. Whatever the server replies, it is there.
+ * What an error in place of PONG means. Any reply proves that the server is there.
  *
  * @returns `undefined` when the server may serve all the same, else the reply: why it can't serve at the moment.
  * @throws the error, when it is no reply: the server has not been heard of.
