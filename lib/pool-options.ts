@@ -282,9 +282,8 @@ export const whenObject = { when: ({ value }: { value: unknown }): boolean => is
 export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClosed?: boolean } = {}) {
   const { maxConnectionsPerTenant, connectConcurrency, startup, tenants, healthCheck, ...rest } = parsed;
   const { required, resolve, overrides, ...limits } = tenants;
-  const followsMaxSize: Pick<PoolLimits, typeof FOLLOWS_MAX_SIZE> = {
-    [FOLLOWS_MAX_SIZE]: connectConcurrency === undefined,
-  };
+  // Its type doesn't name the symbol: the declarations of the schemas couldn't.
+  const followsMaxSize: object = { [FOLLOWS_MAX_SIZE]: connectConcurrency === undefined };
   const resolvedTenants: ResolvedTenantOptions = seal({
     ...limits,
     max: limits.max ?? maxConnectionsPerTenant ?? Infinity,
