@@ -8,7 +8,6 @@ import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
 import type { LeaseScope } from './lease-scope.js';
 import type { PoolLimits } from './limits.js';
-import type { ResourcePool } from './resource-pool.js';
 import type { PoolTenant, Slot } from './slot.js';
 
 /**
@@ -69,8 +68,9 @@ interface Nesting {
 type LeaseState = 'out' | 'cut' | 'over';
 
 /**
- * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so its fields aren't
- * #private (defining those costs a twentieth of it), and there is no class above it, whose constructor would be called.
+ * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so there is no class
+ * above it, whose constructor would be called, and most fields aren't #private, which cost more to define. Those that
+ * lead to the connection and to what others wait for are: whoever walks, spreads or clones a lease must not get there.
  */
 export class PoolLease<C, L> implements Lease<L> {
   /**
@@ -82,26 +82,30 @@ export class PoolLease<C, L> implements Lease<L> {
   stack: string | undefined = undefined;
   scope: LeaseScope | undefined = undefined;
   private nesting: Nesting | undefined = undefined;
-  private readonly pool: ResourcePool<C, L>;
-  readonly slot: Slot<C, L>;
-  readonly tenant: PoolTenant<C, L>;
-  /** What the borrower sees. */
-  lent: L | undefined = undefined;
+  readonly tenantId: string | undefined;
   private state: LeaseState = 'out';
+  readonly #slot: Slot<C, L>;
+  readonly #tenant: PoolTenant<C, L>;
 
-  constructor(pool: ResourcePool<C, L>, slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
+  constructor(slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
     this.startedAtMs = startedAtMs;
-    this.pool = pool;
-    this.slot = slot;
-    this.tenant = tenant;
+    this.tenantId = tenant.id;
+    this.#slot = slot;
+    this.#tenant = tenant;
+  }
+
+  /** The engine's own way from a lease to its slot. */
+  static slotOf<C, L>(lease: PoolLease<C, L>): Slot<C, L> {
+    return lease.#slot;
+  }
+
+  /** And to whom it is for. */
+  static tenantOf<C, L>(lease: PoolLease<C, L>): PoolTenant<C, L> {
+    return lease.#tenant;
   }
 
   get poolId(): string {
-    return this.pool.id;
-  }
-
-  get tenantId(): string | undefined {
-    return this.tenant.id;
+    return this.#slot.pool.id;
   }
 
   get released(): boolean {
@@ -109,20 +113,20 @@ export class PoolLease<C, L> implements Lease<L> {
   }
 
   get connection(): L {
-    if (this.state !== 'out') throw new LeaseReleasedError(this.pool.id, { tenantId: this.tenant.id });
-    return this.lent as L;
+    if (this.state !== 'out') throw new LeaseReleasedError(this.poolId, { tenantId: this.tenantId });
+    return this.#slot.lent as L;
   }
 
   release(error?: unknown): void {
-    if (this.state === 'out') this.pool.takeBack(this, error);
+    if (this.state === 'out') this.#slot.pool.takeBack(this, error);
     else if (this.state === 'cut') this.state = 'over';
-    else this.pool.reportDoubleRelease(this);
+    else this.#slot.pool.reportDoubleRelease(this);
   }
 
   cut(): void {
     if (this.state !== 'out') return;
     this.markCut();
-    this.pool.takeBack(this, true);
+    this.#slot.pool.takeBack(this, true);
   }
 
   /** The same for the pool itself, which then ends the lease on its own. */
@@ -135,18 +139,18 @@ export class PoolLease<C, L> implements Lease<L> {
     if (this.state === 'out') this.state = 'over';
     this.scope?.remove(this);
     if (this.nesting === undefined) return;
-    this.pool.servingLeases--;
+    this.#slot.pool.servingLeases--;
     if (this.nesting.blockedWaiters > 0) this.countBlocked(-1);
   }
 
   serve(within: Lease<unknown> | undefined): void {
     if (this.nesting !== undefined || this.state !== 'out') return;
     this.nesting = { within, blockedWaiters: 0 };
-    this.pool.servingLeases++;
+    this.#slot.pool.servingLeases++;
   }
 
   blockOn(pool: object): boolean {
-    if (this.nesting === undefined || pool !== this.pool || this.state !== 'out') return false;
+    if (this.nesting === undefined || pool !== this.#slot.pool || this.state !== 'out') return false;
     if (this.nesting.blockedWaiters++ === 0) this.countBlocked(1);
     return true;
   }
@@ -157,8 +161,8 @@ export class PoolLease<C, L> implements Lease<L> {
   }
 
   private countBlocked(change: 1 | -1): void {
-    this.pool.blockedLeases += change;
-    this.tenant.blockedLeases += change;
+    this.#slot.pool.blockedLeases += change;
+    this.#tenant.blockedLeases += change;
   }
 
   get acquiredAt(): number {

@@ -420,7 +420,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
-    const lease = new PoolLease<C, L>(this, slot, tenant, nowMs);
+    const lease = new PoolLease<C, L>(slot, tenant, nowMs);
     slot.lease = lease;
     slot.uses++;
     this.counters.acquisitions++;
@@ -428,7 +428,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (slot.lastTenant !== tenant) this.#leaveBehind(slot.lastTenant);
     // Without `lend`, L is C: the default of the type parameter.
     try {
-      lease.lent =
+      slot.lent =
         this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
       this.#observer.acquired?.(slot.connection, lease);
     } catch (error) {
@@ -631,7 +631,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     const { maxLifetimeMs } = this.#limits;
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
-    const slot = new Slot<C, L>(connection, generation, nowMs, nowMs + lifetimeMs);
+    const slot = new Slot<C, L>(this, connection, generation, nowMs, nowMs + lifetimeMs);
     this.#driver.onBroken(connection, (error?: unknown) =>
       this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
     );
@@ -736,7 +736,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** @internal Called by `lease.release()`, once a lease. */
   takeBack(lease: PoolLease<C, L>, error: unknown): void {
     const nowMs = this.clock.now();
-    const { slot } = lease;
+    const slot = PoolLease.slotOf(lease);
     this.#endLease(lease);
     if (this.#drain !== undefined) this.#drain.finished++;
     this.#returnSlot(slot, lease, error, nowMs);
@@ -752,9 +752,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       const now = this.#destroyReason(slot, undefined, nowMs);
       if (now !== undefined) return this.#discard(lease, now, undefined, nowMs);
     }
-    slot.lastTenant = lease.tenant;
+    const tenant = PoolLease.tenantOf(lease);
+    slot.lastTenant = tenant;
     if (this.#driver.recycle !== undefined && !this.#recycled(lease, nowMs)) return;
-    if (this.#mayHandOver(lease.tenant)) return this.#handOver(slot, lease, nowMs);
+    if (this.#mayHandOver(tenant)) return this.#handOver(slot, lease, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#makeIdle(slot, nowMs);
     this.#settleTenant(lease, nowMs);
@@ -762,7 +763,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #discard(lease: PoolLease<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
-    const { slot } = lease;
+    const slot = PoolLease.slotOf(lease);
     const cause = slot.broken ?? (error === true ? undefined : error);
     this.#settleTenant(lease, nowMs);
     this.#destroy(slot, reason, cause);
@@ -783,7 +784,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
   #handOver(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
-    const heir = this.#scheduler.heir(lease.tenant);
+    const heir = this.#scheduler.heir(PoolLease.tenantOf(lease));
     if (heir !== undefined) {
       slot.chargedMs = this.#scheduler.inherit(heir, this.#noteUse(lease, nowMs), slot.chargedMs, nowMs);
       return this.#give(slot, heir, nowMs);
@@ -797,12 +798,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** Ends a lease's rights, before anything else happens to its slot. */
   #endLease(lease: PoolLease<C, L>): void {
     lease.end();
-    lease.slot.lease = undefined;
+    const slot = PoolLease.slotOf(lease);
+    slot.lease = undefined;
+    slot.lent = undefined;
   }
 
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
   #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
-    this.#scheduler.released(lease.tenant, this.#noteUse(lease, nowMs), lease.slot.chargedMs, nowMs);
+    const { chargedMs } = PoolLease.slotOf(lease);
+    this.#scheduler.released(PoolLease.tenantOf(lease), this.#noteUse(lease, nowMs), chargedMs, nowMs);
   }
 
   /** @returns how long a lease that has ended lasted, in milliseconds. */
@@ -848,8 +852,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    * @returns whether it can be lent again at once; if it can't, it is being cleaned, or was replaced.
    */
   #recycled(lease: PoolLease<C, L>, nowMs: number): boolean {
+    const slot = PoolLease.slotOf(lease);
     const work = this.#recycleWork(lease);
-    if (work !== undefined && lease.slot.broken === undefined) {
+    if (work !== undefined && slot.broken === undefined) {
       this.#awaitCleaning(lease, work);
       // The driver's code may have closed the pool, and its deadline have passed.
       if (this.#drain?.isDue(nowMs) === true) this.#cut(nowMs);
@@ -858,7 +863,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     // It broke as its cleaning began: how that ends makes no difference.
     work?.catch(() => undefined);
     // The driver's code has run: it may have found it broken, or closed the pool.
-    const reason = this.#destroyReason(lease.slot, undefined, nowMs);
+    const reason = this.#destroyReason(slot, undefined, nowMs);
     if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
     return reason === undefined;
   }
@@ -866,7 +871,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** `undefined`: there is nothing to clean. */
   #recycleWork(lease: PoolLease<C, L>): Promise<void> | undefined {
     try {
-      const work: unknown = this.#driver.recycle?.(lease.slot.connection, lease);
+      const work: unknown = this.#driver.recycle?.(PoolLease.slotOf(lease).connection, lease);
       // A driver that isn't written in TypeScript may return anything.
       return work === undefined ? undefined : Promise.resolve(work).then(ignore);
     } catch (error) {
@@ -875,7 +880,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #awaitCleaning(lease: PoolLease<C, L>, work: Promise<void>): void {
-    const { slot } = lease;
+    const slot = PoolLease.slotOf(lease);
     this.counters.resets++;
     slot.state = 'recycling';
     const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
@@ -1045,7 +1050,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     let nextMs = Infinity;
     if (leakDetectionMs === 0) return nextMs;
     for (const lease of this.#leases()) {
-      const { slot } = lease;
+      const slot = PoolLease.slotOf(lease);
       // It may have come back meanwhile: whoever is told of one leak may release another.
       if (slot.lease !== lease || slot.leaked === lease) continue;
       const leakedAtMs = lease.startedAtMs + leakDetectionMs;
@@ -1062,11 +1067,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const { slot, tenant, startedAtMs } of this.#leases()) {
-      const dueMs = nowMs - startedAtMs - slot.chargedMs;
+    for (const lease of this.#leases()) {
+      const slot = PoolLease.slotOf(lease);
+      const dueMs = nowMs - lease.startedAtMs - slot.chargedMs;
       if (dueMs <= 0) continue;
       slot.chargedMs += dueMs;
-      this.#scheduler.charge(tenant, dueMs);
+      this.#scheduler.charge(PoolLease.tenantOf(lease), dueMs);
     }
     return this.#scheduler.waiting > 0;
   }
@@ -1234,12 +1240,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #cut(nowMs: number): void {
     // Of those that are still out then: the end of one connection may make the holder of another give it back.
     for (const lease of this.#leases()) {
-      if (lease.slot.lease !== lease) continue;
+      const slot = PoolLease.slotOf(lease);
+      if (slot.lease !== lease) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
       lease.markCut();
       this.#endLease(lease);
       this.#settleTenant(lease, nowMs);
-      this.#destroy(lease.slot, 'cut', undefined);
+      this.#destroy(slot, 'cut', undefined);
     }
     for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'cut', nowMs);
     for (const slot of [...this.#validating]) {

@@ -2,6 +2,7 @@
  * One connection with its place in the pool, and the stack of those that are idle.
  */
 import type { PoolLease } from './lease.js';
+import type { ResourcePool } from './resource-pool.js';
 import type { Tenant } from './tenant.js';
 import type { Waiter } from './waiter.js';
 
@@ -12,6 +13,7 @@ export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
 export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing';
 
 export class Slot<C, L> {
+  readonly pool: ResourcePool<C, L>;
   readonly connection: C;
   /** Pools raise their generation on `recycle()`; a slot of an older one is not lent again. */
   readonly generation: number;
@@ -32,6 +34,8 @@ export class Slot<C, L> {
   broken: Error | undefined = undefined;
   /** While it is lent. */
   lease: PoolLease<C, L> | undefined = undefined;
+  /** What its borrower sees of it, while it is lent. */
+  lent: L | undefined = undefined;
   /** Slot-milliseconds that the borrower's tenant has been charged so far. */
   chargedMs = 0;
   /** The lease that was reported as leaked last. */
@@ -48,7 +52,8 @@ export class Slot<C, L> {
   /** @internal */
   ownOlder: Slot<C, L> | undefined = undefined;
 
-  constructor(connection: C, generation: number, nowMs: number, expiresAtMs: number) {
+  constructor(pool: ResourcePool<C, L>, connection: C, generation: number, nowMs: number, expiresAtMs: number) {
+    this.pool = pool;
     this.connection = connection;
     this.generation = generation;
     this.openedAtMs = nowMs;
