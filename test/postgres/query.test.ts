@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
@@ -255,6 +256,26 @@ describe('query', () => {
       database.query('select pg_terminate_backend($1)', [second]),
     ]);
     expect(await pidOf(pool)).not.toBe(second);
+  });
+
+  it('lets any number of statements share one signal, and gives all of them up', async () => {
+    const pool = await pools.create({ maxSize: 2 });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const client = await pool.connect();
+    const outcomes = [
+      ...Array.from({ length: 500 }, () => pool.query({ text: 'select pg_sleep(60)', signal })),
+      ...Array.from({ length: 500 }, () => client.query({ text: 'select pg_sleep(60)', signal })),
+      pool.transaction((tx) => tx.query({ text: 'select 1', signal }), { signal }),
+    ].map((outcome) => outcome.catch((error: unknown) => error));
+    // One for all: Node warns from the eleventh on.
+    expect(getEventListeners(signal, 'abort').length).toBeLessThanOrEqual(1);
+    controller.abort();
+    for (const outcome of await Promise.all(outcomes))
+      expect(outcome).toMatchObject({ code: expect.stringMatching(/POOL_QUERY_ABORTED|POOL_ACQUIRE_ABORTED/) });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
   it('tells a Submittable that its own submit threw, and nobody else', async () => {
