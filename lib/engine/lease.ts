@@ -70,7 +70,7 @@ type LeaseState = 'out' | 'cut' | 'over';
 /**
  * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so there is no class
  * above it, whose constructor would be called, and most fields aren't #private, which cost more to define. Those that
- * lead to the connection and to what others wait for are: whoever walks, spreads or clones a lease must not get there.
+ * lead to the connection and to what others wait for are: code that walks, spreads or clones a lease must not get there.
  */
 export class PoolLease<C, L> implements Lease<L> {
   /**
