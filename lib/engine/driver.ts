@@ -4,8 +4,9 @@
  * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are on
  * the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a time-out.
  *
- * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of whoever needed
- * the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method may call the pool.
+ * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of the call that
+ * needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method may call
+ * the pool.
  */
 
 /** What a driver may know of the lease it lends for. */

@@ -20,7 +20,7 @@ const audiences = new WeakMap<AbortSignal, Audience>();
 
 /**
  * Lets `listener` know when `signal` aborts; without effect if it is listening already. Whether the signal has aborted
- * before is for the caller to see: nobody is told of that.
+ * before is for the caller to see: no listener is told of that.
  *
  * @throws TypeError when `signal` is no AbortSignal.
  */

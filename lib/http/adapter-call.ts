@@ -1,7 +1,7 @@
 /**
  * A request through an adapter of axios: one that the caller named, or axios' own for Node.
  *
- * Promise: whatever the caller's functions throw while the adapter calls them (`validateStatus`, progress listeners, in places
+ * Promise: what the caller's functions throw while the adapter calls them (`validateStatus`, progress listeners, in places
  * where axios lets an exception end the process) ends the request with that error, and nothing else.
  */
 import { AsyncResource } from 'node:async_hooks';
@@ -47,7 +47,7 @@ export class AdapterCall {
   /** What the caller reads, once there is an answer. */
   body: StreamedBody | undefined = undefined;
 
-  /** Made in the caller's context, which its callbacks get whatever calls them. */
+  /** Made in the caller's context, in which its callbacks run, too. */
   constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig) {
     this.#adapter = adapter;
     this.#config = config;

@@ -263,7 +263,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** Answers without a body, whatever their headers say (RFC 9112, 6.3). */
+/** Answers that have no body even if their headers announce one (RFC 9112, 6.3). */
 function hasNoBody({ status }: AnswerHead, method: string): boolean {
   return method === 'HEAD' || status === 204 || status === 304;
 }

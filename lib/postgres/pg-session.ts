@@ -231,8 +231,13 @@ export class PgSession implements QueueOwner {
     const { name } = statement;
     if (name === undefined) return;
     Reflect.deleteProperty(this.wire.parsedStatements, name);
-    const nothing = (): void => {};
-    this.#queue.runFirst(new Ping(this, nothing, nothing, name), statement);
+    this.#queue.runFirst(this.#sync(name), statement);
+  }
+
+  /** A Sync whose answer nothing waits for. @param drops the name of a prepared statement to drop. */
+  #sync(drops?: string): Ping {
+    const ignore = (): void => {};
+    return new Ping(this, ignore, ignore, drops);
   }
 
   /** Asked by the queue. */
@@ -330,8 +335,7 @@ export class PgSession implements QueueOwner {
     const cancellation = new Cancellation(this, () => {
       this.#cancellation = undefined;
       // This Sync makes the server notice a request that came after the statement it was meant for.
-      const nothing = (): void => {};
-      this.#queue.release(new Ping(this, nothing, nothing));
+      this.#queue.release(this.#sync());
     });
     this.#cancellation = cancellation;
     this.#queue.hold(() => cancellation.nothingRuns());
