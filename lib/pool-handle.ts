@@ -9,6 +9,7 @@ import { inspect } from 'node:util';
 
 import type { CloseReport } from './engine/drain.js';
 import type { Lease } from './engine/lease.js';
+import type { LeaseScope } from './engine/lease-scope.js';
 import type { AcquireLimits } from './engine/lending-engine.js';
 import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from './engine/scoped-request.js';
 import { toError } from './engine/thrown.js';
@@ -291,15 +292,25 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    const { engine } = this.core;
-    if (frame?.scope === undefined) return engine.acquire(tenantId, options);
-    const { scope } = frame;
+    const scope = frame?.scope;
+    return scope === undefined
+      ? this.core.engine.acquire(tenantId, options)
+      : this.acquireWithin(scope, atEnd, tenantId, options);
+  }
+
+  /** Apart, because the variables that a closure shares with its function cost each call of that function an allocation. */
+  private acquireWithin(
+    scope: LeaseScope,
+    atEnd: AtScopeEnd,
+    tenantId: string | undefined,
+    options: AcquireOptions | undefined,
+  ): Promise<Lease<L>> {
     const acquired = new Promise<Lease<L>>((resolve, reject) => {
       const refused = (error: Error): void => {
         reject(error);
         if (error instanceof RequestEndedError) queueMicrotask(() => void acquired.catch(ignore));
       };
-      requestWithin(engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);
+      requestWithin(this.core.engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);
     });
     return acquired;
   }

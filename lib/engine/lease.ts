@@ -8,7 +8,7 @@ import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
 import type { LeaseScope } from './lease-scope.js';
 import type { PoolLimits } from './limits.js';
-import type { PoolTenant, Slot } from './slot.js';
+import type { Slot } from './slot.js';
 
 /**
  * A slot that is yours until `release()`.
@@ -69,8 +69,8 @@ type LeaseState = 'out' | 'cut' | 'over';
 
 /**
  * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so there is no class
- * above it, whose constructor would be called, and most fields aren't #private, which cost more to define. Those that
- * lead to the connection and to what others wait for are: code that walks, spreads or clones a lease must not get there.
+ * above it, whose constructor would be called, and its fields aren't #private, which cost more to define: but for the one
+ * that leads to the connection and to what others wait for. Code that walks, spreads or clones a lease must not get there.
  */
 export class PoolLease<C, L> implements Lease<L> {
   /**
@@ -85,23 +85,11 @@ export class PoolLease<C, L> implements Lease<L> {
   readonly tenantId: string | undefined;
   private state: LeaseState = 'out';
   readonly #slot: Slot<C, L>;
-  readonly #tenant: PoolTenant<C, L>;
 
-  constructor(slot: Slot<C, L>, tenant: PoolTenant<C, L>, startedAtMs: number) {
+  constructor(slot: Slot<C, L>, tenantId: string | undefined, startedAtMs: number) {
     this.startedAtMs = startedAtMs;
-    this.tenantId = tenant.id;
+    this.tenantId = tenantId;
     this.#slot = slot;
-    this.#tenant = tenant;
-  }
-
-  /** The engine's own way from a lease to its slot. */
-  static slotOf<C, L>(lease: PoolLease<C, L>): Slot<C, L> {
-    return lease.#slot;
-  }
-
-  /** And to whom it is for. */
-  static tenantOf<C, L>(lease: PoolLease<C, L>): PoolTenant<C, L> {
-    return lease.#tenant;
   }
 
   get poolId(): string {
@@ -118,7 +106,7 @@ export class PoolLease<C, L> implements Lease<L> {
   }
 
   release(error?: unknown): void {
-    if (this.state === 'out') this.#slot.pool.takeBack(this, error);
+    if (this.state === 'out') this.#slot.pool.takeBack(this.#slot, this, error);
     else if (this.state === 'cut') this.state = 'over';
     else this.#slot.pool.reportDoubleRelease(this);
   }
@@ -126,7 +114,7 @@ export class PoolLease<C, L> implements Lease<L> {
   cut(): void {
     if (this.state !== 'out') return;
     this.markCut();
-    this.#slot.pool.takeBack(this, true);
+    this.#slot.pool.takeBack(this.#slot, this, true);
   }
 
   /** The same for the pool itself, which then ends the lease on its own. */
@@ -162,7 +150,7 @@ export class PoolLease<C, L> implements Lease<L> {
 
   private countBlocked(change: 1 | -1): void {
     this.#slot.pool.blockedLeases += change;
-    this.#tenant.blockedLeases += change;
+    this.#slot.tenant.blockedLeases += change;
   }
 
   get acquiredAt(): number {

@@ -25,7 +25,6 @@ export type RejectionReason =
   'closed' | 'suspended' | 'queueFull' | 'tenantLimit' | 'backendDown' | 'nested' | 'aborted';
 
 export class PoolCounters {
-  acquisitions = 0;
   /** Acquisitions that did not have to wait; they are not in `wait`. */
   immediate = 0;
   doubleReleases = 0;
@@ -64,4 +63,8 @@ export class PoolCounters {
   readonly use = new DurationHistogram();
   /** How long connects took. */
   readonly connect = new DurationHistogram();
+
+  get acquisitions(): number {
+    return this.immediate + this.wait.count;
+  }
 }

@@ -5,11 +5,18 @@
  * when they are first asked for, and given up when half of those who waited then have gone: a pool that isn't overloaded
  * pays nothing for them, and one that is looks at all tenants once in as many requests as half a queue holds.
  */
-import type { QueueLinks, Tenant } from './tenant.js';
+/** What the lists need to know of a tenant. */
+export interface Queued<T> {
+  readonly waiting: number;
+  /** @internal Links among tenants with queues of the same length. */
+  nextOfLength: T | undefined;
+  /** @internal */
+  previousOfLength: T | undefined;
+}
 
-export class QueueLengths<W extends QueueLinks<W>, S> {
+export class QueueLengths<T extends Queued<T>> {
   /** Index: length of the queue; value: head of a doubly linked list. Empty while nobody asks. */
-  #byLength: (Tenant<W, S> | undefined)[] = [];
+  #byLength: (T | undefined)[] = [];
   #longest = 0;
   #kept = false;
   /** They are given up when no more than this many wait. */
@@ -26,7 +33,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
    * @param tenants all that may have one.
    * @param waiting the sum of all lengths.
    */
-  longest(tenants: Iterable<Tenant<W, S>>, waiting: number): Tenant<W, S> | undefined {
+  longest(tenants: Iterable<T>, waiting: number): T | undefined {
     if (!this.#kept) {
       this.#kept = true;
       this.#keptAbove = waiting / 2;
@@ -36,13 +43,13 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
   }
 
   /** A queue has one waiter more. Told while the lists are kept. */
-  grown(tenant: Tenant<W, S>): void {
+  grown(tenant: T): void {
     if (tenant.waiting > 1) this.#unlink(tenant, tenant.waiting - 1);
     this.#link(tenant, tenant.waiting);
   }
 
   /** A queue has one waiter less; `waiting` are left in all. Told while the lists are kept. */
-  shrunk(tenant: Tenant<W, S>, waiting: number): void {
+  shrunk(tenant: T, waiting: number): void {
     if (waiting <= this.#keptAbove) return this.giveUp();
     this.#unlink(tenant, tenant.waiting + 1);
     if (tenant.waiting > 0) this.#link(tenant, tenant.waiting);
@@ -56,7 +63,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
     this.#kept = false;
   }
 
-  #link(tenant: Tenant<W, S>, length: number): void {
+  #link(tenant: T, length: number): void {
     while (this.#byLength.length <= length) this.#byLength.push(undefined);
     const head = this.#byLength[length];
     tenant.nextOfLength = head;
@@ -66,7 +73,7 @@ export class QueueLengths<W extends QueueLinks<W>, S> {
     if (length > this.#longest) this.#longest = length;
   }
 
-  #unlink(tenant: Tenant<W, S>, length: number): void {
+  #unlink(tenant: T, length: number): void {
     const { previousOfLength, nextOfLength } = tenant;
     if (previousOfLength === undefined) this.#byLength[length] = nextOfLength;
     else previousOfLength.nextOfLength = nextOfLength;

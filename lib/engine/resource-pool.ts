@@ -281,9 +281,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** Those that are out at this moment; what is done to one may change which. */
-  #leases(): PoolLease<C, L>[] {
-    const leases: PoolLease<C, L>[] = [];
-    for (const { lease } of this.#slots) if (lease !== undefined) leases.push(lease);
+  #leases(): [Slot<C, L>, PoolLease<C, L>][] {
+    const leases: [Slot<C, L>, PoolLease<C, L>][] = [];
+    for (const slot of this.#slots) if (slot.lease !== undefined) leases.push([slot, slot.lease]);
     return leases;
   }
 
@@ -320,7 +320,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
-      const lease = this.#take(tenant, nowMs);
+      const lease = this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
       return lease === undefined ? this.#queueUp(tenant, options, nowMs) : Promise.resolve(lease);
     } catch (error) {
       return Promise.reject(error);
@@ -333,7 +333,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     try {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
-      lease = this.#take(tenant, nowMs);
+      lease = this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
       if (lease === undefined) {
         const waiter = this.#waiter(tenant, options, nowMs);
         waiter.receiver = receiver;
@@ -392,18 +392,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
-  #take(
-    tenant: PoolTenant<C, L>,
-    nowMs: number,
-    freshForMs = this.#limits.validateAfterIdleMs,
-  ): PoolLease<C, L> | undefined {
+  #take(tenant: PoolTenant<C, L>, nowMs: number, freshForMs: number): PoolLease<C, L> | undefined {
     if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
     const slot = this.#pick(tenant, nowMs);
     if (slot === undefined || nowMs - slot.aliveAtMs > freshForMs) return undefined;
     this.counters.immediate++;
     this.#idle.remove(slot, 'leased');
-    slot.chargedMs = this.#scheduler.granted(tenant, nowMs);
-    return this.#lend(slot, tenant, nowMs, acquireStack(this.#limits));
+    this.#scheduler.granted(tenant, slot, nowMs);
+    return this.#lend(slot, tenant, nowMs, undefined);
   }
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
@@ -419,33 +415,52 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
   }
 
+  /** @param stack where the acquire was made, if that was somewhere else and leak detection is on. */
   #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
-    const lease = new PoolLease<C, L>(slot, tenant, nowMs);
+    const lease = new PoolLease<C, L>(slot, tenant.id, nowMs);
     slot.lease = lease;
     slot.uses++;
-    this.counters.acquisitions++;
-    lease.stack = stack;
-    if (slot.lastTenant !== tenant) this.#leaveBehind(slot.lastTenant);
+    if (slot.tenant !== tenant) this.#changeTenant(slot, tenant);
+    if (this.#limits.leakDetectionMs > 0) this.#watch(lease, stack, nowMs);
     // Without `lend`, L is C: the default of the type parameter.
-    try {
-      slot.lent =
-        this.#driver.lend === undefined ? (slot.connection as C & L) : this.#driver.lend(slot.connection, lease);
-      this.#observer.acquired?.(slot.connection, lease);
-    } catch (error) {
-      // No caller has the lease, so no caller would release it; unless the driver did, or closed the pool.
-      if (slot.lease === lease) {
-        this.#endLease(lease);
-        this.#discard(lease, 'borrower', error, nowMs);
-      }
-      throw error;
-    }
-    if (this.#limits.leakDetectionMs > 0) this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
+    if (this.#driver.lend === undefined && this.#observer.acquired === undefined) slot.lent = slot.connection as C & L;
+    else this.#introduce(slot, lease, nowMs);
     return lease;
   }
 
-  /** Its slot works for another now: a tenant without one may be forgotten. */
-  #leaveBehind(tenant: PoolTenant<C, L> | undefined): void {
-    if (tenant !== undefined && tenant.warmest === undefined) this.#scheduler.rest(tenant);
+  #watch(lease: PoolLease<C, L>, stack: string | undefined, nowMs: number): void {
+    lease.stack = stack ?? acquireStack(this.#limits);
+    this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
+  }
+
+  /** Lets the driver make what is lent of a connection, and the observer see it. */
+  #introduce(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
+    const { connection } = slot;
+    try {
+      slot.lent = this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
+      this.#observer.acquired?.(connection, lease);
+    } catch (error) {
+      this.#takeUnlentBack(slot, lease, error, nowMs);
+      throw error;
+    }
+  }
+
+  /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */
+  #takeUnlentBack(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
+    if (slot.lease !== lease) return;
+    this.#endLease(slot, lease);
+    this.#discard(slot, 'borrower', error, nowMs);
+  }
+
+  #changeTenant(slot: Slot<C, L>, tenant: PoolTenant<C, L>): void {
+    const former = slot.tenant;
+    slot.tenant = tenant;
+    this.#leaveBehind(former);
+  }
+
+  /** Its slot works for another now, or has gone: a tenant without one may be forgotten. */
+  #leaveBehind(tenant: PoolTenant<C, L>): void {
+    if (tenant.warmest === undefined) this.#scheduler.rest(tenant);
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -508,7 +523,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
-    slot.chargedMs = this.#scheduler.grant(waiter, nowMs);
+    this.#scheduler.grant(waiter, slot, nowMs);
     this.#give(slot, waiter, nowMs);
   }
 
@@ -631,7 +646,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     const { maxLifetimeMs } = this.#limits;
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
-    const slot = new Slot<C, L>(this, connection, generation, nowMs, nowMs + lifetimeMs);
+    const slot = new Slot<C, L>(this, connection, this.#scheduler.anonymous, generation, nowMs, nowMs + lifetimeMs);
     this.#driver.onBroken(connection, (error?: unknown) =>
       this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
     );
@@ -661,6 +676,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       return this.#dispatch(nowMs);
     }
     if (!slot.steady) this.#probation.add(slot, nowMs + (slot.proven ? YOUNG_MS : SETTLE_MS));
+    this.#housekeeping.by(slot.expiresAtMs);
     this.#makeIdle(slot, nowMs);
     // During an outage it is pinged before it serves anybody.
     if (!slot.proven && this.#connector.failures > 0) slot.aliveAtMs = -Infinity;
@@ -734,10 +750,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   // ── Release ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @internal Called by `lease.release()`, once a lease. */
-  takeBack(lease: PoolLease<C, L>, error: unknown): void {
+  takeBack(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown): void {
     const nowMs = this.clock.now();
-    const slot = PoolLease.slotOf(lease);
-    this.#endLease(lease);
+    this.#endLease(slot, lease);
     if (this.#drain !== undefined) this.#drain.finished++;
     this.#returnSlot(slot, lease, error, nowMs);
     this.#observer.released?.(slot.connection, lease, error);
@@ -745,27 +760,29 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
     const reason = this.#destroyReason(slot, error, nowMs);
-    if (reason !== undefined) return this.#discard(lease, reason, error, nowMs);
+    if (reason !== undefined) return this.#discard(slot, reason, error, nowMs);
     this.#alive(slot, nowMs);
-    if (!slot.steady && !this.#served(slot, nowMs)) {
-      // Observers were told: they may have closed the pool.
-      const now = this.#destroyReason(slot, undefined, nowMs);
-      if (now !== undefined) return this.#discard(lease, now, undefined, nowMs);
-    }
-    const tenant = PoolLease.tenantOf(lease);
-    slot.lastTenant = tenant;
-    if (this.#driver.recycle !== undefined && !this.#recycled(lease, nowMs)) return;
-    if (this.#mayHandOver(tenant)) return this.#handOver(slot, lease, nowMs);
+    if (!slot.steady && !this.#outlasts(slot, nowMs)) return;
+    if (this.#driver.recycle !== undefined && !this.#recycled(slot, lease, nowMs)) return;
+    if (this.#mayHandOver(slot.tenant)) return this.#handOver(slot, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#makeIdle(slot, nowMs);
-    this.#settleTenant(lease, nowMs);
+    this.#settleTenant(slot, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
   }
 
-  #discard(lease: PoolLease<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
-    const slot = PoolLease.slotOf(lease);
+  /** Notes that a new connection was of use. @returns whether it goes on. */
+  #outlasts(slot: Slot<C, L>, nowMs: number): boolean {
+    if (this.#served(slot, nowMs)) return true;
+    // Observers were told: they may have closed the pool.
+    const reason = this.#destroyReason(slot, undefined, nowMs);
+    if (reason !== undefined) this.#discard(slot, reason, undefined, nowMs);
+    return reason === undefined;
+  }
+
+  #discard(slot: Slot<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
     const cause = slot.broken ?? (error === true ? undefined : error);
-    this.#settleTenant(lease, nowMs);
+    this.#settleTenant(slot, nowMs);
     this.#destroy(slot, reason, cause);
     // One that has been of use may have been ended by what its borrower did with it: no reason to make others wait.
     if ((reason === 'broken' || reason === 'fatal') && !slot.proven) this.#noteYoungDeath(slot, true, cause, nowMs);
@@ -783,37 +800,30 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
-  #handOver(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
-    const heir = this.#scheduler.heir(PoolLease.tenantOf(lease));
+  #handOver(slot: Slot<C, L>, nowMs: number): void {
+    const heir = this.#scheduler.heir(slot.tenant);
     if (heir !== undefined) {
-      slot.chargedMs = this.#scheduler.inherit(heir, this.#noteUse(lease, nowMs), slot.chargedMs, nowMs);
+      this.counters.use.record(nowMs - slot.sinceMs);
+      this.#scheduler.inherit(heir, slot, nowMs);
       return this.#give(slot, heir, nowMs);
     }
-    this.#settleTenant(lease, nowMs);
+    this.#settleTenant(slot, nowMs);
     const waiter = this.#scheduler.next;
     if (waiter === undefined) return this.#makeIdle(slot, nowMs);
     this.#grant(waiter, slot, nowMs);
   }
 
   /** Ends a lease's rights, before anything else happens to its slot. */
-  #endLease(lease: PoolLease<C, L>): void {
+  #endLease(slot: Slot<C, L>, lease: PoolLease<C, L>): void {
     lease.end();
-    const slot = PoolLease.slotOf(lease);
     slot.lease = undefined;
     slot.lent = undefined;
   }
 
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
-  #settleTenant(lease: PoolLease<C, L>, nowMs: number): void {
-    const { chargedMs } = PoolLease.slotOf(lease);
-    this.#scheduler.released(PoolLease.tenantOf(lease), this.#noteUse(lease, nowMs), chargedMs, nowMs);
-  }
-
-  /** @returns how long a lease that has ended lasted, in milliseconds. */
-  #noteUse(lease: PoolLease<C, L>, nowMs: number): number {
-    const heldMs = nowMs - lease.startedAtMs;
-    this.counters.use.record(heldMs);
-    return heldMs;
+  #settleTenant(slot: Slot<C, L>, nowMs: number): void {
+    this.counters.use.record(nowMs - slot.sinceMs);
+    this.#scheduler.released(slot.tenant, slot, nowMs);
   }
 
   /** Why a returned connection must not be lent again, if so. */
@@ -851,11 +861,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    *
    * @returns whether it can be lent again at once; if it can't, it is being cleaned, or was replaced.
    */
-  #recycled(lease: PoolLease<C, L>, nowMs: number): boolean {
-    const slot = PoolLease.slotOf(lease);
-    const work = this.#recycleWork(lease);
+  #recycled(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): boolean {
+    const work = this.#recycleWork(slot, lease);
     if (work !== undefined && slot.broken === undefined) {
-      this.#awaitCleaning(lease, work);
+      this.#awaitCleaning(slot, work);
       // The driver's code may have closed the pool, and its deadline have passed.
       if (this.#drain?.isDue(nowMs) === true) this.#cut(nowMs);
       return false;
@@ -864,14 +873,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     work?.catch(() => undefined);
     // The driver's code has run: it may have found it broken, or closed the pool.
     const reason = this.#destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) this.#discard(lease, reason, undefined, nowMs);
+    if (reason !== undefined) this.#discard(slot, reason, undefined, nowMs);
     return reason === undefined;
   }
 
   /** `undefined`: there is nothing to clean. */
-  #recycleWork(lease: PoolLease<C, L>): Promise<void> | undefined {
+  #recycleWork(slot: Slot<C, L>, lease: PoolLease<C, L>): Promise<void> | undefined {
     try {
-      const work: unknown = this.#driver.recycle?.(PoolLease.slotOf(lease).connection, lease);
+      const work: unknown = this.#driver.recycle?.(slot.connection, lease);
       // A driver that isn't written in TypeScript may return anything.
       return work === undefined ? undefined : Promise.resolve(work).then(ignore);
     } catch (error) {
@@ -879,11 +888,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
   }
 
-  #awaitCleaning(lease: PoolLease<C, L>, work: Promise<void>): void {
-    const slot = PoolLease.slotOf(lease);
+  #awaitCleaning(slot: Slot<C, L>, work: Promise<void>): void {
     this.counters.resets++;
     slot.state = 'recycling';
-    const cleaning = new Cleaning<C, L>(slot, lease, (late) => {
+    const cleaning = new Cleaning<C, L>(slot, (late) => {
       this.#cleaned(
         late,
         new OperationTimeoutError('Cleaning a connection', this.#limits.recycleTimeoutMs, { poolId: this.id }),
@@ -904,12 +912,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const nowMs = this.clock.now();
     if (error === undefined) {
       const reason = this.#destroyReason(slot, undefined, nowMs);
-      if (reason !== undefined) return this.#discard(cleaning.lease, reason, undefined, nowMs);
+      if (reason !== undefined) return this.#discard(slot, reason, undefined, nowMs);
       // First the slot: a tenant with a warm slot is remembered.
       this.#makeIdle(slot, nowMs);
-      this.#settleTenant(cleaning.lease, nowMs);
+      this.#settleTenant(slot, nowMs);
     } else {
-      this.#settleTenant(cleaning.lease, nowMs);
+      this.#settleTenant(slot, nowMs);
       this.#destroy(slot, 'cleaning', error);
       this.#observer.driverFailed('recycle', error);
     }
@@ -933,20 +941,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (reason !== undefined) return this.#destroy(slot, reason, slot.broken);
     if (where === 'oldest') this.#idle.pushOldest(slot);
     else this.#idle.push(slot);
-    this.#careBy(slot, nowMs);
+    this.#housekeeping.by(nowMs + this.#idleCareMs);
   }
 
   #makeIdle(slot: Slot<C, L>, nowMs: number): void {
     slot.idleSinceMs = nowMs;
     this.#idle.push(slot);
-    this.#careBy(slot, nowMs);
+    const careAtMs = nowMs + this.#idleCareMs;
+    if (careAtMs < this.#housekeeping.dueAtMs) this.#housekeeping.by(careAtMs);
   }
 
-  #careBy(slot: Slot<C, L>, nowMs: number): void {
-    const careAtMs = nowMs + this.#idleCareMs;
-    const { dueAtMs } = this.#housekeeping;
-    if (careAtMs < dueAtMs || slot.expiresAtMs < dueAtMs) this.#housekeeping.by(Math.min(careAtMs, slot.expiresAtMs));
-  }
 
   // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -967,7 +971,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   #takeOutOfIdle(slot: Slot<C, L>): void {
     this.#idle.remove(slot, 'closing');
-    this.#leaveBehind(slot.lastTenant);
+    this.#leaveBehind(slot.tenant);
   }
 
   /** Ends a connection that is neither idle nor being looked at or cleaned any more: politely if there is no hurry, else at once. */
@@ -1001,6 +1005,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #keepHouse(nowMs: number): number {
     let nextMs = this.#reportLeaks(nowMs);
     if (this.#drain !== undefined) return Infinity;
+    // Those that aren't idle may be by then. One that has outlived its time already goes when it comes back.
+    for (const { expiresAtMs } of this.#slots) if (expiresAtMs > nowMs) nextMs = Math.min(nextMs, expiresAtMs);
     // While some are pinged the others have to serve.
     let pings = Math.max(1, this.#idle.size >> 1) - this.#validating.size;
     for (const slot of this.#idle) {
@@ -1016,7 +1022,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
       else nextMs = Math.min(nextMs, reason === undefined ? this.#careAtMs(slot) : nowMs + LAST_IDLE_LOOK_MS);
     }
     this.#dispatch(nowMs);
-    return nextMs;
+    // Whoever was served or told may have closed the pool.
+    return this.#drain === undefined ? nextMs : Infinity;
   }
 
   /** Why an idle connection should go, if so. */
@@ -1036,7 +1043,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #careAtMs(slot: Slot<C, L>): number {
-    return Math.min(slot.expiresAtMs, this.#idleUntilMs(slot), this.#keepaliveAtMs(slot));
+    return Math.min(this.#idleUntilMs(slot), this.#keepaliveAtMs(slot));
   }
 
   #retire(slot: Slot<C, L>, reason: DestroyReason): void {
@@ -1049,8 +1056,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     const { leakDetectionMs } = this.#limits;
     let nextMs = Infinity;
     if (leakDetectionMs === 0) return nextMs;
-    for (const lease of this.#leases()) {
-      const slot = PoolLease.slotOf(lease);
+    for (const [slot, lease] of this.#leases()) {
       // It may have come back meanwhile: whoever is told of one leak may release another.
       if (slot.lease !== lease || slot.leaked === lease) continue;
       const leakedAtMs = lease.startedAtMs + leakDetectionMs;
@@ -1067,13 +1073,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const lease of this.#leases()) {
-      const slot = PoolLease.slotOf(lease);
-      const dueMs = nowMs - lease.startedAtMs - slot.chargedMs;
-      if (dueMs <= 0) continue;
-      slot.chargedMs += dueMs;
-      this.#scheduler.charge(PoolLease.tenantOf(lease), dueMs);
-    }
+    for (const slot of this.#slots) if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
     return this.#scheduler.waiting > 0;
   }
 
@@ -1239,13 +1239,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** The deadline of `close()`: whatever is still out is killed. */
   #cut(nowMs: number): void {
     // Of those that are still out then: the end of one connection may make the holder of another give it back.
-    for (const lease of this.#leases()) {
-      const slot = PoolLease.slotOf(lease);
+    for (const [slot, lease] of this.#leases()) {
       if (slot.lease !== lease) continue;
       this.#drain?.holders.push(holderFacts(lease, nowMs));
       lease.markCut();
-      this.#endLease(lease);
-      this.#settleTenant(lease, nowMs);
+      this.#endLease(slot, lease);
+      this.#settleTenant(slot, nowMs);
       this.#destroy(slot, 'cut', undefined);
     }
     for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'cut', nowMs);
@@ -1259,7 +1258,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   #endCleaning(cleaning: Cleaning<C, L>, reason: DestroyReason, nowMs: number): void {
     if (!this.#recycling.delete(cleaning.slot)) return;
     this.deadlines.remove(cleaning);
-    this.#settleTenant(cleaning.lease, nowMs);
+    this.#settleTenant(cleaning.slot, nowMs);
     this.#destroy(cleaning.slot, reason, undefined);
   }
 
@@ -1293,14 +1292,12 @@ const POLITE: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
 /** A returned connection that is being made clean. */
 class Cleaning<C, L> extends DeadlineEntry {
   readonly slot: Slot<C, L>;
-  readonly lease: PoolLease<C, L>;
   readonly #late: (cleaning: Cleaning<C, L>) => void;
   override readonly keepsProcessAlive = true;
 
-  constructor(slot: Slot<C, L>, lease: PoolLease<C, L>, late: (cleaning: Cleaning<C, L>) => void) {
+  constructor(slot: Slot<C, L>, late: (cleaning: Cleaning<C, L>) => void) {
     super();
     this.slot = slot;
-    this.lease = lease;
     this.#late = late;
   }
 

@@ -4,6 +4,7 @@
 import type { PoolLease } from './lease.js';
 import type { ResourcePool } from './resource-pool.js';
 import type { Tenant } from './tenant.js';
+import type { Hold } from './tenant-scheduler.js';
 import type { Waiter } from './waiter.js';
 
 /** A tenant as one pool knows it. */
@@ -12,7 +13,7 @@ export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
 /** Where a slot is; every slot is in exactly one state. */
 export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing';
 
-export class Slot<C, L> {
+export class Slot<C, L> implements Hold {
   readonly pool: ResourcePool<C, L>;
   readonly connection: C;
   /** Pools raise their generation on `recycle()`; a slot of an older one is not lent again. */
@@ -36,12 +37,13 @@ export class Slot<C, L> {
   lease: PoolLease<C, L> | undefined = undefined;
   /** What its borrower sees of it, while it is lent. */
   lent: L | undefined = undefined;
-  /** Slot-milliseconds that the borrower's tenant has been charged so far. */
+  /** Since when it has been in use, and what its tenant has been charged for that: the scheduler's. */
+  sinceMs = 0;
   chargedMs = 0;
   /** The lease that was reported as leaked last. */
   leaked: PoolLease<C, L> | undefined = undefined;
-  /** The tenant it served last: that tenant's session is still warm in it. */
-  lastTenant: PoolTenant<C, L> | undefined = undefined;
+  /** The tenant that it serves, or served last: that tenant's session is still warm in it. A new one is that of no tenant. */
+  tenant: PoolTenant<C, L>;
 
   /** @internal Links among all idle slots. */
   newer: Slot<C, L> | undefined = undefined;
@@ -52,9 +54,17 @@ export class Slot<C, L> {
   /** @internal */
   ownOlder: Slot<C, L> | undefined = undefined;
 
-  constructor(pool: ResourcePool<C, L>, connection: C, generation: number, nowMs: number, expiresAtMs: number) {
+  constructor(
+    pool: ResourcePool<C, L>,
+    connection: C,
+    tenant: PoolTenant<C, L>,
+    generation: number,
+    nowMs: number,
+    expiresAtMs: number,
+  ) {
     this.pool = pool;
     this.connection = connection;
+    this.tenant = tenant;
     this.generation = generation;
     this.openedAtMs = nowMs;
     this.expiresAtMs = expiresAtMs;
@@ -114,8 +124,7 @@ export class IdleStack<C, L> implements Iterable<Slot<C, L>> {
   }
 
   #pushOwn(slot: Slot<C, L>): void {
-    const tenant = slot.lastTenant;
-    if (tenant === undefined) return;
+    const { tenant } = slot;
     slot.ownOlder = tenant.warmest;
     if (tenant.warmest !== undefined) tenant.warmest.ownNewer = slot;
     tenant.warmest = slot;
@@ -131,9 +140,7 @@ export class IdleStack<C, L> implements Iterable<Slot<C, L>> {
     slot.newer = undefined;
     slot.older = undefined;
     this.#size--;
-    const tenant = slot.lastTenant;
-    if (tenant === undefined) return;
-    if (slot.ownNewer === undefined) tenant.warmest = slot.ownOlder;
+    if (slot.ownNewer === undefined) slot.tenant.warmest = slot.ownOlder;
     else slot.ownNewer.ownOlder = slot.ownOlder;
     if (slot.ownOlder !== undefined) slot.ownOlder.ownNewer = slot.ownNewer;
     slot.ownNewer = undefined;

@@ -5,15 +5,22 @@
  * kept apart from the tenants, the four of siblings side by side: to find the least of them costs one access to memory,
  * where asking a hundred thousand tenants that were not looked at for long would cost four or eight.
  */
-import type { QueueLinks, Tenant } from './tenant.js';
-
 const ARITY = 4;
 const LEAST_CAPACITY = 16;
 /** Comes off the key of tenants below their reserve: 35 years of virtual time, which leaves a quarter of a microsecond of precision. */
 const RESERVE_FIRST = 2 ** 40;
 
-export class TenantHeap<W extends QueueLinks<W>, S> {
-  readonly #tenants: Tenant<W, S>[] = [];
+/** What the heap needs to know of a tenant. */
+export interface Ranked {
+  /** Virtual time, in slot-milliseconds per weight. */
+  readonly virtualMs: number;
+  readonly belowReserve: boolean;
+  /** @internal Place in the heap; -1: not in it. */
+  heapIndex: number;
+}
+
+export class TenantHeap<T extends Ranked> {
+  readonly #tenants: T[] = [];
   /** By place; `Infinity` where there is no tenant. */
   #keys = new Float64Array(LEAST_CAPACITY).fill(Infinity);
 
@@ -22,7 +29,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
   }
 
   /** The tenant to serve next. */
-  get first(): Tenant<W, S> | undefined {
+  get first(): T | undefined {
     return this.#tenants[0];
   }
 
@@ -32,7 +39,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
   }
 
   /** Puts a tenant in, or to its right place when its key has changed. */
-  place(tenant: Tenant<W, S>): void {
+  place(tenant: T): void {
     const key = keyOf(tenant);
     if (tenant.heapIndex < 0) {
       this.#makeRoom();
@@ -41,7 +48,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
     else this.#siftDown(tenant.heapIndex, tenant, key);
   }
 
-  remove(tenant: Tenant<W, S>): void {
+  remove(tenant: T): void {
     const index = tenant.heapIndex;
     if (index < 0) return;
     tenant.heapIndex = -1;
@@ -61,14 +68,14 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
     this.#keys = keys;
   }
 
-  #set(index: number, tenant: Tenant<W, S>, key: number): void {
+  #set(index: number, tenant: T, key: number): void {
     this.#tenants[index] = tenant;
     this.#keys[index] = key;
     tenant.heapIndex = index;
   }
 
   /** Puts `tenant` at `from`, or above it. */
-  #siftUp(from: number, tenant: Tenant<W, S>, key: number): void {
+  #siftUp(from: number, tenant: T, key: number): void {
     let index = from;
     while (index > 0) {
       const parentIndex = parentOf(index);
@@ -82,7 +89,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
   }
 
   /** Puts `tenant` at `from`, or below it. */
-  #siftDown(from: number, tenant: Tenant<W, S>, key: number): void {
+  #siftDown(from: number, tenant: T, key: number): void {
     let index = from;
     for (;;) {
       let leastIndex = -1;
@@ -104,7 +111,7 @@ export class TenantHeap<W extends QueueLinks<W>, S> {
   }
 }
 
-function keyOf<W extends QueueLinks<W>, S>(tenant: Tenant<W, S>): number {
+function keyOf(tenant: Ranked): number {
   return tenant.belowReserve ? tenant.virtualMs - RESERVE_FIRST : tenant.virtualMs;
 }
 

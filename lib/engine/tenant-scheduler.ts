@@ -13,9 +13,7 @@
  */
 import { KnownTenants } from './known-tenants.js';
 import type { TenantLimits, TenantPolicy } from './limits.js';
-import { QueueLengths } from './queue-lengths.js';
-import { TenantHeap } from './tenant-heap.js';
-import { Tenant, type QueueLinks, type TenantStanding } from './tenant.js';
+import { Tenant, TenantGroup, type QueueLinks } from './tenant.js';
 
 /** Weight of the newest hold in a moving average of holds. */
 const HOLD_SMOOTHING = 0.1;
@@ -35,25 +33,38 @@ export interface Waiting<W extends QueueLinks<W>, S> extends QueueLinks<W> {
   readonly tenant: Tenant<W, S>;
 }
 
+/** A slot in use, and what its tenant was charged for it so far. Owned by the scheduler. */
+export interface Hold {
+  /** Since when; a reading of the clock. */
+  sinceMs: number;
+  /** In slot-milliseconds; at first the estimate. */
+  chargedMs: number;
+}
+
+/** What a tenant may take, and whether it is one that is known. */
+interface Standing {
+  readonly limits: TenantLimits;
+  readonly known: boolean;
+}
+
 const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
 
+/**
+ * No public field of it has an initializer: beside one, TypeScript has the constructor initialize the private fields too,
+ * which exist by then, as `undefined`; V8 keeps a number in such a field in an object of its own, made anew for each
+ * change. That cost a quarter of an acquire.
+ */
 export class TenantScheduler<W extends Waiting<W, S>, S> {
   #policy: TenantPolicy;
   readonly #tenants = new Map<string, Tenant<W, S>>();
-  readonly #anonymous: Tenant<W, S>;
+  /** Work without a tenant. */
+  readonly anonymous: Tenant<W, S>;
   /** Who was looked up last; never one that has been forgotten. */
   #last: Tenant<W, S>;
-  /** Of the known tenants that may have a slot, and of the others: each new one would come first among all. */
-  readonly #ready = new TenantHeap<W, S>();
-  readonly #unknownReady = new TenantHeap<W, S>();
-  readonly #lengths = new QueueLengths<W, S>();
-  readonly #unknownLengths = new QueueLengths<W, S>();
+  /** Those that aren't known are a group of their own: each new one would come first among all. */
+  readonly #known = new TenantGroup<W, S>();
+  readonly #unknown = new TenantGroup<W, S>();
   readonly #remembered = new KnownTenants();
-  /** Of the tenants that aren't known. */
-  #unknownInUse = 0;
-  #unknownWaiting = 0;
-  /** Slots of the pool. */
-  size = Infinity;
   /**
    * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
    * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
@@ -69,15 +80,21 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #grantable = 0;
   /** Since when nobody has waited, or until when virtual time has been carried on. */
   #carriedOnMs = 0;
+  #size = Infinity;
 
   constructor(policy: TenantPolicy) {
     this.#policy = policy;
-    this.#anonymous = new Tenant<W, S>(undefined, { limits: UNLIMITED, unknown: false }, 0, 0);
-    this.#last = this.#anonymous;
+    this.anonymous = new Tenant<W, S>(undefined, UNLIMITED, this.#known, Infinity, 0, 0);
+    this.#last = this.anonymous;
   }
 
   get policy(): TenantPolicy {
     return this.#policy;
+  }
+
+  /** Slots of the pool. */
+  set size(slots: number) {
+    this.#size = slots;
   }
 
   /** Requests waiting, of all tenants. */
@@ -110,38 +127,40 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    * aren't known take up more than half of it, it is one of them.
    */
   longestQueue(maxQueue: number): Tenant<W, S> | undefined {
-    const unknown =
-      this.#unknownWaiting === 0
-        ? undefined
-        : this.#unknownLengths.longest(this.#tenantsOf(true), this.#unknownWaiting);
-    if (2 * this.#unknownWaiting > maxQueue) return unknown;
-    const known = this.#lengths.longest(this.#tenantsOf(false), this.#waiting - this.#unknownWaiting);
+    const unknown = this.#longestOf(this.#unknown);
+    if (2 * this.#unknown.waiting > maxQueue) return unknown;
+    const known = this.#longestOf(this.#known);
     return (known?.waiting ?? 0) >= (unknown?.waiting ?? 0) ? known : unknown;
   }
 
-  *#tenantsOf(unknown: boolean): IterableIterator<Tenant<W, S>> {
-    for (const tenant of this.tenants()) if (tenant.unknown === unknown) yield tenant;
+  #longestOf(group: TenantGroup<W, S>): Tenant<W, S> | undefined {
+    return group.waiting === 0 ? undefined : group.lengths.longest(this.#tenantsOf(group), group.waiting);
   }
 
-  #lengthsOf(tenant: Tenant<W, S>): QueueLengths<W, S> {
-    return tenant.unknown ? this.#unknownLengths : this.#lengths;
+  *#tenantsOf(group: TenantGroup<W, S>): IterableIterator<Tenant<W, S>> {
+    for (const tenant of this.tenants()) if (tenant.group === group) yield tenant;
+  }
+
+  /** Whether a tenant may have been invented. */
+  isUnknown(tenant: Tenant<W, S>): boolean {
+    return tenant.group === this.#unknown;
   }
 
   /** Everyone the scheduler knows. */
   *tenants(): IterableIterator<Tenant<W, S>> {
-    yield this.#anonymous;
+    yield this.anonymous;
     yield* this.#tenants.values();
   }
 
   find(id: string | undefined): Tenant<W, S> | undefined {
-    return id === undefined ? this.#anonymous : this.#tenants.get(id);
+    return id === undefined ? this.anonymous : this.#tenants.get(id);
   }
 
   /** The tenant of that id; made if it is new. */
   tenant(id: string | undefined, nowMs: number): Tenant<W, S> {
     // Who has just been here often comes again at once.
     if (id === this.#last.id) return this.#last;
-    this.#last = id === undefined ? this.#anonymous : (this.#tenants.get(id) ?? this.#newcomer(id, nowMs));
+    this.#last = id === undefined ? this.anonymous : (this.#tenants.get(id) ?? this.#newcomer(id, nowMs));
     return this.#last;
   }
 
@@ -152,7 +171,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     // The application's functions have run, and may have asked for the same tenant.
     const same = this.#tenants.get(id);
     if (same !== undefined) return same;
-    const tenant = new Tenant<W, S>(id, standing, this.#virtualMs, this.#meanHoldMs);
+    const group = standing.known ? this.#known : this.#unknown;
+    const knownAtMs = standing.known ? Infinity : -Infinity;
+    const tenant = new Tenant<W, S>(id, standing.limits, group, knownAtMs, this.#virtualMs, this.#meanHoldMs);
     this.#tenants.set(id, tenant);
     return tenant;
   }
@@ -160,7 +181,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   /** Takes over new limits, for tenants that are known as well as for those to come. */
   changePolicy(policy: TenantPolicy): void {
     // First the application's functions: if one throws, nothing has changed.
-    const standings = new Map<string, TenantStanding>();
+    const standings = new Map<string, Standing>();
     for (const id of [...this.#tenants.keys()]) standings.set(id, this.#standingOf(id, policy));
     this.#policy = policy;
     for (const [id, standing] of standings) {
@@ -169,36 +190,34 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     }
   }
 
-  #place(tenant: Tenant<W, S>, { limits, unknown }: TenantStanding): void {
+  #place(tenant: Tenant<W, S>, { limits, known }: Standing): void {
     tenant.limits = limits;
-    if (tenant.unknown !== unknown) this.#changeSides(tenant);
+    this.#changeGroup(tenant, known ? this.#known : this.#unknown);
     this.#weigh(tenant);
     this.#refresh(tenant);
   }
 
-  /** From those that aren't known to those that are, or back. */
-  #changeSides(tenant: Tenant<W, S>): void {
-    this.#heapOf(tenant).remove(tenant);
-    this.#lengths.giveUp();
-    this.#unknownLengths.giveUp();
-    tenant.unknown = !tenant.unknown;
-    tenant.knownAtMs = -Infinity;
-    const sign = tenant.unknown ? 1 : -1;
-    this.#unknownInUse += sign * tenant.inUse;
-    this.#unknownWaiting += sign * tenant.waiting;
+  #changeGroup(tenant: Tenant<W, S>, group: TenantGroup<W, S>): void {
+    const former = tenant.group;
+    if (group === former) return;
+    former.ready.remove(tenant);
+    former.lengths.giveUp();
+    group.lengths.giveUp();
     tenant.nextOfLength = undefined;
     tenant.previousOfLength = undefined;
-  }
-
-  #heapOf(tenant: Tenant<W, S>): TenantHeap<W, S> {
-    return tenant.unknown ? this.#unknownReady : this.#ready;
+    former.inUse -= tenant.inUse;
+    former.waiting -= tenant.waiting;
+    group.inUse += tenant.inUse;
+    group.waiting += tenant.waiting;
+    tenant.group = group;
+    tenant.knownAtMs = group === this.#known ? Infinity : -Infinity;
   }
 
   enqueue(waiter: W, nowMs: number): void {
     const { tenant } = waiter;
     this.#link(waiter);
     if (tenant.waiting === 1) this.#beginToWait(tenant, nowMs);
-    const lengths = this.#lengthsOf(tenant);
+    const { lengths } = tenant.group;
     if (lengths.kept) lengths.grown(tenant);
     if (tenant.grantable < tenant.limits.max - tenant.inUse) this.#refresh(tenant);
   }
@@ -213,78 +232,68 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */
   get next(): W | undefined {
-    const ready = this.#unknownReady.size === 0 || this.#knownComeFirst ? this.#ready : this.#unknownReady;
+    const { ready } = this.#unknown.ready.size === 0 || this.#knownComeFirst ? this.#known : this.#unknown;
     return ready.first?.firstWaiting;
   }
 
   /** Whether known tenants have a claim to the next slot before all others. */
   get #knownComeFirst(): boolean {
-    if (this.#ready.size === 0) return false;
-    const most = this.#policy.maxUnknown ?? Math.max(1, Math.floor(this.size / 2));
-    return this.#unknownInUse >= most || this.#ready.firstKey <= this.#unknownReady.firstKey;
+    if (this.#known.ready.size === 0) return false;
+    const most = this.#policy.maxUnknown ?? Math.max(1, Math.floor(this.#size / 2));
+    return this.#unknown.inUse >= most || this.#known.ready.firstKey <= this.#unknown.ready.firstKey;
   }
 
-  /**
-   * Takes a waiter that gets a slot out of its queue.
-   *
-   * @returns what its tenant was charged in advance, in slot-milliseconds.
-   */
-  grant(waiter: W, nowMs: number): number {
+  /** Takes a waiter that gets a slot out of its queue, and charges its tenant in advance. */
+  grant(waiter: W, hold: Hold, nowMs: number): void {
     const { tenant } = waiter;
     this.#unlink(waiter);
-    this.#chargeAhead(tenant);
+    this.#chargeAhead(tenant, hold, nowMs);
     this.#refresh(tenant);
     this.#keepPace(tenant);
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
-    return tenant.meanHoldMs;
   }
 
-  /**
-   * Counts a slot that `tenant` was given without waiting.
-   *
-   * @returns what it was charged in advance, in slot-milliseconds.
-   */
-  granted(tenant: Tenant<W, S>, nowMs: number): number {
+  /** Counts a slot that `tenant` was given without waiting, and charges it in advance. */
+  granted(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant);
-    this.#chargeAhead(tenant);
+    this.#chargeAhead(tenant, hold, nowMs);
     if (tenant.waiting > 0) this.#refresh(tenant);
     if (this.#grantable > 0) this.#keepPace(tenant);
-    return tenant.meanHoldMs;
   }
 
-  /** Charges `tenant` for a lease that is still running, beyond what it was charged before. */
-  charge(tenant: Tenant<W, S>, slotMs: number): void {
-    this.#owe(tenant, slotMs);
+  /** Charges `tenant` for a slot that it still has, if it has had it for longer than it was charged. */
+  chargeRunning(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    const dueMs = nowMs - hold.sinceMs - hold.chargedMs;
+    if (dueMs <= 0) return;
+    hold.chargedMs += dueMs;
+    this.#owe(tenant, dueMs);
     if (tenant.waiting > 0) this.#refresh(tenant);
   }
 
-  /** Counts a slot that came back after `heldMs`, of which `chargedMs` have been charged. */
-  released(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
-    this.#settle(tenant, heldMs, chargedMs, nowMs);
+  /** Counts a slot that came back. */
+  released(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    this.#settle(tenant, hold, nowMs);
     if (tenant.waiting > 0) this.#refresh(tenant);
     else if (tenant.inUse === 0) this.#leave(tenant);
   }
 
   /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
   heir(tenant: Tenant<W, S>): W | undefined {
-    if (this.#ready.size > 0 || this.#unknownReady.size > 0 || tenant.inUse > tenant.limits.max) return undefined;
-    return tenant.firstWaiting;
+    const othersMay = this.#known.ready.size > 0 || this.#unknown.ready.size > 0;
+    return othersMay || tenant.inUse > tenant.limits.max ? undefined : tenant.firstWaiting;
   }
 
   /**
    * `released` and `grant` at once, for the heir of a slot: its tenant is at its maximum before and after, so it needs no
    * place among those that may have one.
-   *
-   * @returns what its tenant was charged in advance, in slot-milliseconds.
    */
-  inherit(heir: W, heldMs: number, chargedMs: number, nowMs: number): number {
+  inherit(heir: W, hold: Hold, nowMs: number): void {
     const { tenant } = heir;
-    this.#settle(tenant, heldMs, chargedMs, nowMs);
+    this.#settle(tenant, hold, nowMs);
     this.#unlink(heir);
-    this.#chargeAhead(tenant);
+    this.#chargeAhead(tenant, hold, nowMs);
     this.#keepPace(tenant);
-    return tenant.meanHoldMs;
   }
 
   /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
@@ -314,8 +323,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     else lastWaiting.nextInQueue = waiter;
     tenant.lastWaiting = waiter;
     tenant.waiting++;
+    tenant.group.waiting++;
     this.#waiting++;
-    if (tenant.unknown) this.#unknownWaiting++;
   }
 
   #unlink(waiter: W): void {
@@ -327,22 +336,21 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     waiter.previousInQueue = undefined;
     waiter.nextInQueue = undefined;
     tenant.waiting--;
+    tenant.group.waiting--;
     this.#waiting--;
-    if (tenant.unknown) this.#unknownWaiting--;
-    const lengths = this.#lengthsOf(tenant);
-    if (lengths.kept)
-      lengths.shrunk(tenant, tenant.unknown ? this.#unknownWaiting : this.#waiting - this.#unknownWaiting);
+    const { lengths, waiting } = tenant.group;
+    if (lengths.kept) lengths.shrunk(tenant, waiting);
   }
 
-  #settle(tenant: Tenant<W, S>, heldMs: number, chargedMs: number, nowMs: number): void {
+  #settle(tenant: Tenant<W, S>, { sinceMs, chargedMs }: Hold, nowMs: number): void {
     if (this.#grantable === 0) this.#carryOn(nowMs);
+    const heldMs = nowMs - sinceMs;
     tenant.inUse--;
+    tenant.group.inUse--;
     tenant.heldMs += heldMs;
     tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
     this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
     this.#owe(tenant, heldMs - chargedMs);
-    if (!tenant.unknown) return;
-    this.#unknownInUse--;
     if (nowMs >= tenant.knownAtMs) this.#servedUnknown(tenant, nowMs);
   }
 
@@ -354,18 +362,18 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
       return;
     }
     tenant.knownAtMs = this.#remembered.served(tenant.id, nowMs);
-    if (nowMs >= tenant.knownAtMs) {
-      this.#place(tenant, { limits: limitsForAll(this.#policy, true), unknown: false });
-    }
+    if (nowMs >= tenant.knownAtMs) this.#place(tenant, { limits: limitsForAll(this.#policy, true), known: true });
   }
 
   /** What a lease will cost isn't known yet: the tenant's mean hold. */
-  #chargeAhead(tenant: Tenant<W, S>): void {
+  #chargeAhead(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    hold.sinceMs = nowMs;
+    hold.chargedMs = tenant.meanHoldMs;
     // A grant out of turn, to a tenant below its reserve, says nothing about where the others are.
     if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
     tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
     tenant.inUse++;
-    if (tenant.unknown) this.#unknownInUse++;
+    tenant.group.inUse++;
     tenant.acquisitions++;
     if (tenant.inUse === 1) this.#weigh(tenant);
   }
@@ -410,7 +418,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#grantable += grantable - tenant.grantable;
     tenant.grantable = grantable;
     // At its own maximum a tenant is parked outside the heap, so that it costs the others nothing.
-    const ready = this.#heapOf(tenant);
+    const { ready } = tenant.group;
     if (grantable > 0) ready.place(tenant);
     else ready.remove(tenant);
   }
@@ -438,7 +446,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #forget(tenant: Tenant<W, S>): void {
     if (tenant.lingers) this.#lingering.delete(tenant);
     tenant.lingers = false;
-    if (this.#last === tenant) this.#last = this.#anonymous;
+    if (this.#last === tenant) this.#last = this.anonymous;
     // Links of lists that were given up: without them whoever still points here keeps nobody else alive.
     tenant.nextOfLength = undefined;
     tenant.previousOfLength = undefined;
@@ -449,7 +457,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /** Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first. */
-  #standingOf(id: string, policy: TenantPolicy): TenantStanding {
+  #standingOf(id: string, policy: TenantPolicy): Standing {
     const { overrides, resolve, known } = policy;
     const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;
     const resolved = resolve?.(id);
@@ -457,7 +465,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
       own !== undefined ||
       resolved !== undefined ||
       (known === undefined ? this.#remembered.has(id) : isTrue(known(id)));
-    return { limits: { ...limitsForAll(policy, isKnown), ...own, ...resolved }, unknown: !isKnown };
+    return { limits: { ...limitsForAll(policy, isKnown), ...own, ...resolved }, known: isKnown };
   }
 }
 

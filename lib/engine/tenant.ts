@@ -2,6 +2,8 @@
  * What a pool knows of one tenant: its limits, its queue, its debt, and its own warm slots.
  */
 import type { TenantLimits } from './limits.js';
+import { QueueLengths } from './queue-lengths.js';
+import { TenantHeap } from './tenant-heap.js';
 
 /** Links of one tenant's first-in, first-out queue, kept in the waiters themselves so that leaving it costs O(1). */
 export interface QueueLinks<W> {
@@ -11,20 +13,28 @@ export interface QueueLinks<W> {
   previousInQueue: W | undefined;
 }
 
-/** What a tenant may take, and whether it is one. */
-export interface TenantStanding {
-  readonly limits: TenantLimits;
-  readonly unknown: boolean;
+/**
+ * Tenants that are counted together: those that are known, or those that may have been invented.
+ *
+ * Each tenant leads to the numbers of its group, so that counting costs the same for both.
+ */
+export class TenantGroup<W extends QueueLinks<W>, S> {
+  /** Those that may have a slot. */
+  readonly ready = new TenantHeap<Tenant<W, S>>();
+  readonly lengths = new QueueLengths<Tenant<W, S>>();
+  /** Slots leased or being cleaned after a lease, of all of them. */
+  inUse = 0;
+  waiting = 0;
 }
 
 export class Tenant<W extends QueueLinks<W>, S> {
   /** `undefined`: work without a tenant, which is one more tenant with no maximum of its own. */
   readonly id: string | undefined;
   limits: TenantLimits;
-  /** Whether it may have been invented; owned by the scheduler. */
-  unknown: boolean;
-  /** @internal When it is known, unless it is already: then a lease that ends is looked at again; a reading of the clock. */
-  knownAtMs = -Infinity;
+  /** Whether it is known, or may have been invented; owned by the scheduler. */
+  group: TenantGroup<W, S>;
+  /** @internal When a lease that ends is looked at, because it may be known then; a reading of the clock. `Infinity`: never. */
+  knownAtMs: number;
   /** Slots leased or being cleaned after a lease. */
   inUse = 0;
   waiting = 0;
@@ -60,10 +70,18 @@ export class Tenant<W extends QueueLinks<W>, S> {
   /** Milliseconds that its granted waiters had waited. */
   waitedMs = 0;
 
-  constructor(id: string | undefined, { limits, unknown }: TenantStanding, virtualMs: number, meanHoldMs: number) {
+  constructor(
+    id: string | undefined,
+    limits: TenantLimits,
+    group: TenantGroup<W, S>,
+    knownAtMs: number,
+    virtualMs: number,
+    meanHoldMs: number,
+  ) {
     this.id = id;
     this.limits = limits;
-    this.unknown = unknown;
+    this.group = group;
+    this.knownAtMs = knownAtMs;
     this.virtualMs = virtualMs;
     this.meanHoldMs = meanHoldMs;
   }

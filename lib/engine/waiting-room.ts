@@ -129,7 +129,8 @@ export class WaitingRoom<C, L> {
     const longest = this.#scheduler.longestQueue(this.#pool.limits.maxQueue);
     if (longest === undefined) return false;
     // Among those that may have been invented, and among the others, the longest queue pays.
-    const unknownGiveWay = longest.unknown && !tenant.unknown && longest.waiting === tenant.waiting;
+    const unknownGiveWay =
+      this.#scheduler.isUnknown(longest) && !this.#scheduler.isUnknown(tenant) && longest.waiting === tenant.waiting;
     return longest.waiting > tenant.waiting || unknownGiveWay;
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { TenantPolicy } from '../../lib/engine/limits.js';
-import { TenantScheduler, type Waiting } from '../../lib/engine/tenant-scheduler.js';
+import { TenantScheduler, type Hold, type Waiting } from '../../lib/engine/tenant-scheduler.js';
 import type { Tenant } from '../../lib/engine/tenant.js';
 import { noTenantLimits } from '../support/fakes/fake-pool.js';
 
@@ -12,18 +12,33 @@ class Ticket implements Waiting<Ticket, unknown> {
   constructor(readonly tenant: Tenant<Ticket, unknown>) {}
 }
 
+/** A slot in use, as the scheduler sees it. */
+class Lent implements Hold {
+  sinceMs = 0;
+  chargedMs = 0;
+  constructor(readonly tenant: Tenant<Ticket, unknown>) {}
+}
+
+/** A tenant gets a slot without waiting. */
+function lent(scheduler: TenantScheduler<Ticket, unknown>, tenant: Tenant<Ticket, unknown>, nowMs: number): Lent {
+  const hold = new Lent(tenant);
+  scheduler.granted(tenant, hold, nowMs);
+  return hold;
+}
+
+/** A waiter gets a slot. */
+function grantedTo(scheduler: TenantScheduler<Ticket, unknown>, ticket: Ticket, nowMs: number): Lent {
+  const hold = new Lent(ticket.tenant);
+  scheduler.grant(ticket, hold, nowMs);
+  return hold;
+}
+
 /** A pool in virtual time: slots that are always contended, tenants that always come back for more. */
 class Simulation {
   readonly scheduler: TenantScheduler<Ticket, unknown>;
   readonly service = new Map<string, number>();
   nowMs = 0;
-  readonly #running: {
-    tenant: Tenant<Ticket, unknown>;
-    startedAtMs: number;
-    endsAtMs: number;
-    chargedMs: number;
-    id: string;
-  }[] = [];
+  readonly #running: { readonly hold: Lent; readonly endsAtMs: number; readonly id: string }[] = [];
 
   constructor(
     readonly slots: number,
@@ -48,16 +63,16 @@ class Simulation {
         this.scheduler.dequeue(ticket, this.nowMs);
         const { tenant } = ticket;
         const id = tenant.id ?? '';
-        const chargedMs = this.scheduler.granted(tenant, this.nowMs);
-        this.#running.push({ tenant, id, chargedMs, startedAtMs: this.nowMs, endsAtMs: this.nowMs + this.holdOf(id) });
+        const hold = lent(this.scheduler, tenant, this.nowMs);
+        this.#running.push({ hold, id, endsAtMs: this.nowMs + this.holdOf(id) });
       }
       this.#running.sort((a, b) => a.endsAtMs - b.endsAtMs);
       const first = this.#running.shift();
       if (first === undefined || first.endsAtMs > untilMs) return;
       this.nowMs = first.endsAtMs;
-      const heldMs = this.nowMs - first.startedAtMs;
+      const heldMs = this.nowMs - first.hold.sinceMs;
       this.service.set(first.id, (this.service.get(first.id) ?? 0) + heldMs);
-      this.scheduler.released(first.tenant, heldMs, first.chargedMs, this.nowMs);
+      this.scheduler.released(first.hold.tenant, first.hold, this.nowMs);
       this.arrive(first.id);
     }
   }
@@ -109,9 +124,9 @@ describe('fairness between tenants', () => {
       const ticket = scheduler.next;
       if (ticket === undefined) throw new Error('nobody to serve');
       scheduler.dequeue(ticket, nowMs);
-      const charged = scheduler.granted(busy, nowMs);
+      const hold = lent(scheduler, busy, nowMs);
       nowMs += 100;
-      scheduler.released(busy, 100, charged, nowMs);
+      scheduler.released(busy, hold, nowMs);
     }
     const sleeper = scheduler.tenant('sleeper', nowMs);
     scheduler.enqueue(new Ticket(sleeper), nowMs);
@@ -129,7 +144,7 @@ describe('fairness between tenants', () => {
       const ticket = scheduler.next;
       if (ticket === undefined) break;
       scheduler.dequeue(ticket, 0);
-      scheduler.granted(ticket.tenant, 0);
+      lent(scheduler, ticket.tenant, 0);
       order.push(ticket.tenant.id);
     }
     expect(order.slice(0, 2)).toEqual(['vip', 'vip']);
@@ -138,7 +153,7 @@ describe('fairness between tenants', () => {
   it('parks a tenant at its maximum and serves the others', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, max: 1 });
     const a = scheduler.tenant('a', 0);
-    scheduler.granted(a, 0);
+    lent(scheduler, a, 0);
     scheduler.enqueue(new Ticket(a), 0);
     expect(scheduler.next).toBeUndefined();
     expect(scheduler.grantable).toBe(0);
@@ -164,8 +179,7 @@ describe('fairness between tenants', () => {
 
   it('serves newcomers in the order of their coming and forgets them, though newcomers always wait', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
-    const running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number; readonly since: number }[] =
-      [];
+    const running: Lent[] = [];
     const cameAt = new Map<string | undefined, number>();
     let nowMs = 0;
     let longestWait = 0;
@@ -175,11 +189,11 @@ describe('fairness between tenants', () => {
       if (turn < 100) continue;
       nowMs += 1;
       const done = running.length === 10 ? running.shift() : undefined;
-      if (done !== undefined) scheduler.released(done.tenant, nowMs - done.since, done.chargedMs, nowMs);
+      if (done !== undefined) scheduler.released(done.tenant, done, nowMs);
       const ticket = scheduler.next;
       if (ticket === undefined) throw new Error('nobody to serve');
       scheduler.dequeue(ticket, nowMs);
-      running.push({ tenant: ticket.tenant, chargedMs: scheduler.granted(ticket.tenant, nowMs), since: nowMs });
+      running.push(lent(scheduler, ticket.tenant, nowMs));
       longestWait = Math.max(longestWait, turn - (cameAt.get(ticket.tenant.id) ?? 0));
     }
     expect(scheduler.known).toBeLessThan(1_000);
@@ -196,8 +210,10 @@ describe('fairness between tenants', () => {
     for (let i = 0; i < 10_000; i++) {
       const nowMs = i * 2;
       const tenant = scheduler.tenant(`tenant-${i}`, nowMs);
-      const charged = scheduler.granted(tenant, nowMs);
-      scheduler.released(tenant, 50, charged, nowMs + 1);
+      // As if it had been held for 50 ms: so that the tenant is in debt.
+      const hold = lent(scheduler, tenant, nowMs);
+      hold.sinceMs -= 49;
+      scheduler.released(tenant, hold, nowMs + 1);
     }
     expect(scheduler.known).toBeLessThan(200);
   });
@@ -216,10 +232,7 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
           let nowMs = 0;
           const told: unknown[] = [];
           const tenant = scheduler.tenant('acme', nowMs);
-          const held = Array.from({ length: max }, () => ({
-            sinceMs: nowMs,
-            chargedMs: scheduler.granted(tenant, nowMs),
-          }));
+          const held = Array.from({ length: max }, () => lent(scheduler, tenant, nowMs));
           for (let waiting = 0; waiting <= program.length; waiting++) scheduler.enqueue(new Ticket(tenant), nowMs);
           for (const { passMs, other } of program) {
             nowMs += passMs;
@@ -230,16 +243,16 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
             if (done === undefined) throw new Error('nothing is held');
             const heir = inherits ? scheduler.heir(tenant) : undefined;
             expect(heir !== undefined && other).toBe(false);
-            let chargedMs: number;
-            if (heir !== undefined) chargedMs = scheduler.inherit(heir, nowMs - done.sinceMs, done.chargedMs, nowMs);
+            if (heir !== undefined) scheduler.inherit(heir, done, nowMs);
             else {
-              scheduler.released(tenant, nowMs - done.sinceMs, done.chargedMs, nowMs);
+              scheduler.released(tenant, done, nowMs);
               const first = tenant.firstWaiting;
               if (first === undefined) throw new Error('nobody waits');
-              chargedMs = scheduler.grant(first, nowMs);
+              scheduler.grant(first, done, nowMs);
             }
             if (passer !== undefined) scheduler.dequeue(passer, nowMs);
-            held.push({ sinceMs: nowMs, chargedMs });
+            held.push(done);
+            const { chargedMs } = done;
             const { virtualMs, inUse, waiting, meanHoldMs } = tenant;
             told.push({ virtualMs, inUse, waiting, meanHoldMs, chargedMs, poolVirtualMs: scheduler.virtualMs });
           }
@@ -253,7 +266,7 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
   it('is not its own when it has more than its maximum, lowered meanwhile', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, max: 2 });
     const tenant = scheduler.tenant('acme', 0);
-    for (let slot = 0; slot < 2; slot++) scheduler.granted(tenant, 0);
+    for (let slot = 0; slot < 2; slot++) lent(scheduler, tenant, 0);
     scheduler.enqueue(new Ticket(tenant), 0);
     expect(scheduler.heir(tenant)).toBe(tenant.firstWaiting);
     scheduler.changePolicy({ ...noTenantLimits, max: 1 });
@@ -318,14 +331,10 @@ describe('fairness under random loads', () => {
         const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, maxWaiting: Infinity, overrides });
         const backlogged = weights.map((_, index) => scheduler.tenant(`t${index}`, 0));
         for (const tenant of backlogged) for (let i = 0; i < 3; i++) scheduler.enqueue(new Ticket(tenant), 0);
-        const running: {
-          readonly tenant: Tenant<Ticket, unknown>;
-          readonly chargedMs: number;
-          readonly sinceMs: number;
-        }[] = [];
+        const running: Lent[] = [];
         const serve = (nowMs: number): void => {
           for (let next = scheduler.next; next !== undefined && running.length < slots; next = scheduler.next) {
-            running.push({ tenant: next.tenant, chargedMs: scheduler.grant(next, nowMs), sinceMs: nowMs });
+            running.push(grantedTo(scheduler, next, nowMs));
             // Whoever is served asks again, so that it never stops waiting.
             if (backlogged.includes(next.tenant)) scheduler.enqueue(new Ticket(next.tenant), nowMs);
           }
@@ -337,7 +346,7 @@ describe('fairness under random loads', () => {
           // Nobody holds for longer than the longest hold, whichever lease is picked.
           const overdue = running.findIndex(({ sinceMs }) => nowMs - sinceMs > LONGEST_HOLD_MS - holdMs);
           const [done] = running.splice(overdue >= 0 ? overdue : which % running.length, 1);
-          if (done !== undefined) scheduler.released(done.tenant, nowMs - done.sinceMs, done.chargedMs, nowMs);
+          if (done !== undefined) scheduler.released(done.tenant, done, nowMs);
           if (passer !== undefined) scheduler.enqueue(new Ticket(scheduler.tenant(`passer ${passer}`, nowMs)), nowMs);
           if (gone !== undefined) {
             const tenant = backlogged[gone % backlogged.length];
@@ -359,13 +368,13 @@ describe('fairness under random loads', () => {
 
   it('forgets one-off tenants of a pool that is just full: one of them always waits, never two', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
-    let running: { readonly tenant: Tenant<Ticket, unknown>; readonly chargedMs: number } | undefined;
+    let running: Lent | undefined;
     for (let turn = 0; turn < 5_000; turn++) {
       const nowMs = turn * 10;
       scheduler.enqueue(new Ticket(scheduler.tenant(`tenant ${turn}`, nowMs)), nowMs);
       const { next } = scheduler;
-      if (running !== undefined) scheduler.released(running.tenant, 10, running.chargedMs, nowMs + 10);
-      if (next !== undefined) running = { tenant: next.tenant, chargedMs: scheduler.grant(next, nowMs + 10) };
+      if (running !== undefined) scheduler.released(running.tenant, running, nowMs + 10);
+      if (next !== undefined) running = grantedTo(scheduler, next, nowMs + 10);
     }
     expect(scheduler.known).toBeLessThan(100);
   });
