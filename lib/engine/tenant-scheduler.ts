@@ -465,7 +465,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
       own !== undefined ||
       resolved !== undefined ||
       (known === undefined ? this.#remembered.has(id) : isTrue(known(id)));
-    return { limits: { ...limitsForAll(policy, isKnown), ...own, ...resolved }, known: isKnown };
+    const common = limitsForAll(policy, isKnown);
+    const ownLimits = own !== undefined || resolved !== undefined;
+    return { limits: ownLimits ? { ...common, ...own, ...resolved } : common, known: isKnown };
   }
 }
 
