@@ -71,7 +71,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
       client.connection.removeListener('parameterStatus', report);
       connected(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession(pg, client, rules, surroundings().clock.now(), serverVersion);
+      const session = new PgSession(pg, client, rules, surroundings(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();

@@ -12,6 +12,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
+import type { Clock } from '../engine/clock.js';
+import type { Deadlines } from '../engine/deadlines.js';
 import { ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
@@ -19,6 +21,7 @@ import { ForeignQuery } from './foreign-query.js';
 import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
+import { Overrun } from './overrun.js';
 import { isFatalError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
@@ -37,6 +40,12 @@ export interface SessionRules {
   readonly trustOneShot: boolean;
   /** Counts a reset. */
   readonly onReset: () => void;
+}
+
+/** What measures time for the sessions of one pool. */
+export interface SessionTiming {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
 }
 
 /**
@@ -78,6 +87,7 @@ export class PgSession implements QueueOwner {
   /** What was done once, when it was opened. */
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
+  readonly #timing: SessionTiming;
   /** The client of the lease before. */
   lastBorrower: LeasedClient | undefined = undefined;
   /** The client of the current lease. */
@@ -92,8 +102,9 @@ export class PgSession implements QueueOwner {
    * @param client has connected just now.
    * @param serverVersion of PostgreSQL, the major one; 0 when it isn't known.
    */
-  constructor(pg: PgModule, client: Client, rules: SessionRules, openedAtMs: number, serverVersion: number) {
-    this.openedAtMs = openedAtMs;
+  constructor(pg: PgModule, client: Client, rules: SessionRules, timing: SessionTiming, serverVersion: number) {
+    this.#timing = timing;
+    this.openedAtMs = timing.clock.now();
     this.#commitsAtOnce = serverVersion >= COMMITS_AT_ONCE_SINCE;
     this.#pg = pg;
     this.client = client;
@@ -164,11 +175,22 @@ export class PgSession implements QueueOwner {
     const { active } = this.#queue;
     if (active instanceof ForeignQuery) active.leaseEnded();
     try {
-      await this.quiet();
+      await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
     } finally {
       this.#settling = false;
     }
+  }
+
+  /** A statement of the lease that has ended may be about to be answered; one that isn't soon costs the connection. */
+  async #quietSoon(): Promise<void> {
+    // A cancelled statement takes as long as the server needs to obey.
+    if (this.#queue.isIdle || this.#cancellation !== undefined) return this.quiet();
+    const { clock, deadlines } = this.#timing;
+    const overrun = new Overrun(this);
+    deadlines.add(overrun, clock.now() + Overrun.ALLOWED_MS);
+    await this.quiet();
+    deadlines.remove(overrun);
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
@@ -332,7 +354,7 @@ export class PgSession implements QueueOwner {
    */
   interrupt(): void {
     if (this.#cancellation !== undefined || this.#queue.active === undefined) return;
-    const cancellation = new Cancellation(this, () => {
+    const cancellation = new Cancellation(this, this.#timing, () => {
       this.#cancellation = undefined;
       // This Sync makes the server notice a request that came after the statement it was meant for.
       this.#queue.release(this.#sync());
@@ -340,6 +362,12 @@ export class PgSession implements QueueOwner {
     this.#cancellation = cancellation;
     this.#queue.hold(() => cancellation.nothingRuns());
     cancellation.start();
+  }
+
+  /** Cancels what the lease runs, and refuses with `error` what it has asked for besides. */
+  breakOff(error: Error): void {
+    this.binding.refuse(error);
+    this.interrupt();
   }
 
   #preamble(
