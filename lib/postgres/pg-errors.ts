@@ -57,6 +57,11 @@ export function isRetriable(error: unknown): boolean {
   return state === '40001' || state === '40P01';
 }
 
+/** 25006, read_only_sql_transaction: the transaction, the session or the server takes no writes. */
+export function isReadOnlyError(error: unknown): boolean {
+  return sqlStateOf(error) === '25006';
+}
+
 /** feature_not_supported, for a plan, from one function of the server's alone: messages are translated. */
 const STALE_PLAN = '0A000';
 const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';

@@ -22,7 +22,7 @@ import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
 import { Overrun } from './overrun.js';
-import { isFatalError } from './pg-errors.js';
+import { isFatalError, isReadOnlyError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
 import { SessionPreamble } from './session-preamble.js';
@@ -31,6 +31,7 @@ import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue
 import { Ping } from './session-turns.js';
 import type { SetupStatement } from './setup-client.js';
 import { hasSeveralStatements, Statement } from './statement.js';
+import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
 /** How sessions of one pool are treated. */
 export interface SessionRules {
@@ -92,6 +93,8 @@ export class PgSession implements QueueOwner {
   lastBorrower: LeasedClient | undefined = undefined;
   /** The client of the current lease. */
   borrower: LeasedClient | undefined = undefined;
+  /** It has refused a write as read-only during the current lease, or the last one. */
+  hasRefusedWrite = false;
   #ending = false;
   #broken: Error | undefined = undefined;
   /** What the server said before it ended the session. */
@@ -158,6 +161,7 @@ export class PgSession implements QueueOwner {
   lend(tenantId: string | undefined): void {
     // Not when the lease before ended: what it had sent by then was still to be rejected.
     this.binding.clear();
+    this.hasRefusedWrite = false;
     const isOtherTenants = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
     if (this.#residue === 'lease' || isOtherTenants) this.#owesReset = true;
     if (this.#owesReset) this.#isClean = false;
@@ -223,6 +227,11 @@ export class PgSession implements QueueOwner {
   resetNow(): void {
     // A failed reset destroys the session, which tells everyone.
     this.reset().catch(() => {});
+  }
+
+  /** Asks the server whether the session could write. Only while no lease has it. */
+  writeAccess(): Promise<WriteAccess> {
+    return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
@@ -443,6 +452,7 @@ export class PgSession implements QueueOwner {
   /** What the server has answered a task with. The last thing it says before it ends the session is worth keeping. */
   noteError(error: Error): void {
     if (isFatalError(error)) this.#lastWords ??= error;
+    if (isReadOnlyError(error)) this.hasRefusedWrite = true;
     this.binding.failed();
   }
 
