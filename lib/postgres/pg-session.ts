@@ -25,6 +25,7 @@ import { Overrun } from './overrun.js';
 import { isFatalError, isReadOnlyError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
+import { endReadyWaits } from './ready-waits.js';
 import { SessionPreamble } from './session-preamble.js';
 import { unboundBehind } from './script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
@@ -466,6 +467,7 @@ export class PgSession implements QueueOwner {
     this.#broken = error;
     this.#cancellation?.stop();
     this.#queue.close(error);
+    endReadyWaits(this.client.connection);
     if (!this.#ending) this.#brokenListener?.(error);
   }
 
