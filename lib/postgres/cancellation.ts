@@ -6,24 +6,28 @@
  */
 import type { Client } from 'pg';
 
+import { DeadlineEntry } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
 import { cancelRunning } from './cancel-request.js';
-import type { PgSession } from './pg-session.js';
+import type { PgSession, SessionTiming } from './pg-session.js';
 
 /** A request that came before its statement did nothing; it is repeated after this time. */
 const CANCEL_AGAIN_MS = 50;
 
-export class Cancellation {
+export class Cancellation extends DeadlineEntry {
+  override readonly keepsProcessAlive = false;
   readonly #session: PgSession;
+  readonly #timing: SessionTiming;
   readonly #dealtWith: () => void;
   #isUnderWay = false;
   #nothingRuns = false;
-  #again: NodeJS.Timeout | undefined = undefined;
   #isOver = false;
 
   /** @param dealtWith called when nothing runs any more and no request is under way. */
-  constructor(session: PgSession, dealtWith: () => void) {
+  constructor(session: PgSession, timing: SessionTiming, dealtWith: () => void) {
+    super();
     this.#session = session;
+    this.#timing = timing;
     this.#dealtWith = dealtWith;
   }
 
@@ -41,6 +45,10 @@ export class Cancellation {
     );
   }
 
+  override expire(): void {
+    this.start();
+  }
+
   /** What was to be cancelled has been answered to its end. */
   nothingRuns(): void {
     this.#nothingRuns = true;
@@ -50,14 +58,14 @@ export class Cancellation {
   /** The connection is gone. */
   stop(): void {
     this.#isOver = true;
-    clearTimeout(this.#again);
+    this.#timing.deadlines.remove(this);
   }
 
   #goOn(): void {
     if (this.#isOver) return;
-    clearTimeout(this.#again);
+    this.#timing.deadlines.remove(this);
     if (!this.#nothingRuns) {
-      this.#again = setTimeout(() => this.start(), CANCEL_AGAIN_MS).unref();
+      this.#timing.deadlines.add(this, this.#timing.clock.now() + CANCEL_AGAIN_MS);
       return;
     }
     this.#isOver = true;

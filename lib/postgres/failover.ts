@@ -1,17 +1,19 @@
 /**
  * Finds out that connections lead to a server that takes no writes any more, though the pool used to write.
  *
- * After a failover behind a stable name (a proxy, DNS) old connections may live on and lead to what is a standby now:
- * every write fails with 25006 until each of them is replaced. So the first such error replaces them all. A pool of
- * connections to a standby, or of a user whose transactions are read-only by default, never wrote: it is left alone.
+ * After a failover behind a stable name (a proxy, DNS) connections may lead to what is a standby now: every write fails
+ * with 25006 until each of them is replaced. A statement fails with the same code in a transaction that the application
+ * itself made read-only. So the connection is asked, when it has come back and outside of a transaction: a standby
+ * replaces every connection, and a session that is read-only on a server that takes writes replaces its own alone.
+ *
+ * A pool of connections to a standby, or of a user whose transactions are read-only by default, never wrote: it is left
+ * alone.
  */
 import type { Clock } from '../engine/clock.js';
-import { sqlStateOf } from './pg-errors.js';
+import type { WriteAccess } from './write-access.js';
 
-/** read_only_sql_transaction */
-const READ_ONLY = '25006';
-/** As long as new connections lead to the standby too, replacing them more often than this helps nobody. */
-const EVICT_AGAIN_MS = 5_000;
+/** As long as new connections can't write either, replacing them more often than this changes nothing. */
+const REPLACE_AGAIN_MS = 5_000;
 
 /** What a server reports of itself as a connection opens, by names of settings. */
 export interface ServerReports {
@@ -31,7 +33,9 @@ export class Failover {
   readonly #dependencies: FailoverDependencies;
   /** Whether any connection could ever write. */
   #couldWrite = false;
-  #evictedAtMs = -Infinity;
+  /** The connection that was opened last can write, says its server. */
+  #newestWrites = false;
+  #replacedAtMs = -Infinity;
 
   constructor(dependencies: FailoverDependencies) {
     this.#dependencies = dependencies;
@@ -39,17 +43,34 @@ export class Failover {
 
   /** A connection has opened. Servers before PostgreSQL 14 don't report: they count as able to write. */
   opened(reports: ServerReports): void {
-    if (reports.in_hot_standby !== 'on' && reports.default_transaction_read_only !== 'on') this.#couldWrite = true;
+    const { in_hot_standby: isStandby, default_transaction_read_only: isReadOnly } = reports;
+    if (isStandby !== 'on' && isReadOnly !== 'on') this.#couldWrite = true;
+    this.#newestWrites = isStandby === 'off' && isReadOnly === 'off';
   }
 
-  /** Work that hadn't asked for a read-only transaction has failed with `error`. */
-  failed(error: unknown): void {
-    if (!this.#couldWrite || sqlStateOf(error) !== READ_ONLY) return;
+  /** Whether it matters why a connection has refused a write. */
+  get isWatching(): boolean {
+    return this.#couldWrite;
+  }
+
+  /**
+   * A connection that has refused a write has been asked.
+   *
+   * @returns whether it has to be replaced.
+   */
+  told(access: WriteAccess): boolean {
+    if (access === 'writes' || !this.#couldWrite) return false;
+    const isStandby = access === 'standby';
     const { clock, evict, warn, poolId } = this.#dependencies;
     const nowMs = clock.now();
-    if (nowMs - this.#evictedAtMs < EVICT_AGAIN_MS) return;
-    this.#evictedAtMs = nowMs;
-    warn(`Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`);
-    evict();
+    if ((isStandby || !this.#newestWrites) && nowMs - this.#replacedAtMs < REPLACE_AGAIN_MS) return false;
+    this.#replacedAtMs = nowMs;
+    if (isStandby) {
+      warn(`Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`);
+      evict();
+    } else {
+      warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
+    }
+    return true;
   }
 }

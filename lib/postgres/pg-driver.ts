@@ -9,7 +9,7 @@ import type { Client, ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
-import type { ServerReports } from './failover.js';
+import type { Failover } from './failover.js';
 import { isFatalError, isServerFull } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
@@ -26,8 +26,8 @@ export interface PgDriverOptions {
   readonly rules: SessionRules;
   /** Has a new client obey the pool's options, before it connects. */
   readonly prepare: (client: Client) => void;
-  /** Told what the server of a new connection reports of itself. */
-  readonly connected: (reports: ServerReports) => void;
+  /** Known once the engine exists, which needs the driver first. */
+  readonly failover: () => Failover;
   /** Known once the engine exists, which needs the driver first. */
   readonly surroundings: () => ClientSurroundings;
   /** Does what is to be done once on each new connection. */
@@ -49,7 +49,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
-    const { pg, clientConfig, password, rules, surroundings, setUp, prepare, connected } = this.#options;
+    const { pg, clientConfig, password, rules, surroundings, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     prepare(client);
@@ -69,9 +69,9 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     try {
       await client.connect();
       client.connection.removeListener('parameterStatus', report);
-      connected(reports);
+      failover().opened(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession(pg, client, rules, surroundings().clock.now(), serverVersion);
+      const session = new PgSession(pg, client, rules, surroundings(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
@@ -114,8 +114,16 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   recycle(session: PgSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready === undefined) return this.#resetSoon(session);
-    return ready.then(() => this.#resetSoon(session));
+    if (ready === undefined && !session.hasRefusedWrite) return this.#resetSoon(session);
+    return this.#clean(session, ready);
+  }
+
+  async #clean(session: PgSession, ready: void | Promise<void>): Promise<void> {
+    await ready;
+    const failover = this.#options.failover();
+    if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
+      throw new Error('The session takes no writes');
+    this.#resetSoon(session);
   }
 
   onBroken(session: PgSession, listener: (error: Error) => void): void {

@@ -57,6 +57,11 @@ export function isRetriable(error: unknown): boolean {
   return state === '40001' || state === '40P01';
 }
 
+/** 25006, read_only_sql_transaction: the transaction, the session or the server takes no writes. */
+export function isReadOnlyError(error: unknown): boolean {
+  return sqlStateOf(error) === '25006';
+}
+
 /** feature_not_supported, for a plan, from one function of the server's alone: messages are translated. */
 const STALE_PLAN = '0A000';
 const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
@@ -69,7 +74,19 @@ export function isStalePlan(error: Error): boolean {
   return sqlStateOf(error) === STALE_PLAN && 'routine' in error && error.routine === STALE_PLAN_ROUTINE;
 }
 
-/** 53300, too_many_connections: of the server, of the database or of the role. The connections that there are go on. */
+/** too_many_connections: of the server, of the database or of the role. */
+const TOO_MANY_CONNECTIONS = '53300';
+/**
+ * Poolers have other codes (PgBouncer's 08P01 and Supavisor's XX000 stand for any failure), so their words have to do.
+ * They aren't translated. PgBouncer: `max_client_conn`, `max_db_client_connections`, `max_user_client_connections`, and
+ * PostgreSQL's own refusal handed on; Supavisor: `EMAXCONN`, `MaxClientsInSessionMode` and older wordings.
+ */
+const POOLER_FULL =
+  /no more connections allowed|client connections exceeded|max client(?:s| connections) reached|too many (?:clients already|connections for)|remaining connection slots are reserved/i;
+
+/** @param error of a connect. @returns whether it refuses one connection more: the connections that there are go on. */
 export function isServerFull(error: unknown): boolean {
-  return sqlStateOf(error) === '53300';
+  const state = sqlStateOf(error);
+  if (state === TOO_MANY_CONNECTIONS) return true;
+  return state !== undefined && isError(error) && POOLER_FULL.test(error.message);
 }

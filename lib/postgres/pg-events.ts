@@ -27,14 +27,8 @@ export interface PostgresEventMap extends PoolEventMap {
   error: [error: Error, client: LeasedClient | undefined];
 }
 
-/**
- * @param events known once the pool is put together.
- * @param failed is told of each error that a connection comes back with.
- */
-export function pgEvents(
-  events: () => PoolEvents,
-  failed: (error: unknown) => void,
-): PoolObserver<PgSession, LeasedClient> {
+/** @param events known once the pool is put together. */
+export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, LeasedClient> {
   // The engine removes what came back broken before it says that it came back; pg.Pool tells in the order of events.
   const tellRelease = (client: LeasedClient, error: unknown): void => {
     if (client.releaseTold) return;
@@ -45,7 +39,6 @@ export function pgEvents(
     acquired: (session) => events().emit('acquire', session.borrower),
     released: ({ lastBorrower }, _lease, error) => {
       if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
-      if (error) failed(error);
     },
     destroyed: (session, reason, error) => {
       const { lastBorrower } = session;

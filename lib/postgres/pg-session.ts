@@ -12,6 +12,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
+import type { Clock } from '../engine/clock.js';
+import type { Deadlines } from '../engine/deadlines.js';
 import { ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
@@ -19,15 +21,18 @@ import { ForeignQuery } from './foreign-query.js';
 import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
-import { isFatalError } from './pg-errors.js';
+import { Overrun } from './overrun.js';
+import { isFatalError, isReadOnlyError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
+import { endReadyWaits } from './ready-waits.js';
 import { SessionPreamble } from './session-preamble.js';
 import { unboundBehind } from './script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
 import { Ping } from './session-turns.js';
 import type { SetupStatement } from './setup-client.js';
 import { hasSeveralStatements, Statement } from './statement.js';
+import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
 /** How sessions of one pool are treated. */
 export interface SessionRules {
@@ -37,6 +42,12 @@ export interface SessionRules {
   readonly trustOneShot: boolean;
   /** Counts a reset. */
   readonly onReset: () => void;
+}
+
+/** What measures time for the sessions of one pool. */
+export interface SessionTiming {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
 }
 
 /**
@@ -78,10 +89,13 @@ export class PgSession implements QueueOwner {
   /** What was done once, when it was opened. */
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
+  readonly #timing: SessionTiming;
   /** The client of the lease before. */
   lastBorrower: LeasedClient | undefined = undefined;
   /** The client of the current lease. */
   borrower: LeasedClient | undefined = undefined;
+  /** It has refused a write as read-only during the current lease, or the last one. */
+  hasRefusedWrite = false;
   #ending = false;
   #broken: Error | undefined = undefined;
   /** What the server said before it ended the session. */
@@ -92,8 +106,9 @@ export class PgSession implements QueueOwner {
    * @param client has connected just now.
    * @param serverVersion of PostgreSQL, the major one; 0 when it isn't known.
    */
-  constructor(pg: PgModule, client: Client, rules: SessionRules, openedAtMs: number, serverVersion: number) {
-    this.openedAtMs = openedAtMs;
+  constructor(pg: PgModule, client: Client, rules: SessionRules, timing: SessionTiming, serverVersion: number) {
+    this.#timing = timing;
+    this.openedAtMs = timing.clock.now();
     this.#commitsAtOnce = serverVersion >= COMMITS_AT_ONCE_SINCE;
     this.#pg = pg;
     this.client = client;
@@ -147,6 +162,7 @@ export class PgSession implements QueueOwner {
   lend(tenantId: string | undefined): void {
     // Not when the lease before ended: what it had sent by then was still to be rejected.
     this.binding.clear();
+    this.hasRefusedWrite = false;
     const isOtherTenants = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
     if (this.#residue === 'lease' || isOtherTenants) this.#owesReset = true;
     if (this.#owesReset) this.#isClean = false;
@@ -164,11 +180,22 @@ export class PgSession implements QueueOwner {
     const { active } = this.#queue;
     if (active instanceof ForeignQuery) active.leaseEnded();
     try {
-      await this.quiet();
+      await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
     } finally {
       this.#settling = false;
     }
+  }
+
+  /** A statement of the lease that has ended may be about to be answered; one that isn't soon costs the connection. */
+  async #quietSoon(): Promise<void> {
+    // A cancelled statement takes as long as the server needs to obey.
+    if (this.#queue.isIdle || this.#cancellation !== undefined) return this.quiet();
+    const { clock, deadlines } = this.#timing;
+    const overrun = new Overrun(this);
+    deadlines.add(overrun, clock.now() + Overrun.ALLOWED_MS);
+    await this.quiet();
+    deadlines.remove(overrun);
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
@@ -201,6 +228,11 @@ export class PgSession implements QueueOwner {
   resetNow(): void {
     // A failed reset destroys the session, which tells everyone.
     this.reset().catch(() => {});
+  }
+
+  /** Asks the server whether the session could write. Only while no lease has it. */
+  writeAccess(): Promise<WriteAccess> {
+    return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
@@ -332,7 +364,7 @@ export class PgSession implements QueueOwner {
    */
   interrupt(): void {
     if (this.#cancellation !== undefined || this.#queue.active === undefined) return;
-    const cancellation = new Cancellation(this, () => {
+    const cancellation = new Cancellation(this, this.#timing, () => {
       this.#cancellation = undefined;
       // This Sync makes the server notice a request that came after the statement it was meant for.
       this.#queue.release(this.#sync());
@@ -340,6 +372,12 @@ export class PgSession implements QueueOwner {
     this.#cancellation = cancellation;
     this.#queue.hold(() => cancellation.nothingRuns());
     cancellation.start();
+  }
+
+  /** Cancels what the lease runs, and refuses with `error` what it has asked for besides. */
+  breakOff(error: Error): void {
+    this.binding.refuse(error);
+    this.interrupt();
   }
 
   #preamble(
@@ -415,6 +453,7 @@ export class PgSession implements QueueOwner {
   /** What the server has answered a task with. The last thing it says before it ends the session is worth keeping. */
   noteError(error: Error): void {
     if (isFatalError(error)) this.#lastWords ??= error;
+    if (isReadOnlyError(error)) this.hasRefusedWrite = true;
     this.binding.failed();
   }
 
@@ -428,6 +467,7 @@ export class PgSession implements QueueOwner {
     this.#broken = error;
     this.#cancellation?.stop();
     this.#queue.close(error);
+    endReadyWaits(this.client.connection);
     if (!this.#ending) this.#brokenListener?.(error);
   }
 

@@ -227,7 +227,7 @@ export class PostgresPool extends PostgresEvents {
     return run;
   }
 
-  private async runTransaction<T>(
+  private runTransaction<T>(
     fn: (tx: PgTransaction) => T | PromiseLike<T>,
     options: TransactionOptions & Pick<AcquireOptions, 'tenantId'>,
     frame: ContextFrame | undefined,
@@ -241,12 +241,7 @@ export class PostgresPool extends PostgresEvents {
     };
     const { random } = core.surroundings;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
-    try {
-      return await runTransaction({ ...parts, poolId: core.id, random, acquire, holding }, fn, options);
-    } catch (error) {
-      if (options.readOnly !== true) parts.failover.failed(error);
-      throw error;
-    }
+    return runTransaction({ ...parts, poolId: core.id, random, acquire, holding }, fn, options);
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -441,7 +436,7 @@ export async function createPostgresPool(
     pg,
     clientConfig,
     prepare: (client) => overrideParameters(client, clientConfig, config),
-    connected: (reports) => parts.failover.opened(reports),
+    failover: () => parts.failover,
     password: config.password,
     rules,
     surroundings: () => parts,
@@ -453,10 +448,7 @@ export async function createPostgresPool(
     config,
     driver,
     surroundings,
-    observer: pgEvents(
-      () => core.events,
-      (error) => parts.failover.failed(error),
-    ),
+    observer: pgEvents(() => core.events),
   });
   const { engine, monitor } = core;
   const { clock, logger } = surroundings;

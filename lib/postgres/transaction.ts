@@ -385,7 +385,7 @@ async function attemptOnce<T>(
     return result;
   } catch (error) {
     tx.end();
-    if (limit.error !== undefined) client.session.interrupt();
+    if (limit.error !== undefined) client.session.breakOff(limit.error);
     else if (client.session.lostBecause !== undefined || isFatalError(error)) condemned = true;
     else await tx.rollback().catch(() => (condemned = true));
     throw error;

@@ -106,3 +106,40 @@ describe.each(KINDS)('%s', (_name, begin) => {
     await eventually(() => pool.stats().active === 0);
   });
 });
+
+describe('a connection that is lost under a reader', () => {
+  const lose = (client: LeasedClient) => database.query('select pg_terminate_backend($1)', [client.processID]);
+
+  it('ends a query stream with the error', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    const stream: Readable = client.query(new QueryStream('select generate_series(1, 1000)', [], { batchSize: 2 }));
+    let rows = 0;
+    const read = async (): Promise<void> => {
+      for await (const _row of stream) if (++rows === 1) await lose(client);
+    };
+    await expect(read()).rejects.toMatchObject({ code: '57P01' });
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+
+  it.each<[string, (cursor: Cursor, client: LeasedClient) => Promise<unknown>]>([
+    ['before', (cursor, client) => Promise.all([cursor.close(), lose(client)])],
+    [
+      'after',
+      async (cursor, client) => {
+        await lose(client);
+        await expect(cursor.read(1)).rejects.toThrow();
+        return cursor.close();
+      },
+    ],
+  ])('lets a cursor be closed that is closed %s that', async (_when, close) => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    const cursor = client.query(new Cursor('select generate_series(1, 1000)'));
+    await cursor.read(1);
+    await close(cursor, client);
+    client.release(true);
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+});

@@ -2,7 +2,10 @@
  * What a migration or a failover leaves behind in open connections heals by itself, where nothing can have been executed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
+import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
 import { TestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -76,12 +79,79 @@ describe('a named statement whose result a migration has changed', () => {
 
 describe('connections that lead to a server that takes no writes any more', () => {
   const writeForReal = 'insert into written values (1)';
+  const writeInReadOnly = async (tx: Pick<PostgresPool, 'query'>): Promise<void> => {
+    await tx.query('set transaction read only');
+    await tx.query(writeForReal);
+  };
+  const field = (text: string): Buffer => Buffer.concat([Buffer.from([0, 0, 0, text.length]), Buffer.from(text)]);
   beforeAll(() => database.query('create table written (n int); grant all on written to public'));
 
-  it('are all replaced, because the pool used to write', async () => {
+  const bothPids = async (pool: PostgresPool): Promise<unknown[]> => {
+    const clients = [await pool.connect(), await pool.connect()];
+    const pids = clients.map(({ processID }) => processID);
+    for (const client of clients) client.release();
+    return pids;
+  };
+
+  it('are all replaced, when the server has become a standby', async () => {
+    await using proxy = await startMessageProxy(database.url);
+    const url = new URL(database.url);
+    url.port = String(proxy.port);
+    await using proxied = new TestPools({ url: url.href });
+    const pool = await proxied.create({ maxSize: 2 });
+    const before = await bothPids(pool);
+    const [primary, standby] = [
+      ['f', 'off'],
+      ['t', 'on'],
+    ].map((values) => serverMessage('D', Buffer.concat([Buffer.from([0, 2]), ...values.map(field)])));
+    proxy.edit = (_type, message) => [primary?.equals(message) === true && standby ? standby : message];
+    await expect(pool.transaction(writeInReadOnly)).rejects.toMatchObject({ code: '25006' });
+    let after: unknown[] = [];
+    await eventually(async () => {
+      after = await bothPids(pool);
+      return !after.some((pid) => before.includes(pid));
+    });
+    expect(proxied.log.lines.filter((line) => line.includes('takes no writes any more'))).toHaveLength(1);
+    // As long as they lead to a standby too, they are not replaced again at once.
+    await expect(pool.transaction(writeInReadOnly)).rejects.toMatchObject({ code: '25006' });
+    expect(await bothPids(pool)).toEqual(expect.arrayContaining(after));
+  });
+
+  it.each<[string, (pool: PostgresPool) => Promise<unknown>]>([
+    ['a transaction', (pool) => pool.transaction(writeInReadOnly)],
+    ['a transaction that was begun so', (pool) => pool.transaction((tx) => tx.query(writeForReal), { readOnly: true })],
+    ['a script', (pool) => pool.query(`begin read only; ${writeForReal}`)],
+    [
+      'a lease',
+      (pool) =>
+        pool.use(async (client) => {
+          await client.query('begin read only');
+          await client.query(writeForReal);
+        }),
+    ],
+  ])('are kept when the application itself has made %s read-only', async (_what, write) => {
+    const pool = await pools.create({ maxSize: 2 });
+    const before = await bothPids(pool);
+    for (let round = 0; round < 3; round++) await expect(write(pool)).rejects.toMatchObject({ code: '25006' });
+    await pool.query(writeForReal);
+    expect(await bothPids(pool)).toEqual(expect.arrayContaining(before));
+    expect(pools.log.lines.filter((line) => line.includes('takes no writes'))).toEqual([]);
+  });
+
+  it('are found by a lease that is released without the error', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    await client.query('set default_transaction_read_only = on');
+    await expect(client.query(writeForReal)).rejects.toMatchObject({ code: '25006' });
+    client.release();
+    await pool.query(writeForReal);
+    expect(pool.stats().connects).toBe(2);
+  });
+
+  it('are replaced one by one, when it is the session that is read-only', async () => {
     const pool = await pools.create({ maxSize: 2 });
     await pool.query(writeForReal);
-    // What the session of a demoted server says to every write.
+    // What a connection keeps that was opened while the database was read-only.
     await pool.query(`select set_config('default_transaction_read_only', 'on', false)`);
     await expect(pool.query(writeForReal)).rejects.toMatchObject({ code: '25006' });
     await pool.query(writeForReal);

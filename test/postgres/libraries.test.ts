@@ -3,6 +3,7 @@
  * a tenant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { PrismaPg } from '@prisma/adapter-pg';
 import connectPgSimple from 'connect-pg-simple';
 import { eq, sql as drizzleSql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
@@ -12,6 +13,7 @@ import { Kysely, PostgresDialect, type Generated } from 'kysely';
 import PgBoss from 'pg-boss';
 import { DataSource, EntitySchema } from 'typeorm';
 import { asPgModule } from '../../lib/postgres/as-pg-module.js';
+import { asPgPool } from '../../lib/postgres/as-pg-pool.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { TestPools } from './pools.js';
@@ -42,6 +44,14 @@ const rows = () => database.query('select name, price, tenant from items order b
 /** Nothing of a library's stays behind: no transaction, no lease. */
 function expectQuiet(pool: PostgresPool): void {
   expect([pool.stats().active, pool.waitingCount]).toEqual([0, 0]);
+}
+
+/** Sessions on the database that are not the pool's, nor the observer's. */
+async function sessionsBeside(pool: PostgresPool): Promise<number> {
+  const [row] = await database.query<{ n: number }>(
+    `select count(*)::int as n from pg_stat_activity where datname = current_database() and application_name <> 'observer'`,
+  );
+  return (row?.n ?? 0) - pool.totalCount;
 }
 
 const tenantPool = async (): Promise<PostgresPool> =>
@@ -203,6 +213,55 @@ describe.each(KINDS)('TypeORM %s', (_kind, makePool, tenant) => {
     await source.destroy();
     expect(pool.ended).toBe(false);
     expectQuiet(pool);
+  });
+});
+
+/** A statement as Prisma's engine hands it to its adapter. */
+const prismaQuery = (sql: string, ...args: unknown[]) => ({
+  sql,
+  args,
+  argTypes: args.map((arg) => ({
+    scalarType: typeof arg === 'number' ? ('int' as const) : ('string' as const),
+    arity: 'scalar' as const,
+  })),
+});
+
+describe.each(KINDS)('Prisma’s adapter %s', (_kind, makePool, tenant) => {
+  it('creates, reads, updates, deletes, commits, rolls back and reports errors', async () => {
+    const pool = await makePool();
+    const adapter = await new PrismaPg(asPgPool(pool)).connect();
+    const insert = (name: string, price: number) =>
+      prismaQuery('insert into items (name, price) values ($1, $2)', name, price);
+    expect(await adapter.executeRaw(insert('a', 1))).toBe(1);
+    await adapter.executeRaw(insert('b', 2));
+    await adapter.executeRaw(prismaQuery('update items set price = $1 where name = $2', 3, 'a'));
+    expect(await adapter.executeRaw(prismaQuery('delete from items where name = $1', 'b'))).toBe(1);
+    const select = prismaQuery('select name, price from items');
+    expect(await adapter.queryRaw(select)).toMatchObject({ columnNames: ['name', 'price'], rows: [['a', 3]] });
+    for (const [name, end] of [
+      ['c', 'commit'],
+      ['d', 'rollback'],
+    ] as const) {
+      const transaction = await adapter.startTransaction('SERIALIZABLE');
+      await transaction.executeRaw(insert(name, 4));
+      // Its engine sends the statement, and tells the adapter.
+      await transaction.executeRaw(prismaQuery(end));
+      await transaction[end]();
+    }
+    await expect(adapter.executeRaw(insert('a', 1))).rejects.toMatchObject({ cause: { originalCode: '23505' } });
+    await adapter.executeScript(
+      `insert into items (name, price) values ('e', 5); update items set price = 6 where price = 5`,
+    );
+    expect(await rows()).toEqual([
+      { name: 'a', price: 3, tenant },
+      { name: 'c', price: 4, tenant },
+      { name: 'e', price: 6, tenant },
+    ]);
+    await adapter.dispose();
+    expect(pool.ended).toBe(false);
+    expectQuiet(pool);
+    // All of it went through the pool.
+    expect(await sessionsBeside(pool)).toBe(0);
   });
 });
 

@@ -93,6 +93,55 @@ describe('what a tenant leaves on the server', () => {
   });
 });
 
+describe('a lease that is released before its statement has ended', () => {
+  const patient = { maxSize: 1, recycleTimeoutMs: 60_000 };
+
+  it('has the statement cancelled, and those behind it never sent', async () => {
+    await database.query('create table if not exists after_overrun (n int); grant all on after_overrun to public');
+    const pool = await pools.create(patient);
+    const client = await pool.connect();
+    const slow = client.query(`select pg_sleep(60) /* overrun */`).catch((error: unknown) => error);
+    const behind = client.query('insert into after_overrun values (1)').catch((error: unknown) => error);
+    await eventually(async () => (await running('overrun')) === 1);
+    client.release();
+    await expect(slow).resolves.toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true });
+    await expect(behind).resolves.toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: false });
+    expect((await pool.query('select count(*)::int as n from after_overrun')).rows).toEqual([{ n: 0 }]);
+    await eventually(async () => (await running('overrun')) === 0);
+  });
+
+  it('gets what is answered at once, and keeps its connection', async () => {
+    await database.query('create table if not exists forgotten (n int); grant all on forgotten to public');
+    const pool = await pools.create(patient);
+    const client = await pool.connect();
+    await client.query('begin; insert into forgotten values (1)');
+    const commit = client.query('commit');
+    client.release();
+    await expect(commit).resolves.toMatchObject({ command: 'COMMIT' });
+    expect((await pool.query('select n from forgotten')).rows).toEqual([{ n: 1 }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it('because its transaction was aborted has what waits behind the running statement refused', async () => {
+    const pool = await pools.create(patient);
+    const aborter = new AbortController();
+    const outcomes: Promise<unknown>[] = [];
+    const aborted = pool.transaction(
+      (tx) => {
+        for (const text of ['select 1', 'select pg_sleep(60)'])
+          outcomes.push(tx.query(text).catch((error: unknown) => error));
+        aborter.abort();
+        return Promise.all(outcomes);
+      },
+      { signal: aborter.signal },
+    );
+    await expect(aborted).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
+    expect((await Promise.all(outcomes))[1]).toMatchObject({ code: 'POOL_QUERY_ABORTED' });
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+});
+
 describe('code of a caller that throws', () => {
   const bad = (): never => {
     throw new Error('thrown by a callback');
