@@ -195,6 +195,18 @@ describe('the options of every pool', () => {
       ]);
     });
 
+    it.each(['resolve', 'known'] as const)(
+      'are refused an answer of %s that comes later, and its rejection',
+      (name) => {
+        const { tenants } = parse({ tenants: { [name]: () => Promise.reject(new Error('no database')) } });
+        const expected = name === 'known' ? 'true or false' : 'an object';
+        expect(problemsOf(() => tenants[name]?.('acme'))).toEqual([
+          `tenants["${name}(acme)"]: must be ${expected}, got a promise: it is asked in the middle of an acquire, ` +
+            'and has to answer at once',
+        ]);
+      },
+    );
+
     it('get limits at run time by the same rules', () => {
       expect(parseTenantLimits({ max: Infinity, whenFull: 'reject' })).toEqual({ max: Infinity, whenFull: 'reject' });
       expect(problemsOf(() => parseTenantLimits({ weight: -1 }))).toEqual([

@@ -473,9 +473,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
-    if (this.#started) return this.#room.waiter(tenant, options, nowMs);
+    // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed or
+    // suspended the pool, and the tenant may have been forgotten meanwhile.
+    const admitted = this.#drain === undefined && this.#suspended !== 'reject' && options.signal?.aborted !== true;
+    if (this.#started && admitted) return this.#room.waiter(tenant, options, nowMs);
     this.start();
-    // The driver's code has run: it may have closed the pool, and the tenant may have been forgotten meanwhile.
     return this.#room.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
   }
 
@@ -951,7 +953,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (careAtMs < this.#housekeeping.dueAtMs) this.#housekeeping.by(careAtMs);
   }
 
-
   // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
 
   #broke(slot: Slot<C, L>, error: Error): void {
@@ -1073,7 +1074,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const slot of this.#slots) if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
+    for (const slot of this.#slots)
+      if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
     return this.#scheduler.waiting > 0;
   }
 
