@@ -360,6 +360,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return undefined;
   }
 
+  /**
+   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is made
+   * ready here.
+   */
+  takeIdle(tenantId: string | undefined): Lease<L> | undefined {
+    if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
+    const nowMs = this.clock.now();
+    const tenant = this.#scheduler.tenant(tenantId, nowMs);
+    return this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
+  }
+
   /** For an acquire that couldn't wait: one connection is being made ready at a time. */
   #prepareNext(nowMs: number): void {
     this.start();

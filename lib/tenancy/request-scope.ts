@@ -7,7 +7,7 @@
  */
 import type { Logger } from '@nestjs/common';
 
-import { systemClock, type Clock, type TimerHandle } from '../engine/clock.js';
+import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/clock.js';
 import { setDeadline } from '../engine/late-timer.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
@@ -138,7 +138,8 @@ function placeOf({ poolId, tenantId }: TakenBack): string {
 }
 
 function ageOf({ since }: TakenBack): string {
-  return `${Math.round(Date.now() - since)} ms`;
+  // By the clock that leases are dated by: the wall clock may have been set meanwhile.
+  return `${Math.round(epochMs(systemClock.now()) - since)} ms`;
 }
 
 /** A stack without the line that names the error it was taken from. */
