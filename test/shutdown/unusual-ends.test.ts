@@ -54,7 +54,7 @@ describe('An application', () => {
     await app.init();
     const pool = poolOf(app);
     const closed = new Promise<void>((resolve, reject) => {
-      pool.on('status', () => app.close().then(resolve, reject));
+      pool.on('status', () => void app.close().then(resolve, reject));
     });
     const ended = new Promise((resolve) => pool.once('close', (report) => resolve([report.cut, app.close()])));
     driver.pingBehaviour = new Error('gone');
