@@ -181,6 +181,16 @@ describe('the options of every pool', () => {
       expect(refusals({ tenants: { overrides: Object.fromEntries([[id, { max: 0 }]]) } })).toHaveLength(1);
     });
 
+    it.each([
+      ['a list', [], 'a list'],
+      ['a map', new Map([['acme', { max: 1 }]]), 'an object'],
+      ['a number', 7, '7'],
+    ])('are refused as overrides: %s', (_what, overrides, got) => {
+      expect(refusals({ tenants: { overrides } })).toEqual([
+        expect.stringContaining(`tenants.overrides: must be an object, got ${got}`),
+      ]);
+    });
+
     it('are refused limits that a resolver made up wrongly', () => {
       const { tenants } = parse({
         tenants: {

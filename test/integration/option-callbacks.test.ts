@@ -36,7 +36,8 @@ function callbacksOf(schema: z.core.$ZodType, path: string): string[] {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault)
     return callbacksOf(schema.def.innerType, path);
   if (schema instanceof z.ZodArray) return callbacksOf(schema.def.element, `${path}[]`);
-  if (schema instanceof z.ZodRecord) return callbacksOf(schema.def.valueType, `${path}.*`);
+  if (schema instanceof z.ZodMap || schema instanceof z.ZodRecord)
+    return callbacksOf(schema.def.valueType, `${path}.*`);
   if (schema instanceof z.ZodUnion) return schema.def.options.flatMap((option) => callbacksOf(option, path));
   if (schema instanceof z.ZodPipe) return [...callbacksOf(schema.def.in, path), ...callbacksOf(schema.def.out, path)];
   return schema instanceof z.ZodType && /\bfunction\b/.test(schema.description ?? '') ? [path] : [];
