@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 
+import { isThenable } from './engine/guard.js';
 import {
   defaultConnectConcurrency,
   FOLLOWS_MAX_SIZE,
@@ -281,7 +282,7 @@ export const whenObject = { when: ({ value }: { value: unknown }): boolean => is
 /** Fills in what follows from other options. */
 export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClosed?: boolean } = {}) {
   const { maxConnectionsPerTenant, connectConcurrency, startup, tenants, healthCheck, ...rest } = parsed;
-  const { required, resolve, overrides, ...limits } = tenants;
+  const { required, resolve, known, overrides, ...limits } = tenants;
   // An object of no type: declarations of the schemas can't name the symbol.
   const followsMaxSize: object = { [FOLLOWS_MAX_SIZE]: connectConcurrency === undefined };
   const resolvedTenants: ResolvedTenantOptions = seal({
@@ -290,6 +291,7 @@ export function resolvePool<T extends ParsedPool>(parsed: T, rules: { failsClose
     required: required ?? rules.failsClosed ?? false,
     overrides: Object.freeze(overrides),
     resolve: resolve && ((tenantId: string) => checkedLimits(tenantId, resolve(tenantId))),
+    known: known && ((tenantId: string) => checkedAnswer(tenantId, known(tenantId))),
   });
   return {
     ...rest,
@@ -365,15 +367,22 @@ export function assertResolvedLimits(
 function checkedLimits(tenantId: string, answer: unknown): Partial<TenantLimits> | undefined {
   if (answer === undefined) return undefined;
   const at = ['tenants', `resolve(${tenantId})`];
-  if (!isThenable(answer)) return parseOptions(tenantLimitsSchema, answer, at);
-  // Nothing waits for it, and its rejection must not end the process.
-  answer.then(undefined, () => undefined);
-  const rule = 'must be an object, got a promise: it is asked in the middle of an acquire, and has to answer at once';
-  throw new PoolConfigError([{ key: keyOf(at), rule }], { tenantId });
+  refusePromise(answer, 'an object', at, tenantId);
+  return parseOptions(tenantLimitsSchema, answer, at);
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+function checkedAnswer(tenantId: string, answer: unknown): boolean {
+  refusePromise(answer, 'true or false', ['tenants', `known(${tenantId})`], tenantId);
+  return answer === true;
+}
+
+/** @throws {PoolConfigError} when a function that is asked in the middle of an acquire answers later. */
+function refusePromise(answer: unknown, expected: string, at: readonly string[], tenantId: string): void {
+  if (!isThenable(answer)) return;
+  // The answer is discarded, and its rejection must not end the process.
+  Promise.resolve(answer).catch(() => undefined);
+  const rule = `must be ${expected}, got a promise: it is asked in the middle of an acquire, and has to answer at once`;
+  throw new PoolConfigError([{ key: keyOf(at), rule }], { tenantId });
 }
 
 /** Whether an option has a value that rules can be applied to; what else is wrong with it is said elsewhere. */

@@ -160,7 +160,8 @@ function nestedRows(schema, key, isListed) {
       return rowsOf(schema.shape, `${key}.`, isListed);
     case 'array':
       return nestedRows(unwrap(schema.def.element).inner, `${key}[]`, isListed);
-    case 'record': {
+    case 'record':
+    case 'map': {
       const { inner } = unwrap(schema.def.valueType);
       return inner.def.type === 'object' ? nestedRows(inner, `${key}.*`, isListed) : [];
     }
@@ -254,6 +255,7 @@ function typeOf(schema, name) {
       return 'list';
     case 'object':
     case 'record':
+    case 'map':
     case 'union':
       return 'object';
     default:

@@ -388,6 +388,52 @@ describe('a start that fails', () => {
   });
 });
 
+describe('an event loop that was blocked', () => {
+  it('fails no start whose connections were opened in time', async () => {
+    const clock = new FakeClock();
+    const { manager, orders, files } = manageTwo({}, { clock });
+    orders.openBehaviour = 'hang';
+    files.openBehaviour = 'hang';
+    const started = manager.start();
+    await settle();
+    clock.block(5_000);
+    await clock.unblock(() => {
+      orders.letGo();
+      files.letGo();
+    });
+    await started;
+    expect(manager.listPools().map(({ status }) => status)).toEqual(['healthy', 'healthy']);
+  });
+
+  it('spoils no end whose work was done in time', async () => {
+    const clock = new FakeClock();
+    const { manager } = manageTwo({ shutdown: { drainTimeoutMs: 1_000 } }, { clock });
+    await manager.start();
+    const lease = await manager.acquireConnection('orders');
+    let served = (): void => undefined;
+    const stopping = manager.stop({ drain: () => new Promise<void>((resolve) => (served = resolve)) });
+    await settle();
+    clock.block(60_000);
+    await clock.unblock(() => {
+      lease.release();
+      served();
+    });
+    await expect(stopping).resolves.toMatchObject({ clean: true });
+  });
+
+  it('loses no health check that was answered in time', async () => {
+    const clock = new FakeClock();
+    const { manager, orders } = manageTwo({}, { clock });
+    await manager.start();
+    orders.pingBehaviour = 'hang';
+    const health = manager.getPool('orders').healthCheck({ waitMs: 100 });
+    await settle();
+    clock.block(4_000);
+    await clock.unblock(() => orders.letGo());
+    await expect(health).resolves.toMatchObject({ outcome: 'alive', status: 'healthy' });
+  });
+});
+
 describe('the health of a manager', () => {
   it('is ready when it has started and every critical pool is available', async () => {
     const { manager } = manageTwo();

@@ -123,6 +123,17 @@ describe('the end of a request', () => {
   const inScope = <T>(tenants: TenantContext, scope: LeaseScope, fn: () => T): T =>
     tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, fn);
 
+  it('makes no connection count as fresh for longer than validateAfterIdleMs', async () => {
+    const { pool, driver, tenants, clock } = setUp({ maxSize: 1, validateAfterIdleMs: 0 });
+    (await pool.acquire()).release();
+    const { pings } = driver;
+    await clock.advance(1);
+    const scope = new LeaseScope();
+    (await inScope(tenants, scope, () => pool.acquire())).release();
+    expect(driver.pings).toBe(pings + 1);
+    expect(scope.size).toBe(0);
+  });
+
   it('takes back what was acquired and forgotten, and destroys its connection', async () => {
     const { pool, driver, tenants } = setUp();
     const scope = new LeaseScope();

@@ -181,6 +181,16 @@ describe('the options of every pool', () => {
       expect(refusals({ tenants: { overrides: Object.fromEntries([[id, { max: 0 }]]) } })).toHaveLength(1);
     });
 
+    it.each([
+      ['a list', [], 'a list'],
+      ['a map', new Map([['acme', { max: 1 }]]), 'an object'],
+      ['a number', 7, '7'],
+    ])('are refused as overrides: %s', (_what, overrides, got) => {
+      expect(refusals({ tenants: { overrides } })).toEqual([
+        expect.stringContaining(`tenants.overrides: must be an object, got ${got}`),
+      ]);
+    });
+
     it('are refused limits that a resolver made up wrongly', () => {
       const { tenants } = parse({
         tenants: {
@@ -194,6 +204,18 @@ describe('the options of every pool', () => {
         'tenants["resolve(bad)"].wieght: is not an option. Did you mean weight?',
       ]);
     });
+
+    it.each(['resolve', 'known'] as const)(
+      'are refused an answer of %s that comes later, and its rejection',
+      (name) => {
+        const { tenants } = parse({ tenants: { [name]: () => Promise.reject(new Error('no database')) } });
+        const expected = name === 'known' ? 'true or false' : 'an object';
+        expect(problemsOf(() => tenants[name]?.('acme'))).toEqual([
+          `tenants["${name}(acme)"]: must be ${expected}, got a promise: it is asked in the middle of an acquire, ` +
+            'and has to answer at once',
+        ]);
+      },
+    );
 
     it('get limits at run time by the same rules', () => {
       expect(parseTenantLimits({ max: Infinity, whenFull: 'reject' })).toEqual({ max: Infinity, whenFull: 'reject' });

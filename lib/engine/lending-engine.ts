@@ -70,6 +70,8 @@ export interface LendingEngine<L> {
   acquire(tenantId: string | undefined, options?: AcquireLimits): Promise<Lease<L>>;
   request(receiver: LeaseReceiver<L>, tenantId: string | undefined, options?: AcquireLimits): void;
   tryAcquire(tenantId: string | undefined): Lease<L> | undefined;
+  /** What `acquire` would lend without a wait; else `undefined`, and nothing is made ready. */
+  takeIdle(tenantId: string | undefined): Lease<L> | undefined;
   probe(options: ProbeOptions): Promise<ProbeOutcome>;
   changeLimits(change: Partial<PoolLimits>): void;
   changeTenantPolicy(policy: TenantPolicy): void;

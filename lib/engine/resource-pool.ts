@@ -360,6 +360,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return undefined;
   }
 
+  /**
+   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is made
+   * ready here.
+   */
+  takeIdle(tenantId: string | undefined): Lease<L> | undefined {
+    if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
+    const nowMs = this.clock.now();
+    const tenant = this.#scheduler.tenant(tenantId, nowMs);
+    return this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
+  }
+
   /** For an acquire that couldn't wait: one connection is being made ready at a time. */
   #prepareNext(nowMs: number): void {
     this.start();
@@ -473,9 +484,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
-    if (this.#started) return this.#room.waiter(tenant, options, nowMs);
+    // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed or
+    // suspended the pool, and the tenant may have been forgotten meanwhile.
+    const admitted = this.#drain === undefined && this.#suspended !== 'reject' && options.signal?.aborted !== true;
+    if (this.#started && admitted) return this.#room.waiter(tenant, options, nowMs);
     this.start();
-    // The driver's code has run: it may have closed the pool, and the tenant may have been forgotten meanwhile.
     return this.#room.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
   }
 
@@ -951,7 +964,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     if (careAtMs < this.#housekeeping.dueAtMs) this.#housekeeping.by(careAtMs);
   }
 
-
   // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
 
   #broke(slot: Slot<C, L>, error: Error): void {
@@ -1073,7 +1085,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
 
   /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
   #chargeRunning(nowMs: number): boolean {
-    for (const slot of this.#slots) if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
+    for (const slot of this.#slots)
+      if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
     return this.#scheduler.waiting > 0;
   }
 

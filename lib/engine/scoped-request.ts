@@ -4,6 +4,7 @@
  * Promises: what is free is granted at once, at no cost but a look-up; a wait that the scope's end withdraws is refused with
  * {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it before its receiver is told.
  */
+import { epochMs } from './clock.js';
 import { RequestEndedError } from './errors.js';
 import type { Lease } from './lease.js';
 import type { LeaseScope, ScopedWork } from './lease-scope.js';
@@ -30,9 +31,9 @@ export function requestWithin<L>(
   if (scope === undefined || scope.ended) return engine.request(receiver, tenantId, limits);
   let lease: Lease<L> | undefined;
   try {
-    if (limits?.signal?.aborted !== true) lease = engine.tryAcquire(tenantId);
+    if (limits?.signal?.aborted !== true) lease = engine.takeIdle(tenantId);
     if (lease === undefined) {
-      new ScopedWait(engine.id, scope, atEnd, receiver, tenantId, limits?.signal).begin(engine, limits);
+      new ScopedWait(engine, scope, atEnd, receiver, tenantId, limits?.signal).begin(limits);
       return;
     }
   } catch (error) {
@@ -57,8 +58,9 @@ export function mayBeWithdrawn<T>(acquired: Promise<unknown>, answer: Promise<T>
 class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
   readonly poolId: string;
   readonly tenantId: string | undefined;
-  readonly since = Date.now();
   readonly state = 'waiting';
+  readonly #engine: LendingEngine<L>;
+  readonly #sinceMs: number;
   readonly #scope: LeaseScope;
   readonly #atEnd: AtScopeEnd;
   readonly #receiver: LeaseReceiver<L>;
@@ -66,14 +68,16 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
   readonly #withdrawal = new AbortController();
 
   constructor(
-    poolId: string,
+    engine: LendingEngine<L>,
     scope: LeaseScope,
     atEnd: AtScopeEnd,
     receiver: LeaseReceiver<L>,
     tenantId: string | undefined,
     signal: AbortSignal | undefined,
   ) {
-    this.poolId = poolId;
+    this.poolId = engine.id;
+    this.#engine = engine;
+    this.#sinceMs = engine.clock.now();
     this.tenantId = tenantId;
     this.#scope = scope;
     this.#atEnd = atEnd;
@@ -81,11 +85,15 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
     this.#signal = signal;
   }
 
-  begin(engine: LendingEngine<L>, limits: AcquireLimits | undefined): void {
+  get since(): number {
+    return epochMs(this.#sinceMs);
+  }
+
+  begin(limits: AcquireLimits | undefined): void {
     if (this.#signal?.aborted === true) this.aborted(this.#signal.reason);
     else if (this.#signal !== undefined) listenForAbort(this.#signal, this);
     this.#scope.join(this);
-    engine.request(this, this.tenantId, { ...limits, signal: this.#withdrawal.signal });
+    this.#engine.request(this, this.tenantId, { ...limits, signal: this.#withdrawal.signal });
   }
 
   granted(lease: Lease<L>): void {
@@ -101,7 +109,8 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
 
   takeBack(): void {
     const { poolId, tenantId } = this;
-    this.#withdrawal.abort(new RequestEndedError(poolId, Date.now() - this.since, { tenantId }));
+    const waitedMs = this.#engine.clock.now() - this.#sinceMs;
+    this.#withdrawal.abort(new RequestEndedError(poolId, waitedMs, { tenantId }));
   }
 
   /** The caller's own signal has fired. */

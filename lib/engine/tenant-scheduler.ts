@@ -167,10 +167,12 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #newcomer(id: string, nowMs: number): Tenant<W, S> {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     this.#forgetSome();
-    const standing = this.#standingOf(id, this.#policy);
-    // The application's functions have run, and may have asked for the same tenant.
+    const policy = this.#policy;
+    const standing = this.#standingOf(id, policy);
+    // The application's functions have run: they may have asked for the same tenant, or changed the limits.
     const same = this.#tenants.get(id);
     if (same !== undefined) return same;
+    if (policy !== this.#policy) return this.#newcomer(id, nowMs);
     const group = standing.known ? this.#known : this.#unknown;
     const knownAtMs = standing.known ? Infinity : -Infinity;
     const tenant = new Tenant<W, S>(id, standing.limits, group, knownAtMs, this.#virtualMs, this.#meanHoldMs);
@@ -182,7 +184,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   changePolicy(policy: TenantPolicy): void {
     // First the application's functions: if one throws, nothing has changed.
     const standings = new Map<string, Standing>();
-    for (const id of [...this.#tenants.keys()]) standings.set(id, this.#standingOf(id, policy));
+    // Tenants that those functions bring along are asked about as well.
+    for (const id of this.#tenants.keys()) standings.set(id, this.#standingOf(id, policy));
     this.#policy = policy;
     for (const [id, standing] of standings) {
       const tenant = this.#tenants.get(id);
@@ -293,6 +296,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#settle(tenant, hold, nowMs);
     this.#unlink(heir);
     this.#chargeAhead(tenant, hold, nowMs);
+    // Known by the lease that has just ended, it was placed among those below their maximum.
+    if (tenant.grantable > 0) this.#refresh(tenant);
     this.#keepPace(tenant);
   }
 

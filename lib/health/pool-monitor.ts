@@ -10,7 +10,7 @@
  * watching keeps no process alive.
  */
 import type { Clock, TimerHandle } from '../engine/clock.js';
-import { durationOf } from '../engine/deadlines.js';
+import { setDeadline } from '../engine/late-timer.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
 import { toError } from '../engine/thrown.js';
@@ -230,7 +230,7 @@ export class PoolMonitor {
 
   private whicheverIsFirst(probe: Promise<HealthCheckResult>, waitMs: number): Promise<HealthCheckResult> {
     return new Promise((resolve) => {
-      const timer = this.parts.clock.setTimer(() => resolve(this.result(this.last)), durationOf(waitMs));
+      const timer = setDeadline(this.parts.clock, () => resolve(this.result(this.last)), waitMs);
       timer.ref();
       void probe.then((result) => {
         timer.cancel();

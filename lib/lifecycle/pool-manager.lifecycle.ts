@@ -19,6 +19,8 @@ import {
 import type { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import type { ConnectionPoolManager } from '../connection-pool-manager.js';
+import { systemClock } from '../engine/clock.js';
+import { setDeadline } from '../engine/late-timer.js';
 import { PoolConfigError } from '../errors.js';
 import type { PoolHandle } from '../pool-handle.js';
 import { harmlessLogger } from '../pool-log.js';
@@ -120,12 +122,14 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   /** The leases have been cut: handlers that waited for them answer now, and what still doesn't is hung. */
   private cutServer(server: unknown, closed: Promise<void>): void {
-    const lastAnswers = setTimeout(() => {
+    const cutLast = (): void => {
       if (closeAllConnections(server)) {
         this.logger.warn('Cut the HTTP connections that were still open after the drain deadline.');
       }
-    }, LAST_ANSWERS_MS);
-    void closed.then(() => clearTimeout(lastAnswers));
+    };
+    const lastAnswers = setDeadline(systemClock, cutLast, LAST_ANSWERS_MS);
+    lastAnswers.ref();
+    void closed.then(() => lastAnswers.cancel());
   }
 
   private httpServer(): unknown {

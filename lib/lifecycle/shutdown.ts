@@ -6,6 +6,7 @@
 import type { Clock } from '../engine/clock.js';
 import { durationOf } from '../engine/deadlines.js';
 import type { CloseReport } from '../engine/drain.js';
+import { setDeadline } from '../engine/late-timer.js';
 import { describeError } from '../engine/redact.js';
 import type { PoolHandle } from '../pool-handle.js';
 import type { PoolLogger } from '../pool-core.js';
@@ -105,7 +106,7 @@ function settles(
   logger: PoolLogger,
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = clock.setTimer(() => resolve(false), withinMs);
+    const timer = setDeadline(clock, () => resolve(false), withinMs);
     timer.ref();
     const settled = (): void => {
       timer.cancel();

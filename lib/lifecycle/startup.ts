@@ -4,6 +4,7 @@
  * Promise: whoever waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it is; closing it is the caller's.
  */
 import type { Clock } from '../engine/clock.js';
+import { setDeadline } from '../engine/late-timer.js';
 import { AcquireTimeoutError, PoolConfigError, UnsafeRoleError } from '../errors.js';
 import type { PoolHandle } from '../pool-handle.js';
 
@@ -32,7 +33,8 @@ export async function openPool(pool: PoolHandle, clock: Clock): Promise<void> {
       lastError = error;
       if (isFinal(error)) settle(() => reject(error));
     };
-    const timer = clock.setTimer(
+    const timer = setDeadline(
+      clock,
       () => settle(() => reject(notUp(pool, startupTimeoutMs, lastError))),
       startupTimeoutMs,
     );

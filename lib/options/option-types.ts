@@ -80,40 +80,26 @@ export function optionsObject<S extends z.core.$ZodLooseShape>(
 }
 
 /**
- * An object whose keys are names that others have chosen. zod leaves out a key `__proto__`, which an attacker may pick as a name, and which
- * `JSON.parse` and `Object.fromEntries` make an ordinary key; here it is a name like any other.
+ * An object whose keys are names that others have chosen. As entries of a map they are all alike: `z.record` leaves out a key `__proto__`, which
+ * an attacker may pick as a name, and which `JSON.parse` and `Object.fromEntries` make an ordinary key.
  */
-export function namedRecord<K extends z.core.$ZodRecordKey, V extends z.ZodType>(name: K, value: V): z.ZodRecord<K, V> {
-  const record = z.record(name, value);
-  const internals = record._zod;
-  const { parse } = internals;
-  const parseAll: typeof parse = (payload, context) => {
-    const input: unknown = payload.value;
-    const parsed = parse(payload, context);
-    if (!isRecord(input) || !Object.hasOwn(input, PROTO) || parsed instanceof Promise) return parsed;
-    const checkedName = ran(name._zod.run({ value: PROTO, issues: [] }, context));
-    if (checkedName.issues.length > 0) {
-      const issues = checkedName.issues.map((issue) => z.core.util.finalizeIssue(issue, context, z.config()));
-      parsed.issues.push({ code: 'invalid_key', origin: 'record', issues, input: PROTO, path: [PROTO], inst: record });
-      return parsed;
-    }
-    const entry = ran(value._zod.run({ value: input[PROTO], issues: [] }, context));
-    parsed.issues.push(...z.core.util.prefixIssues(PROTO, entry.issues));
-    if (isRecord(parsed.value)) {
-      // An assignment would set the prototype.
-      const property = { value: entry.value, enumerable: true, configurable: true, writable: true };
-      Object.defineProperty(parsed.value, PROTO, property);
-    }
-    return parsed;
+export function namedRecord<K extends z.ZodType<string, string>, V extends z.ZodType>(
+  name: K,
+  value: V,
+): NamedRecord<K, V> {
+  const entries = (input: Named<z.input<V>>, context: z.core.$RefinementCtx): unknown => {
+    if (plainObject.safeParse(input).success) return new Map(Object.entries(input));
+    // A map of the caller's own is no object of options.
+    context.issues.push({ code: 'invalid_type', expected: 'record', input });
+    return z.NEVER;
   };
-  internals.parse = parseAll;
-  internals.run = parseAll;
-  return record;
+  return z.preprocess(entries, z.map(name, value)).transform((named) => Object.fromEntries(named));
 }
 
-const PROTO = '__proto__';
+const plainObject = z.record(z.string(), z.unknown());
 
-function ran(result: z.core.util.MaybeAsync<z.core.ParsePayload>): z.core.ParsePayload {
-  if (result instanceof Promise) throw new Error('Options are checked synchronously.');
-  return result;
-}
+type Named<T> = Readonly<Record<string, T>>;
+export type NamedRecord<K extends z.ZodType<string, string>, V extends z.ZodType> = z.ZodPipe<
+  z.ZodPreprocess<z.ZodMap<K, V>, Named<z.input<V>>>,
+  z.ZodTransform<Record<string, z.output<V>>, Map<z.output<K>, z.output<V>>>
+>;

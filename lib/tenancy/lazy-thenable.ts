@@ -11,10 +11,19 @@
  */
 export function started(value: unknown): unknown {
   if ((typeof value !== 'object' || value === null) && typeof value !== 'function') return value;
-  // A subclass may start its work in a `then` of its own.
-  if (value instanceof Promise && value.then === Promise.prototype.then) return value;
-  const then: unknown = Reflect.get(value, 'then');
+  const then = thenOf(value);
   if (typeof then !== 'function') return value;
+  // A subclass may start its work in a `then` of its own.
+  if (value instanceof Promise && then === Promise.prototype.then) return value;
   // `then` is called here, synchronously. Resolving a promise with the thenable would call it in a later job.
   return new Promise((resolve, reject) => void Reflect.apply(then, value, [resolve, reject]));
+}
+
+/** Read once, because a getter may start work. Where it throws, awaiting the value fails in the same way; others may not await it. */
+function thenOf(value: object): unknown {
+  try {
+    return Reflect.get(value, 'then');
+  } catch {
+    return undefined;
+  }
 }

@@ -7,6 +7,8 @@
  */
 import type { Logger } from '@nestjs/common';
 
+import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/clock.js';
+import { setDeadline } from '../engine/late-timer.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';
@@ -27,14 +29,14 @@ export class RequestScope {
   handler = 'a request';
   readonly #openBodies = new Set<() => void>();
   readonly #logger: Logger;
-  readonly #stopGraceMs: number;
+  readonly #clock: Clock;
   #over = false;
   #clientGone = false;
-  #grace: NodeJS.Timeout | undefined;
+  #grace: TimerHandle | undefined;
 
-  constructor(logger: Logger, stopGraceMs: number = STOP_GRACE_MS) {
+  constructor(logger: Logger, clock: Clock = systemClock) {
     this.#logger = logger;
-    this.#stopGraceMs = stopGraceMs;
+    this.#clock = clock;
   }
 
   /** Whether the response is over. */
@@ -64,7 +66,7 @@ export class RequestScope {
     this.#clientGone = end === 'client gone';
     for (const stop of [...this.#openBodies]) stop();
     if (this.#openBodies.size === 0) return this.#end();
-    this.#grace = runOutside(() => setTimeout(() => this.#end(), this.#stopGraceMs).unref());
+    this.#grace = setDeadline(this.#clock, () => this.#end(), STOP_GRACE_MS);
   }
 
   /** The handler is done, and there is no response whose end could be awaited: it ends with the last body, or now. */
@@ -75,7 +77,7 @@ export class RequestScope {
   }
 
   #end(): void {
-    clearTimeout(this.#grace);
+    this.#grace?.cancel();
     this.#openBodies.clear();
     // The event that ends a request may run in any async context; a report belongs to none.
     runOutside(() => {
@@ -136,7 +138,8 @@ function placeOf({ poolId, tenantId }: TakenBack): string {
 }
 
 function ageOf({ since }: TakenBack): string {
-  return `${Math.round(Date.now() - since)} ms`;
+  // By the clock that leases are dated by: the wall clock may have been set meanwhile.
+  return `${Math.round(epochMs(systemClock.now()) - since)} ms`;
 }
 
 /** A stack without the line that names the error it was taken from. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { settle } from '../support/fakes/fake-clock.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
-import type { FakeConnection } from '../support/fakes/fake-driver.js';
+import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 
 function countPings(driver: { ping(connection: FakeConnection, signal: AbortSignal): Promise<void> }) {
   const pings = new Map<FakeConnection, number>();
@@ -45,6 +45,43 @@ describe('keepalive', () => {
     await clock.advance(3_500);
     expect([...pings.values()]).toEqual([3]);
     held.release();
+  });
+});
+
+class DyingDriver extends FakeDriver {
+  readonly dead = new Set<FakeConnection>();
+  end: Promise<never> | undefined;
+
+  override ping(connection: FakeConnection, signal: AbortSignal): Promise<void> {
+    if (!this.dead.has(connection)) return super.ping(connection, signal);
+    this.pings++;
+    return this.end ?? Promise.reject(new Error('reset'));
+  }
+}
+
+describe('keepalive while every idle connection is dead', () => {
+  it.each([
+    ['are refused', undefined],
+    ['are not answered', new Promise<never>(() => undefined)],
+  ])('pings each once, ends them all and leaves the pool fit to serve: pings %s', async (_how, end) => {
+    const driver = new DyingDriver();
+    driver.end = end;
+    const { pool, clock } = fakePool({
+      driver,
+      limits: { maxSize: 8, minSize: 2, connectConcurrency: 8, keepaliveMs: 10_000 },
+    });
+    const leases = Promise.all(Array.from({ length: 8 }, () => pool.acquire('acme')));
+    await clock.advance(0);
+    for (const lease of await leases) lease.release();
+    for (const connection of driver.live) driver.dead.add(connection);
+    await clock.advance(18_000);
+    expect([...driver.dead].filter(({ state }) => state === 'open')).toEqual([]);
+    expect(driver.pings).toBe(8);
+    expect([pool.idle, pool.validating, pool.total]).toEqual([2, 0, 2]);
+    const acquired = pool.acquire('globex');
+    await clock.advance(0);
+    (await acquired).release();
+    await pool.close({ deadlineMs: 0 });
   });
 });
 

@@ -7,8 +7,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, jest } from '@jest/globals';
 import fc from 'fast-check';
+import { KNOWN_AFTER_MS } from '../../lib/engine/known-tenants.js';
 import type { Lease } from '../../lib/engine/lease.js';
 import type { PoolObserver } from '../../lib/engine/pool-observer.js';
+import type { PoolTenant } from '../../lib/engine/slot.js';
 import { PoolError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
 import { FatalError, type Behaviour, type FakeConnection } from '../support/fakes/fake-driver.js';
@@ -113,6 +115,7 @@ class World implements Mischief {
       () => pool.resume(),
       () => void pool.probe({ timeoutMs: 100, recentMs: 0 }).catch(() => undefined),
       () => this.limitTenants(1 + (index % 3)),
+      () => this.limitTenants(1 + (index % 3), (id) => id.length > index),
       () => {
         if (index === 0) this.close(0);
         else if (index === 1) this.close(50);
@@ -168,9 +171,16 @@ class World implements Mischief {
     this.fake.pool.changeLimits({ maxSize, minSize: 1 });
   }
 
-  limitTenants(max: number): void {
+  /** @param known asked for each tenant; without it those are known that have been served for long. */
+  limitTenants(max: number, known?: (id: string) => boolean): void {
     this.#highestMax = Math.max(this.#highestMax, this.fake.pool.tenantPolicy.max, max);
-    this.fake.pool.changeTenantPolicy({ ...noTenantLimits, max, maxWaiting: 4 });
+    const asked = known && ((id: string): boolean => (this.at('known'), known(id)));
+    try {
+      this.fake.pool.changeTenantPolicy({ ...noTenantLimits, max, maxWaiting: 4, known: asked });
+    } catch (error) {
+      // The application's own error goes to whoever changes the limits; then nothing has changed.
+      if (!this.#nasty) throw error;
+    }
   }
 
   close(deadlineMs: number): void {
@@ -201,9 +211,14 @@ class World implements Mischief {
 
     let inUse = 0;
     let waiting = 0;
+    let grantable = 0;
+    const groups = new Map<PoolTenant<FakeConnection, FakeConnection>['group'], { inUse: number; waiting: number }>();
     for (const tenant of pool.tenants()) {
       inUse += tenant.inUse;
       waiting += tenant.waiting;
+      grantable += Math.max(0, Math.min(tenant.waiting, tenant.limits.max - tenant.inUse));
+      const sum = groups.get(tenant.group) ?? { inUse: 0, waiting: 0 };
+      groups.set(tenant.group, { inUse: sum.inUse + tenant.inUse, waiting: sum.waiting + tenant.waiting });
       assert.ok(tenant.inUse >= 0, 'a tenant has less than nothing in use');
       const allowed = Math.max(tenant.limits.max, this.#inUse.get(tenant.id) ?? 0, this.#highestMax);
       assert.ok(tenant.inUse <= allowed, 'a tenant has more slots than its maximum');
@@ -212,6 +227,9 @@ class World implements Mischief {
     this.#highestMax = 0;
     assert.equal(inUse, pool.active + pool.recycling);
     assert.equal(waiting, pool.waiting);
+    assert.equal(grantable, pool.grantable, 'waiters that may have a slot are counted wrongly');
+    for (const [group, sum] of groups)
+      assert.deepEqual({ inUse: group.inUse, waiting: group.waiting }, sum, 'a group is counted wrongly');
 
     if (this.closing !== undefined) assert.equal(pool.waiting, 0, 'somebody waits for a pool that closes');
 
@@ -354,6 +372,18 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     fc.integer({ min: 1, max: 3 }),
     (max) => `tenants.max ${max}`,
     (world, max) => world.limitTenants(max),
+  ),
+  step(
+    1,
+    fc.integer({ min: 4, max: 8 }),
+    (length) => `known tenants have ${length} letters`,
+    (world, length) => world.limitTenants(2, (id) => id.length === length),
+  ),
+  step(
+    1,
+    once,
+    () => 'pass 11 s',
+    (world) => world.fake.clock.advance(KNOWN_AFTER_MS + 1_000),
   ),
   step(
     1,

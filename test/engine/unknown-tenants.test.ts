@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { KNOWN_AFTER_MS, KnownTenants, MAX_REMEMBERED } from '../../lib/engine/known-tenants.js';
 import type { Lease } from '../../lib/engine/lease.js';
 import { QueueFullError } from '../../lib/errors.js';
+import type { FakeClock } from '../support/fakes/fake-clock.js';
 import type { FakeConnection } from '../support/fakes/fake-driver.js';
 import { fakePool, type FakePoolOptions } from '../support/fakes/fake-pool.js';
 
@@ -25,6 +26,11 @@ async function floodedPool(size: number, waiting: number, options: FakePoolOptio
   for (let count = 0; count < size + waiting; count++) invent();
   await fake.clock.advance(0);
   return { ...fake, out, invent };
+}
+
+async function waitFor<T>(outcome: Promise<T>, clock: FakeClock): Promise<T> {
+  await clock.advance(0);
+  return outcome;
 }
 
 describe('ids that were invented', () => {
@@ -143,6 +149,24 @@ describe('ids that were invented', () => {
     expect(reserveOf()).toBe(1);
   });
 
+  it('keep to their maximum when they become known as a slot goes to their next waiter', async () => {
+    const { pool, clock } = fakePool({ tenants: { max: 1 } });
+    const first = await waitFor(pool.acquire('acme'), clock);
+    first.release();
+    const second = await waitFor(pool.acquire('acme'), clock);
+    const waiting = [pool.acquire('acme', { timeoutMs: 60_000 }), pool.acquire('acme', { timeoutMs: 60_000 })];
+    await clock.advance(KNOWN_AFTER_MS);
+    second.release();
+    await clock.advance(0);
+    expect({ active: pool.active, waiting: pool.waiting, grantable: pool.grantable }).toEqual({
+      active: 1,
+      waiting: 1,
+      grantable: 0,
+    });
+    await pool.close({ deadlineMs: 0 });
+    await Promise.allSettled(waiting);
+  });
+
   it('change nothing when the word of the application is an error', async () => {
     const { pool } = fakePool({ tenants: { known: isCustomer } });
     (await pool.acquire('customer 1')).release();
@@ -157,6 +181,111 @@ describe('ids that were invented', () => {
     expect(() => pool.changeTenantPolicy(broken)).toThrow('no database');
     expect(pool.tenantPolicy).toBe(policy);
     expect([...pool.tenants()].every(({ limits }) => limits.max === Infinity)).toBe(true);
+  });
+});
+
+describe('functions of the application that are asked about tenants', () => {
+  it('cost the caller its acquire when they throw, and nobody else anything', async () => {
+    const { pool, clock } = fakePool({
+      limits: { maxSize: 1 },
+      tenants: {
+        known: (id) => {
+          if (id.startsWith('bad')) throw new Error('no database');
+          return true;
+        },
+      },
+    });
+    const lease = await waitFor(pool.acquire('acme'), clock);
+    const waiting = pool.acquire('globex');
+    for (let id = 0; id < 100; id++) await expect(pool.acquire(`bad ${id}`)).rejects.toThrow('no database');
+    expect(() => pool.tryAcquire('bad')).toThrow('no database');
+    expect([pool.knownTenants, pool.waiting]).toEqual([2, 1]);
+    lease.release();
+    (await waitFor(waiting, clock)).release();
+  });
+
+  it('may ask for slots, and change the limits, while they are asked', async () => {
+    let depth = 0;
+    const { pool, clock } = fakePool({
+      limits: { maxSize: 1 },
+      tenants: {
+        known: (id) => {
+          if (depth++ < 3) void pool.acquire(id).then((lease) => lease.release());
+          pool.changeTenantPolicy({ ...pool.tenantPolicy, max: 1, known: () => true });
+          return false;
+        },
+      },
+    });
+    const served = ['acme', 'globex'].map((id) => pool.acquire(id).then((lease) => lease.release()));
+    await clock.advance(0);
+    await Promise.all(served);
+    // The connection was lent to this one last; the other tenant has been forgotten.
+    expect([...pool.tenants()].map(({ id, limits: { max } }) => [id, max])).toEqual([
+      [undefined, Infinity],
+      ['acme', 1],
+    ]);
+    expect([pool.active, pool.waiting]).toEqual([0, 0]);
+  });
+
+  it.each(['close', 'suspend', 'abort'] as const)('leave no waiter behind when they %s', async (deed) => {
+    const controller = new AbortController();
+    const { pool, clock } = fakePool({
+      limits: { maxSize: 1 },
+      tenants: {
+        known: (id) => {
+          if (id !== 'globex') return true;
+          if (deed === 'close') void pool.close({ deadlineMs: 0 });
+          else if (deed === 'suspend') pool.suspend('reject');
+          else controller.abort();
+          return true;
+        },
+      },
+    });
+    const lease = await waitFor(pool.acquire('acme'), clock);
+    const refused = pool.acquire('globex', { signal: controller.signal }).catch((error: Error) => error.name);
+    const name = { close: 'PoolClosedError', suspend: 'PoolSuspendedError', abort: 'AcquireAbortedError' }[deed];
+    expect([await refused, pool.waiting]).toEqual([name, 0]);
+    lease.release();
+  });
+
+  it('are asked about tenants that they bring along themselves when the limits change', async () => {
+    const { pool, clock } = fakePool({ tenants: { max: 5 } });
+    const lease = await waitFor(pool.acquire('acme'), clock);
+    pool.changeTenantPolicy({
+      ...pool.tenantPolicy,
+      max: 1,
+      known: (id) => {
+        if (id === 'acme') void pool.acquire('globex').catch(() => undefined);
+        return true;
+      },
+    });
+    const limits = [...pool.tenants()].map(({ id, limits: { max } }) => [id, max]);
+    expect(limits).toEqual([
+      [undefined, Infinity],
+      ['acme', 1],
+      ['globex', 1],
+    ]);
+    lease.release();
+    await pool.close({ deadlineMs: 0 });
+  });
+
+  it('may change their mind while queues are full: the new word holds at once', async () => {
+    const customers = new Set(['customer 1']);
+    const { pool, invent, out, clock } = await floodedPool(2, 8, {
+      limits: { maxQueue: 8 },
+      tenants: { known: (id) => customers.has(id), maxUnknown: 0 },
+    });
+    customers.add('invented 5');
+    pool.changeTenantPolicy({ ...pool.tenantPolicy });
+    for (let round = 0; round < 3; round++) invent();
+    const customer = pool.acquire('customer 1');
+    out.splice(0).forEach((lease) => lease.release());
+    await clock.advance(0);
+    (await customer).release();
+    await clock.advance(0);
+    const [known] = [...pool.tenants()].filter(({ id }) => id === 'invented 5');
+    expect(known?.acquisitions).toBe(1);
+    await pool.close({ deadlineMs: 0 });
   });
 });
 

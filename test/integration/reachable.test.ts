@@ -130,7 +130,11 @@ describe.each(kinds)('What a pool of the kind %s hands out', (_, declare) => {
     check('the list', manager.listPools());
     check('a printed lease', [JSON.stringify(lease), inspect(lease, { depth: Infinity, showHidden: true })]);
     check('a printed handle', [JSON.stringify(pool), inspect(pool, { depth: Infinity, showHidden: true })]);
-    check('a printed manager', [inspect(manager.getStats(), { depth: Infinity, showHidden: true })]);
+    check('printed stats', [inspect(manager.getStats(), { depth: Infinity, showHidden: true })]);
+    check('a printed manager', [
+      JSON.stringify(manager),
+      inspect(manager, { depth: Infinity, showHidden: true, getters: true }),
+    ]);
     lease.release();
     other.release();
     check(

@@ -84,6 +84,10 @@ describe.each(lazy)('A lazy thenable: %s', (_, make) => {
   });
 });
 
+function unreadable(): never {
+  throw new TypeError('There is no such property.');
+}
+
 describe('What a function returns from run()', () => {
   it('is started once, whether it is awaited once, often or never', async () => {
     const builder = new Builder();
@@ -92,6 +96,18 @@ describe('What a function returns from run()', () => {
     await promise;
     await promise;
     expect(builder.runs).toBe(1);
+  });
+
+  it('has a then that is a getter read once, as the tenant', async () => {
+    const read: Answer[] = [];
+    const lazily = {
+      get then() {
+        read.push(tenants.current());
+        return (resolve: (answer: Answer) => void) => resolve(tenants.current());
+      },
+    };
+    expect(await tenants.run('acme', () => lazily)).toBe('acme');
+    expect(read).toEqual(['acme']);
   });
 
   it('rejects with what the thenable rejects with, or throws', async () => {
@@ -110,6 +126,7 @@ describe('What a function returns from run()', () => {
     ['a native promise', Promise.resolve(1)],
     ['an object', { rows: [] }],
     ['an object whose then is no function', { then: 'later' }],
+    ['an object whose then cannot be read', new Proxy({}, { get: unreadable })],
     ['null', null],
     ['a number', 7],
     ['a function', () => 7],

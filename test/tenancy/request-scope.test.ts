@@ -15,6 +15,7 @@ import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromPayload } from '../../lib/tenancy/tenant-resolvers.js';
 import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { CollectedLog } from './support/log.js';
 
@@ -36,15 +37,34 @@ describe('The scope of a request', () => {
   it('waits only so long for a body that does not let go of what it reads from', async () => {
     const { pool } = fakePool();
     const log = new CollectedLog();
-    const scope = new RequestScope(new CollectingLogger(log), 1);
+    const clock = new FakeClock();
+    const scope = new RequestScope(new CollectingLogger(log), clock);
     const lease = await pool.acquire('acme');
     scope.leases.add(lease);
     let stopped = 0;
     scope.hold(() => stopped++);
     scope.responseOver('sent');
     expect({ stopped, released: lease.released }).toEqual({ stopped: 1, released: false });
-    await log.line('still out');
+    await clock.advance(1_000);
+    expect(log.lines).toEqual([{ level: 'error', message: expect.stringContaining('still out') }]);
     expect(lease.released).toBe(true);
+  });
+
+  it('gives a body that lets go in time no blame for an event loop that was blocked', async () => {
+    const { pool } = fakePool();
+    const log = new CollectedLog();
+    const clock = new FakeClock();
+    const scope = new RequestScope(new CollectingLogger(log), clock);
+    const lease = await pool.acquire('acme');
+    scope.leases.add(lease);
+    const letGo = scope.hold(() => undefined);
+    scope.responseOver('sent');
+    clock.block(60_000);
+    await clock.unblock(() => {
+      lease.release();
+      letGo();
+    });
+    expect([log.lines, clock.pendingTimers]).toEqual([[], 0]);
   });
 
   it('ends once, whatever comes later', async () => {
