@@ -10,7 +10,6 @@ import type { Command } from 'ioredis';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
-import { runOutside } from '../engine/outside-context.js';
 import { DedicatedLimitError, PoolClosedError, type HolderFacts } from '../errors.js';
 import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
@@ -89,7 +88,7 @@ export class DedicatedClients<C extends RedisClient> {
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
     const opened = { tenantId: this.#parts.currentTenant(), atMs: clock.now() };
-    const made = runOutside(() => deployment.duplicate(args, original));
+    const made = deployment.duplicate(args, original);
     this.#attend(made, opened);
     return new DedicatedFacade(made, this.#parts, this).proxy;
   }

@@ -7,7 +7,7 @@ import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingTerms } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
-import { reasonNotToServe } from './server-answers.js';
+import { isServerFull, reasonNotToServe } from './server-answers.js';
 
 export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
   readonly credentials: Credentials;
@@ -66,6 +66,10 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   /** A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say nothing about it. */
   isFatal(error: unknown): boolean {
     return error instanceof ConnectionLostError && error.poolId === this.#parts.poolId;
+  }
+
+  isServerFull(error: unknown): boolean {
+    return isServerFull(error);
   }
 
   dispose(): Promise<void> {

@@ -65,6 +65,14 @@ export function isReadOnly(error: unknown): boolean {
   return isReply(error) && error.message.startsWith('READONLY ');
 }
 
+/** What the server says to a connection that it has no room for, before it closes it. */
+const FULL = /\bmax number of clients( \+ cluster connections)? reached/;
+
+/** Whether the server is up and has no room for one more connection, as it said to a connect. */
+export function isServerFull(error: unknown): boolean {
+  return isError(error) && (FULL.test(error.message) || isServerFull(error.cause));
+}
+
 /** PING itself is forbidden, or has another name: that says nothing of other commands. */
 const ABOUT_PING_ONLY = /^(NOPERM|ERR unknown command)/;
 
