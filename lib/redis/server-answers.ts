@@ -65,12 +65,16 @@ export function isReadOnly(error: unknown): boolean {
   return isReply(error) && error.message.startsWith('READONLY ');
 }
 
-/** What the server says to a connection that it has no room for, before it closes it. */
-const FULL = /\bmax number of clients( \+ cluster connections)? reached/;
+const FULL = 'ERR max number of clients reached';
 
-/** Whether the server is up and has no room for one more connection, as it said to a connect. */
+/** In the words of the server, which a connect that it refuses seldom gets to see. */
+export function serverFull(cause: unknown): Error {
+  return new Error(FULL, { cause });
+}
+
+/** Whether the server is up and has no room for one more connection. */
 export function isServerFull(error: unknown): boolean {
-  return isError(error) && (FULL.test(error.message) || isServerFull(error.cause));
+  return isError(error) && error.message.startsWith(FULL);
 }
 
 /** PING itself is forbidden, or has another name: that says nothing of other commands. */
