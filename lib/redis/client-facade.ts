@@ -128,7 +128,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   /** What callers get of a node of the cluster. */
   #presented(node: unknown): unknown {
-    if (!(node instanceof this.facade.ioredis.Redis)) return node;
+    if (!isConnection(node, this.facade.ioredis)) return node;
     this.#nodes ??= new WeakMap();
     let presented = this.#nodes.get(node);
     if (presented === undefined) {
@@ -409,6 +409,10 @@ function isPipelineOff(options: unknown): boolean {
 
 function isPipeline(made: unknown, ioredis: IoredisModule): made is Pipeline {
   return made instanceof ioredis.Pipeline;
+}
+
+function isConnection(value: unknown, ioredis: IoredisModule): value is Redis {
+  return value instanceof ioredis.Redis;
 }
 
 function isObject(value: unknown): value is object {

@@ -6,7 +6,7 @@
  * what a caller sent over a connection that died is rejected rather than repeated or forgotten, what ioredis itself sent
  * (a resubscription) is sent again.
  */
-import type { Command, Redis } from 'ioredis';
+import type { Command, Redis, RedisOptions } from 'ioredis';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
@@ -97,8 +97,14 @@ export class DedicatedClients<C extends RedisClient> {
     const { ioredis, connectTimeoutMs } = this.#parts;
     return this.#adopt(
       () => {
-        const { options } = node;
-        const shown = { ...options, lazyConnect: false, connectTimeout: connectTimeoutMs, ...Object(changes) };
+        // Its replyMapping is a parameter of the client's type, and passes unseen.
+        const options: Omit<RedisOptions, 'replyMapping'> = node.options;
+        const shown = {
+          ...options,
+          lazyConnect: false,
+          connectTimeout: connectTimeoutMs,
+          ...(typeof changes === 'object' ? changes : {}),
+        };
         const client = makeOutside(() => new ioredis.Redis({ ...shown, connectTimeout: options.connectTimeout }));
         return { client, shown, ownCredentials: shown.password === options.password };
       },

@@ -111,7 +111,7 @@ describe('nothing that a Redis pool hands out leads to a password, or to what ot
     const duplicate = client.duplicate();
     const told: unknown[] = [];
     for (const each of [client, duplicate])
-      for (const event of ['+node', '-node']) each.on(event, (...args) => told.push(...args));
+      for (const event of ['+node', '-node']) each.on(event, (...args: unknown[]) => told.push(...args));
     await duplicate.get('a');
     const [node] = client.nodes('master');
     if (node === undefined) throw new Error('The cluster has no node.');
@@ -145,6 +145,10 @@ describe('nothing that a Redis pool hands out leads to a password, or to what ot
 });
 
 function ofCluster(client: unknown): Cluster {
-  if (!(client instanceof Cluster)) throw new TypeError('It is no client of a cluster.');
+  if (!isCluster(client)) throw new TypeError('It is no client of a cluster.');
   return client;
+}
+
+function isCluster(client: unknown): client is Cluster {
+  return client instanceof Cluster;
 }
