@@ -6,7 +6,6 @@ import { BullModule, getQueueToken, Processor, WorkerHost } from '@nestjs/bullmq
 import { type DynamicModule, type INestApplicationContext, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Queue } from 'bullmq';
-import type { Redis } from 'ioredis';
 
 import { ConnectionPoolManager } from '../../lib/connection-pool-manager.js';
 import { PoolManagerModule } from '../../lib/pool-manager.module.js';
@@ -47,7 +46,7 @@ describe('a job that runs while the application closes', () => {
         const bull: DynamicModule[] = [
           BullModule.forRootAsync({
             inject: [getPoolToken('cache')],
-            useFactory: (pool: RedisPool<Redis>) => ({ connection: pool.client }),
+            useFactory: (pool: RedisPool) => ({ connection: pool.client }),
           }),
           BullModule.registerQueue({ name }),
         ];
