@@ -12,6 +12,9 @@ import { guardedCallback, type ReportThrown } from './caller-code.js';
 export type Listener = (...args: unknown[]) => void;
 type EventName = string | symbol;
 
+/** Events whose first argument is a node. */
+const NODE_EVENTS: ReadonlySet<EventName> = new Set(['+node', '-node']);
+
 interface Registration {
   readonly event: EventName;
   readonly bound: Listener & { readonly listener: Listener };
@@ -19,18 +22,23 @@ interface Registration {
 
 export class BoundListeners {
   readonly #report: ReportThrown;
+  readonly #presented: (node: unknown) => unknown;
   #emitter: EventEmitter;
   #added: Registration[] = [];
 
-  constructor(emitter: EventEmitter, report: ReportThrown) {
+  /** @param presented what listeners get of a cluster's node, which is an argument of some events. */
+  constructor(emitter: EventEmitter, report: ReportThrown, presented: (node: unknown) => unknown) {
     this.#emitter = emitter;
     this.#report = report;
+    this.#presented = presented;
   }
 
   add(event: EventName, listener: Listener, options: { readonly once: boolean; readonly first: boolean }): void {
-    const inContext = AsyncResource.bind(
-      guardedCallback(listener, `a listener of the event "${String(event)}"`, this.#report),
-    );
+    const guarded = guardedCallback(listener, `a listener of the event "${String(event)}"`, this.#report);
+    const told: Listener = NODE_EVENTS.has(event)
+      ? (node, ...args) => guarded(this.#presented(node), ...args)
+      : guarded;
+    const inContext = AsyncResource.bind(told);
     const call: Listener = options.once
       ? (...args) => {
           this.#drop(registration);

@@ -9,11 +9,17 @@
  */
 import { inspect } from 'node:util';
 
-import type { Command, Pipeline } from 'ioredis';
+import type { Command, Pipeline, Redis } from 'ioredis';
 import { BoundListeners, type Listener } from './bound-listeners.js';
 import { guardedCallback, guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
 import { guardPipeline } from './guarded-pipeline.js';
-import { commandMethods, markAsCallers, type IoredisModule, type RedisClient } from './redis-client.js';
+import {
+  commandMethods,
+  markAsCallers,
+  type CommandSink,
+  type IoredisModule,
+  type RedisClient,
+} from './redis-client.js';
 import { isLike, shownOptions } from './shown-options.js';
 
 /** What all facades of one pool have in common. */
@@ -33,6 +39,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   readonly #own: C;
   readonly #methods = new Map<string | symbol, unknown>();
   #listeners: BoundListeners | undefined;
+  #nodes: WeakMap<Redis, Redis> | undefined;
 
   constructor(first: C, facade: FacadeTerms, shown: object) {
     this.facade = facade;
@@ -58,6 +65,15 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   /** A new client like this one, of the caller's own. */
   protected abstract duplicate(args: readonly unknown[]): C;
+
+  /** The same as `send`, to one node of the cluster that the client is for. */
+  protected abstract sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
+
+  /** A new client of a node alone, of the caller's own. */
+  protected abstract duplicateNode(node: Redis, args: readonly unknown[]): Redis;
+
+  /** A caller has called quit() or disconnect() on a node. */
+  protected abstract endNode(node: Redis, method: string): void;
 
   /** What a kind of facade does in place of the client's own property `key`; `undefined`: the client's own. */
   protected abstract replacement(key: string | symbol): unknown;
@@ -91,7 +107,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   /** Listeners that were added through this facade. */
   protected get listeners(): BoundListeners {
-    return (this.#listeners ??= new BoundListeners(this.client, this.facade.report));
+    return (this.#listeners ??= new BoundListeners(this.client, this.facade.report, (node) => this.#presented(node)));
   }
 
   /** The same, without making any. */
@@ -110,8 +126,33 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     return promise;
   }
 
+  /** What callers get of a node of the cluster. */
+  #presented(node: unknown): unknown {
+    if (!isConnection(node, this.facade.ioredis)) return node;
+    this.#nodes ??= new WeakMap();
+    let presented = this.#nodes.get(node);
+    if (presented === undefined) {
+      presented = new NodeFacade(node, this.facade, {
+        send: (command, stream) => this.sendToNode(node, command, stream),
+        assertUsable: () => this.assertUsable(),
+        refusalInPipeline: (command, bare) => this.refusalInPipeline(command, bare),
+        refusalOfPipeline: (length) => this.refusalOfPipeline(length),
+        duplicate: (args) => this.duplicateNode(node, args),
+        end: (method) => this.endNode(node, method),
+      }).proxy;
+      this.#nodes.set(node, presented);
+    }
+    return presented;
+  }
+
   #common(key: string | symbol): unknown {
     switch (key) {
+      case 'nodes': {
+        const { client } = this;
+        return 'nodes' in client
+          ? (role?: NodeRole): unknown => client.nodes(role).map((node) => this.#presented(node))
+          : undefined;
+      }
       case 'options':
         return shownOptions(() => this.client.options, this.#shown);
       case 'sendCommand':
@@ -260,6 +301,89 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   }
 }
 
+type NodeRole = 'all' | 'master' | 'slave';
+
+/** What the facade of the cluster's client does for those of its nodes. */
+interface NodeTerms {
+  send(command: Command, stream: unknown): unknown;
+  assertUsable(): void;
+  refusalInPipeline(command: Command, bare: boolean): Error | undefined;
+  refusalOfPipeline(length: number): Error | undefined;
+  duplicate(args: readonly unknown[]): Redis;
+  end(method: string): void;
+}
+
+/** A node of a cluster's client: what goes for the client goes for it. */
+class NodeFacade extends ClientFacade<Redis> {
+  readonly #node: Redis;
+  readonly #terms: NodeTerms;
+
+  constructor(node: Redis, facade: FacadeTerms, terms: NodeTerms) {
+    super(node, facade, {});
+    this.#node = node;
+    this.#terms = terms;
+  }
+
+  protected override get client(): Redis {
+    return this.#node;
+  }
+
+  protected override send(command: Command, stream: unknown): unknown {
+    return this.#terms.send(command, stream);
+  }
+
+  protected override assertUsable(): void {
+    this.#terms.assertUsable();
+  }
+
+  protected override refusalInPipeline(command: Command, bare: boolean): Error | undefined {
+    return this.#terms.refusalInPipeline(command, bare);
+  }
+
+  protected override refusalOfPipeline(length: number): Error | undefined {
+    return this.#terms.refusalOfPipeline(length);
+  }
+
+  protected override duplicate(args: readonly unknown[]): Redis {
+    return this.#terms.duplicate(args);
+  }
+
+  protected override replacement(key: string | symbol): unknown {
+    switch (key) {
+      case 'connect':
+        // Its handshake would otherwise go through the facade.
+        return (callback?: unknown): unknown => {
+          this.assertUsable();
+          return this.told(this.#node.connect(), callback);
+        };
+      case 'quit':
+        return (callback?: unknown): unknown => {
+          this.#terms.end(key);
+          return this.told(Promise.resolve('OK'), callback);
+        };
+      case 'disconnect':
+      case 'end':
+        return (): void => this.#terms.end(key);
+      default:
+        return undefined;
+    }
+  }
+
+  // A node of a cluster has no nodes.
+
+  protected override sendToNode(_node: CommandSink, command: Command, stream: unknown): unknown {
+    return this.send(command, stream);
+  }
+
+  protected override duplicateNode(_node: Redis, args: readonly unknown[]): Redis {
+    return this.duplicate(args);
+  }
+
+  protected override endNode(_node: Redis, method: string): void {
+    this.#terms.end(method);
+  }
+}
+
 /** An object that passes for a client of the same class, and has nothing of it. */
 function emptyClient<C extends RedisClient>(first: C, describe: () => string): C {
   const empty: unknown = Object.create(Reflect.getPrototypeOf(first), {
@@ -285,6 +409,10 @@ function isPipelineOff(options: unknown): boolean {
 
 function isPipeline(made: unknown, ioredis: IoredisModule): made is Pipeline {
   return made instanceof ioredis.Pipeline;
+}
+
+function isConnection(value: unknown, ioredis: IoredisModule): value is Redis {
+  return value instanceof ioredis.Redis;
 }
 
 function isObject(value: unknown): value is object {

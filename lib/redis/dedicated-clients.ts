@@ -6,11 +6,10 @@
  * what a caller sent over a connection that died is rejected rather than repeated or forgotten, what ioredis itself sent
  * (a resubscription) is sent again.
  */
-import type { Command } from 'ioredis';
+import type { Command, Redis, RedisOptions } from 'ioredis';
 import { settleWithin } from '../engine/bounded.js';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
-import { runOutside } from '../engine/outside-context.js';
 import { DedicatedLimitError, PoolClosedError, type HolderFacts } from '../errors.js';
 import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
@@ -21,6 +20,7 @@ import {
   dropConnection,
   end,
   ending,
+  makeOutside,
   owesReplies,
   rejectUnanswered,
   sever,
@@ -51,10 +51,10 @@ interface Opened {
 
 export class DedicatedClients<C extends RedisClient> {
   readonly #parts: DedicatedClientsParts<C>;
-  readonly #open = new Map<C, Opened>();
+  readonly #open = new Map<RedisClient, Opened>();
   readonly #pings: IdlePings;
   #closed = false;
-  readonly #atWork = new Map<C, HolderFacts>();
+  readonly #atWork = new Map<RedisClient, HolderFacts>();
 
   constructor(parts: DedicatedClientsParts<C>) {
     const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = parts;
@@ -85,13 +85,41 @@ export class DedicatedClients<C extends RedisClient> {
    * @throws DedicatedLimitError when there are `max` already, PoolClosedError after the pool has closed.
    */
   duplicate(args: readonly unknown[], original?: Made<C>): C {
-    const { poolId, max, deployment, clock } = this.#parts;
+    const { deployment } = this.#parts;
+    return this.#adopt(
+      () => deployment.duplicate(args, original),
+      (others, made) => this.duplicate(others, made),
+    );
+  }
+
+  /** The same, like a node of the cluster alone. */
+  duplicateNode(node: Redis, [changes]: readonly unknown[]): Redis {
+    const { ioredis, connectTimeoutMs } = this.#parts;
+    return this.#adopt(
+      () => {
+        // Its replyMapping is a parameter of the client's type, and passes unseen.
+        const options: Omit<RedisOptions, 'replyMapping'> = node.options;
+        const shown = {
+          ...options,
+          lazyConnect: false,
+          connectTimeout: connectTimeoutMs,
+          ...(typeof changes === 'object' ? changes : {}),
+        };
+        const client = makeOutside(() => new ioredis.Redis({ ...shown, connectTimeout: options.connectTimeout }));
+        return { client, shown, ownCredentials: shown.password === options.password };
+      },
+      (others, { client }) => this.duplicateNode(client, others),
+    );
+  }
+
+  #adopt<D extends RedisClient>(make: () => Made<D>, duplicate: (args: readonly unknown[], original: Made<D>) => D): D {
+    const { poolId, max, clock } = this.#parts;
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
     const opened = { tenantId: this.#parts.currentTenant(), atMs: clock.now() };
-    const made = runOutside(() => deployment.duplicate(args, original));
+    const made = make();
     this.#attend(made, opened);
-    return new DedicatedFacade(made, this.#parts, this).proxy;
+    return new DedicatedFacade(made, this.#parts, duplicate, (node, args) => this.duplicateNode(node, args)).proxy;
   }
 
   /** Ends all that are open: after the replies they are owed, except those that wait for something that may never come. */
@@ -114,7 +142,7 @@ export class DedicatedClients<C extends RedisClient> {
     this.#open.clear();
   }
 
-  #attend(made: Made<C>, opened: Opened): void {
+  #attend(made: Made<RedisClient>, opened: Opened): void {
     const { client, ownCredentials } = made;
     const { connectTimeoutMs, deployment } = this.#parts;
     this.#open.set(client, opened);
@@ -137,7 +165,7 @@ export class DedicatedClients<C extends RedisClient> {
   }
 
   /** An ended client can be connected again by its owner. */
-  #reopened(client: C, opened: Opened): void {
+  #reopened(client: RedisClient, opened: Opened): void {
     if (this.#closed) return sever(client);
     this.#open.set(client, opened);
     this.#pings.start();
@@ -183,13 +211,20 @@ function resends(shown: object): boolean {
 class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
   readonly #made: Made<C>;
   readonly #sink: CommandSink;
-  readonly #siblings: DedicatedClients<C>;
+  readonly #duplicate: (args: readonly unknown[], original: Made<C>) => C;
+  readonly #duplicateNode: (node: Redis, args: readonly unknown[]) => Redis;
 
-  constructor(made: Made<C>, facade: FacadeTerms, siblings: DedicatedClients<C>) {
+  constructor(
+    made: Made<C>,
+    facade: FacadeTerms,
+    duplicate: (args: readonly unknown[], original: Made<C>) => C,
+    duplicateNode: (node: Redis, args: readonly unknown[]) => Redis,
+  ) {
     super(made.client, facade, made.shown);
     this.#made = made;
     this.#sink = made.client;
-    this.#siblings = siblings;
+    this.#duplicate = duplicate;
+    this.#duplicateNode = duplicateNode;
   }
 
   protected override get client(): C {
@@ -202,7 +237,19 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
   }
 
   protected override duplicate(args: readonly unknown[]): C {
-    return this.#siblings.duplicate(args, this.#made);
+    return this.#duplicate(args, this.#made);
+  }
+
+  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+    return node.sendCommand(command, stream);
+  }
+
+  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+    return this.#duplicateNode(node, args);
+  }
+
+  protected override endNode(node: Redis): void {
+    node.disconnect();
   }
 
   protected override replacement(key: string | symbol): unknown {

@@ -9,7 +9,7 @@ import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from '
 
 import { guarded, guardedConnector, type ReportThrown } from './caller-code.js';
 import { Credentials } from './credentials.js';
-import { connectOutside, type IoredisModule, type RedisClient } from './redis-client.js';
+import { makeOutside, type IoredisModule, type RedisClient } from './redis-client.js';
 import { DELICATE_COMMANDS } from './redis-commands.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
 import { parseRedisUrl } from './redis-url.js';
@@ -184,7 +184,7 @@ export class ServerDeployment implements Deployment<Redis> {
   #make(options: ServerOptions): Redis {
     const report = this.#report;
     const { retryStrategy, sentinelRetryStrategy, sentinelReconnectStrategy, Connector } = options;
-    const client = new this.#ioredis.Redis({
+    const clientOptions: ServerOptions = {
       ...options,
       ...(retryStrategy != null && {
         retryStrategy: guarded(retryStrategy, 'retryStrategy', report, this.#backoff),
@@ -203,9 +203,8 @@ export class ServerDeployment implements Deployment<Redis> {
       ...(Connector !== undefined && { Connector: guardedConnector(Connector, report) }),
       // The same option bounds how long a sentinel is waited for before the next one is asked.
       ...(!this.#watchedBySentinels && { connectTimeout: NO_TIMEOUT }),
-    });
-    connectOutside(client);
-    return client;
+    };
+    return makeOutside(() => new this.#ioredis.Redis(clientOptions));
   }
 }
 
@@ -324,7 +323,7 @@ export class ClusterDeployment implements Deployment<Cluster> {
   #make(options: GroupOptions, nodes: readonly ClusterNode[]): Cluster {
     const report = this.#report;
     const { clusterRetryStrategy, clusterNodeRetryStrategy, redisOptions } = options;
-    const client = new this.#ioredis.Cluster([...nodes], {
+    const clientOptions: GroupOptions = {
       ...options,
       ...(clusterRetryStrategy != null && {
         clusterRetryStrategy: guarded(clusterRetryStrategy, 'clusterRetryStrategy', report, this.#backoff),
@@ -337,9 +336,8 @@ export class ClusterDeployment implements Deployment<Cluster> {
         connectTimeout: NO_TIMEOUT,
         reconnectOnError: guardedReconnectOnError(redisOptions?.reconnectOnError, report) ?? null,
       },
-    });
-    connectOutside(client);
-    return client;
+    };
+    return makeOutside(() => new this.#ioredis.Cluster([...nodes], clientOptions));
   }
 }
 

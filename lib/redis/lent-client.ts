@@ -6,7 +6,7 @@
  * settle by `commandTimeoutMs`, blocking ones that long after their own time is up, and a connection that let one go
  * overdue is never lent again.
  */
-import type { Command } from 'ioredis';
+import type { Command, Redis } from 'ioredis';
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
 import type { LeaseInfo } from '../engine/driver.js';
@@ -17,7 +17,7 @@ import type { DedicatedClients } from './dedicated-clients.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
 import type { ReconnectOnError } from './deployment.js';
-import { isWritable, type RedisClient } from './redis-client.js';
+import { isWritable, type CommandSink, type RedisClient } from './redis-client.js';
 import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
@@ -53,6 +53,14 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
+    return this.#sendTo(this.client, command, stream, node);
+  }
+
+  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+    return this.#sendTo(node, command, stream, undefined);
+  }
+
+  #sendTo(sink: CommandSink, command: Command, stream: unknown, node: unknown): unknown {
     if (this.#lease.released) {
       command.reject(this.#released());
       return command.promise;
@@ -67,7 +75,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     connection.unsettled++;
     if (timeoutMs > 0 && timeoutMs < Infinity) deadlines.add(pending, clock.now() + timeoutMs);
     try {
-      return Reflect.apply(client.sendCommand, client, [command, stream, node]);
+      return sink.sendCommand(command, stream, node);
     } catch (error) {
       // It could not be written: its text is longer than a text can be.
       command.reject(toError(error));
@@ -87,6 +95,16 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
 
   protected override duplicate(args: readonly unknown[]): C {
     return this.#terms.dedicated.duplicate(args);
+  }
+
+  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+    this.assertUsable();
+    return this.#terms.dedicated.duplicateNode(node, args);
+  }
+
+  protected override endNode(node: Redis): void {
+    this.assertUsable();
+    node.disconnect();
   }
 
   protected override replacement(key: string | symbol): unknown {

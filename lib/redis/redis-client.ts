@@ -6,6 +6,8 @@ import { once } from 'node:events';
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
 import { runOutside } from '../engine/outside-context.js';
 import { MissingDriverError } from '../errors.js';
+import { guardReplies, replaceReplyHandler } from './reply-guard.js';
+import { isOutOfStep, isReply } from './server-answers.js';
 
 /** The module, loaded when the first Redis pool is created. */
 export interface IoredisModule {
@@ -26,7 +28,9 @@ export interface CommandSink {
 /** @throws MissingDriverError when the package isn't installed. */
 export async function loadIoredis(poolId: string): Promise<IoredisModule> {
   try {
-    return await import('ioredis');
+    const ioredis = await import('ioredis');
+    await replaceReplyHandler();
+    return ioredis;
   } catch (cause) {
     throw new MissingDriverError(poolId, 'ioredis', cause);
   }
@@ -106,17 +110,65 @@ function isCommandQueue(queue: unknown): queue is Redis['commandQueue'] {
   return typeof queue === 'object' && queue !== null && 'shift' in queue && typeof queue.shift === 'function';
 }
 
+/** Makes a client, which may begin to connect: outside every caller's async context, and with its replies guarded. */
+export function makeOutside<C extends RedisClient>(make: () => C): C {
+  const client = connectingOutside(make);
+  connectOutside(client);
+  // A reply came that belongs to no command: each that follows could reach the wrong caller.
+  if ('nodes' in client) client.on('+node', dropOutOfStep);
+  else attendResubscriptions(client);
+  return client;
+}
+
+/**
+ * Takes care of the subscriptions that ioredis renews by itself once it has reconnected. It doesn't look at what comes of
+ * them: one that fails would be an unhandled rejection, and the client deaf.
+ */
+function attendResubscriptions(client: Redis): void {
+  for (const name of ['subscribe', 'psubscribe', 'ssubscribe'] as const) {
+    const method: unknown = Reflect.get(client, name);
+    if (typeof method !== 'function') continue;
+    Object.defineProperty(client, name, {
+      value: function (this: unknown, ...args: readonly unknown[]): unknown {
+        const subscribed: unknown = Reflect.apply(method, this, args);
+        // Callers call it on a facade, and look after the promise themselves.
+        if (this === client && subscribed instanceof Promise) {
+          subscribed.catch((error: Error) => {
+            if (isReply(error)) client.emit('error', error);
+            else if (!isOutOfStep(error)) return;
+            client.once('ready', () => void Reflect.apply(client[name], client, args));
+          });
+        }
+        return subscribed;
+      },
+      configurable: true,
+      writable: true,
+    });
+  }
+}
+
+function connectingOutside<T>(connect: () => T): T {
+  return runOutside(() => guardReplies(connect));
+}
+
+function dropOutOfStep(node: Redis): void {
+  node.on('error', (error: Error) => {
+    if (isOutOfStep(error)) dropConnection(node, error);
+  });
+}
+
 /**
  * Has everything that connects the client do so outside every caller's async context.
  *
  * ioredis connects a lazy client, and a cluster's client a node, when the first command is sent: the socket's events
  * would run in the context of the request that happened to send it.
  */
-export function connectOutside(client: RedisClient): void {
+function connectOutside(client: RedisClient): void {
   const connect: unknown = Reflect.get(client, 'connect');
   if (typeof connect !== 'function') return;
   Object.defineProperty(client, 'connect', {
-    value: (...args: readonly unknown[]): unknown => runOutside((): unknown => Reflect.apply(connect, client, args)),
+    value: (...args: readonly unknown[]): unknown =>
+      connectingOutside((): unknown => Reflect.apply(connect, client, args)),
     configurable: true,
     writable: true,
   });

@@ -7,13 +7,15 @@ import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingTerms } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
-import { reasonNotToServe } from './server-answers.js';
+import { isReply, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
 
 export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
   readonly credentials: Credentials;
   /** Makes a client that is not connected yet and never reconnects. */
   readonly make: () => C;
   readonly database: number;
+  /** Whether the server has as many clients as it takes, as far as the shared client can learn that. Never rejects. */
+  readonly isFull: () => Promise<boolean>;
   /** Ends what the pool has besides its slots. */
   readonly dispose: () => Promise<void>;
 }
@@ -29,7 +31,13 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
 
   async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
     const connection = new ExclusiveConnection(this.#parts.make(), this.#parts.database, this.#parts.ioredis);
-    await connection.open(signal, this.#parts.credentials);
+    try {
+      await connection.open(signal, this.#parts.credentials);
+    } catch (error) {
+      // A full server closes the connection at once: what it says is mostly lost with what ioredis has sent meanwhile.
+      if (!signal.aborted && !isReply(error) && (await this.#parts.isFull())) throw serverFull(error);
+      throw error;
+    }
     return connection;
   }
 
@@ -66,6 +74,10 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   /** A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say nothing about it. */
   isFatal(error: unknown): boolean {
     return error instanceof ConnectionLostError && error.poolId === this.#parts.poolId;
+  }
+
+  isServerFull(error: unknown): boolean {
+    return isServerFull(error);
   }
 
   dispose(): Promise<void> {

@@ -245,6 +245,7 @@ function assemble<C extends RedisClient>(
     reconnectOnError,
     onReadOnly,
     make: () => deployment.exclusive(),
+    isFull: () => shared.isServerFull(healthCheck.timeoutMs),
     dispose: async () => {
       await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
     },

@@ -65,6 +65,18 @@ export function isReadOnly(error: unknown): boolean {
   return isReply(error) && error.message.startsWith('READONLY ');
 }
 
+const FULL = 'ERR max number of clients reached';
+
+/** In the words of the server, which a connect that it refuses seldom gets to see. */
+export function serverFull(cause: unknown): Error {
+  return new Error(FULL, { cause });
+}
+
+/** Whether the server is up and has no room for one more connection. */
+export function isServerFull(error: unknown): boolean {
+  return isError(error) && error.message.startsWith(FULL);
+}
+
 /** PING itself is forbidden, or has another name: that says nothing of other commands. */
 const ABOUT_PING_ONLY = /^(NOPERM|ERR unknown command)/;
 

@@ -8,7 +8,7 @@
  *  - while there is no connection, at most `maxQueue` commands wait for one, and none when there has been none for
  *    `failFastAfterMs`.
  */
-import type { Command } from 'ioredis';
+import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
@@ -19,7 +19,14 @@ import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { connectionsOf, dropConnection, isWritable, markAsCallers, type RedisClient } from './redis-client.js';
+import {
+  connectionsOf,
+  dropConnection,
+  isWritable,
+  markAsCallers,
+  type CommandSink,
+  type RedisClient,
+} from './redis-client.js';
 import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
 import type { SharedConnection } from './shared-connection.js';
 import { refusalInPipeline, refusalOf } from './shared-refusals.js';
@@ -92,6 +99,20 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
+  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked. */
+  async isServerFull(timeoutMs: number): Promise<boolean> {
+    if ('nodes' in this.client || !isWritable(this.client)) return false;
+    try {
+      const clients = String(await this.#probe('info', ['clients'], timeoutMs));
+      const [connected = 0, max = Infinity] = ['connected_clients', 'maxclients'].map((name) =>
+        Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(clients)?.[1]),
+      );
+      return connected >= max;
+    } catch {
+      return false;
+    }
+  }
+
   async #probe(name: string, args: string[], timeoutMs: number): Promise<unknown> {
     const { clock, deadlines } = this.#parts;
     const command = new this.#parts.ioredis.Command(name, args, { replyEncoding: 'utf8' });
@@ -126,21 +147,40 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
-    const { poolId, commandTimeoutMs, clock, deadlines } = this.#parts;
+    if (!this.#isForServer(command, stream)) return command.promise;
+    // In turn: what is held goes first, also when the connection has just come back.
+    if (this.#held.size > 0 || !isWritable(this.client)) return this.#hold(command, stream, node);
+    return this.#forward(this.#timed(command), stream, node);
+  }
+
+  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+    if (!this.#isForServer(command, stream)) return command.promise;
+    return this.#forward(this.#timed(command), stream, undefined, node);
+  }
+
+  /** Whether the server is to get the command; if not, it has been answered here. */
+  #isForServer(command: Command, stream: unknown): boolean {
+    const { poolId } = this.#parts;
     if (stream === undefined && isQuit(command.name)) {
       this.#parts.onEndCalled('QUIT');
       command.resolve(Buffer.from('OK'));
-      return command.promise;
+      return false;
     }
-    if (this.#connection.closed) return reject(command, new PoolClosedError(poolId));
     // What comes with a stream is a part of a pipeline, which has been looked at as a whole.
-    const refusal = stream === undefined ? refusalOf(poolId, command.name, command.args) : undefined;
-    if (refusal !== undefined) return reject(command, refusal);
-    // In turn: what is held goes first, also when the connection has just come back.
-    if (this.#held.size > 0 || !isWritable(this.client)) return this.#hold(command, stream, node);
+    const refusal = this.#connection.closed
+      ? new PoolClosedError(poolId)
+      : stream === undefined
+        ? refusalOf(poolId, command.name, command.args)
+        : undefined;
+    if (refusal !== undefined) command.reject(refusal);
+    return refusal === undefined;
+  }
+
+  #timed(command: Command): PendingCommand {
+    const { commandTimeoutMs, clock, deadlines } = this.#parts;
     const pending = new PendingCommand(command, this, commandTimeoutMs);
     if (commandTimeoutMs > 0) deadlines.add(pending, clock.now() + commandTimeoutMs);
-    return this.#forward(pending, stream, node);
+    return pending;
   }
 
   protected override refusalInPipeline(command: Command, bare: boolean): Error | undefined {
@@ -158,6 +198,14 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   protected override duplicate(args: readonly unknown[]): C {
     return this.#parts.dedicated.duplicate(args);
+  }
+
+  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+    return this.#parts.dedicated.duplicateNode(node, args);
+  }
+
+  protected override endNode(_node: Redis, method: string): void {
+    this.#parts.onEndCalled(`${method}() of a node`);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -191,11 +239,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
-  #forward(pending: PendingCommand, stream: unknown, node: unknown): unknown {
+  #forward(pending: PendingCommand, stream: unknown, node: unknown, sink: CommandSink = this.client): unknown {
     const { command } = pending;
     pending.sent = true;
     try {
-      return Reflect.apply(this.client.sendCommand, this.client, [command, stream, node]);
+      return sink.sendCommand(command, stream, node);
     } catch (error) {
       // It could not be written: its text is longer than a text can be.
       return reject(command, toError(error));

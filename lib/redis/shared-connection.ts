@@ -125,7 +125,7 @@ export class SharedConnection<C extends RedisClient> {
   renew(): C | undefined {
     const old = this.#client;
     if (this.#closed || old.status === 'wait') return undefined;
-    const next = runOutside(() => this.#parts.make());
+    const next = this.#parts.make();
     // One that is on its way already may still have what is to be replaced: an old password, an old address.
     const late = this.#next;
     this.#next = next;

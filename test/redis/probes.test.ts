@@ -104,6 +104,27 @@ describe('a probe of a server that answers', () => {
   });
 });
 
+describe('a server that has as many clients as it takes', () => {
+  it('is full and not dead: the pool that has connections to it stays ready, and the reason is told', async () => {
+    await using server = await startRedis({ config: { maxclients: '3' } });
+    await using outside = observer(server.url);
+    await outside.ping();
+    await using test = await redisPool({ url: server.url, minSize: 1, maxSize: 3, acquireTimeoutMs: 300 });
+    const { pool } = test;
+    await pool.start();
+    const lease = await pool.acquire();
+    const reasons: string[] = [];
+    pool.on('connectError', (error) => reasons.push(error.message));
+    await expect(pool.acquire()).rejects.toThrow('ERR max number of clients reached');
+    expect(new Set(reasons)).toEqual(new Set(['ERR max number of clients reached']));
+    const health = await pool.healthCheck();
+    expect({ status: health.status, available: health.available }).toEqual({ status: 'degraded', available: true });
+    expect(await lease.connection.ping()).toBe('PONG');
+    lease.release();
+    expect(await pool.use((mine) => mine.ping())).toBe('PONG');
+  });
+});
+
 describe('the log', () => {
   it('says an outage once, however often it is seen', async () => {
     await using server = await startRedis();

@@ -1,5 +1,7 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Cluster } from 'ioredis';
+import { CommandRefusedError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, startRedisCluster, type RedisServer } from '../support/servers/index.js';
 import { observer, redisPool } from './pools.js';
@@ -104,11 +106,36 @@ describe('nothing that a Redis pool hands out leads to a password, or to what ot
     await using cluster = await startRedisCluster({ password: PASSWORD });
     const nodes = cluster.nodes.map(({ host, port }) => ({ host, port }));
     await using test = await redisPool({ cluster: { nodes }, password: PASSWORD, maxSize: 1 });
-    const { client } = test.pool;
+    const client = ofCluster(test.pool.client);
     await client.set('a', 1);
     const duplicate = client.duplicate();
+    const told: unknown[] = [];
+    for (const each of [client, duplicate])
+      for (const event of ['+node', '-node']) each.on(event, (...args: unknown[]) => told.push(...args));
     await duplicate.get('a');
-    await test.pool.use((mine) => {
+    const [node] = client.nodes('master');
+    if (node === undefined) throw new Error('The cluster has no node.');
+    expect(await node.ping()).toBe('PONG');
+    expect(await node.pipeline().ping().exec()).toEqual([[null, 'PONG']]);
+    await expect(node.blpop('a', 1)).rejects.toThrow(CommandRefusedError);
+    await node.quit();
+    node.disconnect();
+    const ofNode = node.duplicate();
+    expect(test.pool.duplicates).toBe(2);
+    await ofNode.subscribe('news');
+    ofNode.disconnect();
+    expect(node.status).toBe('ready');
+    await test.pool.use(async (mine) => {
+      expect(await ofCluster(mine).nodes()[0]?.ping()).toBe('PONG');
+      for (const each of [
+        ...client.nodes(),
+        ...duplicate.nodes('master'),
+        ...ofCluster(mine).nodes(),
+        ofNode,
+        told,
+        node.options,
+      ])
+        expect(shownBy(each)).not.toContain(PASSWORD);
       for (const each of [client, client.options, duplicate, duplicate.options, mine, mine.options])
         expect(shownBy(each)).not.toContain(PASSWORD);
     });
@@ -116,3 +143,12 @@ describe('nothing that a Redis pool hands out leads to a password, or to what ot
     expect(await outside.ping()).toBe('PONG');
   }, 60_000);
 });
+
+function ofCluster(client: unknown): Cluster {
+  if (!isCluster(client)) throw new TypeError('It is no client of a cluster.');
+  return client;
+}
+
+function isCluster(client: unknown): client is Cluster {
+  return client instanceof Cluster;
+}

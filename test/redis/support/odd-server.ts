@@ -6,6 +6,8 @@ export interface OddServer extends AsyncDisposable {
   readonly url: string;
   /** What it answers to a command, in RESP; undefined: nothing at all. Without it: what a healthy server says. */
   answer: ((name: string, args: readonly string[], socket: Socket) => string | undefined) | undefined;
+  /** What it says to a new connection, before it is asked. */
+  greeting: string;
   readonly sockets: ReadonlySet<Socket>;
   /** Commands it has got, in lower case. */
   readonly commands: readonly string[];
@@ -26,6 +28,16 @@ export function ordinary(name: string): string {
   return ok;
 }
 
+/** The answers of a cluster that has this server and no other. */
+export function clusterOf(server: { readonly url: string }): (name: string, args: readonly string[]) => string {
+  const { hostname, port } = new URL(server.url);
+  return (name, [subcommand = '']) => {
+    if (name !== 'cluster') return ordinary(name);
+    if (subcommand.toLowerCase() === 'info') return bulk('cluster_state:ok\r\n');
+    return `*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n${bulk(hostname)}:${port}\r\n${bulk('id')}`;
+  };
+}
+
 export async function oddServer(): Promise<OddServer> {
   const sockets = new Set<Socket>();
   const commands: string[] = [];
@@ -33,6 +45,7 @@ export async function oddServer(): Promise<OddServer> {
   const server: Server = createServer((socket) => {
     accepted++;
     sockets.add(socket);
+    if (result.greeting !== '') socket.write(result.greeting);
     socket.on('error', () => undefined);
     socket.on('close', () => sockets.delete(socket));
     let text = '';
@@ -56,6 +69,7 @@ export async function oddServer(): Promise<OddServer> {
   const result: OddServer = {
     url: `redis://127.0.0.1:${address.port}`,
     answer: undefined,
+    greeting: '',
     sockets,
     commands,
     get accepted() {

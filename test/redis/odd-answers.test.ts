@@ -1,0 +1,155 @@
+// Servers that answer what was not asked, or not what was asked: it costs their connection, and never the process.
+import { describe, expect, it } from '@jest/globals';
+import { ConnectionLostError } from '../../lib/errors.js';
+import { eventually } from '../support/eventually.js';
+import { redisPool } from './pools.js';
+import { bulk, clusterOf, oddServer, ordinary } from './support/odd-server.js';
+
+const SURPLUS: readonly [string, string][] = [
+  ['a null', '$-1\r\n'],
+  ['a null array', '*-1\r\n'],
+  ['a null of RESP3', '_\r\n'],
+  ['several nulls at once', '$-1\r\n$-1\r\n$-1\r\n'],
+  ['an error', '-ERR out of the blue\r\n'],
+  ['an error that reconnects', '-READONLY out of the blue\r\n'],
+  ['an empty array', '*0\r\n'],
+  ['an array of nulls', '*2\r\n$-1\r\n*-1\r\n'],
+  ['a push without a name', '>1\r\n_\r\n'],
+  ['a push that a subscription would get, without its channel', '>1\r\n$9\r\nsubscribe\r\n'],
+];
+
+/** Pushes are no replies: what is not known of them may be ignored. */
+const isPush = (text: string): boolean => text.startsWith('>');
+
+describe('a reply that was not asked for', () => {
+  it.each(SURPLUS)('%s, to connections at rest', async (_, text) => {
+    await using server = await oddServer();
+    await using test = await redisPool({ url: server.url, minSize: 1, maxSize: 1, keepaliveMs: 0 });
+    const { pool } = test;
+    await pool.start();
+    const duplicate = pool.client.duplicate();
+    await duplicate.ping();
+    const lease = await pool.acquire();
+    const old = [...server.sockets];
+    for (const socket of old) socket.write(text);
+    await eventually(() => old.every((socket) => !server.sockets.has(socket)));
+    await expect(lease.connection.get('a')).rejects.toThrow(ConnectionLostError);
+    lease.release();
+    await eventually(async () => (await pool.client.get('a')) === null && (await duplicate.get('a')) === null);
+    expect(await pool.use((mine) => mine.get('a'))).toBeNull();
+  });
+
+  it.each(SURPLUS)('%s, behind an answer', async (_, text) => {
+    await using server = await oddServer();
+    await using test = await redisPool({ url: server.url, minSize: 1, maxSize: 1, keepaliveMs: 0 });
+    const { pool } = test;
+    await pool.start();
+    server.answer = (name) => (name === 'get' ? `${bulk('mine')}${text}` : ordinary(name));
+    expect(await pool.client.get('a')).toBe('mine');
+    expect(await pool.use((mine) => mine.get('a'))).toBe('mine');
+    server.answer = undefined;
+    await eventually(async () => (await pool.client.get('a').catch(() => 'lost')) === null);
+    expect(await pool.use((mine) => mine.get('a'))).toBeNull();
+  });
+
+  it('a null to a subscriber, and a message without a channel', async () => {
+    for (const text of ['*-1\r\n', '*1\r\n$7\r\nmessage\r\n', '*1\r\n$-1\r\n', '*0\r\n']) {
+      await using server = await oddServer();
+      server.answer = subscribing;
+      await using test = await redisPool({ url: server.url, client: { protocol: 2 } });
+      const subscriber = test.pool.client.duplicate();
+      subscriber.on('message', () => undefined);
+      await subscriber.subscribe('news');
+      const again = new Promise((ready) => subscriber.once('ready', ready));
+      for (const socket of server.sockets) socket.write(text);
+      await again;
+      await eventually(() => server.commands.filter((name) => name === 'subscribe').length === 2);
+    }
+  });
+
+  it('before any command: no connection is made of it', async () => {
+    for (const text of ['$-1\r\n', '+hello\r\n', '-ERR go away\r\n']) {
+      await using server = await oddServer();
+      server.greeting = text;
+      await using test = await redisPool({ url: server.url, failFastAfterMs: 50, acquireTimeoutMs: 200 });
+      const { pool } = test;
+      await expect(pool.client.connect()).rejects.toMatchObject({ code: 'POOL_BACKEND_UNAVAILABLE' });
+      await expect(pool.use((mine) => mine.get('a'))).rejects.toMatchObject({ poolId: 'cache' });
+      server.greeting = '';
+      await eventually(async () => (await pool.client.get('a').catch(() => 'none')) === null);
+    }
+  });
+});
+
+describe('an answer of the wrong kind', () => {
+  it.each(['$-1\r\n', ':1\r\n', '*0\r\n', '*1\r\n$-1\r\n'])('to SUBSCRIBE (%j) rejects it', async (text) => {
+    await using server = await oddServer();
+    server.answer = (name) => (name === 'subscribe' ? text : ordinary(name));
+    await using test = await redisPool({ url: server.url, maxSize: 1, client: { protocol: 2 } });
+    const { pool } = test;
+    await expect(pool.client.duplicate().subscribe('news')).rejects.toThrow();
+    await expect(pool.use((mine) => mine.subscribe('news'))).rejects.toThrow(ConnectionLostError);
+    server.answer = undefined;
+    expect(await pool.use((mine) => mine.get('a'))).toBeNull();
+  });
+});
+
+describe('a subscriber that subscribes again by itself', () => {
+  it('is told of the answer when it is an error, and asks again after one that can not be understood', async () => {
+    await using server = await oddServer();
+    server.answer = subscribing;
+    await using test = await redisPool({ url: server.url, client: { protocol: 2 } });
+    const subscriber = test.pool.client.duplicate();
+    const errors: unknown[] = [];
+    subscriber.on('error', (error) => errors.push(error));
+    await subscriber.subscribe('news');
+    const subscribed = (): number => server.commands.filter((name) => name === 'subscribe').length;
+    const odd = ['$-1\r\n', ':1\r\n', '-NOPERM not any more\r\n'];
+    server.answer = (name, args) => (name === 'subscribe' ? odd.shift() : undefined) ?? subscribing(name, args);
+    for (const socket of server.sockets) socket.destroy();
+    await eventually(() => errors.some((error) => String(error).includes('NOPERM')));
+    expect(subscribed()).toBe(4);
+    for (const socket of server.sockets) socket.destroy();
+    await eventually(() => subscribed() === 5);
+  });
+});
+
+describe('half an answer', () => {
+  it('and then the end: a typed error, and nothing of it reaches the next connection', async () => {
+    await using server = await oddServer();
+    await using test = await redisPool({ url: server.url, maxSize: 1 });
+    const { pool } = test;
+    await pool.start();
+    server.answer = (name, _, socket) => {
+      if (name !== 'get') return ordinary(name);
+      socket.end('$100\r\nhalf');
+      return undefined;
+    };
+    await expect(pool.client.get('a')).rejects.toThrow(ConnectionLostError);
+    await expect(pool.use((mine) => mine.get('a'))).rejects.toThrow(ConnectionLostError);
+    server.answer = undefined;
+    expect(await pool.client.get('a')).toBeNull();
+    expect(await pool.use((mine) => mine.get('a'))).toBeNull();
+  });
+});
+
+describe('a node of a cluster', () => {
+  it.each(SURPLUS.filter(([, text]) => !isPush(text)))('%s: its connection goes', async (_, text) => {
+    await using server = await oddServer();
+    server.answer = clusterOf(server);
+    const nodes = [{ host: '127.0.0.1', port: Number(new URL(server.url).port) }];
+    await using test = await redisPool({ cluster: { nodes }, maxSize: 1 });
+    const { client } = test.pool;
+    expect(await client.get('a')).toBeNull();
+    const old = [...server.sockets];
+    for (const socket of old) socket.write(text);
+    await eventually(() => old.every((socket) => !server.sockets.has(socket)));
+    await eventually(async () => (await client.get('a').catch(() => 'lost')) === null);
+  });
+});
+
+/** Answers SUBSCRIBE under RESP2. */
+function subscribing(name: string, args: readonly string[]): string {
+  if (name !== 'subscribe') return ordinary(name);
+  return `*3\r\n${bulk('subscribe')}${bulk(args[0] ?? '')}:1\r\n`;
+}
