@@ -28,6 +28,8 @@ export interface NodeTransportParts {
   readonly requests: OutgoingRequests;
   /** Whether a request to this origin says something about the upstream that the pool watches. */
   readonly isUpstream: (origin: string | undefined) => boolean;
+  /** Told where each answer came from. */
+  readonly answered: (origin: string | undefined) => void;
 }
 
 export class NodeTransport implements Transport {
@@ -107,9 +109,9 @@ class NodeRequest extends DeadlineEntry implements Sent {
     }
   }
 
-  /** Where the request failed: the end of its redirects, if there were any. */
-  #origin(error: unknown): string | undefined {
-    const request = hasConfig(error) ? error.request : undefined;
+  /** Where the request failed, or was answered: the end of its redirects, if there were any. */
+  #origin(outcome: unknown): string | undefined {
+    const request = hasRequest(outcome) ? outcome.request : undefined;
     const url = request instanceof RequestSummary ? httpUrl(request.res.responseUrl ?? '') : undefined;
     return url?.origin ?? this.#parts.requests.origin(this.#config);
   }
@@ -164,6 +166,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #detach(response: AxiosResponse<unknown>): void {
     const request: unknown = response.request;
     response.request = RequestSummary.of(request);
+    this.#parts.answered(this.#origin(response));
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});
@@ -201,6 +204,10 @@ class NodeRequest extends DeadlineEntry implements Sent {
       isRepeatable(this.#config.data)
     );
   }
+}
+
+function hasRequest(outcome: unknown): outcome is { readonly request: unknown } {
+  return typeof outcome === 'object' && outcome !== null && 'request' in outcome;
 }
 
 interface UnfinishedRequest {

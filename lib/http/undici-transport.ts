@@ -37,6 +37,8 @@ export interface UndiciTransportParts {
   readonly fallback: Transport;
   /** Whether a request to this origin says something about the upstream that the pool watches. */
   readonly isUpstream: (origin: string) => boolean;
+  /** Told where each answer came from. */
+  readonly answered: (origin: string) => void;
 }
 
 export class UndiciTransport implements Transport {
@@ -194,6 +196,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 
   async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
     const { head } = answer;
+    this.#parts.answered(this.#request.url.origin);
     const { responseType, responseEncoding, decompress } = this.#config;
     const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
     const response = this.#response(head);
