@@ -6,6 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/thrown.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { HttpSlot } from './http-slot.js';
@@ -105,20 +106,38 @@ export class AdapterCall {
 
   /** The caller's functions that axios calls from events: guarded, and bound to the caller's context. */
   #callbacks(): Partial<InternalAxiosRequestConfig> {
-    const { validateStatus, onDownloadProgress, onUploadProgress } = this.#config;
+    const { validateStatus, onDownloadProgress, onUploadProgress, beforeRedirect } = this.#config;
     return {
       // What it throws ends the request; until then the answer counts as a good one.
       ...(validateStatus && { validateStatus: this.#guarded(validateStatus, true) }),
       ...(onDownloadProgress && { onDownloadProgress: this.#guarded(onDownloadProgress, undefined) }),
+      ...(beforeRedirect && { beforeRedirect: this.#watched(beforeRedirect) }),
       ...(onUploadProgress && { onUploadProgress: this.#guarded(onUploadProgress, undefined) }),
     };
+  }
+
+  /** As {@link #guarded}, but what it throws is for axios to report. */
+  #watched<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => R {
+    return (...args) =>
+      this.#context.runInAsyncScope(() => {
+        const result = fn(...args);
+        if (isThenable(result)) this.#endsWith(result);
+        return result;
+      });
+  }
+
+  /** The caller's function is an async one: its failure ends the request too, and is nobody else's to handle. */
+  #endsWith(result: PromiseLike<unknown>): void {
+    Promise.resolve(result).catch((error: unknown) => this.abort(toError(error)));
   }
 
   #guarded<A extends unknown[], R>(fn: (...args: A) => R, otherwise: R): (...args: A) => R {
     return (...args) =>
       this.#context.runInAsyncScope(() => {
         try {
-          return fn(...args);
+          const result = fn(...args);
+          if (isThenable(result)) this.#endsWith(result);
+          return result;
         } catch (error) {
           this.abort(toError(error));
           return otherwise;

@@ -7,6 +7,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { afterArrivals } from './arrivals.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
 import { errorCode } from './transport.js';
@@ -39,9 +40,6 @@ export interface ExchangeOptions {
   /** Called for each sign of life of the upstream. */
   readonly progress: () => void;
 }
-
-/** A redirect's body up to this size is read to its end, which keeps the socket; a longer one costs the socket. */
-const MAX_SKIPPED_BYTES = 64 * 1024;
 
 /**
  * A server that refuses an upload larger than this may not have read all of it. What of it the kernel still holds can't be
@@ -91,7 +89,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#uploadBytes = request.body?.length ?? 0;
     this.#method = request.method;
     if (!this.#connection.warm) return this.#dispatch(request);
-    setImmediate(() => {
+    afterArrivals(() => {
       if (!this.#done) this.#dispatch(request);
     });
   }
@@ -150,6 +148,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const { location } = head.headers;
     if (this.#options.followRedirects && isRedirect(status, location)) {
       this.#redirect = location;
+      // A body that came with the head leaves the socket usable; for one that is still to come nobody waits.
+      setImmediate(() => this.#leaveForRedirect(location));
       return;
     }
     if (!this.#options.wantsStream(head)) return;
@@ -165,11 +165,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
       if (!stream.push(chunk)) controller.pause();
       return;
     }
+    if (this.#redirect !== undefined) return;
     this.#bytes += chunk.length;
-    if (this.#redirect !== undefined) {
-      if (this.#bytes > MAX_SKIPPED_BYTES) this.#leaveForRedirect(this.#redirect);
-      return;
-    }
     const { maxBytes, tooLong } = this.#options;
     if (maxBytes > -1 && this.#bytes > maxBytes) {
       this.abort(tooLong());
@@ -227,10 +224,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #cutOff(head: AnswerHead): Error | undefined {
     const { incoming } = this.#connection;
     if (incoming === 'open' || hasNoBody(head, this.#method)) return undefined;
-    const isChunked = /\bchunked\b/i.test(String(head.headers['transfer-encoding'] ?? ''));
+    // Of several codings only the last says where the body ends.
+    const isChunked = /\bchunked\s*$/i.test(String(head.headers['transfer-encoding'] ?? ''));
     const hasLength = head.headers['content-length'] !== undefined;
     if (incoming === 'ended' ? !isChunked : hasLength && !isChunked) return undefined;
-    return Object.assign(new Error('The connection ended before the body did'), { code: 'ECONNRESET' });
+    const code = incoming === 'ended' ? 'UND_ERR_SOCKET' : 'ECONNRESET';
+    return Object.assign(new Error('The connection ended before the body did'), { code });
   }
 
   /** Whether nothing of this exchange is under way any more, in either direction. */
@@ -255,6 +254,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #fail(error: Error): void {
     if (this.#done) return;
+    // What is wrong behind the head of a redirect is of no interest.
+    if (this.#redirect !== undefined && this.#aborted === undefined) return this.#leaveForRedirect(this.#redirect);
     this.#done = true;
     this.#chunks = [];
     const stream = this.#stream;
@@ -332,7 +333,8 @@ function asNodeParses(headers: IncomingHttpHeaders): HeaderFields {
     if (value === undefined) continue;
     if (name === 'set-cookie') parsed[name] = typeof value === 'string' ? [value] : value;
     else if (!Array.isArray(value)) parsed[name] = value;
-    else parsed[name] = SINGLE_FIELDS.has(name) ? (value[0] ?? '') : value.join(', ');
+    else if (SINGLE_FIELDS.has(name)) parsed[name] = value[0] ?? '';
+    else parsed[name] = value.join(name === 'cookie' ? '; ' : ', ');
   }
   return parsed;
 }

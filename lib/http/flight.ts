@@ -15,7 +15,7 @@ import type { Cancellable, HttpSlot } from './http-slot.js';
 import { offAbort, offCancelToken, onAbort, onCancelToken } from './shared-cancellation.js';
 import type { StreamedBody } from './streamed-body.js';
 import { totalLimitMs, waitLimitMs } from './time-limits.js';
-import type { Sent, Transport } from './transport.js';
+import { checkUpload, failedUpload, type Sent, type Transport } from './transport.js';
 
 /** What can be said of one request beyond axios' own options. */
 export interface HttpRequestOptions {
@@ -115,7 +115,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
     if (this.#totalMs > 0) this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#totalMs);
     let sent: Sent;
     try {
-      this.#checkUpload();
+      checkUpload(this.#parts.axios, this.config);
       sent = this.#transport.send(this.config, slot);
     } catch (error) {
       this.#fail(error);
@@ -139,19 +139,8 @@ export class Flight extends DeadlineEntry implements Cancellable {
     // axios listens only once the request is sent: until then an error of the stream would be an uncaught exception.
     this.#forgetUpload = finished(upload, { writable: false }, (error) => {
       if (error !== undefined && error !== null)
-        this.abort(error.code === CLOSED_EARLY ? this.#uploadAborted() : error);
+        this.abort(failedUpload(this.#parts.axios, this.config, error.code === CLOSED_EARLY ? null : error));
     });
-  }
-
-  /** axios would pipe a stream that is over already, and wait for its end for ever. */
-  #checkUpload(): void {
-    const upload: unknown = this.config.data;
-    if (upload instanceof Readable && upload.destroyed && !upload.readableEnded)
-      throw upload.errored ?? this.#uploadAborted();
-  }
-
-  #uploadAborted(): Error {
-    return new this.#parts.axios.CanceledError('Request stream has been aborted', this.config);
   }
 
   /** There will be no slot. */

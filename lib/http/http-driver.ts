@@ -69,6 +69,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   /** A request found the upstream unreachable. */
   doubt(): void {
     this.#doubted = true;
+    this.#parts.use().check.doubt();
   }
 
   async close(slot: HttpSlot): Promise<void> {

@@ -28,7 +28,7 @@ export const httpHealthCheckShape = {
   ...healthCheckShape,
   /**
    * What a probe asks for: a path on `baseURL`, or a whole URL. Any answer below 500 means alive. Without it a probe only opens
-   * a TCP connection to the host of `baseURL`, and closes it.
+   * a TCP connection to the host of `baseURL`, and closes it; not even that where a request was answered within `intervalMs`.
    * @defaultValue none
    */
   path: z.string().min(1).optional(),

@@ -217,10 +217,18 @@ export async function createHttpPool(
   const { engine } = core;
   const { deadlines } = engine;
   const requests = new OutgoingRequests(axios, process.env);
-  const { path } = config.healthCheck;
-  const check = new UpstreamCheck({ axios, instance, path, throughProxy: requests.throughProxy });
+  const { path, intervalMs } = config.healthCheck;
+  const check = new UpstreamCheck({
+    axios,
+    instance,
+    path,
+    throughProxy: requests.throughProxy,
+    clock,
+    recentMs: intervalMs,
+  });
+  const answered = (origin: string | undefined): void => check.answered(origin);
   const isUpstream = (origin: string | undefined): boolean => check.watches(origin);
-  const node = new NodeTransport({ axios, deadlines, clock, requests, isUpstream });
+  const node = new NodeTransport({ axios, deadlines, clock, requests, isUpstream, answered });
   const transport =
     undici === undefined
       ? node
@@ -234,6 +242,7 @@ export async function createHttpPool(
           clock,
           fallback: node,
           isUpstream,
+          answered,
         });
   const client = new HttpClient({
     poolId: id,

@@ -98,6 +98,22 @@ export class HttpSlot {
   }
 }
 
+/** What arrives on an idle socket belongs to no request, and would pass for a part of the next answer. */
+function destroyOnData(this: Socket): void {
+  this.destroy();
+}
+
+function watchIdle(agent: http.Agent): void {
+  agent.on('free', (socket: Socket) => {
+    if (!socket.destroyed) socket.on('data', destroyOnData);
+  });
+  const reuse = agent.reuseSocket.bind(agent);
+  agent.reuseSocket = (socket, request) => {
+    socket.removeListener('data', destroyOnData);
+    reuse(socket, request);
+  };
+}
+
 /**
  * Node's agents, with at most one idle socket an origin. Their sockets are opened in the context of the request that needs
  * one, and change to that of each further request: Node's agent does so itself.
@@ -110,6 +126,8 @@ export class KeepAliveAgents {
     const options = { keepAlive: true, maxFreeSockets: 1, timeout: keepAliveTimeoutMs };
     this.http = new http.Agent(options);
     this.https = new https.Agent(options);
+    watchIdle(this.http);
+    watchIdle(this.https);
   }
 
   /** Bytes that have gone over the sockets at work, in both directions: a sign of life. */

@@ -12,9 +12,9 @@ import type { Socket } from 'node:net';
 const LONGEST_HEAD = 16 * 1024;
 /** How an interim answer begins; `#` stands for a digit. */
 const BEGINNING = 'HTTP/1.# 1##';
-/** A whole interim head. Not 101, which ends HTTP on the connection; and without what says that a body follows. */
+/** A whole interim head. Not 101, which ends HTTP on the connection. No body follows, whatever its fields say. */
 const INTERIM_HEAD =
-  /^HTTP\/1\.[01] 1(?!01)\d\d(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:(?!content-length|transfer-encoding)[!#$%&'*+.^_`|~0-9a-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n$/i;
+  /^HTTP\/1\.[01] 1(?!01)\d\d(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n$/i;
 const END_OF_HEAD = Buffer.from('\r\n\r\n');
 
 export class InterimAnswers {

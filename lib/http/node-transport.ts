@@ -7,18 +7,19 @@
  */
 import { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { PassThrough, pipeline } from 'node:stream';
+import { finished, PassThrough, pipeline, Readable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { AdapterCall, hasConfig } from './adapter-call.js';
+import { afterArrivals } from './arrivals.js';
 import type { HttpSlot } from './http-slot.js';
 import { httpUrl, type OutgoingRequests } from './outgoing-request.js';
 import { RequestSummary } from './request-summary.js';
 import type { StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
-import { isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
+import { checkUpload, isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
 
 export interface NodeTransportParts {
   readonly axios: AxiosStatic;
@@ -27,6 +28,8 @@ export interface NodeTransportParts {
   readonly requests: OutgoingRequests;
   /** Whether a request to this origin says something about the upstream that the pool watches. */
   readonly isUpstream: (origin: string | undefined) => boolean;
+  /** Told where each answer came from. */
+  readonly answered: (origin: string | undefined) => void;
 }
 
 export class NodeTransport implements Transport {
@@ -106,9 +109,9 @@ class NodeRequest extends DeadlineEntry implements Sent {
     }
   }
 
-  /** Where the request failed: the end of its redirects, if there were any. */
-  #origin(error: unknown): string | undefined {
-    const request = hasConfig(error) ? error.request : undefined;
+  /** Where the request failed, or was answered: the end of its redirects, if there were any. */
+  #origin(outcome: unknown): string | undefined {
+    const request = hasRequest(outcome) ? outcome.request : undefined;
     const url = request instanceof RequestSummary ? httpUrl(request.res.responseUrl ?? '') : undefined;
     return url?.origin ?? this.#parts.requests.origin(this.#config);
   }
@@ -116,6 +119,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   /** The answer; to a second attempt, when the server closed an idle connection just as an idempotent request set out on it. */
   async #answer(): Promise<AxiosResponse> {
     const idle = this.#ownsAgents ? idleSockets(this.#slot) : [];
+    if (idle.length > 0) await this.#letArrive();
     try {
       return await this.#attempt();
     } catch (error) {
@@ -127,6 +131,19 @@ class NodeRequest extends DeadlineEntry implements Sent {
     }
     this.#slot.dropAgents();
     return this.#attempt();
+  }
+
+  /**
+   * Lets the event loop deliver what the server may have sent on an idle socket: the end of the connection, or unsolicited
+   * bytes, which would pass for the answer to this request.
+   */
+  async #letArrive(): Promise<void> {
+    const upload: unknown = this.#config.data;
+    // axios doesn't listen to it yet: an error of it would be an uncaught exception.
+    const forget = upload instanceof Readable ? finished(upload, { writable: false }, () => {}) : undefined;
+    await new Promise<void>(afterArrivals);
+    forget?.();
+    checkUpload(this.#parts.axios, this.#config);
   }
 
   async #attempt(): Promise<AxiosResponse> {
@@ -149,6 +166,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #detach(response: AxiosResponse<unknown>): void {
     const request: unknown = response.request;
     response.request = RequestSummary.of(request);
+    this.#parts.answered(this.#origin(response));
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});
@@ -186,6 +204,10 @@ class NodeRequest extends DeadlineEntry implements Sent {
       isRepeatable(this.#config.data)
     );
   }
+}
+
+function hasRequest(outcome: unknown): outcome is { readonly request: unknown } {
+  return typeof outcome === 'object' && outcome !== null && 'request' in outcome;
 }
 
 interface UnfinishedRequest {

@@ -17,7 +17,7 @@ const CODES: readonly (readonly [RegExp, string])[] = [
   [/^(?:Duplicate Content-Length|Content-Length already present)/, 'HPE_UNEXPECTED_CONTENT_LENGTH'],
   [/^Transfer-Encoding can't|invalid `Transfer-Encoding`/, 'HPE_INVALID_TRANSFER_ENCODING'],
   [/Content-Length/, 'HPE_INVALID_CONTENT_LENGTH'],
-  [/^Unexpected (?:space|whitespace)/, 'HPE_UNEXPECTED_SPACE'],
+  [/^Unexpected space/, 'HPE_UNEXPECTED_SPACE'],
   [/^Data after/, 'HPE_CLOSED_CONNECTION'],
   [/header/i, 'HPE_INVALID_HEADER_TOKEN'],
 ];

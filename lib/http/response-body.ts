@@ -17,7 +17,7 @@ const LENIENT_BROTLI: zlib.BrotliOptions = {
 /** The coding that must be undone, if there is one that we can undo. Removes the header, which would no longer be true. */
 export function contentCoding(head: AnswerHead, method: string): Coding | undefined {
   const field = head.headers['content-encoding'];
-  if (typeof field !== 'string') return undefined;
+  if (typeof field !== 'string' || field === '') return undefined;
   const coding = field.toLowerCase();
   const empty = method === 'HEAD' || head.status === 204;
   if (empty || isCoding(coding)) delete head.headers['content-encoding'];

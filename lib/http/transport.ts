@@ -1,7 +1,8 @@
 /**
  * The seam between what holds a slot and what sends the request.
  */
-import type { AxiosResponse, InternalAxiosRequestConfig } from 'axios';
+import { Readable } from 'node:stream';
+import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Cancellable, HttpSlot } from './http-slot.js';
 import type { StreamedBody } from './streamed-body.js';
 
@@ -23,6 +24,28 @@ export interface Sent extends Cancellable {
 export interface Transport {
   /** Called in the caller's async context. */
   send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent;
+}
+
+/**
+ * axios would pipe a stream that is over already, and wait for its end for ever.
+ *
+ * @throws what has ended the upload.
+ */
+export function checkUpload(axios: AxiosStatic, config: InternalAxiosRequestConfig): void {
+  const upload: unknown = config.data;
+  if (upload instanceof Readable && upload.destroyed && !upload.readableEnded)
+    throw failedUpload(axios, config, upload.errored);
+}
+
+/** As axios says it: what the stream failed with, or that it was closed before its end. */
+export function failedUpload(
+  { AxiosError, CanceledError }: AxiosStatic,
+  config: InternalAxiosRequestConfig,
+  error: Error | null,
+): Error {
+  return error === null
+    ? new CanceledError('Request stream has been aborted', config)
+    : AxiosError.from(error, undefined, config);
 }
 
 /** Methods that may be sent again: doing them twice is the same as doing them once (RFC 9110, 9.2.2). */

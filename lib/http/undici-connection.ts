@@ -142,7 +142,7 @@ export class UndiciConnection extends DeadlineEntry {
     // undici puts back what its parser has not taken, and on a socket that it has closed that is lost without a word.
     const unshift = socket.unshift.bind(socket);
     socket.unshift = (chunk: Buffer) => {
-      if (socket.destroyed && chunk.length > 0) this.#leftOver = true;
+      if (socket.destroyed && !isBlank(chunk)) this.#leftOver = true;
       unshift(chunk);
     };
     // Before undici's own listeners, which may take the end of the connection for the end of the body.
@@ -154,4 +154,9 @@ export class UndiciConnection extends DeadlineEntry {
   #incomingOver(how: Incoming): void {
     if (this.incoming === 'open') this.incoming = how;
   }
+}
+
+/** Line breaks behind an answer are no fault of it. */
+function isBlank(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0x0d || byte === 0x0a);
 }

@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream';
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, PoolError } from '../errors.js';
 import { Exchange, type Answer, type AnswerHead } from './exchange.js';
@@ -36,6 +37,8 @@ export interface UndiciTransportParts {
   readonly fallback: Transport;
   /** Whether a request to this origin says something about the upstream that the pool watches. */
   readonly isUpstream: (origin: string) => boolean;
+  /** Told where each answer came from. */
+  readonly answered: (origin: string) => void;
 }
 
 export class UndiciTransport implements Transport {
@@ -50,11 +53,6 @@ export class UndiciTransport implements Transport {
     if (request === undefined) return this.#parts.fallback.send(config, slot);
     return new UndiciRequest(this.#parts, config, slot, request);
   }
-}
-
-function summary({ url, method, path, fragment }: OutgoingRequest): RequestSummary {
-  const responseUrl = url.origin + path + fragment;
-  return new RequestSummary({ method, protocol: url.protocol, host: url.hostname, path, responseUrl });
 }
 
 class UndiciRequest extends DeadlineEntry implements Sent {
@@ -107,7 +105,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const { AxiosError } = this.#parts.axios;
     const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
     const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
-    this.abort(new AxiosError(message, code, this.#config, summary(this.#request)));
+    this.abort(new AxiosError(message, code, this.#config, this.#summary()));
   }
 
   async #run(): Promise<AxiosResponse> {
@@ -177,7 +175,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       wantsStream: (head) => streams || (decompress !== false && head.headers['content-encoding'] !== undefined),
       maxBytes: maxContentLength,
       tooLong: () => this.#tooLong(),
-      explain: (error) => this.#lost(error),
+      explain: (error) => this.#notHttp(error) ?? this.#lost(error),
       progress: () => this.#restartTimeout(),
     });
     this.#exchange = exchange;
@@ -198,6 +196,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 
   async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
     const { head } = answer;
+    this.#parts.answered(this.#request.url.origin);
     const { responseType, responseEncoding, decompress } = this.#config;
     const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
     const response = this.#response(head);
@@ -224,7 +223,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       statusText: head.statusText,
       headers: new this.#parts.axios.AxiosHeaders(head.headers),
       config: this.#config,
-      request: summary(this.#request),
+      request: this.#summary(),
     };
   }
 
@@ -252,7 +251,10 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   /** What the caller's function throws is what the caller gets; nobody will read the body. */
   #validates(status: number, validateStatus: (status: number) => boolean): boolean {
     try {
-      return validateStatus(status);
+      const isValid: unknown = validateStatus(status);
+      // A promise counts as a yes, as in axios; its failure ends the request.
+      if (isThenable(isValid)) Promise.resolve(isValid).catch((error: unknown) => this.abort(toError(error)));
+      return Boolean(isValid);
     } catch (error) {
       this.abort(toError(error));
       throw error;
@@ -272,12 +274,12 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       `maxContentLength size of ${this.#config.maxContentLength} exceeded`,
       AxiosError.ERR_BAD_RESPONSE,
       this.#config,
-      summary(this.#request),
+      this.#summary(),
     );
   }
 
   #failedRedirect(message: string, code: string): Error {
-    return new this.#parts.axios.AxiosError(message, code, this.#config, summary(this.#request));
+    return new this.#parts.axios.AxiosError(message, code, this.#config, this.#summary());
   }
 
   /** What the caller gets: axios' own kind of error, with Node's codes. */
@@ -288,17 +290,40 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     if (error instanceof AxiosError || error instanceof PoolError) return error;
     const head = this.#exchange?.head;
     const response = head === undefined ? undefined : this.#response(head);
-    if (isConnectionLost(error)) {
-      if (response === undefined) return this.#lost(error);
-      return this.#cutBody(response);
-    }
-    const parserCode = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);
-    // What is no HTTP has no response, however far it had got.
-    if (parserCode !== undefined) return AxiosError.from(error, parserCode, this.#config, summary(this.#request));
+    // A reset leaves nothing of an answer; an end in the middle of its body does.
+    if (isConnectionLost(error))
+      return response === undefined || isReset(error) ? this.#lost(error) : this.#cutBody(response);
+    const notHttp = this.#notHttp(error);
+    if (notHttp !== undefined) return notHttp;
     if (errorCode(error) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && response !== undefined)
       return this.#cutBody(response);
-    const code = errorCode(error) === 'UND_ERR_CONNECT_TIMEOUT' ? 'ETIMEDOUT' : errorCode(error);
-    return AxiosError.from(error, code, this.#config, summary(this.#request), response);
+    return AxiosError.from(error, this.#code(error), this.#config, this.#summary(), response);
+  }
+
+  /** An answer that is no HTTP has no response, however far it had got. */
+  #notHttp(error: unknown): Error | undefined {
+    const code = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);
+    if (code === undefined) return undefined;
+    return this.#parts.axios.AxiosError.from(error, code, this.#config, this.#summary());
+  }
+
+  #code(error: unknown): string | undefined {
+    const code = errorCode(error);
+    switch (code) {
+      case 'UND_ERR_CONNECT_TIMEOUT':
+        return 'ETIMEDOUT';
+      // undici asserts of a status that it is above 101.
+      case 'ERR_ASSERTION':
+        return this.#parts.axios.AxiosError.ERR_BAD_RESPONSE;
+      default:
+        return code;
+    }
+  }
+
+  #summary(): RequestSummary {
+    const { url, method, path, fragment } = this.#request;
+    const responseUrl = this.#config.maxRedirects === 0 ? undefined : url.origin + path + fragment;
+    return new RequestSummary({ method, protocol: url.protocol, host: url.hostname, path, responseUrl });
   }
 
   #cutBody(response: AxiosResponse): Error {
@@ -320,6 +345,11 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const lost = new ConnectionLostError(poolId, `${method} ${url.pathname}`, exchange?.sent === true, {
       cause: error,
     });
-    return axios.AxiosError.from(lost, 'ECONNRESET', this.#config, summary(this.#request));
+    return axios.AxiosError.from(lost, 'ECONNRESET', this.#config, this.#summary());
   }
+}
+
+function isReset(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }

@@ -2,13 +2,15 @@
  * Whether the upstream of an HTTP pool is alive, found out in a way that doesn't surprise it.
  *
  * With `healthCheck.path`: a GET of it; any answer below 500 means alive. Else a TCP connection to the host of `baseURL`,
- * closed at once. Without either, or where requests take another way than a connection to that host (a proxy, agents, a
+ * closed at once; none where the upstream has answered a request within the interval, because a connection takes a place in
+ * the queue of a server that is busy, and a short queue is full soon. Without either, or where requests take another way than a connection to that host (a proxy, agents, a
  * look-up or a socket of the caller's), there is nothing to ask: the check passes, and no failed request counts against the
  * pool, because no check could clear it again.
  */
 import net from 'node:net';
 import { Readable } from 'node:stream';
 import type { AxiosInstance, AxiosStatic } from 'axios';
+import type { Clock } from '../engine/clock.js';
 import { httpUrl } from './outgoing-request.js';
 import type { HttpSlot } from './http-slot.js';
 import type { Sent, Transport } from './transport.js';
@@ -20,6 +22,9 @@ export interface UpstreamCheckParts {
   readonly path: string | undefined;
   /** Whether requests go through a proxy, so that the host of `baseURL` needn't be reachable from here. */
   readonly throughProxy: boolean;
+  readonly clock: Clock;
+  /** For how long an answer to a request says what a connection would, in milliseconds. */
+  readonly recentMs: number;
 }
 
 /** Options with which requests don't connect to the host of their URL. */
@@ -27,6 +32,7 @@ const OTHER_WAYS = ['httpAgent', 'httpsAgent', 'transport', 'lookup', 'socketPat
 
 export class UpstreamCheck {
   readonly #parts: UpstreamCheckParts;
+  #answeredAtMs = -Infinity;
 
   constructor(parts: UpstreamCheckParts) {
     this.#parts = parts;
@@ -50,6 +56,21 @@ export class UpstreamCheck {
     return asked !== undefined && asked.origin === origin;
   }
 
+  /** A request to `origin` was answered. */
+  answered(origin: string | undefined): void {
+    if (!this.asks && !this.#answeredWithin(this.#parts.recentMs / 2) && this.watches(origin))
+      this.#answeredAtMs = this.#parts.clock.now();
+  }
+
+  /** The upstream was found unreachable: what it answered before counts no more. */
+  doubt(): void {
+    this.#answeredAtMs = -Infinity;
+  }
+
+  #answeredWithin(ms: number): boolean {
+    return this.#parts.clock.now() - this.#answeredAtMs < ms;
+  }
+
   /** Rejects with what is wrong. */
   async run(slot: HttpSlot, transport: Transport, signal: AbortSignal): Promise<void> {
     const { path } = this.#parts;
@@ -57,7 +78,7 @@ export class UpstreamCheck {
       return this.#get(path, slot, transport, signal).catch((error: unknown) => this.#fail(error));
     }
     const host = this.#host();
-    if (host !== undefined) return connects(host, signal);
+    if (host !== undefined && !this.#answeredWithin(this.#parts.recentMs)) return connects(host, signal);
   }
 
   /** An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health answers. */

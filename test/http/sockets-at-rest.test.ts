@@ -86,6 +86,26 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
     expect((await made.pool.axiosRef.get('/second')).data).toBe('own of 2');
   });
 
+  it.each([
+    ['while the socket is idle', 'idle'],
+    ['while the event loop is busy', 'busy'],
+  ])('bytes that come %s are no answer to the next request', async (_what, when) => {
+    await using server = await serve((socket, text, number) => {
+      socket.write(answer(text.includes('/first') ? 'first' : `own of ${number}`));
+    });
+    await using made = await start(server, { keepAliveTimeoutMs: 60_000 });
+    for (let round = 1; round <= 3; round++) {
+      expect((await made.pool.axiosRef.get('/first')).data).toBe('first');
+      const [socket] = server.sockets;
+      if (when === 'idle') await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      socket?.write(answer('for somebody else'));
+      if (when === 'idle') await eventually(() => server.sockets.size === 0);
+      expect((await made.pool.axiosRef.get('/second')).data).toBe(`own of ${2 * round}`);
+      made.pool.recycle();
+      await eventually(() => server.sockets.size === 0);
+    }
+  });
+
   it.each(['', 'Keep-Alive: timeout=600\r\n'])(
     'an idle socket goes after keepAliveTimeoutMs, whatever the server says (%j)',
     async (hint) => {

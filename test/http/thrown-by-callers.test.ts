@@ -18,6 +18,8 @@ const fail = (): never => {
   throw new Thrown('thrown by the caller');
 };
 
+const failLater = (): never => Promise.reject(new Thrown('later')) as never;
+
 /** What an adapter in JavaScript may forget to return. */
 const nothing = (): never => JSON.parse('null') as never;
 
@@ -120,13 +122,33 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
     await nothingIsLost();
   });
 
+  it.each<[string, () => HttpPoolRequestConfig]>([
+    ['validateStatus', () => ({ validateStatus: failLater })],
+    ['onDownloadProgress', () => ({ onDownloadProgress: failLater })],
+    ['onUploadProgress', () => ({ method: 'post', data: Buffer.alloc(300_000), onUploadProgress: failLater })],
+    ['beforeRedirect', () => ({ url: '/to-echo', beforeRedirect: failLater })],
+  ])('%s that returns a promise leaves no rejection unhandled', async (_what, config) => {
+    const unhandled: unknown[] = [];
+    const listener = (reason: unknown): void => void unhandled.push(reason);
+    process.on('unhandledRejection', listener);
+    await made.pool.axiosRef.request({ url: '/echo', ...config() }).catch(() => {});
+    await nothingIsLost();
+    process.off('unhandledRejection', listener);
+    expect(unhandled).toEqual([]);
+  });
+
   it('an upload that fails while it waits for a slot fails its request', async () => {
     const first = made.pool.axiosRef.get('/held');
     await server.waitForHeld(1);
     const upload = new Readable({ read: () => {} });
-    const waiting = expect(made.pool.axiosRef.post('/echo', upload)).rejects.toBeInstanceOf(Thrown);
+    const reason = new Thrown('lost');
+    const waiting = expect(made.pool.axiosRef.post('/echo', upload)).rejects.toMatchObject({
+      isAxiosError: true,
+      message: 'lost',
+      cause: reason,
+    });
     await eventually(() => made.pool.stats().waiting === 1);
-    upload.destroy(new Thrown());
+    upload.destroy(reason);
     await waiting;
     server.releaseHeld();
     await first;

@@ -43,6 +43,21 @@ describe('the upstream of an HTTP pool', () => {
   });
 
   describe.each(['undici', "Node's client"])('over %s', (client) => {
+    it('is not asked for a connection while it answers requests, until one of them fails', async () => {
+      await using server = await startHttpServer();
+      await using made = await httpPool({ baseURL: server.url, maxSize: 1, healthCheck: { intervalMs: 60_000 } });
+      const { pool } = made;
+      if (client !== 'undici') pool.axiosRef.defaults.family = 4;
+      await pool.axiosRef.get('/echo');
+      expect(await pool.healthCheck()).toMatchObject({ outcome: 'alive' });
+      expect(server.counters.socketsAccepted).toBe(1);
+      await pool.axiosRef.get('/hang-up').catch(() => {});
+      const accepted = server.counters.socketsAccepted;
+      await pool.healthCheck();
+      await server.waitUntil(({ counters }) => counters.socketsAccepted > accepted);
+      await eventually(() => pool.status === 'healthy');
+    });
+
     it.each([
       ['a pool without an address', undefined],
       ['a pool with another one', 'own'],

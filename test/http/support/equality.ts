@@ -46,6 +46,8 @@ const BODIES: Readonly<
   '/gzip-500': { headers: { 'content-encoding': 'gzip' }, body: zlib.gzipSync('{"error":"broken"}'), status: 500 },
 };
 
+const GZIP = zlib.gzipSync('ok').toString('latin1');
+
 /** Answers in bytes that Node's server would not send, for `/<name>` of a server of their own. */
 const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'close' | 'reset' }>> = {
   '304-with-length': { bytes: 'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\nContent-Length: 1234\r\n\r\n' },
@@ -58,6 +60,9 @@ const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'clo
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
   },
   '100-and-nothing': { bytes: 'HTTP/1.1 100 Continue\r\n\r\n', end: 'close' },
+  '100-with-a-length': {
+    bytes: 'HTTP/1.1 100 Continue\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+  },
   'half-a-100': { bytes: 'HTTP/1.1 100 Cont', end: 'close' },
   garbage: { bytes: 'garbage\r\n\r\n' },
   version: { bytes: 'HTTP/9.9 200 OK\r\n\r\n' },
@@ -84,7 +89,36 @@ const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'clo
     bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n',
     end: 'close',
   },
+  'reset in the body': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok', end: 'reset' },
+  'reset in the chunks': { bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', end: 'reset' },
+  'reset instead of the close': { bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok', end: 'reset' },
+  'a last coding that is not chunked': {
+    bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nok',
+    end: 'close',
+  },
+  'line breaks before the close': {
+    bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok\r\n\r\n',
+    end: 'close',
+  },
+  'stray bytes behind gzip': {
+    bytes: `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${GZIP.length}\r\n\r\n${GZIP}ay`,
+  },
+  'folded header': { bytes: 'HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n' },
+  'repeated cookie': { bytes: 'HTTP/1.1 200 OK\r\nCookie: a\r\nCookie: b\r\nContent-Length: 2\r\n\r\nok' },
+  'empty coding': { bytes: 'HTTP/1.1 204 N\r\nContent-Encoding:\r\n\r\n' },
+  'redirect whose body stalls': { bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nContent-Length: 5\r\n\r\nok' },
+  'redirect whose body is cut': {
+    bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nContent-Length: 5\r\n\r\nok',
+    end: 'close',
+  },
+  'redirect with a bad chunk': {
+    bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nTransfer-Encoding: chunked\r\n\r\nxy\r\n',
+  },
+  'redirect with stray bytes': { bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nContent-Length: 2\r\n\r\nokay' },
 };
+
+/** axios' error has half an answer with it: not among those that must be the same. */
+const SWITCHING: (typeof RAW)[string] = { bytes: 'HTTP/1.1 101 Switching Protocols\r\n\r\n' };
 
 /** Options that the types refuse, as JavaScript passes them. */
 function fromJavaScript(options: object): AxiosRequestConfig {
@@ -102,9 +136,11 @@ async function startRawServer(): Promise<{ readonly url: string; close(): Promis
       const echo: (typeof RAW)[string] = {
         bytes: `HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head.toString('latin1')}`,
       };
-      const { bytes, end } = RAW[name] ?? echo;
+      const { bytes, end } = name === '101' ? SWITCHING : (RAW[name] ?? echo);
       socket.write(bytes, 'latin1', () => {
         if (end === 'close') socket.end();
+        // Once the client, which is in this process, has read the answer.
+        if (end === 'reset') setImmediate(() => setImmediate(() => socket.resetAndDestroy()));
       });
     });
   });
@@ -157,9 +193,9 @@ async function described(response: AxiosResponse<unknown>): Promise<Record<strin
     );
   }
   const sent: unknown = config.headers.toJSON();
-  const responseUrl: unknown = (request as { res?: { responseUrl?: string } } | undefined)?.res?.responseUrl;
-  // axios puts the credentials into the URL, and sets it only where redirects are followed.
-  const address = config.maxRedirects === 0 ? undefined : String(responseUrl).replace(/[^/]*@/, '');
+  const responseUrl = (request as { res?: { responseUrl?: string } } | undefined)?.res?.responseUrl;
+  // axios puts the credentials into the URL.
+  const address = responseUrl === undefined ? undefined : responseUrl.replace(/[^/]*@/, '');
   return { body, status, statusText, fields, sent, address };
 }
 
@@ -445,6 +481,10 @@ export function expectPoolToEqualAxios(): void {
       await same(() => ({ url: `${raw.url}/${name}`, method, ...(method === 'post' && { data: 'upload' }) }));
     },
   );
+
+  it('a change of protocols that was not asked for is a bad answer', async () => {
+    await expect(made.pool.axiosRef.get(`${raw.url}/101`)).rejects.toMatchObject({ code: 'ERR_BAD_RESPONSE' });
+  });
 
   it.each<[string, NonNullable<AxiosRequestConfig['headers']>]>([
     ['a list of cookies', { Cookie: ['sid=1', 'sid.sig=2'] }],
