@@ -84,6 +84,12 @@ const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'clo
     bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n',
     end: 'close',
   },
+  'until a reset': { bytes: 'HTTP/1.1 200 OK\r\n\r\nok', end: 'reset' },
+  'until a reset, said to close': { bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok', end: 'reset' },
+  'until a reset, in HTTP/1.0': { bytes: 'HTTP/1.0 200 OK\r\n\r\nok', end: 'reset' },
+  'too short before a reset': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok', end: 'reset' },
+  'chunks cut by a reset': { bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', end: 'reset' },
+  'no body before a reset': { bytes: 'HTTP/1.1 200 OK\r\n\r\n', end: 'reset' },
 };
 
 /** Options that the types refuse, as JavaScript passes them. */
@@ -105,6 +111,8 @@ async function startRawServer(): Promise<{ readonly url: string; close(): Promis
       const { bytes, end } = RAW[name] ?? echo;
       socket.write(bytes, 'latin1', () => {
         if (end === 'close') socket.end();
+        // Once the client has had a whole turn of the event loop to read what was written.
+        if (end === 'reset') setImmediate(() => setImmediate(() => socket.resetAndDestroy()));
       });
     });
   });
@@ -443,6 +451,17 @@ export function expectPoolToEqualAxios(): void {
     'answers that servers seldom give: %s %s',
     async (method, name) => {
       await same(() => ({ url: `${raw.url}/${name}`, method, ...(method === 'post' && { data: 'upload' }) }));
+    },
+  );
+
+  it.each(Object.keys(RAW).filter((name) => RAW[name]?.end === 'reset'))(
+    'a body that a reset has cut is no whole one: %s',
+    async (name) => {
+      const config = (): AxiosRequestConfig => ({ url: `${raw.url}/${name}` });
+      const { error } = await same(config);
+      expect(error).toMatchObject({ code: 'ECONNRESET' });
+      const { response } = await same(() => ({ ...config(), responseType: 'stream' }));
+      expect(response).toMatchObject({ body: { streamFailed: true } });
     },
   );
 
