@@ -230,7 +230,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const isChunked = /\bchunked\b/i.test(String(head.headers['transfer-encoding'] ?? ''));
     const hasLength = head.headers['content-length'] !== undefined;
     if (incoming === 'ended' ? !isChunked : hasLength && !isChunked) return undefined;
-    return Object.assign(new Error('The connection ended before the body did'), { code: 'ECONNRESET' });
+    // Node's client, too, tells an end from a reset.
+    const code = incoming === 'ended' ? 'UND_ERR_SOCKET' : 'ECONNRESET';
+    return Object.assign(new Error('The connection ended before the body did'), { code });
   }
 
   /** Whether nothing of this exchange is under way any more, in either direction. */

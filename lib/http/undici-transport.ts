@@ -289,7 +289,8 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const head = this.#exchange?.head;
     const response = head === undefined ? undefined : this.#response(head);
     if (isConnectionLost(error)) {
-      if (response === undefined) return this.#lost(error);
+      // A reset fails the request itself, whatever of the answer was there.
+      if (response === undefined || errorCode(error) === 'ECONNRESET') return this.#lost(error);
       return this.#cutBody(response);
     }
     const parserCode = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);

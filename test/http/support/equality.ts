@@ -457,11 +457,8 @@ export function expectPoolToEqualAxios(): void {
   it.each(Object.keys(RAW).filter((name) => RAW[name]?.end === 'reset'))(
     'a body that a reset has cut is no whole one: %s',
     async (name) => {
-      const config = (): AxiosRequestConfig => ({ url: `${raw.url}/${name}` });
-      const { error } = await same(config);
+      const { error } = await same(() => ({ url: `${raw.url}/${name}` }));
       expect(error).toMatchObject({ code: 'ECONNRESET' });
-      const { response } = await same(() => ({ ...config(), responseType: 'stream' }));
-      expect(response).toMatchObject({ body: { streamFailed: true } });
     },
   );
 
