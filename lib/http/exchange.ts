@@ -228,6 +228,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const isChunked = /\bchunked\s*$/i.test(String(head.headers['transfer-encoding'] ?? ''));
     const hasLength = head.headers['content-length'] !== undefined;
     if (incoming === 'ended' ? !isChunked : hasLength && !isChunked) return undefined;
+    // Node's client, too, tells an end from a reset.
     const code = incoming === 'ended' ? 'UND_ERR_SOCKET' : 'ECONNRESET';
     return Object.assign(new Error('The connection ended before the body did'), { code });
   }

@@ -8,12 +8,10 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Deadlines } from '../engine/deadlines.js';
-import { OperationTimeoutError, PoolError } from '../engine/errors.js';
+import { OperationTimeoutError } from '../engine/errors.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
-import { ConnectionLostError } from '../errors.js';
 import type { QueryCallback } from './foreign-query.js';
 import type { ObservedCall } from './instrumentation.js';
-import { isFatalError, isStatementError } from './pg-errors.js';
 import { throwLater } from './throw-later.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
@@ -109,7 +107,7 @@ export abstract class CallerStatement extends Statement implements AbortListener
 
   protected reject(cause: Error): void {
     if (!this.#settle()) return;
-    const error = this.#toCallersError(cause);
+    const error = this.session?.toCallersError(cause, this.isSent) ?? cause;
     this.observed?.finish(error, undefined);
     if (this.#callback !== undefined) this.#callBack(this.#callback, error, undefined);
     else if (this.#resolve !== undefined) rejectAtCaller(this.#resolve, error);
@@ -117,15 +115,6 @@ export abstract class CallerStatement extends Statement implements AbortListener
 
   #callBack(callback: QueryCallback, error: Error | undefined, result: unknown): void {
     throwLater(() => callback(error, result));
-  }
-
-  /** A connection that ended under it is told as such, with what the server said last. */
-  #toCallersError(error: Error): Error {
-    const { session } = this;
-    if (session === undefined || error instanceof PoolError) return error;
-    const lost = session.lostBecause ?? (isFatalError(error) ? error : undefined);
-    if (lost === undefined || isStatementError(error)) return error;
-    return new ConnectionLostError(this.poolId, 'a query', this.isSent, { tenantId: this.tenantId, cause: lost });
   }
 
   #settle(): boolean {

@@ -64,6 +64,8 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   readonly #end: SubmittableEnd;
   #connection: Connection | undefined = undefined;
   #isOver = false;
+  /** What its own code has thrown. */
+  #thrown: Error | undefined = undefined;
 
   constructor(query: ForeignSubmittable, callback: QueryCallback | undefined, dependencies: ForeignQueryDependencies) {
     super();
@@ -125,7 +127,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
       return isError(error) ? error : null;
     } catch (thrown) {
       // What it has written by then can't be known.
-      const error = toError(thrown);
+      const error = (this.#thrown = toError(thrown));
       session.kill(error);
       return error;
     }
@@ -170,12 +172,14 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     this.#dependencies.over?.(undefined);
   }
 
-  handleError(error: Error, connection?: Connection): void {
+  handleError(cause: Error, connection?: Connection): void {
     this.#leaveContext();
     if (this.#isOver) return;
     this.#isOver = true;
     const { session, over } = this.#dependencies;
-    session.noteError(error);
+    session.noteError(cause);
+    const isOwn = cause === this.#thrown;
+    const error = isOwn ? cause : session.toCallersError(cause, this.#connection !== undefined);
     // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
     const isListening = !this.#end.isGivenUp || !(this.#query instanceof EventEmitter) || hasErrorListener(this.#query);
     // In its context also when it never got as far as the connection.
@@ -201,7 +205,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     try {
       handle();
     } catch (thrown) {
-      const error = toError(thrown);
+      const error = (this.#thrown = toError(thrown));
       this.#dependencies.session.kill(error);
       this.handleError(error, this.#connection);
     }

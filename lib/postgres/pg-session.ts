@@ -14,7 +14,7 @@ import type { Client, TransactionStatus } from 'pg';
 
 import type { Clock } from '../engine/clock.js';
 import type { Deadlines } from '../engine/deadlines.js';
-import { ScriptRefusedError, TransactionEndedError } from '../errors.js';
+import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
 import { ForeignQuery } from './foreign-query.js';
@@ -22,7 +22,7 @@ import { LeaseBinding } from './lease-binding.js';
 import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
 import { Overrun } from './overrun.js';
-import { isFatalError, isReadOnlyError } from './pg-errors.js';
+import { isFatalError, isReadOnlyError, isStatementError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
 import { endReadyWaits } from './ready-waits.js';
@@ -154,6 +154,13 @@ export class PgSession implements QueueOwner {
   /** Why the connection can't be used any more: what the server said last, if it said anything. */
   get lostBecause(): Error | undefined {
     return this.#lastWords ?? this.#broken;
+  }
+
+  /** What the caller of `error` is told: a connection that ended under a query is told as such, with what the server said last. */
+  toCallersError(error: Error, sent: boolean): Error {
+    const lost = this.lostBecause ?? (isFatalError(error) ? error : undefined);
+    if (error instanceof PoolError || lost === undefined || isStatementError(error)) return error;
+    return new ConnectionLostError(this.rules.poolId, 'a query', sent, { tenantId: this.#servedTenant, cause: lost });
   }
 
   // ── From borrower to borrower ────────────────────────────────────────────────────────────────────────────────────

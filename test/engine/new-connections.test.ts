@@ -9,9 +9,9 @@ class UnprovenDriver extends FakeDriver {
 /** A pool whose backend accepts connections and drops them after some time. */
 function droppingPool(dropAfterMs: number, options: FakePoolOptions = {}) {
   const fake = fakePool({
+    driver: new UnprovenDriver(),
     ...options,
     limits: { minSize: 1, maxSize: 5, ...options.limits },
-    driver: new UnprovenDriver(),
   });
   const watch = fake.driver.onBroken.bind(fake.driver);
   fake.driver.onBroken = (connection: FakeConnection, listener) => {
@@ -35,6 +35,25 @@ describe('a backend that accepts connections and drops them', () => {
     expect(driver.opens).toBeGreaterThan(5);
     expect(driver.opens).toBeLessThan(20);
     expect(pool.counters.connectFailures).toBeGreaterThanOrEqual(driver.opens - 1);
+    await pool.close({ deadlineMs: 0 });
+  });
+
+  it.each([
+    ['before anyone has seen them', -1],
+    ['at once', 0],
+    ['after some milliseconds', 20],
+  ])('after a handshake that proves it to be there, %s, is met the same way', async (_when, dropAfterMs) => {
+    const seen: string[] = [];
+    const { driver, clock, pool } = droppingPool(dropAfterMs, {
+      driver: new FakeDriver(),
+      observer: { proved: () => seen.push('proved'), connectFailed: () => seen.push('failed') },
+    });
+    pool.start();
+    await clock.advance(10_000);
+    expect(driver.opens).toBeGreaterThan(5);
+    expect(driver.opens).toBeLessThan(20);
+    expect(pool.counters.connectFailures).toBeGreaterThanOrEqual(driver.opens - 1);
+    expect(seen.length).toBeLessThanOrEqual(2 * driver.opens);
     await pool.close({ deadlineMs: 0 });
   });
 

@@ -79,6 +79,26 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       await Promise.all([first, second]);
     });
 
+    it.each([
+      ['the pool’s', 100, { timeout: 60_000 }, { name: 'OperationTimeoutError', timeoutMs: 100 }],
+      ['timeoutMs', undefined, { timeoutMs: 100, timeout: 60_000 }, { name: 'OperationTimeoutError', timeoutMs: 100 }],
+      ['timeout, before the pool’s', 60_000, { timeout: 100 }, { isAxiosError: true, code: 'ECONNABORTED' }],
+      [
+        'timeout, before timeoutMs',
+        undefined,
+        { timeoutMs: 60_000, timeout: 100 },
+        { isAxiosError: true, code: 'ECONNABORTED' },
+      ],
+    ])(
+      'wins beside axios’ own time-out when it is the shorter one: %s',
+      async (_which, ofPool, ofRequest, expected) => {
+        const { pool } = await start({ maxSize: 1, ...(ofPool !== undefined && { timeoutMs: ofPool }) });
+        await expect(pool.axiosRef.get('/never', ofRequest)).rejects.toMatchObject(expected);
+        await server.waitUntil(({ counters }) => counters.aborted === 1 && counters.openSockets === 0);
+        expect(pool.stats().active).toBe(0);
+      },
+    );
+
     it('cuts a connect that nobody answers, and leaves no connect behind', async () => {
       await using port = await unanswered();
       const { pool } = await start({ timeoutMs: 100 });

@@ -11,6 +11,7 @@ import { finished } from 'node:stream/promises';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 import { TestPools } from './pools.js';
 
 type Isolation = NonNullable<PostgresPoolOptions['isolation']>;
@@ -66,42 +67,41 @@ const MODES: readonly {
 const who = async (client: Pick<LeasedClient, 'query'>, look: string): Promise<unknown> =>
   (await client.query<{ who: unknown }>(look)).rows[0]?.who;
 
-/** Every way in which a client runs a statement that leaves a mark when it runs. */
-const WAYS_IN: readonly [name: string, run: (client: LeasedClient) => Promise<unknown>][] = [
-  ['a text', (client) => client.query('insert into ran values (1)')],
-  ['values', (client) => client.query('insert into ran values ($1)', [1])],
-  ['a named statement', (client) => client.query({ name: 'mark', text: 'insert into ran values (1)' })],
-  ['a script', (client) => client.query('insert into ran values (1); insert into ran values (2)')],
+type Queries = Pick<LeasedClient | PostgresPool, 'query'>;
+
+/** Every way in which a client, or the pool itself, runs a statement that leaves a mark when it runs. */
+const WAYS_IN: readonly [name: string, run: (on: Queries) => Promise<unknown>][] = [
+  ['a text', (on) => on.query('insert into ran values (1)')],
+  ['values', (on) => on.query('insert into ran values ($1)', [1])],
+  ['a named statement', (on) => on.query({ name: 'mark', text: 'insert into ran values (1)' })],
+  ['a script', (on) => on.query('insert into ran values (1); insert into ran values (2)')],
   [
     'a callback',
-    (client) =>
+    (on) =>
       new Promise((resolve, reject) => {
-        client.query('insert into ran values (1)', (error) => (error ? reject(error) : resolve(undefined)));
+        on.query('insert into ran values (1)', (error) => (error ? reject(error) : resolve(undefined)));
       }),
   ],
   [
     'a query of pg',
-    (client) =>
+    (on) =>
       new Promise((resolve, reject) => {
         const query = new pg.Query('insert into ran values (1)');
         query.on('error', reject).on('end', resolve);
-        client.query(query);
+        on.query(query);
       }),
   ],
-  ['a cursor', (client) => client.query(new Cursor('insert into ran values (1) returning n')).read(1)],
-  [
-    'a query stream',
-    (client) => finished(client.query(new QueryStream('insert into ran values (1) returning n')).resume()),
-  ],
-  ['COPY to the server', (client) => finished(client.query(copyFrom('copy ran from stdin')).end('1\n'))],
+  ['a cursor', (on) => on.query(new Cursor('insert into ran values (1) returning n')).read(1)],
+  ['a query stream', (on) => finished(on.query(new QueryStream('insert into ran values (1) returning n')).resume())],
+  ['COPY to the server', (on) => finished(on.query(copyFrom('copy ran from stdin')).end('1\n'))],
   [
     'COPY from the server',
-    (client) => finished(client.query(copyTo('copy (insert into ran values (1) returning n) to stdout')).resume()),
+    (on) => finished(on.query(copyTo('copy (insert into ran values (1) returning n) to stdout')).resume()),
   ],
 ];
 
 /** Why a session can't be bound to a tenant. */
-const FAILURES: readonly [name: string, isolation: () => Isolation][] = [
+const FAILURES: readonly [name: string, isolation: () => Isolation, tenantId: string, withdraws?: string][] = [
   [
     'role() throws',
     () => ({
@@ -110,9 +110,10 @@ const FAILURES: readonly [name: string, isolation: () => Isolation][] = [
         throw new Error('unknown tenant');
       },
     }),
+    'acme',
   ],
-  ['a role name that would be cut', () => ({ mode: 'role', role: () => 'x'.repeat(64) })],
-  ['a role that does not exist', () => ({ mode: 'role', role: () => 'nobody knows it' })],
+  ['a role name that would be cut', () => ({ mode: 'role', role: () => 'x'.repeat(64) }), 'acme'],
+  ['a role that does not exist', () => ({ mode: 'role', role: () => 'nobody knows it' }), 'acme'],
   [
     'schema() throws',
     () => ({
@@ -121,28 +122,114 @@ const FAILURES: readonly [name: string, isolation: () => Isolation][] = [
         throw new Error('unknown tenant');
       },
     }),
+    'acme',
   ],
-  ['a schema name that would be cut', () => ({ mode: 'schema', schema: () => 'x'.repeat(64) })],
+  ['a schema name that would be cut', () => ({ mode: 'schema', schema: () => 'x'.repeat(64) }), 'acme'],
+  [
+    'a user that may not call set_config()',
+    () => ({ mode: 'rls' }),
+    // Too long for SET, whose value would be cut.
+    'acme'.repeat(20),
+    'set_config(text, text, boolean)',
+  ],
+];
+
+/** Every way to borrow a session for statements. */
+const BORROWS: readonly [
+  name: string,
+  run: (pool: PostgresPool, work: (on: Queries) => unknown) => Promise<unknown>,
+][] = [
+  ['use', (pool, work) => pool.use(work)],
+  [
+    'acquire',
+    async (pool, work) => {
+      await using lease = await pool.acquire();
+      return await work(lease.connection);
+    },
+  ],
+  ['a query of the pool', async (pool, work) => work(pool)],
+  ['transaction', (pool, work) => pool.transaction((tx) => work(tx.client))],
 ];
 
 describe('a session that could not be bound', () => {
-  describe.each(FAILURES)('%s', (_failure, isolation) => {
+  describe.each(FAILURES)('%s', (_failure, isolation, tenantId, withdrawn) => {
+    beforeAll(async () => {
+      if (withdrawn !== undefined) await database.query(`revoke execute on function ${withdrawn} from public`);
+    });
+    afterAll(async () => {
+      if (withdrawn !== undefined) await database.query(`grant execute on function ${withdrawn} to public`);
+    });
+
     it.each(WAYS_IN)('runs nothing, not at first and not later: %s', async (_way, run) => {
       await database.query('truncate ran');
       const pool = await pools.create({ maxSize: 1, isolation: isolation() });
-      const client = await pool.forTenant('acme').connect();
+      const tenant = pool.forTenant(tenantId);
+      const client = await tenant.connect();
       await expect(run(client)).rejects.toBeInstanceOf(Error);
       await expect(run(client)).rejects.toBeInstanceOf(Error);
       await expect(client.query('insert into ran values (1)')).rejects.toBeInstanceOf(Error);
       client.release();
-      await expect(pool.forTenant('acme').query('insert into ran values (1)')).rejects.toBeInstanceOf(Error);
-      await expect(
-        pool.forTenant('acme').transaction((tx) => tx.query('insert into ran values (1)')),
-      ).rejects.toBeInstanceOf(Error);
+      await expect(tenant.query('insert into ran values (1)')).rejects.toBeInstanceOf(Error);
+      await expect(tenant.transaction((tx) => tx.query('insert into ran values (1)'))).rejects.toBeInstanceOf(Error);
       expect(await database.query('select * from ran')).toEqual([]);
       expect((await pool.unscoped().query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
       expect(pool.stats().active).toBe(0);
     });
+
+    it.each(BORROWS)('costs its caller alone, on an idle connection and after a wait: %s', async (_borrow, borrow) => {
+      await database.query('truncate ran');
+      const pool = await pools.create({ maxSize: 1, isolation: isolation() });
+      const unscoped = pool.unscoped();
+      const tenant = pool.forTenant(tenantId);
+      const outcomes: Record<string, unknown> = {};
+      const isError = (error: unknown): boolean => error instanceof Error;
+      for (const [way, run] of WAYS_IN) {
+        await unscoped.query('select 1');
+        outcomes[`${way}, idle`] = await borrow(tenant, run).catch(isError);
+
+        const held = await unscoped.connect();
+        const neighbours = [unscoped.query('select 1 as ok')];
+        let isRefused = false;
+        const refused = borrow(tenant, run)
+          .catch(isError)
+          .finally(() => (isRefused = true));
+        neighbours.push(unscoped.query('select 1 as ok'));
+        // A name that can't be used is refused without a wait where there is no lease to refuse it in.
+        await eventually(() => pool.waitingCount === (isRefused ? 2 : 3));
+        held.release();
+        outcomes[`${way}, after a wait`] = await refused;
+        for (const neighbour of neighbours) expect((await neighbour).rows).toEqual([{ ok: 1 }]);
+        await eventually(() => pool.stats().active === 0);
+      }
+      expect(outcomes).toEqual(
+        Object.fromEntries(
+          WAYS_IN.flatMap(([way]) => [`${way}, idle`, `${way}, after a wait`].map((at) => [at, true])),
+        ),
+      );
+      expect(await database.query('select * from ran')).toEqual([]);
+    });
+  });
+
+  it('stays so when the cause is gone, and a new lease of the same connection is bound', async () => {
+    await database.query('truncate ran');
+    const late = `${database.name} late`;
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'role', role: () => late } });
+    const client = await pool.forTenant('acme').connect();
+    const pid = client.processID;
+    await expect(client.query('insert into ran values (1)')).rejects.toMatchObject({ code: '22023' });
+    await database.query(`create role "${late}"; grant "${late}" to "${database.user}"`);
+    try {
+      for (const [, run] of WAYS_IN) await expect(run(client)).rejects.toMatchObject({ code: '22023' });
+      client.release();
+      expect(await database.query('select * from ran')).toEqual([]);
+      await pool.forTenant('acme').use(async (next) => {
+        expect(next.processID).toBe(pid);
+        expect(await who(next, 'select current_user::text as who')).toBe(late);
+      });
+    } finally {
+      await pools.close();
+      await database.query(`drop role "${late}"`);
+    }
   });
 
   it('takes statements along that were sent without waiting for the first', async () => {

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { isFatalError, isStatementError } from '../../lib/postgres/pg-errors.js';
-import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { TestPools } from './pools.js';
@@ -116,6 +116,53 @@ describe('an error that ends the session', () => {
     await expect(run(pool, 'select pg_terminate_backend(pg_backend_pid())', [])).rejects.toThrow();
     await eventually(async () => expect(await pidOf(pool)).not.toBe(before));
     expect(pool.stats().active).toBe(0);
+  });
+
+  it.each<[name: string, run: (client: LeasedClient) => Promise<unknown>, sent: boolean]>([
+    ['is told with its cause when it was at work', (client) => client.query('select pg_sleep(60)'), true],
+    [
+      'is told with its cause when it waited behind another',
+      async (client) => {
+        client.query('select pg_sleep(60)').catch(() => {});
+        return client.query('select 1');
+      },
+      false,
+    ],
+  ])('under a statement of a lease %s', async (_name, run, sent) => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    const outcome = expect(run(client)).rejects.toMatchObject({
+      name: 'ConnectionLostError',
+      code: 'POOL_CONNECTION_LOST',
+      sent,
+      cause: { code: '57P01', severity: 'FATAL' },
+    });
+    await eventually(async () => {
+      const active = `select 1 from pg_stat_activity where pid = $1 and state = 'active'`;
+      return (await database.query(active, [client.processID])).length === 1;
+    });
+    await database.query('select pg_terminate_backend($1)', [client.processID]);
+    await outcome;
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+
+  it('before a statement of a lease is told with its cause, and that nothing was sent', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    await client.query('select 1');
+    const died = new Promise((resolve) => client.on('error', () => {}).once('end', resolve));
+    await database.query('select pg_terminate_backend($1)', [client.processID]);
+    await died;
+    for (let round = 0; round < 2; round++) {
+      await expect(client.query('select 1')).rejects.toMatchObject({
+        code: 'POOL_CONNECTION_LOST',
+        sent: false,
+        cause: { code: '57P01', severity: 'FATAL' },
+      });
+    }
+    client.release();
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
   it.each([

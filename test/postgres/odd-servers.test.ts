@@ -3,6 +3,8 @@
  * with what it has, or replaces the connection. No answer reaches a statement that did not ask for it.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { PoolError } from '../../lib/errors.js';
+import { isStatementError } from '../../lib/postgres/pg-errors.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
@@ -82,6 +84,45 @@ describe('a server that tells no key for cancel requests', () => {
   });
 });
 
+describe('a server that says something odd while it is connected to', () => {
+  const EXTRA: readonly [what: string, extra: Buffer][] = [
+    ['an unknown parameter', serverMessage('S', 'odd_parameter\0odd value\0')],
+    ['a notice', NOTICE],
+    ['a notification', serverMessage('A', Buffer.concat([Buffer.alloc(4), Buffer.from('channel\0payload\0')]))],
+    ['an error', ERROR],
+    ['a FATAL error', FATAL],
+    ['a full server', serverMessage('E', 'SFATAL\0VFATAL\0C53300\0Mtoo many clients\0\0')],
+    ['a ReadyForQuery', READY],
+    ['a second key', serverMessage('K', Buffer.alloc(8, 7))],
+    ['a row', serverMessage('D', Buffer.from([0, 0]))],
+    ['a CommandComplete', serverMessage('C', 'SELECT 1\0')],
+  ];
+
+  it.each(
+    EXTRA.flatMap(([what, extra]) =>
+      [
+        ['R', 'the authentication'],
+        ['K', 'the key'],
+        ['Z', 'the end'],
+      ].map(([type = '', at = '']) => [what, at, type, extra] as const),
+    ),
+  )('costs that connect at most: %s ahead of %s', async (_what, _at, type, extra) => {
+    proxy.edit = inFrontOf(type, [extra], 1);
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
+    const outcome = await pool
+      .forTenant('a')
+      .query('select 1 as n')
+      .then(
+        ({ rows }) => rows,
+        (error: unknown) => error,
+      );
+    if (!(outcome instanceof PoolError) && !isStatementError(outcome)) expect(outcome).toEqual([{ n: 1 }]);
+    proxy.edit = asItIs;
+    await eventually(() => works(pool).then(() => true));
+    expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
+  });
+});
+
 describe('a server that says more than it was asked', () => {
   it.each([
     ['an unknown parameter', serverMessage('S', 'odd_parameter\0odd value\0')],
@@ -131,8 +172,8 @@ describe('a server that says more than it was asked', () => {
         (result) => (result as { rows: unknown[] }).rows,
         (error: unknown) => error,
       );
-      // Its own answer, or an error; never another's, and never an empty one.
-      if (!(outcome instanceof Error)) expect(outcome).toEqual([{ n: 1 }]);
+      // Its own answer, what the server said of it, or that the connection is of no use; never another's, nor an empty one.
+      if (!(outcome instanceof PoolError) && !isStatementError(outcome)) expect(outcome).toEqual([{ n: 1 }]);
       proxy.edit = asItIs;
       await eventually(() => pool.stats().active === 0);
       await eventually(() => works(pool).then(() => true));

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
-import { to as copyTo } from 'pg-copy-streams';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import QueryStream from 'pg-query-stream';
 
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
@@ -20,6 +20,7 @@ let pools: TestPools;
 
 beforeAll(async () => {
   database = await createDatabase();
+  await database.query('create table numbers (n int); grant all on numbers to public');
   pools = new TestPools(database);
 });
 afterEach(() => pools.close());
@@ -53,6 +54,13 @@ const ways: [string, (pool: PostgresPool) => Promise<unknown>][] = [
   ],
   ['a query stream', (pool) => failureOf(pool.query(new QueryStream(MANY)))],
   ['a COPY', (pool) => failureOf(pool.query(copyTo(`copy (${MANY}) to stdout`)))],
+  [
+    'a COPY to the server',
+    async (pool) => {
+      const [error] = await once(pool.query(copyFrom('copy numbers from stdin')), 'error');
+      return toError(error);
+    },
+  ],
 ];
 
 describe('The end of a request', () => {
@@ -90,6 +98,14 @@ describe('The end of a request', () => {
         stream.on('error', () => undefined);
         await once(stream, 'data');
         stream.pause();
+      },
+    ],
+    [
+      'a COPY to the server',
+      async (pool) => {
+        const stream = pool.query(copyFrom('copy numbers from stdin'));
+        stream.on('error', () => undefined);
+        await new Promise((resolve) => stream.write('1\n', resolve));
       },
     ],
   ])('takes back the session of what was left open, and replaces it: %s', async (_, open) => {

@@ -202,6 +202,47 @@ describe('code of a caller that throws', () => {
   });
 });
 
+describe('code in between that throws inside of pg’s queue, as instrumentation may', () => {
+  const QUEUE = '_pulseQueryQueue';
+  const original: unknown = Reflect.get(pg.Client.prototype, QUEUE);
+  const replace = (value: unknown): boolean => Reflect.set(pg.Client.prototype, QUEUE, value);
+  afterEach(() => void replace(original));
+
+  /** From now on it throws once, before or after it has done its work. */
+  function throwOnce(when: 'before' | 'after'): void {
+    replace(function pulse(this: unknown) {
+      replace(original);
+      if (when === 'after' && typeof original === 'function') Reflect.apply(original, this, []);
+      throw new Error('thrown in the queue');
+    });
+  }
+
+  it.each(
+    (['before', 'after'] as const).flatMap((when) => [
+      [when, 'a one-shot', (pool: PostgresPool) => pool.query('select 1 as mine')] as const,
+      [when, 'a lease', (pool: PostgresPool) => pool.use((client) => client.query('select 1 as mine'))] as const,
+      [when, 'a transaction', (pool: PostgresPool) => pool.transaction((tx) => tx.query('select 1 as mine'))] as const,
+      [when, 'a cursor', (pool: PostgresPool) => pool.query(new Cursor('select 1 as mine')).read(1)] as const,
+    ]),
+  )('costs that connection at once, and nobody else anything: %s it is put there, %s', async (when, _way, run) => {
+    const pool = await pools.create({ maxSize: 2 });
+    await Promise.all([pool.query('select pg_sleep(0.01)'), pool.query('select pg_sleep(0.01)')]);
+    expect(pool.stats().connects).toBe(2);
+    const other = await pool.connect();
+    const neighbour = other.query('select 2 as theirs from pg_sleep(0.05)');
+    throwOnce(when);
+    await expect(run(pool)).rejects.toMatchObject({
+      code: 'POOL_CONNECTION_LOST',
+      cause: { message: 'thrown in the queue' },
+    });
+    expect((await neighbour).rows).toEqual([{ theirs: 2 }]);
+    other.release();
+    const answers = await Promise.all([3, 4, 5, 6].map((n) => pool.query('select $1::int as n', [n])));
+    expect(answers.map(({ rows }) => rows)).toEqual([3, 4, 5, 6].map((n) => [{ n }]));
+    expect(pool.stats()).toMatchObject({ active: 0, destroyed: { broken: 1 } });
+  });
+});
+
 describe('what is handed out', () => {
   /** Everything that can be reached by enumerable properties, own or inherited. */
   function reachable(root: unknown): Set<unknown> {

@@ -5,8 +5,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
+import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 import { startFaultProxy } from '../support/servers/index.js';
 import { TestPools } from './pools.js';
 
@@ -72,6 +74,40 @@ describe.each(SOURCES)('query_timeout from %s', (_source, options) => {
   });
 });
 
+/** Ways to run a statement that is not all there is to its lease; `begun` is called right before it. */
+const BORROWED: [
+  way: string,
+  run: (pool: PostgresPool, text: string, limits: object, begun?: () => void) => Promise<unknown>,
+][] = [
+  [
+    'a lease',
+    (pool, text, limits, begun) =>
+      pool.use(async (client) => {
+        await client.query('select 1');
+        begun?.();
+        await client.query({ text, ...limits });
+      }),
+  ],
+  [
+    'a transaction',
+    (pool, text, limits, begun) =>
+      pool.transaction(async (tx) => {
+        begun?.();
+        await tx.query({ text, ...limits });
+      }),
+  ],
+  [
+    'a nested transaction',
+    (pool, text, limits, begun) =>
+      pool.transaction((tx) =>
+        tx.transaction(async (part) => {
+          begun?.();
+          await part.query({ text, ...limits });
+        }),
+      ),
+  ],
+];
+
 describe('a limit', () => {
   it('holds while the server says nothing at all', async () => {
     const proxy = await startFaultProxy({ target: { host: database.host, port: database.port } });
@@ -87,6 +123,56 @@ describe('a limit', () => {
       await proxy.close();
     }
   });
+
+  describe.each(BORROWED)('on a statement in %s', (_way, run) => {
+    it('ends it here, and cancels it on the server', async () => {
+      const pool = await pools.create({ queryTimeoutMs: 100, maxSize: 1 });
+      await expect(run(pool, 'select pg_sleep(30)', {})).rejects.toMatchObject(TIMED_OUT);
+      expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+      expect(await database.query(`select 1 from pg_stat_activity where query = 'select pg_sleep(30)'`)).toEqual([]);
+    });
+
+    it('holds while the server says nothing at all', async () => {
+      await using proxy = await startFaultProxy({ target: { host: database.host, port: database.port } });
+      const address = new URL(database.url);
+      address.port = String(proxy.port);
+      const pool = await pools.create({ connectionString: address.href, queryTimeoutMs: 100, maxSize: 1 });
+      const outcome = run(pool, 'select 2', {}, () => proxy.blackHole());
+      await expect(outcome).rejects.toMatchObject(TIMED_OUT);
+      await pools.close();
+    });
+
+    it.each([
+      ['the pool’s', { queryTimeoutMs: 100 }, { timeoutMs: 60_000 }],
+      ['the statement’s', { queryTimeoutMs: 60_000 }, { timeoutMs: 100 }],
+      ['pg’s own, of the statement', { queryTimeoutMs: 60_000 }, { query_timeout: 100 }],
+    ])('wins when it is the shorter one: %s', async (_whose, options, limits) => {
+      const pool = await pools.create({ ...options, maxSize: 1 });
+      await expect(run(pool, 'select pg_sleep(30)', limits)).rejects.toMatchObject({
+        ...TIMED_OUT,
+        message: expect.stringContaining('100 ms'),
+      });
+    });
+  });
+
+  it.each([
+    ['the pool’s', { queryTimeoutMs: 150 }, 60_000, {}, 'A query'],
+    ['the statement’s', {}, 60_000, { timeoutMs: 150 }, 'A query'],
+    ['the transaction’s, before the pool’s', { queryTimeoutMs: 60_000 }, 150, {}, 'A transaction'],
+    ['the transaction’s, before the statement’s', {}, 150, { timeoutMs: 60_000 }, 'A transaction'],
+  ])(
+    'beside that of its transaction wins when it is the shorter one: %s',
+    async (_whose, options, timeoutMs, limits, what) => {
+      const pool = await pools.create({ ...options, maxSize: 1 });
+      const query = { text: 'select pg_sleep(30)', ...limits };
+      await expect(pool.transaction((tx) => tx.query(query), { timeoutMs })).rejects.toMatchObject({
+        ...TIMED_OUT,
+        timeoutMs: 150,
+        message: expect.stringContaining(what),
+      });
+      await eventually(() => pool.stats().active === 0);
+    },
+  );
 
   it('of the pool counts from the moment there is a connection, one of the call from the call on', async () => {
     const pool = await pools.create({ queryTimeoutMs: 150, maxSize: 1 });

@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
-import { ConnectionLostError } from '../../lib/errors.js';
-import type { LeasedClient, PgTransaction } from '../../lib/postgres/postgres-pool.js';
+import { finished } from 'node:stream/promises';
+import type { LeasedClient, PgTransaction, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
 import { TestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -170,6 +172,7 @@ describe('transaction', () => {
   });
 
   describe('that has ended', () => {
+    const PREPARED = 'left to its author';
     /** What ends it before its function returns. */
     const ENDINGS: readonly [name: string, end: (tx: PgTransaction) => Promise<unknown>, committed: boolean][] = [
       ['COMMIT', (tx) => tx.query('commit'), true],
@@ -189,6 +192,7 @@ describe('transaction', () => {
         (tx) => new Promise((resolve) => tx.client.query(new pg.Query('commit').on('end', resolve))),
         true,
       ],
+      ['PREPARE TRANSACTION', (tx) => tx.query(`prepare transaction '${PREPARED}'`), false],
       ['ROLLBACK in a nested one', (tx) => tx.transaction((inner) => inner.query('rollback')).catch(() => {}), false],
     ];
     /** How a statement may still come. */
@@ -204,9 +208,23 @@ describe('transaction', () => {
             tx.query('update accounts set balance = 0', (error) => (error ? reject(error) : resolve(undefined)));
           }),
       ],
+      ['a COPY', (_tx, client) => finished(client.query(copyFrom('copy accounts from stdin')).end('3\t0\n'))],
+      ['a COPY on the transaction', (tx) => finished(tx.query(copyFrom('copy accounts from stdin')).end('3\t0\n'))],
+      [
+        'a query of pg',
+        (_tx, client) =>
+          new Promise((resolve, reject) => {
+            client.query(new pg.Query('update accounts set balance = 0').on('error', reject).on('end', resolve));
+          }),
+      ],
     ];
 
     describe.each(ENDINGS)('by %s', (_name, end, committed) => {
+      afterEach(async () => {
+        const left = await database.query('select 1 from pg_prepared_xacts where gid = $1', [PREPARED]);
+        if (left.length > 0) await database.query(`rollback prepared '${PREPARED}'`);
+      });
+
       it.each(LATE)('runs nothing more: %s', async (_late, run) => {
         await refill();
         const pool = await pools.create({ maxSize: 1 });
@@ -236,6 +254,19 @@ describe('transaction', () => {
       expect(await balances()).toEqual([100, 100]);
     });
 
+    it.each(LATE)('by the return of a nested function runs nothing more in that one: %s', async (_name, run) => {
+      await refill();
+      const pool = await pools.create({ maxSize: 1 });
+      await pool.transaction(async (tx) => {
+        const kept = await tx.transaction((inner) => inner);
+        // Its client is that of the whole.
+        const late = (): Promise<unknown> => run(kept, kept.client);
+        await expect(Promise.resolve().then(late)).rejects.toMatchObject({ code: 'POOL_TRANSACTION_ENDED' });
+        expect((await tx.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+      });
+      expect(await balances()).toEqual([100, 100]);
+    });
+
     it('keeps savepoints of a library usable', async () => {
       await refill();
       const pool = await pools.create({ maxSize: 1 });
@@ -248,6 +279,37 @@ describe('transaction', () => {
         await tx.query('update accounts set balance = 7 where id = 1');
       });
       expect(await balances()).toEqual([7, 100]);
+    });
+  });
+
+  describe('whose function returns a query that runs when it is awaited', () => {
+    /** Its outcome is the tenants that it was begun and went on as, and what its statement has found. */
+    const lazily = (tx: PgTransaction): PromiseLike<unknown> => ({
+      then: (resolve, reject) => {
+        const begun = pools.tenants.current();
+        const run = async (): Promise<unknown> => {
+          const { rows } = await tx.query(`select current_setting('app.tenant_id', true) as tenant`);
+          return { begun, wentOn: pools.tenants.current(), rows };
+        };
+        return run().then(resolve, reject);
+      },
+    });
+    const asAcme = { begun: 'acme', wentOn: 'acme', rows: [{ tenant: 'acme' }] };
+
+    it.each<[string, (pool: PostgresPool) => PromiseLike<unknown>]>([
+      ['transaction', (pool) => pool.transaction(lazily)],
+      ['a nested transaction', (pool) => pool.transaction((tx) => tx.transaction(lazily))],
+      [
+        'a nested one in a nested one',
+        (pool) => pool.transaction((tx) => tx.transaction((in1) => in1.transaction(lazily))),
+      ],
+      ['an async function', (pool) => pool.transaction(async (tx) => lazily(tx))],
+    ])('runs it as the tenant of the call, in the transaction: %s', async (_way, run) => {
+      const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
+      const { tenants } = pools;
+      expect(await tenants.run('acme', async () => run(pool))).toEqual(asAcme);
+      expect(await tenants.run('globex', () => tenants.run('acme', () => run(pool)))).toEqual(asAcme);
+      expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
     });
   });
 
@@ -304,16 +366,53 @@ describe('transaction', () => {
         cause: { code: '57P01' },
       });
     }
-    const lost = new ConnectionLostError('p', 'a query', true, {
-      cause: Object.assign(new Error('conflict with recovery'), { code: '40001', severity: 'FATAL' }),
+  });
+
+  describe('whose connection the server ends', () => {
+    const CONFLICT = serverMessage('E', 'SFATAL\0VFATAL\0C40001\0Mconflict with recovery\0\0');
+    const SHUTDOWN = serverMessage('E', 'SFATAL\0VFATAL\0C57P01\0Mthe server goes\0\0');
+
+    /** Runs increments through a server that answers the command of this tag, once, with `answer`, and goes. */
+    async function runThrough(tag: string, answer: Buffer) {
+      await refill();
+      await using proxy = await startMessageProxy(database.url);
+      const url = new URL(database.url);
+      url.port = String(proxy.port);
+      const pool = await pools.create({ connectionString: url.href, maxSize: 1 });
+      await pool.query('select 1');
+      let isOver = false;
+      proxy.edit = (type, message) => {
+        if (isOver || type !== 'C' || !message.includes(tag)) return [message];
+        isOver = true;
+        setImmediate(() => proxy.cut());
+        return [answer];
+      };
+      let attempts = 0;
+      const increment = async (tx: PgTransaction): Promise<void> => {
+        attempts++;
+        await tx.query('update accounts set balance = balance + 1 where id = 1');
+      };
+      const error: unknown = await pool.transaction(increment, { retries: 3 }).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      await pools.close();
+      return { error, attempts };
+    }
+
+    it('for a matter of timing, is repeated by retries: nothing of it can have been committed', async () => {
+      expect(await runThrough('UPDATE', CONFLICT)).toEqual({ error: undefined, attempts: 2 });
+      expect(await balances()).toEqual([101, 100]);
     });
-    let attempts = 0;
-    await pool.transaction(
-      () => {
-        if (++attempts === 1) throw lost;
-      },
-      { retries: 1 },
-    );
-    expect(attempts).toBe(2);
+
+    it.each([
+      ['under COMMIT, for a matter of timing', 'COMMIT', CONFLICT, '40001'],
+      ['under COMMIT', 'COMMIT', SHUTDOWN, '57P01'],
+      ['for another reason', 'UPDATE', SHUTDOWN, '57P01'],
+    ])('is not repeated: %s', async (_when, tag, answer, code) => {
+      const { error, attempts } = await runThrough(tag, answer);
+      expect(error).toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true, cause: { code } });
+      expect(attempts).toBe(1);
+    });
   });
 });

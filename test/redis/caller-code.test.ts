@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis, type RedisOptions } from 'ioredis';
 import { eventually } from '../support/eventually.js';
 import { startRedis, type RedisServer } from '../support/servers/index.js';
@@ -11,23 +12,13 @@ const fail = (): never => {
 
 describe('code of a caller that throws costs no slot, no connection and no process', () => {
   let server: RedisServer;
-  const uncaught: unknown[] = [];
-  const note = (error: unknown): void => void uncaught.push(error);
 
   beforeAll(async () => {
     server = await startRedis();
   });
+  // Jest fails what is running when an exception is uncaught or a rejection unhandled: here, at the latest.
+  afterEach(() => turn());
   afterAll(() => server.stop());
-  beforeEach(() => {
-    uncaught.length = 0;
-    process.on('uncaughtException', note);
-    process.on('unhandledRejection', note);
-  });
-  afterEach(() => {
-    process.off('uncaughtException', note);
-    process.off('unhandledRejection', note);
-    expect(uncaught).toEqual([]);
-  });
 
   const callbacks: Readonly<Record<string, (client: Redis) => unknown>> = {
     'a command’s callback': (client) => client.get('a', fail),

@@ -115,6 +115,12 @@ const RAW: Readonly<Record<string, { readonly bytes: string; readonly end?: 'clo
     bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nTransfer-Encoding: chunked\r\n\r\nxy\r\n',
   },
   'redirect with stray bytes': { bytes: 'HTTP/1.1 302 F\r\nLocation: /100\r\nContent-Length: 2\r\n\r\nokay' },
+  'until a reset': { bytes: 'HTTP/1.1 200 OK\r\n\r\nok', end: 'reset' },
+  'until a reset, said to close': { bytes: 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok', end: 'reset' },
+  'until a reset, in HTTP/1.0': { bytes: 'HTTP/1.0 200 OK\r\n\r\nok', end: 'reset' },
+  'too short before a reset': { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok', end: 'reset' },
+  'chunks cut by a reset': { bytes: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', end: 'reset' },
+  'no body before a reset': { bytes: 'HTTP/1.1 200 OK\r\n\r\n', end: 'reset' },
 };
 
 /** axios' error has half an answer with it: not among those that must be the same. */
@@ -485,6 +491,13 @@ export function expectPoolToEqualAxios(): void {
   it('a change of protocols that was not asked for is a bad answer', async () => {
     await expect(made.pool.axiosRef.get(`${raw.url}/101`)).rejects.toMatchObject({ code: 'ERR_BAD_RESPONSE' });
   });
+  it.each(Object.keys(RAW).filter((name) => RAW[name]?.end === 'reset'))(
+    'a body that a reset has cut is no whole one: %s',
+    async (name) => {
+      const { error } = await same(() => ({ url: `${raw.url}/${name}` }));
+      expect(error).toMatchObject({ code: 'ECONNRESET' });
+    },
+  );
 
   it.each<[string, NonNullable<AxiosRequestConfig['headers']>]>([
     ['a list of cookies', { Cookie: ['sid=1', 'sid.sig=2'] }],

@@ -10,6 +10,8 @@ export interface MessageProxy extends AsyncDisposable {
   readonly port: number;
   /** How what the server says is changed from now on; as it is at first. */
   edit: MessageEdit;
+  /** Ends every open connection. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -56,8 +58,11 @@ export async function startMessageProxy(target: string): Promise<MessageProxy> {
   });
   server.listen(0, LOOPBACK);
   await once(server, 'listening');
-  const close = async (): Promise<void> => {
+  const cut = (): void => {
     for (const socket of sockets) socket.destroy();
+  };
+  const close = async (): Promise<void> => {
+    cut();
     if (!server.listening) return;
     server.close();
     await once(server, 'close');
@@ -65,6 +70,7 @@ export async function startMessageProxy(target: string): Promise<MessageProxy> {
   const proxy: MessageProxy = {
     port: (server.address() as AddressInfo).port,
     edit: (_type, message) => [message],
+    cut,
     close,
     [Symbol.asyncDispose]: close,
   };

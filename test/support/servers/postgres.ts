@@ -47,6 +47,8 @@ const HALT_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 /** Quick, but what was committed survives the crash of the server (not the machine's): tests kill servers, and look afterwards. */
 const QUICK = {
   fsync: 'off',
+  // PREPARE TRANSACTION works.
+  max_prepared_transactions: 4,
   full_page_writes: 'off',
   wal_level: 'minimal',
   max_wal_senders: 0,
