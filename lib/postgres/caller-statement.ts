@@ -8,12 +8,11 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Deadlines } from '../engine/deadlines.js';
-import { OperationTimeoutError, PoolError } from '../engine/errors.js';
+import { OperationTimeoutError } from '../engine/errors.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
-import { ConnectionLostError } from '../errors.js';
 import type { QueryCallback } from './foreign-query.js';
 import type { ObservedCall } from './instrumentation.js';
-import { isFatalError, isStatementError } from './pg-errors.js';
+import { lossOf } from './lost-connection.js';
 import { throwLater } from './throw-later.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
@@ -121,11 +120,9 @@ export abstract class CallerStatement extends Statement implements AbortListener
 
   /** A connection that ended under it is told as such, with what the server said last. */
   #toCallersError(error: Error): Error {
-    const { session } = this;
-    if (session === undefined || error instanceof PoolError) return error;
-    const lost = session.lostBecause ?? (isFatalError(error) ? error : undefined);
-    if (lost === undefined || isStatementError(error)) return error;
-    return new ConnectionLostError(this.poolId, 'a query', this.isSent, { tenantId: this.tenantId, cause: lost });
+    const { session, poolId, tenantId, isSent: sent } = this;
+    if (session === undefined) return error;
+    return lossOf(session, error, { poolId, tenantId, sent }) ?? error;
   }
 
   #settle(): boolean {

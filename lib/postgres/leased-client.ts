@@ -227,8 +227,17 @@ export class LeasedClient extends LeaseEvents {
       });
       return query;
     }
-    const { clock, deadlines } = this.#surroundings;
-    const foreign = new ForeignQuery(query, callback, { session, clock, deadlines, typeParsers: this, observed, over });
+    const { clock, deadlines, limits } = this.#surroundings;
+    const foreign = new ForeignQuery(query, callback, {
+      session,
+      tenantId: this.lease.tenantId,
+      queryTimeoutMs: limits.queryTimeoutMs,
+      clock,
+      deadlines,
+      typeParsers: this,
+      observed,
+      over,
+    });
     this.#bind();
     session.runInLease(foreign);
     return query;
