@@ -10,6 +10,7 @@ import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ServerReports } from './failover.js';
+import { IdleResets } from './idle-resets.js';
 import { isFatalError, isServerFull } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
@@ -43,9 +44,11 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   readonly sessions = new Set<PgSession>();
   /** Sessions that came back with somebody's state in them. */
   #unclean: PgSession[] = [];
+  readonly #idleResets: IdleResets;
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
+    this.#idleResets = new IdleResets(this.sessions, options.surroundings);
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
@@ -114,8 +117,8 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   recycle(session: PgSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready === undefined) return this.#resetSoon(session);
-    return ready.then(() => this.#resetSoon(session));
+    if (ready === undefined) return this.#returned(session);
+    return ready.then(() => this.#returned(session));
   }
 
   onBroken(session: PgSession, listener: (error: Error) => void): void {
@@ -124,6 +127,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
 
   dispose(): Promise<void> {
     this.#hold.dispose();
+    this.#idleResets.stop();
     return Promise.resolve();
   }
 
@@ -147,6 +151,11 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     session.lastBorrower = client;
     client.retire();
     this.#hold.release();
+  }
+
+  #returned(session: PgSession): void {
+    this.#resetSoon(session);
+    this.#idleResets.returned(session);
   }
 
   /**
