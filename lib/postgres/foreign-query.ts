@@ -237,8 +237,11 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
       for (const waiting of connection?.rawListeners('readyForQuery') ?? []) {
         if (!this.#waitedBefore.includes(waiting)) throwLater(() => void Reflect.apply(waiting, connection, []));
       }
-      // A reader that rests would hear of it by its next read only. A COPY has said it.
-      if (query instanceof Readable && 'cursor' in query && query.listenerCount('error') > 0) query.destroy(error);
+      if (!(query instanceof Readable) || query instanceof Writable) return;
+      // A COPY has said it already. Who begins to read it later must not wait for ever.
+      if (!('cursor' in query)) query.destroy();
+      // A reader that rests would hear of it by its next read only.
+      else if (query.listenerCount('error') > 0) query.destroy(error);
     });
   }
 

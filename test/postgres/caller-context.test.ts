@@ -235,6 +235,15 @@ const WAYS: readonly [
 ][] = [
   ['a pool', (pool, work) => work(pool)],
   ['a lease', (pool, work) => pool.use((client) => work(client))],
+  [
+    'a lease, behind another statement',
+    (pool, work) =>
+      pool.use(async (client) => {
+        const before = client.query('select pg_sleep(0.02)');
+        await work(client);
+        await before;
+      }),
+  ],
   ['a transaction', (pool, work) => pool.transaction((tx) => work(tx))],
 ];
 

@@ -96,7 +96,8 @@ const KINDS: readonly [name: string, begin: (on: Queries) => Running][] = [
     'COPY from the server',
     (on) => {
       const stream: Readable = on.query(copyTo(`copy (${MANY}) to stdout`));
-      return { started: once(stream, 'readable'), use: () => errorOf(readAll(stream)) };
+      const failed = once(stream, 'error').then(([error]) => error as unknown);
+      return { started: once(stream, 'readable'), use: () => (stream.resume(), failed) };
     },
   ],
   [
