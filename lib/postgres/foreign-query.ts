@@ -3,7 +3,9 @@
  *
  * Promise: what it calls or emits runs in the async context of the call of `query`, not in that of the connection; what
  * it throws ends it and costs the connection, nothing else; and it always ends: one that is destroyed or closed before
- * its turn is not sent, one that is destroyed in the middle has some seconds to end by itself.
+ * its turn is not sent, one that is destroyed in the middle has some seconds to end by itself, and so has one whose
+ * server has worked for too long. When the connection is lost its caller hears of it by a ConnectionLostError. Once it is
+ * over it leads to no connection any more.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
@@ -12,10 +14,13 @@ import type { Connection, Submittable } from 'pg';
 
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import { OperationTimeoutError } from '../engine/errors.js';
 import { isError, toError } from '../engine/thrown.js';
+import { takeConnection } from './ended-connection.js';
 import type { ObservedCall } from './instrumentation.js';
 import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage, TypeParsers } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
+import { ServerRounds } from './server-rounds.js';
 import type { SessionTask } from './session-queue.js';
 import { isClosable, SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
@@ -43,6 +48,9 @@ export interface ForeignSubmittable extends Submittable {
 /** What running one takes. */
 export interface ForeignQueryDependencies {
   readonly session: PgSession;
+  readonly tenantId: string | undefined;
+  /** On each round of the server's work, in milliseconds. */
+  readonly queryTimeoutMs: number | undefined;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** Of its lease. */
@@ -52,7 +60,7 @@ export interface ForeignQueryDependencies {
   readonly over: ((error: Error | undefined) => void) | undefined;
 }
 
-/** How long one that was destroyed in the middle may take to end by itself. */
+/** How long one that was destroyed in the middle, or cancelled, may take to end. */
 const END_GRACE_MS = 2_000;
 
 export class ForeignQuery extends DeadlineEntry implements SessionTask {
@@ -62,7 +70,12 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   readonly #dependencies: ForeignQueryDependencies;
   readonly #context = new AsyncResource('PostgresSubmittable');
   readonly #end: SubmittableEnd;
+  readonly #rounds: ServerRounds | undefined;
   #connection: Connection | undefined = undefined;
+  /** Those who waited for the server to be ready before it was submitted. */
+  #waitedBefore: readonly unknown[] = [];
+  /** Its caller has been told of its failure: what the server still answers is discarded. */
+  #isTold = false;
   #isOver = false;
   /** What its own code has thrown. */
   #thrown: Error | undefined = undefined;
@@ -72,6 +85,9 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     this.#query = query;
     this.#dependencies = dependencies;
     this.#end = new SubmittableEnd(query, () => this.#givenUp());
+    const { queryTimeoutMs, deadlines, clock } = dependencies;
+    if (queryTimeoutMs !== undefined)
+      this.#rounds = new ServerRounds(queryTimeoutMs, deadlines, clock, () => this.#tooLong(queryTimeoutMs));
     const own = query.callback ?? callback;
     if (own !== undefined) query.callback = this.#context.bind(own);
     if (query instanceof EventEmitter) this.#emitInContext(query);
@@ -120,10 +136,14 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     if (this.#end.isGivenUp) return new Error('The query was given up before it was sent');
     if (session.binary && this.#query.binary !== true) this.#query.binary = true;
     this.#connection = connection;
+    this.#waitedBefore = connection.rawListeners('readyForQuery');
+    this.#rounds?.begin(connection);
     // Everything that the server's answers set off, listeners that the query puts on the connection included.
     this.#emitInContext(connection);
     try {
       const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
+      // It has taken the socket over: when the server works and when the reader rests can't be told apart.
+      if (!session.isRead) this.#rounds?.stop();
       return isError(error) ? error : null;
     } catch (thrown) {
       // What it has written by then can't be known.
@@ -134,6 +154,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
+    this.#rounds?.described();
     this.#guard(() => this.#query.handleRowDescription?.(message));
   }
 
@@ -142,6 +163,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   handlePortalSuspended(connection: Connection): void {
+    this.#rounds?.paused();
     this.#guard(() => this.#query.handlePortalSuspended?.(connection));
   }
 
@@ -155,6 +177,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   handleCopyInResponse(connection: Connection): void {
+    this.#rounds?.paused();
     this.#guard(() => this.#query.handleCopyInResponse?.(connection));
   }
 
@@ -167,8 +190,9 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#dependencies.session.finished(this);
-    throwLater(() => this.#query.handleReadyForQuery?.(connection));
+    if (!this.#isTold) throwLater(() => this.#query.handleReadyForQuery?.(connection));
     this.#finish(undefined);
+    this.#takeConnection();
     this.#dependencies.over?.(undefined);
   }
 
@@ -178,15 +202,49 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     this.#isOver = true;
     const { session, over } = this.#dependencies;
     session.noteError(cause);
-    const isOwn = cause === this.#thrown;
-    const error = isOwn ? cause : session.toCallersError(cause, this.#connection !== undefined);
-    // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
-    const isListening = !this.#end.isGivenUp || !(this.#query instanceof EventEmitter) || hasErrorListener(this.#query);
-    // In its context also when it never got as far as the connection.
-    if (isListening)
-      this.#context.runInAsyncScope(() => throwLater(() => this.#query.handleError?.(error, connection)));
+    const isLost = session.lostBecause !== undefined;
+    const error = cause === this.#thrown ? cause : session.toCallersError(cause, this.#connection !== undefined);
+    // Nothing comes on it any more.
+    if (isLost) this.#takeConnection();
+    this.#tell(error, connection);
+    if (isLost) this.#endWithConnection(error);
     this.#finish(error);
-    if (over !== undefined) session.whenReady(() => over(error));
+    session.whenReady(() => {
+      // Until then it has had to tell the server that it has understood.
+      this.#takeConnection();
+      over?.(error);
+    });
+  }
+
+  #tell(error: Error, connection: Connection | undefined): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    const query = this.#query;
+    // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
+    if (this.#end.isGivenUp) ignoreErrors(query);
+    // In its context also when it never got as far as the connection.
+    this.#context.runInAsyncScope(() => throwLater(() => query.handleError?.(error, connection)));
+    this.#dependencies.observed?.finish(error, query._result ?? { rows: [] });
+  }
+
+  /** The connection is lost: no answer of the server's will end it. */
+  #endWithConnection(error: Error): void {
+    const connection = this.#connection;
+    const query = this.#query;
+    this.#context.runInAsyncScope(() => {
+      for (const waiting of connection?.rawListeners('readyForQuery') ?? []) {
+        if (!this.#waitedBefore.includes(waiting)) throwLater(() => void Reflect.apply(waiting, connection, []));
+      }
+      if (!(query instanceof Readable) || query instanceof Writable) return;
+      // A COPY has said it already. Who begins to read it later must not wait for ever.
+      if (!('cursor' in query)) query.destroy();
+      // A reader that rests would hear of it by its next read only.
+      else if (query.listenerCount('error') > 0) query.destroy(error);
+    });
+  }
+
+  #takeConnection(): void {
+    if (this.#connection !== undefined) takeConnection(this.#connection, this.#query, textOwner(this.#query));
   }
 
   /** Its lease is over: a reader that has stopped half way would keep the connection until it is destroyed. */
@@ -196,12 +254,24 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   override expire(): void {
-    this.#dependencies.session.kill(new Error('A query that was destroyed in the middle did not end'));
+    this.#dependencies.session.kill(new Error('A query that was given up in the middle did not end'));
+  }
+
+  /** A round of the server's work has taken too long. The caller hears of it at once, even if the server says nothing. */
+  #tooLong(limitMs: number): void {
+    if (this.#isOver || this.#isTold) return;
+    const { session, tenantId, clock, deadlines } = this.#dependencies;
+    this.#tell(
+      new OperationTimeoutError('A query', limitMs, { poolId: session.rules.poolId, tenantId }),
+      this.#connection,
+    );
+    deadlines.add(this, clock.now() + END_GRACE_MS);
+    session.interrupt();
   }
 
   /** What a listener or a row parser throws ends the query. Left to pg, it would break off the reading of the socket. */
   #guard(handle: () => void): void {
-    if (this.#isOver) return;
+    if (this.#isOver || this.#isTold) return;
     try {
       handle();
     } catch (thrown) {
@@ -213,14 +283,16 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
 
   #finish(error: Error | undefined): void {
     this.#end.stop();
+    this.#rounds?.stop();
     this.#dependencies.deadlines.remove(this);
-    this.#dependencies.observed?.finish(error, this.#query._result ?? { rows: [] });
+    if (!this.#isTold) this.#dependencies.observed?.finish(error, this.#query._result ?? { rows: [] });
   }
 
   /** Its reader or writer is gone. Before its turn, `submit` finds out. */
   #givenUp(): void {
     if (this.#isOver || this.#connection === undefined) return;
     const { session, clock, deadlines } = this.#dependencies;
+    this.#rounds?.stop();
     if (session.isRead) deadlines.add(this, clock.now() + END_GRACE_MS);
     // It has taken the socket over, and will neither read the rest nor give it back.
     else session.kill(new Error('A COPY was given up in the middle'));
@@ -247,13 +319,13 @@ export function textOwner(query: object): { text?: string | undefined } {
   return query;
 }
 
-function hasErrorListener(emitter: EventEmitter): boolean {
-  return emitter.listenerCount('error') > 0;
+function ignoreErrors(query: object): void {
+  if (query instanceof EventEmitter && query.listenerCount('error') === 0) query.on('error', () => {});
 }
 
 /** Ends what a caller has left open, without an error that nothing listens for. */
 function giveUp(query: object): void {
-  if (query instanceof EventEmitter && query.listenerCount('error') === 0) query.on('error', () => {});
+  ignoreErrors(query);
   if (query instanceof Readable || query instanceof Writable) {
     query.destroy();
   } else if (isClosable(query)) {

@@ -1,6 +1,9 @@
 /**
  * A statement that runs in a lease: on a client that was lent, or in a transaction.
  */
+import { AsyncResource } from 'node:async_hooks';
+
+import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
 import type { LeasedClient } from './leased-client.js';
 import { isStalePlan } from './pg-errors.js';
@@ -22,6 +25,7 @@ export class LeaseStatement extends CallerStatement {
   ) {
     super(text, values, config);
     this.#client = client;
+    if (client.hasOwnParsers || callsCaller(values, config)) this.context = new AsyncResource('PostgresQuery');
   }
 
   protected override get poolId(): string {

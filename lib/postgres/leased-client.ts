@@ -15,6 +15,7 @@ import type { LeaseInfo } from '../engine/driver.js';
 import { PoolLease } from '../engine/lease.js';
 import { toError } from '../engine/thrown.js';
 import { LeaseReleasedError } from '../errors.js';
+import type { ConnectionParsers } from './caller-code.js';
 import type { CallerStatement } from './caller-statement.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback, textOwner } from './foreign-query.js';
 import type { Instrumentation, ObservedCall, StatementText } from './instrumentation.js';
@@ -33,6 +34,7 @@ export interface ClientSurroundings {
   readonly instrumentation: Instrumentation | undefined;
   /** Limits of the pool on each statement. */
   readonly limits: StatementLimits;
+  readonly parsers: ConnectionParsers;
 }
 
 export class LeasedClient extends LeaseEvents {
@@ -113,6 +115,11 @@ export class LeasedClient extends LeaseEvents {
   /** @internal */
   awaitLastWordOf(statement: LeaseStatement): void {
     statement.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+  }
+
+  /** @internal Whether results go through type parsers of an application's own. */
+  get hasOwnParsers(): boolean {
+    return this.#parsers !== undefined || this.#surroundings.parsers.mayBeOwn;
   }
 
   /** @internal The lease is over. */
@@ -227,8 +234,17 @@ export class LeasedClient extends LeaseEvents {
       });
       return query;
     }
-    const { clock, deadlines } = this.#surroundings;
-    const foreign = new ForeignQuery(query, callback, { session, clock, deadlines, typeParsers: this, observed, over });
+    const { clock, deadlines, limits } = this.#surroundings;
+    const foreign = new ForeignQuery(query, callback, {
+      session,
+      tenantId: this.lease.tenantId,
+      queryTimeoutMs: limits.queryTimeoutMs,
+      clock,
+      deadlines,
+      typeParsers: this,
+      observed,
+      over,
+    });
     this.#bind();
     session.runInLease(foreign);
     return query;

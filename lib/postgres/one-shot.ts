@@ -11,6 +11,7 @@ import type { Lease } from '../engine/lease.js';
 import { toError } from '../engine/thrown.js';
 import type { LeaseReceiver } from '../engine/waiter.js';
 import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../errors.js';
+import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
@@ -26,8 +27,6 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   protected override readonly poolId: string;
   protected override readonly tenantId: string | undefined;
   readonly #surroundings: ClientSurroundings;
-  /** The caller's, for what instrumentation does once the slot is there. */
-  readonly #context: AsyncResource | undefined;
   /** What its caller waits for, when the end of a request may withdraw it: by then there may be no one to handle it. */
   withdrawable: Promise<unknown> | undefined = undefined;
   #resent = false;
@@ -45,7 +44,12 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.poolId = poolId;
     this.tenantId = tenantId;
     this.#surroundings = surroundings;
-    this.#context = surroundings.instrumentation?.isPresent() === true ? new AsyncResource('PostgresQuery') : undefined;
+    // Instrumentation is told once the slot is there.
+    const needsContext =
+      surroundings.parsers.mayBeOwn ||
+      surroundings.instrumentation?.isPresent() === true ||
+      callsCaller(values, config);
+    if (needsContext) this.context = new AsyncResource('PostgresQuery');
   }
 
   granted(lease: Lease<LeasedClient>): void {
@@ -53,12 +57,16 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.#lease = lease;
     const client = lease.connection;
     try {
-      if (this.#context?.runInAsyncScope(() => client.observe(this)) === false) return this.#giveBack(undefined);
+      if (!this.#observedBy(client)) return this.#giveBack(undefined);
       client.session.runOneShot(this);
     } catch (error) {
       this.#giveBack(true);
       this.reject(toError(error));
     }
+  }
+
+  #observedBy(client: LeasedClient): boolean {
+    return this.context?.runInAsyncScope(() => client.observe(this)) ?? true;
   }
 
   refused(error: Error): void {

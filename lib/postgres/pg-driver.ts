@@ -10,6 +10,7 @@ import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { Failover } from './failover.js';
+import { IdleResets } from './idle-resets.js';
 import { isFatalError, isServerFull } from './pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './pg-module.js';
 import { PgSession, type SessionRules } from './pg-session.js';
@@ -43,9 +44,11 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   readonly sessions = new Set<PgSession>();
   /** Sessions that came back with somebody's state in them. */
   #unclean: PgSession[] = [];
+  readonly #idleResets: IdleResets;
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
+    this.#idleResets = new IdleResets(this.sessions, options.surroundings);
   }
 
   async open(signal: AbortSignal): Promise<PgSession> {
@@ -114,7 +117,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   recycle(session: PgSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready === undefined && !session.hasRefusedWrite) return this.#resetSoon(session);
+    if (ready === undefined && !session.hasRefusedWrite) return this.#returned(session);
     return this.#clean(session, ready);
   }
 
@@ -123,7 +126,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     const failover = this.#options.failover();
     if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
       throw new Error('The session takes no writes');
-    this.#resetSoon(session);
+    this.#returned(session);
   }
 
   onBroken(session: PgSession, listener: (error: Error) => void): void {
@@ -132,6 +135,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
 
   dispose(): Promise<void> {
     this.#hold.dispose();
+    this.#idleResets.stop();
     return Promise.resolve();
   }
 
@@ -155,6 +159,11 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     session.lastBorrower = client;
     client.retire();
     this.#hold.release();
+  }
+
+  #returned(session: PgSession): void {
+    this.#resetSoon(session);
+    this.#idleResets.returned(session);
   }
 
   /**

@@ -3,8 +3,9 @@
  *
  * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
  * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
- * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself when
- * none comes within the same turn of the event loop. Until the server has confirmed it the borrower hears nothing of the
+ * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself: when
+ * none comes within the same turn of the event loop after a lease, and when the session has been idle for a moment after
+ * one-shot queries (see idle-resets.ts). Until the server has confirmed it the borrower hears nothing of the
  * connection: a notification may be meant for the tenant before.
  */
 import { randomUUID } from 'node:crypto';
@@ -25,7 +26,6 @@ import { Overrun } from './overrun.js';
 import { isFatalError, isReadOnlyError, isStatementError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
-import { endReadyWaits } from './ready-waits.js';
 import { SessionPreamble } from './session-preamble.js';
 import { unboundBehind } from './script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
@@ -90,6 +90,8 @@ export class PgSession implements QueueOwner {
   setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
   readonly #timing: SessionTiming;
+  /** The look of the idle resets ahead of which it came back. */
+  returnedInLook = 0;
   /** The client of the lease before. */
   lastBorrower: LeasedClient | undefined = undefined;
   /** The client of the current lease. */
@@ -229,6 +231,11 @@ export class PgSession implements QueueOwner {
   /** Something of a lease that has ended may hold locks or listen: a reset must not wait for long. */
   get mustResetSoon(): boolean {
     return this.borrower === undefined ? this.isIdle && this.#residue === 'lease' : this.#owesReset;
+  }
+
+  /** Something of a one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for long. */
+  get mustResetWhenIdle(): boolean {
+    return this.isIdle && this.#residue === 'oneShot' && !this.rules.trustOneShot;
   }
 
   /** Resets it ahead of everything that is asked for from now on. */
@@ -474,7 +481,6 @@ export class PgSession implements QueueOwner {
     this.#broken = error;
     this.#cancellation?.stop();
     this.#queue.close(error);
-    endReadyWaits(this.client.connection);
     if (!this.#ending) this.#brokenListener?.(error);
   }
 

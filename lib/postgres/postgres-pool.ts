@@ -26,6 +26,7 @@ import {
   pgPoolOptionsOf,
   resolveServer,
 } from './client-config.js';
+import { ConnectionParsers } from './caller-code.js';
 import { Failover } from './failover.js';
 import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
 import { Instrumentation } from './instrumentation.js';
@@ -440,7 +441,10 @@ export async function createPostgresPool(
     password: config.password,
     rules,
     surroundings: () => parts,
-    setUp: (session) => setUp(session, core, parts, config),
+    setUp: async (session) => {
+      await setUp(session, core, parts, config);
+      parts.parsers.setUp();
+    },
   });
   const core: PoolCore<LeasedClient> = createPoolCore<PgSession, LeasedClient>({
     id,
@@ -474,6 +478,7 @@ export async function createPostgresPool(
     safety,
     instrumentation: new Instrumentation(pg.Client),
     limits: server.limits,
+    parsers: new ConnectionParsers(clientConfig.types !== undefined),
     options: pgPoolOptionsOf(config, server),
     deadlines: engine.deadlines,
     clock,

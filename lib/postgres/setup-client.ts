@@ -27,6 +27,7 @@ class SetupLease implements LeaseInfo {
 
 export class SetupClient extends LeasedClient {
   readonly #lease: SetupLease;
+  readonly #surroundings: ClientSurroundings;
   readonly #statements: SetupStatement[] = [];
   #script: string | undefined = undefined;
   /** Queries that were asked for. */
@@ -35,6 +36,7 @@ export class SetupClient extends LeasedClient {
   private constructor(session: PgSession, lease: SetupLease, surroundings: ClientSurroundings) {
     super(session, lease, surroundings);
     this.#lease = lease;
+    this.#surroundings = surroundings;
     this.bindNothing();
   }
 
@@ -77,6 +79,7 @@ export class SetupClient extends LeasedClient {
   /** For the connection's whole life, through resets, as in pg. */
   override setTypeParser(oid: number, format: string | TypeParser, parser?: TypeParser): void {
     const { client } = this.session;
+    this.#surroundings.parsers.added();
     if (typeof format === 'function') client.setTypeParser(oid, format);
     else if (parser === undefined) throw new TypeError('setTypeParser() needs a parser');
     else client.setTypeParser(oid, format === 'binary' ? 'binary' : 'text', parser);

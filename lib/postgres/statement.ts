@@ -8,6 +8,7 @@
  *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
+import type { AsyncResource } from 'node:async_hooks';
 import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../engine/deadlines.js';
@@ -54,6 +55,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   readonly config: StatementConfig | undefined;
   /** As the server knows it; pg keeps its list of parsed statements by it. */
   name: string | undefined;
+  /** The caller's, where running it calls code of the caller's: `toPostgres` of its values, its type parsers. */
+  protected context: AsyncResource | undefined = undefined;
   /** Binds just this statement to a tenant. */
   binding: TenantSetting | undefined = undefined;
   /** Where it runs, once it has a connection. */
@@ -151,7 +154,11 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
 
   /** Its values as they go over the wire. */
   wireValues(session: PgSession): readonly WireValue[] {
-    return this.values === undefined ? NOTHING : prepareAll(this.values, session);
+    if (this.values === undefined) return NOTHING;
+    const { context, values } = this;
+    return context === undefined
+      ? prepareAll(values, session)
+      : context.runInAsyncScope(() => prepareAll(values, session));
   }
 
   /** Makes it ready to be sent once more; what has come for it so far is dropped. */
@@ -235,8 +242,11 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
+    const { context } = this;
     try {
-      this.#resultOfNext().addFields(message.fields);
+      const result = this.#resultOfNext();
+      if (context === undefined) result.addFields(message.fields);
+      else context.runInAsyncScope(() => result.addFields(message.fields));
     } catch (error) {
       // Thrown by type parsers of the caller's.
       this.#rowError ??= toError(error);
@@ -246,8 +256,13 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   handleDataRow(message: DataRowMessage): void {
     if (this.#resultsToSkip > 0 || this.#rowError !== undefined) return;
     const result = this.#current();
+    const { context } = this;
     try {
-      result.addRow(result.parseRow(message.fields));
+      const row =
+        context === undefined
+          ? result.parseRow(message.fields)
+          : context.runInAsyncScope(() => result.parseRow(message.fields));
+      result.addRow(row);
     } catch (error) {
       this.#rowError = toError(error);
     }

@@ -54,7 +54,7 @@ describe('a named statement whose result a migration has changed', () => {
     expect(await database.query('select count(*)::int as n from migrated where a = 7')).toEqual([{ n: 2 }]);
   });
 
-  // Not mended yet: the statement has to be closed under its name, because a reset would take the lease's state along.
+  // The statement is closed under its name and prepared again: a reset would take the lease's state along.
   it('is prepared again in a lease outside a transaction', async () => {
     const pool = await create();
     await pool.use(async (client) => {
