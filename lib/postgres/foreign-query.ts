@@ -208,11 +208,11 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     if (isLost) this.#takeConnection();
     this.#tell(error, connection);
     if (isLost) this.#endWithConnection(error);
-    this.#finish(error);
+    this.#finish(cause);
     session.whenReady(() => {
       // Until then it has had to tell the server that it has understood.
       this.#takeConnection();
-      over?.(error);
+      over?.(cause);
     });
   }
 

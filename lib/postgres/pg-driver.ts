@@ -8,6 +8,7 @@ import type { Client, ClientConfig } from 'pg';
 
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
+import { ConnectionLostError } from '../errors.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { Failover } from './failover.js';
 import { IdleResets } from './idle-resets.js';
@@ -140,7 +141,9 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
   }
 
   isFatal(error: unknown): boolean {
-    return isFatalError(error);
+    // The server has said the last word, and the socket may be open still.
+    const isOurLoss = error instanceof ConnectionLostError && error.poolId === this.#options.rules.poolId;
+    return isFatalError(isOurLoss ? error.cause : error);
   }
 
   isServerFull(error: unknown): boolean {

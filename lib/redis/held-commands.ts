@@ -34,6 +34,11 @@ export class HeldCommands {
     return together.map((one) => one.pending);
   }
 
+  /** All of them. */
+  [Symbol.iterator](): IterableIterator<HeldCommand> {
+    return this.#held.values();
+  }
+
   /** Takes out all of them. */
   takeAll(): readonly HeldCommand[] {
     const all = [...this.#held.values()];

@@ -199,6 +199,7 @@ function assemble<C extends RedisClient>(
       outage.failed();
       const why = error === undefined ? 'the server closed it' : describeError(error);
       logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
+      shared.connectionLost();
       core.monitor.connectionBroken(error);
     },
     onReady: () => {
@@ -223,6 +224,7 @@ function assemble<C extends RedisClient>(
     deadlines,
     commandTimeoutMs,
     failFastAfterMs,
+    connectTimeoutMs,
     repeatable,
     onReadOnly,
     // With ioredis' queue switched off, commands fail at once while there is no connection.

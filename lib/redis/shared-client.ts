@@ -43,6 +43,7 @@ export interface SharedClientParts<C extends RedisClient> extends FacadeTerms {
   /** Commands that may wait for a connection; less than 0: none, not even for the first. */
   readonly maxQueue: number;
   readonly failFastAfterMs: number;
+  readonly connectTimeoutMs: number;
   /** Errors after which the command is sent again, over the next connection. */
   readonly repeatable: WeakSet<Error>;
   /** The server refuses to write: it is not, or no longer, the one to write to. */
@@ -118,12 +119,13 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     const command = new this.#parts.ioredis.Command(name, args, { replyEncoding: 'utf8' });
     markAsCallers(command);
     const pending = new PendingCommand(command, this, timeoutMs);
+    pending.limitAtMs = clock.now() + timeoutMs;
     if (isWritable(this.client) || name === 'info') this.#forward(pending, undefined, undefined);
     else {
       this.#connection.start();
       this.#held.add({ pending, stream: undefined, node: undefined });
     }
-    deadlines.add(pending, clock.now() + timeoutMs);
+    deadlines.add(pending, pending.limitAtMs);
     return command.promise;
   }
 
@@ -251,17 +253,31 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   #hold(command: Command, stream: unknown, node: unknown): unknown {
-    const { commandTimeoutMs, failFastAfterMs, clock, deadlines } = this.#parts;
+    const { commandTimeoutMs, clock, deadlines } = this.#parts;
     this.#connection.start();
     // A pipeline was let in as a whole.
     const refusal = stream === undefined ? this.#refusalToHold(1) : undefined;
     if (refusal !== undefined) return reject(command, refusal);
     const pending = new PendingCommand(command, this, commandTimeoutMs);
-    this.#held.add({ pending, stream, node });
     const nowMs = clock.now();
-    const outageEndsMs = (this.#connection.downSinceMs ?? nowMs) + failFastAfterMs;
-    deadlines.add(pending, commandTimeoutMs > 0 ? Math.min(nowMs + commandTimeoutMs, outageEndsMs) : outageEndsMs);
+    if (commandTimeoutMs > 0) pending.limitAtMs = nowMs + commandTimeoutMs;
+    this.#held.add({ pending, stream, node });
+    deadlines.add(pending, Math.min(pending.limitAtMs, this.#waitEndsMs(nowMs)));
     return command.promise;
+  }
+
+  /** Until when a command waits for the connection. Before the first connect has failed there is no outage. */
+  #waitEndsMs(nowMs: number): number {
+    const { failFastAfterMs, connectTimeoutMs } = this.#parts;
+    if (this.#connection.isNew) return nowMs + Math.max(failFastAfterMs, connectTimeoutMs);
+    return (this.#connection.downSinceMs ?? nowMs) + failFastAfterMs;
+  }
+
+  /** The connection is lost, or could not be made: what waits for it does so as long as the outage may last. */
+  connectionLost(): void {
+    const { clock, deadlines } = this.#parts;
+    const waitEndsMs = this.#waitEndsMs(clock.now());
+    for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
   }
 
   #refusalToHold(count: number): Error | undefined {

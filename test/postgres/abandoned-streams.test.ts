@@ -118,7 +118,7 @@ describe('a connection that is lost under a reader', () => {
     const read = async (): Promise<void> => {
       for await (const _row of stream) if (++rows === 1) await lose(client);
     };
-    await expect(read()).rejects.toMatchObject({ code: '57P01' });
+    await expect(read()).rejects.toMatchObject({ name: 'ConnectionLostError', cause: { code: '57P01' } });
     client.release();
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });

@@ -144,6 +144,18 @@ describe.each(KINDS)('the connection lost under %s', (_name, begin) => {
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
+  it('is noticed by a use() that ends with it, before the socket is closed', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const used = pool.use(async (client) => {
+      const { started, use } = begin(client);
+      await started;
+      await database.query(KILL, [client.processID]);
+      throw await use();
+    });
+    await expect(used).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+
   it('without a word of the server’s is one, too', async () => {
     const proxy = await startFaultProxy({ target: { host: database.host, port: database.port } });
     try {
