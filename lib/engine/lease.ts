@@ -6,9 +6,7 @@ import { inspect } from 'node:util';
 import { epochMs } from './clock.js';
 import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
-import type { LeaseScope } from './lease-scope.js';
 import type { PoolLimits } from './limits.js';
-import type { Slot } from './slot.js';
 
 /**
  * A slot that is yours until `release()`.
@@ -42,7 +40,7 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   /** @internal Where it was acquired, while leak detection is on. */
   readonly stack: string | undefined;
   /** @internal The request it belongs to; its end takes the lease back. */
-  scope: LeaseScope | undefined;
+  scope: LeaseKeeper | undefined;
   /** @internal The lease in whose `use` or `transaction` that of this one is. */
   readonly within: Lease<unknown> | undefined;
 
@@ -54,6 +52,31 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   blockOn(pool: object): boolean;
   /** @internal */
   unblock(): void;
+}
+
+/** What a lease needs of the request whose end would take it back. */
+export interface LeaseKeeper {
+  /** The lease has ended, or leaves the request. */
+  remove(lease: Lease<unknown>): void;
+}
+
+/** What a lease needs of its pool. */
+export interface LeaseOwner {
+  readonly id: string;
+  /** Leases that serve a `use` or a `transaction`. */
+  servingLeases: number;
+  /** Leases whose holders wait for this pool. */
+  blockedLeases: number;
+  reportDoubleRelease(lease: Lease<unknown>): void;
+}
+
+/** What a lease needs of its slot. */
+export interface LeasedSlot<L> {
+  readonly pool: LeaseOwner;
+  /** What is lent of its connection. */
+  readonly lent: L | undefined;
+  readonly tenant: { blockedLeases: number };
+  takeBack(lease: PoolLease<L>, error: unknown): void;
 }
 
 /** A lease that serves a `use` or a `transaction`, among others that do. */
@@ -72,7 +95,7 @@ type LeaseState = 'out' | 'cut' | 'over';
  * above it, whose constructor would be called, and its fields aren't #private, which cost more to define: but for the one
  * that leads to the connection and to what others wait for. Code that walks, spreads or clones a lease must not get there.
  */
-export class PoolLease<C, L> implements Lease<L> {
+export class PoolLease<L> implements Lease<L> {
   /**
    * A lease is not a thenable. Each promise that is resolved with one looks for this up all its prototypes, unless it
    * finds it at once: a tenth of an acquire.
@@ -80,13 +103,13 @@ export class PoolLease<C, L> implements Lease<L> {
   readonly then = undefined;
   readonly startedAtMs: number;
   stack: string | undefined = undefined;
-  scope: LeaseScope | undefined = undefined;
+  scope: LeaseKeeper | undefined = undefined;
   private nesting: Nesting | undefined = undefined;
   readonly tenantId: string | undefined;
   private state: LeaseState = 'out';
-  readonly #slot: Slot<C, L>;
+  readonly #slot: LeasedSlot<L>;
 
-  constructor(slot: Slot<C, L>, tenantId: string | undefined, startedAtMs: number) {
+  constructor(slot: LeasedSlot<L>, tenantId: string | undefined, startedAtMs: number) {
     this.startedAtMs = startedAtMs;
     this.tenantId = tenantId;
     this.#slot = slot;
@@ -106,7 +129,7 @@ export class PoolLease<C, L> implements Lease<L> {
   }
 
   release(error?: unknown): void {
-    if (this.state === 'out') this.#slot.pool.takeBack(this.#slot, this, error);
+    if (this.state === 'out') this.#slot.takeBack(this, error);
     else if (this.state === 'cut') this.state = 'over';
     else this.#slot.pool.reportDoubleRelease(this);
   }
@@ -114,7 +137,7 @@ export class PoolLease<C, L> implements Lease<L> {
   cut(): void {
     if (this.state !== 'out') return;
     this.markCut();
-    this.#slot.pool.takeBack(this.#slot, this, true);
+    this.#slot.takeBack(this, true);
   }
 
   /** The same for the pool itself, which then ends the lease on its own. */

@@ -9,7 +9,7 @@ import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
 import type { PoolCounters } from './pool-counters.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
-import type { LeaseReceiver } from './waiter.js';
+import type { LeaseReceiver } from './receivers.js';
 
 export interface AcquireLimits {
   /**

@@ -19,7 +19,7 @@ export interface PoolObserver<C, L> {
   destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
   acquired?(connection: C, lease: Lease<L>): void;
   released?(connection: C, lease: Lease<L>, error: unknown): void;
-  releasedTwice?(lease: Lease<L>): void;
+  releasedTwice?(lease: Lease<unknown>): void;
   /** A lease has been out for longer than `leakDetectionMs`. */
   leaked?(holder: HolderFacts): void;
   /** The driver threw where it must not. */
@@ -75,7 +75,7 @@ export class GuardedObserver<C, L> {
     guarded(() => this.#observer.destroyed?.(connection, reason, error), harm);
   }
 
-  releasedTwice(lease: Lease<L>): void {
+  releasedTwice(lease: Lease<unknown>): void {
     guarded(() => this.#observer.releasedTwice?.(lease), harm);
   }
 

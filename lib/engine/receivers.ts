@@ -4,7 +4,15 @@
 import { warn } from './guard.js';
 import type { Lease } from './lease.js';
 import { toError } from './thrown.js';
-import type { LeaseReceiver } from './waiter.js';
+
+/**
+ * Who gets the lease, or the error. Exactly one of the two is called, once; unless `granted` throws: the lease is taken
+ * back then, its connection destroyed, and `refused` is told of what was thrown.
+ */
+export interface LeaseReceiver<L> {
+  granted(lease: Lease<L>): void;
+  refused(error: Error): void;
+}
 
 /**
  * Hands a lease over. If the receiver throws, the state of the connection is unknown: the lease is taken

@@ -36,12 +36,11 @@ import { PoolCounters, type DestroyReason } from './pool-counters.js';
 import { GuardedObserver, type PoolObserver } from './pool-observer.js';
 import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
-import { grantTo, refuse } from './receivers.js';
+import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
 import type { BackendFailure } from './refusals.js';
-import { IdleStack, Slot, type PoolTenant } from './slot.js';
+import { IdleStack, Slot, type PoolTenant, type PoolWaiter, type SlotOwner } from './slot.js';
 import { TenantScheduler } from './tenant-scheduler.js';
 import { toError } from './thrown.js';
-import type { LeaseReceiver, Waiter } from './waiter.js';
 import { WaitingRoom } from './waiting-room.js';
 
 export interface ResourcePoolOptions<C, L> {
@@ -80,7 +79,7 @@ const FRESH_FOR_TRY_MS = 500;
 const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
 
-export class ResourcePool<C, L = C> implements LendingEngine<L> {
+export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L> {
   readonly id: string;
   readonly counters = new PoolCounters();
   /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */
@@ -90,7 +89,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   readonly #openProvesAlive: boolean;
   readonly #observer: GuardedObserver<C, L>;
   readonly #random: () => number;
-  readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
+  readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #room: WaitingRoom<C, L>;
   readonly #connector: Connector<C, Slot<C, L>>;
   readonly #housekeeping: DueTask;
@@ -268,7 +267,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   /** The oldest leases that are out. */
   oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
     const nowMs = this.clock.now();
-    const oldest: PoolLease<C, L>[] = [];
+    const oldest: PoolLease<L>[] = [];
     for (const { lease } of this.#slots) {
       // Thousands may time out in the same tick, of a pool with a thousand slots: no copy, no sorting.
       if (lease === undefined) continue;
@@ -281,8 +280,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** Those that are out at this moment; what is done to one may change which. */
-  #leases(): [Slot<C, L>, PoolLease<C, L>][] {
-    const leases: [Slot<C, L>, PoolLease<C, L>][] = [];
+  #leases(): [Slot<C, L>, PoolLease<L>][] {
+    const leases: [Slot<C, L>, PoolLease<L>][] = [];
     for (const slot of this.#slots) if (slot.lease !== undefined) leases.push([slot, slot.lease]);
     return leases;
   }
@@ -403,7 +402,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
-  #take(tenant: PoolTenant<C, L>, nowMs: number, freshForMs: number): PoolLease<C, L> | undefined {
+  #take(tenant: PoolTenant<C, L>, nowMs: number, freshForMs: number): PoolLease<L> | undefined {
     if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
     const slot = this.#pick(tenant, nowMs);
     if (slot === undefined || nowMs - slot.aliveAtMs > freshForMs) return undefined;
@@ -427,8 +426,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** @param stack where the acquire was made, if that was somewhere else and leak detection is on. */
-  #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<C, L> {
-    const lease = new PoolLease<C, L>(slot, tenant.id, nowMs);
+  #lend(slot: Slot<C, L>, tenant: PoolTenant<C, L>, nowMs: number, stack: string | undefined): PoolLease<L> {
+    const lease = new PoolLease<L>(slot, tenant.id, nowMs);
     slot.lease = lease;
     slot.uses++;
     if (slot.tenant !== tenant) this.#changeTenant(slot, tenant);
@@ -439,13 +438,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return lease;
   }
 
-  #watch(lease: PoolLease<C, L>, stack: string | undefined, nowMs: number): void {
+  #watch(lease: PoolLease<L>, stack: string | undefined, nowMs: number): void {
     lease.stack = stack ?? acquireStack(this.#limits);
     this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
   }
 
   /** Lets the driver make what is lent of a connection, and the observer see it. */
-  #introduce(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): void {
+  #introduce(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): void {
     const { connection } = slot;
     try {
       slot.lent = this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
@@ -457,7 +456,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */
-  #takeUnlentBack(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
+  #takeUnlentBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
     if (slot.lease !== lease) return;
     this.#endLease(slot, lease);
     this.#discard(slot, 'borrower', error, nowMs);
@@ -483,7 +482,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return promise;
   }
 
-  #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): Waiter<C, L> {
+  #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
     // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed or
     // suspended the pool, and the tenant may have been forgotten meanwhile.
     const admitted = this.#drain === undefined && this.#suspended !== 'reject' && options.signal?.aborted !== true;
@@ -492,7 +491,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     return this.#room.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
   }
 
-  #wait(waiter: Waiter<C, L>, nowMs: number): void {
+  #wait(waiter: PoolWaiter<C, L>, nowMs: number): void {
     const displaced = this.#room.enter(waiter, nowMs);
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
@@ -535,12 +534,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     }
   }
 
-  #grant(waiter: Waiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
+  #grant(waiter: PoolWaiter<C, L>, slot: Slot<C, L>, nowMs: number): void {
     this.#scheduler.grant(waiter, slot, nowMs);
     this.#give(slot, waiter, nowMs);
   }
 
-  #give(slot: Slot<C, L>, waiter: Waiter<C, L>, nowMs: number): void {
+  #give(slot: Slot<C, L>, waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     this.#room.untie(waiter);
@@ -763,7 +762,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   // ── Release ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @internal Called by `lease.release()`, once a lease. */
-  takeBack(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown): void {
+  takeBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown): void {
     const nowMs = this.clock.now();
     this.#endLease(slot, lease);
     if (this.#drain !== undefined) this.#drain.finished++;
@@ -771,7 +770,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
     this.#observer.released?.(slot.connection, lease, error);
   }
 
-  #returnSlot(slot: Slot<C, L>, lease: PoolLease<C, L>, error: unknown, nowMs: number): void {
+  #returnSlot(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
     const reason = this.#destroyReason(slot, error, nowMs);
     if (reason !== undefined) return this.#discard(slot, reason, error, nowMs);
     this.#alive(slot, nowMs);
@@ -827,7 +826,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** Ends a lease's rights, before anything else happens to its slot. */
-  #endLease(slot: Slot<C, L>, lease: PoolLease<C, L>): void {
+  #endLease(slot: Slot<C, L>, lease: PoolLease<L>): void {
     lease.end();
     slot.lease = undefined;
     slot.lent = undefined;
@@ -874,7 +873,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
    *
    * @returns whether it can be lent again at once; if it can't, it is being cleaned, or was replaced.
    */
-  #recycled(slot: Slot<C, L>, lease: PoolLease<C, L>, nowMs: number): boolean {
+  #recycled(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): boolean {
     const work = this.#recycleWork(slot, lease);
     if (work !== undefined && slot.broken === undefined) {
       this.#awaitCleaning(slot, work);
@@ -891,7 +890,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** `undefined`: there is nothing to clean. */
-  #recycleWork(slot: Slot<C, L>, lease: PoolLease<C, L>): Promise<void> | undefined {
+  #recycleWork(slot: Slot<C, L>, lease: PoolLease<L>): Promise<void> | undefined {
     try {
       const work: unknown = this.#driver.recycle?.(slot.connection, lease);
       // A driver that isn't written in TypeScript may return anything.
@@ -938,7 +937,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L> {
   }
 
   /** @internal Called by a lease that is released again. */
-  reportDoubleRelease(lease: PoolLease<C, L>): void {
+  reportDoubleRelease(lease: Lease<unknown>): void {
     this.counters.doubleReleases++;
     this.#observer.releasedTwice(lease);
   }

@@ -11,7 +11,7 @@ import type { LeaseScope, ScopedWork } from './lease-scope.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
 import { toError } from './thrown.js';
-import type { LeaseReceiver } from './waiter.js';
+import type { LeaseReceiver } from './receivers.js';
 
 /**
  * What becomes of the lease at the end of the scope. `taken back`: it is forgotten otherwise. `left`: it ends by itself, with a function or a

@@ -1,20 +1,27 @@
 /**
  * One connection with its place in the pool, and the stack of those that are idle.
  */
-import type { PoolLease } from './lease.js';
-import type { ResourcePool } from './resource-pool.js';
+import type { LeasedSlot, LeaseOwner, PoolLease } from './lease.js';
 import type { Tenant } from './tenant.js';
 import type { Hold } from './tenant-scheduler.js';
 import type { Waiter } from './waiter.js';
 
 /** A tenant as one pool knows it. */
-export type PoolTenant<C, L> = Tenant<Waiter<C, L>, Slot<C, L>>;
+export type PoolTenant<C, L> = Tenant<PoolWaiter<C, L>, Slot<C, L>>;
+/** An acquire that waits for a slot of one pool. */
+export type PoolWaiter<C, L> = Waiter<L, Slot<C, L>>;
 
 /** Where a slot is; every slot is in exactly one state. */
 export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' | 'closing';
 
-export class Slot<C, L> implements Hold {
-  readonly pool: ResourcePool<C, L>;
+/** What a slot, and a lease of it, need of their pool. */
+export interface SlotOwner<C, L> extends LeaseOwner {
+  /** Called by a lease that is released, once. */
+  takeBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown): void;
+}
+
+export class Slot<C, L> implements Hold, LeasedSlot<L> {
+  readonly pool: SlotOwner<C, L>;
   readonly connection: C;
   /** Pools raise their generation on `recycle()`; a slot of an older one is not lent again. */
   readonly generation: number;
@@ -34,14 +41,14 @@ export class Slot<C, L> implements Hold {
   /** Set when the connection died by itself. */
   broken: Error | undefined = undefined;
   /** While it is lent. */
-  lease: PoolLease<C, L> | undefined = undefined;
+  lease: PoolLease<L> | undefined = undefined;
   /** What its borrower sees of it, while it is lent. */
   lent: L | undefined = undefined;
   /** Since when it has been in use, and what its tenant has been charged for that: the scheduler's. */
   sinceMs = 0;
   chargedMs = 0;
   /** The lease that was reported as leaked last. */
-  leaked: PoolLease<C, L> | undefined = undefined;
+  leaked: PoolLease<L> | undefined = undefined;
   /** The tenant that it serves, or served last: that tenant's session is still warm in it. A new one is that of no tenant. */
   tenant: PoolTenant<C, L>;
 
@@ -55,7 +62,7 @@ export class Slot<C, L> implements Hold {
   ownOlder: Slot<C, L> | undefined = undefined;
 
   constructor(
-    pool: ResourcePool<C, L>,
+    pool: SlotOwner<C, L>,
     connection: C,
     tenant: PoolTenant<C, L>,
     generation: number,
@@ -70,6 +77,10 @@ export class Slot<C, L> implements Hold {
     this.expiresAtMs = expiresAtMs;
     this.idleSinceMs = nowMs;
     this.aliveAtMs = nowMs;
+  }
+
+  takeBack(lease: PoolLease<L>, error: unknown): void {
+    this.pool.takeBack(this, lease, error);
   }
 }
 

@@ -3,40 +3,39 @@
  */
 import { DeadlineEntry } from './deadlines.js';
 import type { Lease } from './lease.js';
+import type { LeaseReceiver } from './receivers.js';
 import type { InLine } from './shared-deadline.js';
 import { listenForAbort, stopListeningForAbort, type AbortListener } from './signals.js';
-import type { PoolTenant } from './slot.js';
-import type { WaitingRoom } from './waiting-room.js';
+import type { Tenant } from './tenant.js';
 
-/**
- * Who gets the lease, or the error. Exactly one of the two is called, once; unless `granted` throws: the lease is taken
- * back then, its connection destroyed, and `refused` is told of what was thrown.
- */
-export interface LeaseReceiver<L> {
-  granted(lease: Lease<L>): void;
-  refused(error: Error): void;
+/** Who ends a wait that isn't granted. */
+export interface WaiterOwner<W> {
+  /** The waiter's own time-out has passed. */
+  expired(waiter: W, nowMs: number): void;
+  /** Its signal has fired. */
+  aborted(waiter: W, reason: unknown): void;
 }
 
 /**
  * Its fields aren't #private: one is made for every acquire that waits, and defining those costs a tenth of it. For the
  * same reason it is its own receiver when a promise is waited for, and what few waiters have is in an object apart.
  */
-export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
-  readonly tenant: PoolTenant<C, L>;
+export class Waiter<L, S> implements LeaseReceiver<L>, InLine {
+  readonly tenant: Tenant<Waiter<L, S>, S>;
   readonly enqueuedAtMs: number;
   /** Who is told. */
   receiver: LeaseReceiver<L> = this;
   private resolve: (lease: Lease<L> | PromiseLike<Lease<L>>) => void = ignore;
   /** What only some waiters have. */
-  readonly ties: WaiterTies<C, L> | undefined;
+  readonly ties: WaiterTies<L, S> | undefined;
 
   /** Place among those with the pool's own time-out. */
   place = -1;
   /** Links of the tenant's queue. */
-  nextInQueue: Waiter<C, L> | undefined = undefined;
-  previousInQueue: Waiter<C, L> | undefined = undefined;
+  nextInQueue: Waiter<L, S> | undefined = undefined;
+  previousInQueue: Waiter<L, S> | undefined = undefined;
 
-  constructor(tenant: PoolTenant<C, L>, enqueuedAtMs: number, ties: WaiterTies<C, L> | undefined) {
+  constructor(tenant: Tenant<Waiter<L, S>, S>, enqueuedAtMs: number, ties: WaiterTies<L, S> | undefined) {
     this.tenant = tenant;
     this.enqueuedAtMs = enqueuedAtMs;
     this.ties = ties;
@@ -59,27 +58,27 @@ export class Waiter<C, L> implements LeaseReceiver<L>, InLine {
 }
 
 /** What may settle a waiter besides the pool's own time-out, and what its end concerns besides its caller. */
-export class WaiterTies<C, L> extends DeadlineEntry implements AbortListener {
+export class WaiterTies<L, S> extends DeadlineEntry implements AbortListener {
   /** The acquire's own time-out, if it has one. */
   readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
   readonly stack: string | undefined;
   /** The leases of this pool in whose `use` or `transaction` the acquire was made. */
   holders: readonly Lease<unknown>[] = [];
-  readonly #room: WaitingRoom<C, L>;
+  readonly #owner: WaiterOwner<Waiter<L, S>>;
   readonly #signal: AbortSignal | undefined;
-  #waiter: Waiter<C, L> | undefined;
+  #waiter: Waiter<L, S> | undefined;
   override readonly keepsProcessAlive = true;
 
   /** Listens to the signal; throws when it is none. */
   constructor(
-    room: WaitingRoom<C, L>,
+    owner: WaiterOwner<Waiter<L, S>>,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
     stack: string | undefined,
   ) {
     super();
-    this.#room = room;
+    this.#owner = owner;
     this.#signal = signal;
     this.timeoutMs = timeoutMs;
     this.stack = stack;
@@ -87,17 +86,17 @@ export class WaiterTies<C, L> extends DeadlineEntry implements AbortListener {
   }
 
   /** From now on it is `waiter` that they settle. */
-  bind(waiter: Waiter<C, L>): void {
+  bind(waiter: Waiter<L, S>): void {
     this.#waiter = waiter;
   }
 
   /** A time-out of the waiter's own has passed. */
   override expire(nowMs: number): void {
-    if (this.#waiter !== undefined) this.#room.expired(this.#waiter, nowMs);
+    if (this.#waiter !== undefined) this.#owner.expired(this.#waiter, nowMs);
   }
 
   aborted(reason: unknown): void {
-    if (this.#waiter !== undefined) this.#room.aborted(this.#waiter, reason);
+    if (this.#waiter !== undefined) this.#owner.aborted(this.#waiter, reason);
   }
 
   /** Lets go of everything that could settle the waiter a second time. */

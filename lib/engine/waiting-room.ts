@@ -12,10 +12,10 @@ import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
 import { refuse } from './receivers.js';
 import { Refusals, type PoolFacts } from './refusals.js';
-import type { PoolTenant, Slot } from './slot.js';
+import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
 import { SharedDeadline } from './shared-deadline.js';
 import type { TenantScheduler } from './tenant-scheduler.js';
-import { Waiter, WaiterTies } from './waiter.js';
+import { Waiter, WaiterTies, type WaiterOwner } from './waiter.js';
 
 /** What those who wait have to know of their pool. */
 export interface AwaitedPool extends PoolFacts {
@@ -27,26 +27,28 @@ export interface AwaitedPool extends PoolFacts {
   readonly servingLeases: number;
 }
 
-export class WaitingRoom<C, L> {
+export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   readonly #pool: AwaitedPool;
-  readonly #scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>;
+  readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
   readonly #refusals: Refusals;
   /** Of those who wait with the pool's own time-out. */
-  readonly #deadline: SharedDeadline<Waiter<C, L>>;
+  readonly #deadline: SharedDeadline<PoolWaiter<C, L>>;
 
   /** @param currentHolder the lease in whose `use` or `transaction` the running code is, of whichever pool. */
   constructor(
     pool: AwaitedPool,
-    scheduler: TenantScheduler<Waiter<C, L>, Slot<C, L>>,
+    scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>,
     currentHolder: (() => Lease<unknown> | undefined) | undefined,
   ) {
     this.#pool = pool;
     this.#scheduler = scheduler;
     this.#currentHolder = currentHolder;
     this.#refusals = new Refusals(pool);
-    this.#deadline = new SharedDeadline<Waiter<C, L>>(pool.deadlines, pool.limits.acquireTimeoutMs, (waiter, nowMs) =>
-      this.expired(waiter, nowMs),
+    this.#deadline = new SharedDeadline<PoolWaiter<C, L>>(
+      pool.deadlines,
+      pool.limits.acquireTimeoutMs,
+      (waiter, nowMs) => this.expired(waiter, nowMs),
     );
   }
 
@@ -58,12 +60,16 @@ export class WaitingRoom<C, L> {
   // ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Somebody who may come in. Throws when nobody more may wait. */
-  waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): Waiter<C, L> {
+  waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
     if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
     // Most have nothing but their place in the queue.
     const alone = signal === undefined && timeoutMs === undefined && this.#pool.limits.leakDetectionMs === 0;
     const ties = alone ? undefined : this.#ties(signal, timeoutMs);
-    return new Waiter<C, L>(tenant, nowMs, this.#pool.servingLeases === 0 ? ties : this.#tiesToHolders(tenant, ties));
+    return new Waiter<L, Slot<C, L>>(
+      tenant,
+      nowMs,
+      this.#pool.servingLeases === 0 ? ties : this.#tiesToHolders(tenant, ties),
+    );
   }
 
   /**
@@ -71,7 +77,7 @@ export class WaitingRoom<C, L> {
    *
    * @returns who had to make room for it; to be told, with `refuseDisplaced`, when everything else has been done.
    */
-  enter(waiter: Waiter<C, L>, nowMs: number): Waiter<C, L> | undefined {
+  enter(waiter: PoolWaiter<C, L>, nowMs: number): PoolWaiter<C, L> | undefined {
     const displaced = this.#isFull() && !this.#hasSlotFor(waiter.tenant) ? this.#displaceOne(nowMs) : undefined;
     this.#scheduler.enqueue(waiter, nowMs);
     if (waiter.ties?.timeoutMs === undefined) this.#deadline.add(waiter);
@@ -135,18 +141,21 @@ export class WaitingRoom<C, L> {
   }
 
   /** The newest of the longest queue. */
-  #displaceOne(nowMs: number): Waiter<C, L> | undefined {
+  #displaceOne(nowMs: number): PoolWaiter<C, L> | undefined {
     const displaced = this.#scheduler.longestQueue(this.#pool.limits.maxQueue)?.lastWaiting;
     if (displaced !== undefined) this.#leave(displaced, nowMs);
     return displaced;
   }
 
-  #ties(signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<C, L> {
-    return new WaiterTies<C, L>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
+  #ties(signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<L, Slot<C, L>> {
+    return new WaiterTies<L, Slot<C, L>>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
   }
 
   /** Throws when whoever holds the leases around the acquire would wait for itself. */
-  #tiesToHolders(tenant: PoolTenant<C, L>, others: WaiterTies<C, L> | undefined): WaiterTies<C, L> | undefined {
+  #tiesToHolders(
+    tenant: PoolTenant<C, L>,
+    others: WaiterTies<L, Slot<C, L>> | undefined,
+  ): WaiterTies<L, Slot<C, L>> | undefined {
     const holders = this.#holdersAround();
     if (holders.length === 0) return others;
     const ties = others ?? this.#ties(undefined, undefined);
@@ -173,7 +182,7 @@ export class WaitingRoom<C, L> {
     return active >= limits.maxSize && blockedLeases === active;
   }
 
-  #tie(waiter: Waiter<C, L>, ties: WaiterTies<C, L>): void {
+  #tie(waiter: PoolWaiter<C, L>, ties: WaiterTies<L, Slot<C, L>>): void {
     ties.bind(waiter);
     if (ties.timeoutMs !== undefined) this.#pool.deadlines.add(ties, waiter.enqueuedAtMs + durationOf(ties.timeoutMs));
   }
@@ -181,14 +190,14 @@ export class WaitingRoom<C, L> {
   // ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Takes everything from a waiter that could settle it a second time: it gets a slot, or it leaves. */
-  untie(waiter: Waiter<C, L>): void {
+  untie(waiter: PoolWaiter<C, L>): void {
     if (waiter.place >= 0) this.#deadline.remove(waiter);
     if (waiter.ties === undefined) return;
     this.#pool.deadlines.remove(waiter.ties);
     waiter.ties.letGo();
   }
 
-  refuseDisplaced({ receiver, tenant }: Waiter<C, L>): void {
+  refuseDisplaced({ receiver, tenant }: PoolWaiter<C, L>): void {
     refuse(receiver, this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
   }
 
@@ -230,7 +239,7 @@ export class WaitingRoom<C, L> {
   }
 
   /** @internal A waiter's deadline has passed. */
-  expired(waiter: Waiter<C, L>, nowMs: number): void {
+  expired(waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const { id, counters, suspended } = this.#pool;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
@@ -247,7 +256,7 @@ export class WaitingRoom<C, L> {
   }
 
   /** @internal A waiter's signal has fired. */
-  aborted(waiter: Waiter<C, L>, reason: unknown): void {
+  aborted(waiter: PoolWaiter<C, L>, reason: unknown): void {
     const nowMs = this.#pool.clock.now();
     this.#leave(waiter, nowMs);
     const error = new AcquireAbortedError(this.#pool.id, nowMs - waiter.enqueuedAtMs, {
@@ -257,7 +266,7 @@ export class WaitingRoom<C, L> {
     refuse(waiter.receiver, this.#refusedBy(waiter.tenant, 'aborted', error));
   }
 
-  #leave(waiter: Waiter<C, L>, nowMs: number): void {
+  #leave(waiter: PoolWaiter<C, L>, nowMs: number): void {
     this.untie(waiter);
     this.#scheduler.dequeue(waiter, nowMs);
   }

@@ -8,7 +8,7 @@ import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
 import { requestWithin } from '../engine/scoped-request.js';
-import type { LeaseReceiver } from '../engine/waiter.js';
+import type { LeaseReceiver } from '../engine/receivers.js';
 import { LeaseReleasedError } from '../errors.js';
 import type { Berth, Flight } from './flight.js';
 import type { HttpSlot } from './http-slot.js';

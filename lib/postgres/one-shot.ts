@@ -9,7 +9,7 @@ import { AsyncResource } from 'node:async_hooks';
 
 import type { Lease } from '../engine/lease.js';
 import { toError } from '../engine/thrown.js';
-import type { LeaseReceiver } from '../engine/waiter.js';
+import type { LeaseReceiver } from '../engine/receivers.js';
 import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../errors.js';
 import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';

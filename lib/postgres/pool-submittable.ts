@@ -7,7 +7,7 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Lease } from '../engine/lease.js';
-import type { LeaseReceiver } from '../engine/waiter.js';
+import type { LeaseReceiver } from '../engine/receivers.js';
 import { toError } from '../engine/thrown.js';
 import type { UnsafeRoleError } from '../errors.js';
 import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';

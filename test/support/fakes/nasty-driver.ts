@@ -4,7 +4,7 @@
 import type { LeaseInfo } from '../../../lib/engine/driver.js';
 import type { Lease } from '../../../lib/engine/lease.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
-import type { LeaseReceiver } from '../../../lib/engine/waiter.js';
+import type { LeaseReceiver } from '../../../lib/engine/receivers.js';
 import { FakeDriver, type FakeConnection } from './fake-driver.js';
 
 /** What the others do beside their work. */
