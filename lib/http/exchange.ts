@@ -10,7 +10,7 @@ import type { Dispatcher } from 'undici';
 import { afterArrivals } from './arrivals.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
-import { errorCode } from './transport.js';
+import { errorCode } from './connection-errors.js';
 import type { UndiciConnection } from './undici-connection.js';
 
 export interface AnswerHead {

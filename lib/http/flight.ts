@@ -11,25 +11,12 @@ import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axi
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
 import { OperationTimeoutError } from '../errors.js';
+import type { HttpRequestOptions } from './http-pool.options.js';
 import type { Cancellable, HttpSlot } from './http-slot.js';
 import { offAbort, offCancelToken, onAbort, onCancelToken } from './shared-cancellation.js';
 import type { StreamedBody } from './streamed-body.js';
 import { totalLimitMs, waitLimitMs } from './time-limits.js';
 import { checkUpload, failedUpload, type Sent, type Transport } from './transport.js';
-
-/** What can be said of one request beyond axios' own options. */
-export interface HttpRequestOptions {
-  /**
-   * Total time of this request, from dispatch to the end of its body, in milliseconds; 0 or Infinity: as long as it likes. What
-   * is no such number fails the request with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
-   */
-  timeoutMs?: number;
-  /**
-   * How long this request waits for a slot, in milliseconds; 0: not at all. What is no such number fails the request with the
-   * code ERR_BAD_OPTION_VALUE. Default: the pool's.
-   */
-  acquireTimeoutMs?: number;
-}
 
 /** Where a request gets its slot, and gives it back. */
 export interface Berth {

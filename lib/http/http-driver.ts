@@ -10,7 +10,8 @@ import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
-import { isConnectionError, type Transport } from './transport.js';
+import { isConnectionError } from './connection-errors.js';
+import type { Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';
 
 /** What the slots are for. It needs the engine, which needs the driver: so it comes later than this. */

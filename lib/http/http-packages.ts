@@ -9,7 +9,7 @@ import type { HttpService } from '@nestjs/axios';
 import type { AxiosStatic } from 'axios';
 import { describeError } from '../engine/redact.js';
 import { MissingDriverError } from '../errors.js';
-import { errorCode } from './transport.js';
+import { errorCode } from './connection-errors.js';
 import { isSoundUndici, SOUND_UNDICI } from './undici-version.js';
 
 export type Undici = typeof import('undici');

@@ -19,6 +19,20 @@ import {
 } from '../pool-options.js';
 import { proxyProblem, urlProblem } from './http-urls.js';
 
+/** What can be said of one request beyond axios' own options. */
+export interface HttpRequestOptions {
+  /**
+   * Total time of this request, from dispatch to the end of its body, in milliseconds; 0 or Infinity: as long as it likes. What
+   * is no such number fails the request with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   */
+  timeoutMs?: number;
+  /**
+   * How long this request waits for a slot, in milliseconds; 0: not at all. What is no such number fails the request with the
+   * code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   */
+  acquireTimeoutMs?: number;
+}
+
 /** Names of HTTP headers: the token of RFC 9110. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Anything but what would end the header and begin another. */

@@ -16,7 +16,7 @@ import {
   type PoolSurroundings,
   type TenantBinding,
 } from '../pool-handle.js';
-import type { HttpRequestOptions } from './flight.js';
+import type { HttpRequestOptions } from './http-pool.options.js';
 import { HttpClient } from './http-client.js';
 import { HttpDriver, type SlotUse } from './http-driver.js';
 import { loadHttpPackages } from './http-packages.js';
@@ -28,7 +28,7 @@ import { OutgoingRequests } from './outgoing-request.js';
 import { UndiciTransport } from './undici-transport.js';
 import { UpstreamCheck } from './upstream-check.js';
 
-export type { HttpRequestOptions } from './flight.js';
+export type { HttpRequestOptions } from './http-pool.options.js';
 
 /** What axios takes for a type that nobody names. */
 type Untyped = AxiosResponse['data'];

@@ -19,7 +19,8 @@ import { httpUrl, type OutgoingRequests } from './outgoing-request.js';
 import { RequestSummary } from './request-summary.js';
 import type { StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
-import { checkUpload, isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
+import { isConnectionLost } from './connection-errors.js';
+import { checkUpload, isIdempotent, type Sent, type Transport } from './transport.js';
 
 export interface NodeTransportParts {
   readonly axios: AxiosStatic;

@@ -3,7 +3,7 @@
  *
  * Both use llhttp, with the same reasons in their messages; undici (7 and 8) leaves out the code.
  */
-import { errorCode } from './transport.js';
+import { errorCode } from './connection-errors.js';
 
 /** The first pattern that matches the reason decides. The pairs are those of llhttp 9. */
 const CODES: readonly (readonly [RegExp, string])[] = [

@@ -8,7 +8,7 @@
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import { LONGEST_TIMER_MS } from '../engine/clock.js';
-import type { HttpRequestOptions } from './flight.js';
+import type { HttpRequestOptions } from './http-pool.options.js';
 
 type RequestConfig = InternalAxiosRequestConfig & HttpRequestOptions;
 

@@ -22,7 +22,8 @@ import { RequestSummary } from './request-summary.js';
 import { contentCoding, decompressed, limited, text, whole } from './response-body.js';
 import { streamedBody, type StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
-import { errorCode, isConnectionLost, isIdempotent, type Sent, type Transport } from './transport.js';
+import { errorCode, isConnectionLost } from './connection-errors.js';
+import { isIdempotent, type Sent, type Transport } from './transport.js';
 import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
 
 export interface UndiciTransportParts {
