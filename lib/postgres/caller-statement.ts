@@ -10,11 +10,11 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Deadlines } from '../engine/deadlines.js';
 import { OperationTimeoutError } from '../engine/errors.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
-import type { QueryCallback } from './foreign-query.js';
 import type { ObservedCall } from './instrumentation.js';
 import { throwLater } from './throw-later.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
+import type { QueryCallback } from './pg-module.js';
 
 /** How long a server may take to obey a cancel request before the connection is destroyed. */
 const CANCEL_GRACE_MS = 2_000;

@@ -9,14 +9,21 @@ import type { Client } from 'pg';
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
 import { cancelRunning } from './cancel-request.js';
-import type { PgSession, SessionTiming } from './pg-session.js';
+import type { SessionTiming } from './session-queue.js';
 
 /** A request that came before its statement did nothing; it is repeated after this time. */
 const CANCEL_AGAIN_MS = 50;
 
+/** What a cancellation needs of the session. */
+export interface CancelledSession {
+  readonly client: Client;
+  /** Ends the connection. */
+  kill(reason: Error): void;
+}
+
 export class Cancellation extends DeadlineEntry {
   override readonly keepsProcessAlive = false;
-  readonly #session: PgSession;
+  readonly #session: CancelledSession;
   readonly #timing: SessionTiming;
   readonly #dealtWith: () => void;
   #isUnderWay = false;
@@ -24,7 +31,7 @@ export class Cancellation extends DeadlineEntry {
   #isOver = false;
 
   /** @param dealtWith called when nothing runs any more and no request is under way. */
-  constructor(session: PgSession, timing: SessionTiming, dealtWith: () => void) {
+  constructor(session: CancelledSession, timing: SessionTiming, dealtWith: () => void) {
     super();
     this.#session = session;
     this.#timing = timing;

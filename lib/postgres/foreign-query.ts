@@ -18,14 +18,17 @@ import { OperationTimeoutError } from '../engine/errors.js';
 import { isError, toError } from '../engine/thrown.js';
 import { takeConnection } from './ended-connection.js';
 import type { ObservedCall } from './instrumentation.js';
-import type { CommandCompleteMessage, DataRowMessage, RowDescriptionMessage, TypeParsers } from './pg-module.js';
-import type { PgSession } from './pg-session.js';
+import type {
+  CommandCompleteMessage,
+  DataRowMessage,
+  QueryCallback,
+  RowDescriptionMessage,
+  TypeParsers,
+} from './pg-module.js';
 import { ServerRounds } from './server-rounds.js';
 import type { SessionTask } from './session-queue.js';
 import { isClosable, SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
-
-export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
 
 /** What pg calls on a Submittable, and reads and writes of it. The types of pg know `submit` alone. */
 export interface ForeignSubmittable extends Submittable {
@@ -45,9 +48,32 @@ export interface ForeignSubmittable extends Submittable {
   handleCopyData?(message: unknown, connection: Connection): void;
 }
 
+/** What a Submittable needs of the session that runs it. */
+export interface SubmittableSession {
+  /** Results come in binary, unless a query says otherwise. */
+  readonly binary: boolean;
+  /** Whether pg reads what the server sends. */
+  readonly isRead: boolean;
+  /** Why a task must not be sent, if so. */
+  refusalOf(task: SessionTask): Error | undefined;
+  commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
+  finished(task: SessionTask): void;
+  /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
+  whenReady(reached: () => void): void;
+  noteError(error: Error): void;
+  /** Cancels what is running. */
+  interrupt(): void;
+  kill(reason: Error): void;
+  readonly rules: { readonly poolId: string };
+  /** Why the connection can't be used any more, if so. */
+  readonly lostBecause: Error | undefined;
+  /** `error` as the caller is told: a connection that ended is told as such. */
+  toCallersError(error: Error, sent: boolean): Error;
+}
+
 /** What running one takes. */
 export interface ForeignQueryDependencies {
-  readonly session: PgSession;
+  readonly session: SubmittableSession;
   readonly tenantId: string | undefined;
   /** On each round of the server's work, in milliseconds. */
   readonly queryTimeoutMs: number | undefined;

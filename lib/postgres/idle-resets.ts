@@ -6,9 +6,9 @@
  * timer for all sessions looks every {@link LOOK_MS}, as long as there is one to look at, and resets those that
  * have been idle since the look before: after twice that time at the latest nothing is left. A busy session pays nothing.
  */
+import type { PoolSession } from './leased-client.js';
 import type { Clock } from '../engine/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
-import type { PgSession } from './pg-session.js';
 
 /** Between two looks, in milliseconds. */
 export const LOOK_MS = 100;
@@ -16,19 +16,19 @@ export const LOOK_MS = 100;
 export class IdleResets extends DeadlineEntry {
   /** Before the process ends the connections close, and nothing is left on the server. */
   override readonly keepsProcessAlive = false;
-  readonly #sessions: Iterable<PgSession>;
+  readonly #sessions: Iterable<PoolSession>;
   readonly #time: () => { readonly deadlines: Deadlines; readonly clock: Clock };
   #look = 0;
   #isDue = false;
 
-  constructor(sessions: Iterable<PgSession>, time: () => { readonly deadlines: Deadlines; readonly clock: Clock }) {
+  constructor(sessions: Iterable<PoolSession>, time: () => { readonly deadlines: Deadlines; readonly clock: Clock }) {
     super();
     this.#sessions = sessions;
     this.#time = time;
   }
 
   /** `session` has come back. On the path of every query: as little as possible. */
-  returned(session: PgSession): void {
+  returned(session: PoolSession): void {
     if (!session.mustResetWhenIdle) return;
     session.returnedInLook = this.#look;
     if (!this.#isDue) this.#lookLater();

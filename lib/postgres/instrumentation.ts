@@ -13,7 +13,7 @@
 import type { Client } from 'pg';
 
 import { toError } from '../engine/thrown.js';
-import type { QueryCallback } from './foreign-query.js';
+import type { QueryCallback } from './pg-module.js';
 
 /** A statement as instrumentation is told of it. */
 export interface StatementText {

@@ -4,20 +4,31 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import { callsCaller } from './caller-code.js';
+import type { LeaseInfo } from '../engine/driver.js';
 import { CallerStatement } from './caller-statement.js';
-import type { LeasedClient } from './leased-client.js';
 import { isStalePlan } from './pg-errors.js';
 import type { ResultBuilder, TypeParsers } from './pg-module.js';
 import type { StatementConfig } from './statement.js';
 
+/** What a statement needs of the client that it runs on. */
+export interface StatementClient extends TypeParsers {
+  readonly lease: LeaseInfo;
+  /** Parsers of the application's own may be among its. */
+  readonly hasOwnParsers: boolean;
+  /** It has worked. */
+  completed(statement: LeaseStatement): void;
+  /** Its caller has been told, the server hasn't answered yet. */
+  awaitLastWordOf(statement: LeaseStatement): void;
+}
+
 export class LeaseStatement extends CallerStatement {
-  readonly #client: LeasedClient;
+  readonly #client: StatementClient;
   /** Nothing more will come for it. */
   #over = false;
   #preparedAgain = false;
 
   constructor(
-    client: LeasedClient,
+    client: StatementClient,
     text: string | undefined,
     values: readonly unknown[] | undefined,
     config: StatementConfig | undefined,

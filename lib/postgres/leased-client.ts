@@ -17,12 +17,12 @@ import { toError } from '../engine/thrown.js';
 import { LeaseReleasedError } from '../errors.js';
 import type { ConnectionParsers } from './caller-code.js';
 import type { CallerStatement } from './caller-statement.js';
-import { ForeignQuery, type ForeignSubmittable, type QueryCallback, textOwner } from './foreign-query.js';
+import { ForeignQuery, type ForeignSubmittable, textOwner } from './foreign-query.js';
 import type { Instrumentation, ObservedCall, StatementText } from './instrumentation.js';
 import { LeaseEvents } from './lease-events.js';
 import { LeaseStatement } from './lease-statement.js';
 import { isStatementError } from './pg-errors.js';
-import type { TypeParser } from './pg-module.js';
+import type { QueryCallback, TypeParser } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
 import { type QueryRequest, type StatementLimits, strictest } from './query-arguments.js';
 
@@ -36,6 +36,9 @@ export interface ClientSurroundings {
   readonly limits: StatementLimits;
   readonly parsers: ConnectionParsers;
 }
+
+/** A session with the clients that it was lent as. */
+export type PoolSession = PgSession<LeasedClient>;
 
 export class LeasedClient extends LeaseEvents {
   readonly #lease: LeaseInfo;

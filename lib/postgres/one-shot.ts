@@ -16,8 +16,7 @@ import { CallerStatement } from './caller-statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { ResultBuilder } from './pg-module.js';
 import { isStalePlan, sqlStateOf } from './pg-errors.js';
-import type { PgSession } from './pg-session.js';
-import type { StatementConfig } from './statement.js';
+import type { StatementConfig, StatementSession } from './statement.js';
 
 /** invalid_sql_statement_name */
 const UNKNOWN_STATEMENT = '26000';
@@ -113,7 +112,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     );
   }
 
-  #resend(session: PgSession): void {
+  #resend(session: StatementSession): void {
     this.#resent = true;
     this.rewind();
     session.forgetStatements();

@@ -6,15 +6,19 @@
  * destroyed, and the statement cancelled on the server.
  */
 import { DeadlineEntry } from '../engine/deadlines.js';
-import type { PgSession } from './pg-session.js';
+
+/** What ends with the lease's statement. */
+export interface OverrunSession {
+  kill(reason: Error): void;
+}
 
 export class Overrun extends DeadlineEntry {
   /** How long the answer to a statement may take when its lease has ended, in milliseconds. */
   static readonly ALLOWED_MS = 100;
   override readonly keepsProcessAlive = true;
-  readonly #session: PgSession;
+  readonly #session: OverrunSession;
 
-  constructor(session: PgSession) {
+  constructor(session: OverrunSession) {
     super();
     this.#session = session;
   }

@@ -9,7 +9,7 @@ import type { Client, ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError } from '../errors.js';
-import { type ClientSurroundings, LeasedClient } from './leased-client.js';
+import { type ClientSurroundings, LeasedClient, type PoolSession } from './leased-client.js';
 import type { Failover } from './failover.js';
 import { IdleResets } from './idle-resets.js';
 import { isFatalError, isServerFull } from './pg-errors.js';
@@ -33,18 +33,18 @@ export interface PgDriverOptions {
   /** Known once the engine exists, which needs the driver first. */
   readonly surroundings: () => ClientSurroundings;
   /** Does what is to be done once on each new connection. */
-  readonly setUp: (session: PgSession) => Promise<void>;
+  readonly setUp: (session: PoolSession) => Promise<void>;
 }
 
-export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
+export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   /** The server has authenticated it. */
   readonly openProvesAlive = true;
   readonly #options: PgDriverOptions;
   readonly #hold = new ProcessHold();
   /** Every session that is open. */
-  readonly sessions = new Set<PgSession>();
+  readonly sessions = new Set<PoolSession>();
   /** Sessions that came back with somebody's state in them. */
-  #unclean: PgSession[] = [];
+  #unclean: PoolSession[] = [];
   readonly #idleResets: IdleResets;
 
   constructor(options: PgDriverOptions) {
@@ -52,7 +52,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     this.#idleResets = new IdleResets(this.sessions, options.surroundings);
   }
 
-  async open(signal: AbortSignal): Promise<PgSession> {
+  async open(signal: AbortSignal): Promise<PoolSession> {
     const { pg, clientConfig, password, rules, surroundings, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
@@ -75,7 +75,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
       client.connection.removeListener('parameterStatus', report);
       failover().opened(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession(pg, client, rules, surroundings(), serverVersion);
+      const session = new PgSession<LeasedClient>(pg, client, rules, surroundings(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
@@ -90,23 +90,23 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     }
   }
 
-  async close(session: PgSession): Promise<void> {
+  async close(session: PoolSession): Promise<void> {
     this.#end(session);
     await session.end();
   }
 
-  kill(session: PgSession): Promise<void> | undefined {
+  kill(session: PoolSession): Promise<void> | undefined {
     this.#end(session);
     session.kill();
     return session.abandonment;
   }
 
-  ping(session: PgSession): Promise<void> {
+  ping(session: PoolSession): Promise<void> {
     this.#hold.acquire();
     return session.ping().finally(() => this.#hold.release());
   }
 
-  lend(session: PgSession, lease: LeaseInfo): LeasedClient {
+  lend(session: PoolSession, lease: LeaseInfo): LeasedClient {
     session.lend(lease.tenantId);
     const client = new LeasedClient(session, lease, this.#options.surroundings());
     session.borrower = client;
@@ -115,14 +115,14 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     return client;
   }
 
-  recycle(session: PgSession): void | Promise<void> {
+  recycle(session: PoolSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
     if (ready === undefined && !session.hasRefusedWrite) return this.#returned(session);
     return this.#clean(session, ready);
   }
 
-  async #clean(session: PgSession, ready: void | Promise<void>): Promise<void> {
+  async #clean(session: PoolSession, ready: void | Promise<void>): Promise<void> {
     await ready;
     const failover = this.#options.failover();
     if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
@@ -130,7 +130,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     this.#returned(session);
   }
 
-  onBroken(session: PgSession, listener: (error: Error) => void): void {
+  onBroken(session: PoolSession, listener: (error: Error) => void): void {
     session.onBroken(listener);
   }
 
@@ -150,12 +150,12 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     return isServerFull(error);
   }
 
-  #end(session: PgSession): void {
+  #end(session: PoolSession): void {
     this.sessions.delete(session);
     this.#takeBack(session);
   }
 
-  #takeBack(session: PgSession): void {
+  #takeBack(session: PoolSession): void {
     const client = session.borrower;
     if (client === undefined) return;
     session.borrower = undefined;
@@ -164,7 +164,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
     this.#hold.release();
   }
 
-  #returned(session: PgSession): void {
+  #returned(session: PoolSession): void {
     this.#resetSoon(session);
     this.#idleResets.returned(session);
   }
@@ -173,7 +173,7 @@ export class PgDriver implements PoolDriver<PgSession, LeasedClient> {
    * A reset travels with the next borrower's first statement. When none has come by the end of this turn of the event
    * loop it goes alone, so that no advisory lock, LISTEN or temporary table of a lease that has ended is left.
    */
-  #resetSoon(session: PgSession): void {
+  #resetSoon(session: PoolSession): void {
     if (!session.mustResetSoon || this.#unclean.push(session) > 1) return;
     setImmediate(() => {
       const sessions = this.#unclean;

@@ -7,8 +7,7 @@ import type { PoolClient } from 'pg';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import type { PoolEventMap, PoolEvents } from '../pool-events.js';
 import { PoolHandle, type PoolListener } from '../pool-handle.js';
-import type { LeasedClient } from './leased-client.js';
-import type { PgSession } from './pg-session.js';
+import type { LeasedClient, PoolSession } from './leased-client.js';
 
 /** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
 export interface PostgresEventMap extends PoolEventMap {
@@ -28,7 +27,7 @@ export interface PostgresEventMap extends PoolEventMap {
 }
 
 /** @param events known once the pool is put together. */
-export function pgEvents(events: () => PoolEvents): PoolObserver<PgSession, LeasedClient> {
+export function pgEvents(events: () => PoolEvents): PoolObserver<PoolSession, LeasedClient> {
   // The engine removes what came back broken before it says that it came back; pg.Pool tells in the order of events.
   const tellRelease = (client: LeasedClient, error: unknown): void => {
     if (client.releaseTold) return;

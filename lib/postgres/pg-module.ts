@@ -37,6 +37,9 @@ export type ResultConstructor = new (rowMode: string | undefined, types: TypePar
 /** A parameter as it goes over the wire. */
 export type WireValue = string | Buffer | null | undefined;
 
+/** How pg answers a call that was given a function. */
+export type QueryCallback = (error: Error | null | undefined, result?: unknown) => void;
+
 /** What the kind uses of the package `pg`. */
 export interface PgModule {
   readonly Client: new (config?: ClientConfig) => Client;

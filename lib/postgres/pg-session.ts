@@ -13,24 +13,19 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
-import type { Clock } from '../engine/clock.js';
-import type { Deadlines } from '../engine/deadlines.js';
 import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from './isolation.js';
-import { ForeignQuery } from './foreign-query.js';
 import { LeaseBinding } from './lease-binding.js';
-import type { LeasedClient } from './leased-client.js';
 import { MessageWriter } from './message-writer.js';
 import { Overrun } from './overrun.js';
 import { isFatalError, isReadOnlyError, isStatementError } from './pg-errors.js';
 import type { ActiveQuery, PgModule, ResultConstructor, TypeParsers, WireConnection, WireValue } from './pg-module.js';
 import { backendKeyOf, wireOf } from './pg-module.js';
-import { SessionPreamble } from './session-preamble.js';
+import { type PreambleSession, SessionPreamble, type SetupStatement } from './session-preamble.js';
 import { unboundBehind } from './script-check.js';
-import { type QueueOwner, SessionQueue, type SessionTask } from './session-queue.js';
+import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
 import { Ping } from './session-turns.js';
-import type { SetupStatement } from './setup-client.js';
 import { hasSeveralStatements, Statement } from './statement.js';
 import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
@@ -44,12 +39,6 @@ export interface SessionRules {
   readonly onReset: () => void;
 }
 
-/** What measures time for the sessions of one pool. */
-export interface SessionTiming {
-  readonly clock: Clock;
-  readonly deadlines: Deadlines;
-}
-
 /**
  * PostgreSQL commits DISCARD ALL and its like within a pipeline at once since this version (and since August 2022 in the
  * ones before, which is not worth telling apart).
@@ -59,7 +48,8 @@ const COMMITS_AT_ONCE_SINCE = 15;
 /** What may have left something in the session since it was last clean. */
 type Residue = 'nothing' | 'oneShot' | 'lease';
 
-export class PgSession implements QueueOwner {
+/** @typeParam B what a lease of it is given. */
+export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
   readonly client: Client;
   readonly wire: WireConnection;
   readonly writer = new MessageWriter();
@@ -93,9 +83,9 @@ export class PgSession implements QueueOwner {
   /** The look of the idle resets ahead of which it came back. */
   returnedInLook = 0;
   /** The client of the lease before. */
-  lastBorrower: LeasedClient | undefined = undefined;
+  lastBorrower: B | undefined = undefined;
   /** The client of the current lease. */
-  borrower: LeasedClient | undefined = undefined;
+  borrower: B | undefined = undefined;
   /** It has refused a write as read-only during the current lease, or the last one. */
   hasRefusedWrite = false;
   #ending = false;
@@ -186,8 +176,7 @@ export class PgSession implements QueueOwner {
 
   async #settle(): Promise<void> {
     this.#settling = true;
-    const { active } = this.#queue;
-    if (active instanceof ForeignQuery) active.leaseEnded();
+    this.#queue.active?.leaseEnded?.();
     try {
       await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
@@ -273,7 +262,7 @@ export class PgSession implements QueueOwner {
   }
 
   /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
-  prepareAgain(statement: Statement): void {
+  prepareAgain(statement: SessionTask): void {
     const { name } = statement;
     if (name === undefined) return;
     Reflect.deleteProperty(this.wire.parsedStatements, name);

@@ -10,11 +10,12 @@ import type { Lease } from '../engine/lease.js';
 import type { LeaseReceiver } from '../engine/receivers.js';
 import { toError } from '../engine/thrown.js';
 import type { UnsafeRoleError } from '../errors.js';
-import { ForeignQuery, type ForeignSubmittable, type QueryCallback } from './foreign-query.js';
+import { ForeignQuery, type ForeignSubmittable } from './foreign-query.js';
 import type { LeasedClient } from './leased-client.js';
 import type { RoleSafety, WaitingCall } from './role-safety.js';
 import { SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
+import type { QueryCallback } from './pg-module.js';
 
 export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall {
   readonly #query: ForeignSubmittable;

@@ -28,15 +28,15 @@ import {
 } from './client-config.js';
 import { ConnectionParsers } from './caller-code.js';
 import { Failover } from './failover.js';
-import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
+import type { ForeignSubmittable } from './foreign-query.js';
 import { Instrumentation } from './instrumentation.js';
 import { isolationOf } from './isolation.js';
-import type { LeasedClient } from './leased-client.js';
+import type { LeasedClient, PoolSession } from './leased-client.js';
 import { OneShot } from './one-shot.js';
 import { PgDriver } from './pg-driver.js';
 import { pgEvents, PostgresEvents } from './pg-events.js';
 import { loadPg, type PgModule } from './pg-module.js';
-import type { PgSession, SessionRules } from './pg-session.js';
+import type { SessionRules } from './pg-session.js';
 import { PoolQuery, type StatementRules } from './pool-query.js';
 import { PoolSubmittable } from './pool-submittable.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
@@ -45,6 +45,7 @@ import { RoleSafety, type WaitingCall } from './role-safety.js';
 import { SetupClient } from './setup-client.js';
 import type { StatementConfig } from './statement.js';
 import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
+import type { QueryCallback } from './pg-module.js';
 
 export type { LeasedClient } from './leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
@@ -446,7 +447,7 @@ export async function createPostgresPool(
       parts.parsers.setUp();
     },
   });
-  const core: PoolCore<LeasedClient> = createPoolCore<PgSession, LeasedClient>({
+  const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
     id,
     type: 'database',
     config,
@@ -495,7 +496,7 @@ export async function createPostgresPool(
 
 /** What is done once on each new connection. */
 async function setUp(
-  session: PgSession,
+  session: PoolSession,
   core: PoolCore<LeasedClient>,
   parts: PostgresParts,
   config: ResolvedPostgresPoolOptions,

@@ -4,8 +4,9 @@
 import { durationOf } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
 import { LONGEST_TIMER_MS } from '../engine/clock.js';
-import type { ForeignSubmittable, QueryCallback } from './foreign-query.js';
+import type { ForeignSubmittable } from './foreign-query.js';
 import type { StatementConfig } from './statement.js';
+import type { QueryCallback } from './pg-module.js';
 
 /** The number of parameters goes over the wire in 16 bits. */
 export const MOST_PARAMETERS = 65_535;

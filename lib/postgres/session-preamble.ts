@@ -16,10 +16,22 @@
  */
 import { sessionAssignment, type TenantSetting } from './isolation.js';
 import type { MessageWriter } from './message-writer.js';
-import type { CommandCompleteMessage } from './pg-module.js';
-import type { PgSession } from './pg-session.js';
+import type { CommandCompleteMessage, WireValue } from './pg-module.js';
 import type { SessionTask } from './session-queue.js';
-import { Statement } from './statement.js';
+import { Statement, type StatementSession } from './statement.js';
+
+/** A statement that makes a connection what it is: repeated with each reset. */
+export interface SetupStatement {
+  readonly text: string;
+  readonly values: readonly WireValue[];
+}
+
+/** What a preamble needs of its session. */
+export interface PreambleSession extends StatementSession {
+  /** What was done once, when it was opened. */
+  readonly setup: readonly SetupStatement[];
+  lacksBindStatement(task: SessionTask | undefined): boolean;
+}
 
 export interface PreambleParts {
   /** Something of another borrower's may be in the session. */
@@ -37,13 +49,13 @@ export interface PreambleParts {
 
 export class SessionPreamble implements SessionTask {
   readonly kind = 'own';
-  readonly #session: PgSession;
+  readonly #session: PreambleSession;
   readonly #parts: PreambleParts;
   /** Commands that have to complete before the session is clean. */
   #cleaningLeft = 0;
   #error: Error | undefined = undefined;
 
-  constructor(session: PgSession, parts: PreambleParts) {
+  constructor(session: PreambleSession, parts: PreambleParts) {
     this.#session = session;
     this.#parts = parts;
   }

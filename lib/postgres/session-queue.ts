@@ -10,7 +10,10 @@
  */
 import type { Client } from 'pg';
 
+import type { Clock } from '../engine/clock.js';
+import type { Deadlines } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
+import type { MessageWriter } from './message-writer.js';
 import type { ActiveQuery } from './pg-module.js';
 import { PgQueue } from './pg-queue.js';
 
@@ -24,6 +27,25 @@ export interface SessionTask extends ActiveQuery {
   readonly kind: TaskKind;
   readonly text?: string | undefined;
   readonly name?: string | undefined;
+  /** The lease that it belongs to has ended while it runs. */
+  leaseEnded?(): void;
+}
+
+/** What a task that writes to the wire needs of its session. */
+export interface WireSession {
+  readonly writer: MessageWriter;
+  /** Sends what has been written, in one piece. */
+  flush(): void;
+  /** The task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
+  finished(task: SessionTask): void;
+  /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
+  whenReady(reached: () => void): void;
+}
+
+/** What measures time for the sessions of one pool. */
+export interface SessionTiming {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
 }
 
 /** The session whose queue it is. */

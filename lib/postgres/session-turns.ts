@@ -3,18 +3,17 @@
  * statement if it is told to.
  */
 import type { ActiveQuery } from './pg-module.js';
-import type { PgSession } from './pg-session.js';
-import type { SessionTask } from './session-queue.js';
+import type { SessionTask, WireSession } from './session-queue.js';
 
 export class Ping implements SessionTask, ActiveQuery {
   readonly kind = 'own';
-  readonly #session: PgSession;
+  readonly #session: WireSession;
   readonly #answered: () => void;
   readonly #failed: (error: Error) => void;
   readonly #drops: string | undefined;
 
   /** @param drops the name of a prepared statement. */
-  constructor(session: PgSession, answered: () => void, failed: (error: Error) => void, drops?: string) {
+  constructor(session: WireSession, answered: () => void, failed: (error: Error) => void, drops?: string) {
     this.#session = session;
     this.#answered = answered;
     this.#failed = failed;

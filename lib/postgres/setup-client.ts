@@ -8,14 +8,9 @@ import type { LeaseInfo } from '../engine/driver.js';
 import type { LeaseStatement } from './lease-statement.js';
 import { type ClientSurroundings, LeasedClient } from './leased-client.js';
 import type { QueryRequest } from './query-arguments.js';
-import type { TypeParser, WireValue } from './pg-module.js';
+import type { TypeParser } from './pg-module.js';
 import type { PgSession } from './pg-session.js';
-
-/** A statement that makes a connection what it is. */
-export interface SetupStatement {
-  readonly text: string;
-  readonly values: readonly WireValue[];
-}
+import type { SetupStatement } from './session-preamble.js';
 
 class SetupLease implements LeaseInfo {
   readonly tenantId = undefined;

@@ -9,22 +9,23 @@
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
 import type { AsyncResource } from 'node:async_hooks';
-import type { Connection, QueryArrayResult, QueryResult } from 'pg';
+import type { Connection, QueryArrayResult, QueryResult, TransactionStatus } from 'pg';
 
 import { DeadlineEntry } from '../engine/deadlines.js';
 import { toError } from '../engine/thrown.js';
 import type { TenantSetting } from './isolation.js';
-import type { PgSession } from './pg-session.js';
 import { sqlStateOf } from './pg-errors.js';
 import type {
   CommandCompleteMessage,
   DataRowMessage,
   ResultBuilder,
+  ResultConstructor,
   RowDescriptionMessage,
   TypeParsers,
   WireValue,
 } from './pg-module.js';
-import type { SessionTask, TaskKind } from './session-queue.js';
+import type { LeaseBinding } from './lease-binding.js';
+import type { SessionTask, TaskKind, WireSession } from './session-queue.js';
 
 /** A statement as callers hand it in: pg's query config, with a deadline and a signal. */
 export interface StatementConfig {
@@ -44,6 +45,48 @@ export interface StatementConfig {
 /** What a statement resolves to; an array when its text held several statements. */
 export type StatementResult = QueryResult | QueryArrayResult;
 
+/** What a statement needs of the session that runs it. */
+export interface StatementSession extends WireSession {
+  readonly wire: { readonly parsedStatements: Record<string, string> };
+  readonly Result: ResultConstructor;
+  readonly typeParsers: TypeParsers;
+  /** Results come in binary, unless a query says otherwise. */
+  readonly binary: boolean;
+  readonly binding: LeaseBinding;
+  readonly transactionStatus: TransactionStatus;
+  prepareValue(value: unknown): WireValue;
+  /** The prepared statement that binds a transaction to a tenant. */
+  readonly bindStatement: string;
+  lacksBindStatement(task: SessionTask): boolean;
+  prepareBinding(): void;
+  /** Writes the reset that a statement takes along. */
+  resetInPassing(): void;
+  /** What took a reset along has failed. */
+  oweReset(): void;
+  /** The server has confirmed a reset. */
+  cleaned(): void;
+  /** The server drops every prepared statement. */
+  forgetStatements(): void;
+  /** Resets it now, in a round trip of its own. */
+  reset(): Promise<void>;
+  /** Runs what is all there is to a lease. */
+  runOneShot(statement: Statement): void;
+  /** Why a task must not be sent, if so. */
+  refusalOf(task: SessionTask): Error | undefined;
+  commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
+  /** `error` as the caller is told: a connection that ended is told as such. */
+  toCallersError(error: Error, sent: boolean): Error;
+  /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
+  prepareAgain(statement: SessionTask): void;
+  /** Cancels what is running. */
+  interrupt(): void;
+  /** The server has answered with an error. */
+  noteError(error: Error): void;
+  /** The answers are not those that were asked for. */
+  lostStep(error: Error): void;
+  kill(reason: Error): void;
+}
+
 const NOTHING: readonly WireValue[] = [];
 
 export abstract class Statement extends DeadlineEntry implements SessionTask {
@@ -60,7 +103,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   /** Binds just this statement to a tenant. */
   binding: TenantSetting | undefined = undefined;
   /** Where it runs, once it has a connection. */
-  session: PgSession | undefined = undefined;
+  session: StatementSession | undefined = undefined;
   /** The reset that the session owes goes out with it. */
   resetsSession = false;
   /** Why it must not be sent any more. */
@@ -124,7 +167,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   /** Whatever values and type parsers of the caller's throw, no part of a message stays behind. */
-  #encodeWhole(session: PgSession, guard: string | undefined): Error | undefined {
+  #encodeWhole(session: StatementSession, guard: string | undefined): Error | undefined {
     const { writer } = session;
     const before = writer.length;
     let error: Error | undefined;
@@ -147,13 +190,13 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
    * statement is one). When they can't be encoded nothing is put there, and the error is
    * reported when its turn comes.
    */
-  encodeBehind(session: PgSession, guard: string | undefined): void {
+  encodeBehind(session: StatementSession, guard: string | undefined): void {
     this.refusal ??= this.#encodeWhole(session, guard);
     this.#written = this.refusal === undefined;
   }
 
   /** Its values as they go over the wire. */
-  wireValues(session: PgSession): readonly WireValue[] {
+  wireValues(session: StatementSession): readonly WireValue[] {
     if (this.values === undefined) return NOTHING;
     const { context, values } = this;
     return context === undefined
@@ -174,7 +217,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   /** @returns why it can't be put on the wire; nothing has been then. */
-  protected encode(session: PgSession, guard: string | undefined): Error | undefined {
+  protected encode(session: StatementSession, guard: string | undefined): Error | undefined {
     const { text, name, binding } = this;
     const problem = this.#problem(session);
     if (problem !== undefined) return problem;
@@ -201,7 +244,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     return undefined;
   }
 
-  #problem(session: PgSession): Error | undefined {
+  #problem(session: StatementSession): Error | undefined {
     const { text, name, values } = this;
     if (typeof text !== 'string' && typeof name !== 'string')
       return new Error('A query must have either a text or a name.');
@@ -228,14 +271,14 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     );
   }
 
-  #encodeReset(session: PgSession): void {
+  #encodeReset(session: StatementSession): void {
     session.resetInPassing();
     if (session.lacksBindStatement(this)) session.prepareBinding();
     this.#resetting = true;
     this.#resultsToSkip++;
   }
 
-  #encodeBinding({ writer, bindStatement }: PgSession, binding: TenantSetting): void {
+  #encodeBinding({ writer, bindStatement }: StatementSession, binding: TenantSetting): void {
     writer.bind(bindStatement, [binding.name, binding.value], false);
     writer.execute();
     this.#resultsToSkip++;
@@ -359,12 +402,12 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     return result;
   }
 
-  protected typeParsers(session: PgSession): TypeParsers {
+  protected typeParsers(session: StatementSession): TypeParsers {
     return session.typeParsers;
   }
 }
 
-function prepareAll(values: readonly unknown[], session: PgSession): readonly WireValue[] {
+function prepareAll(values: readonly unknown[], session: StatementSession): readonly WireValue[] {
   const prepared = new Array<WireValue>(values.length);
   for (let index = 0; index < values.length; index++) {
     const value = values[index];

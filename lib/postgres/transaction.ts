@@ -16,11 +16,11 @@ import { ConnectionLostError, TransactionEndedError } from '../errors.js';
 import { ForeignQuery } from './foreign-query.js';
 import type { TenantSetting } from './isolation.js';
 import { LeaseStatement } from './lease-statement.js';
+import type { StatementSession } from './statement.js';
 import type { ClientSurroundings, LeasedClient } from './leased-client.js';
 import { isFatalError, isRetriable, sqlStateOf } from './pg-errors.js';
 import type { MessageWriter } from './message-writer.js';
 import type { ResultBuilder } from './pg-module.js';
-import type { PgSession } from './pg-session.js';
 import { QueryAbortedError } from './query-aborted-error.js';
 import { Queryable } from './queryable.js';
 import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './query-arguments.js';
@@ -236,7 +236,7 @@ class TransactionOpening extends LeaseStatement {
     this.#settings = settings;
   }
 
-  protected override encode(session: PgSession, guard: string | undefined): undefined {
+  protected override encode(session: StatementSession, guard: string | undefined): undefined {
     const { writer } = session;
     if (guard !== undefined) writer.guard(guard);
     writer.command(this.#begin);

@@ -2,8 +2,7 @@
  * Asks a session, outside of any transaction, whether it could write.
  */
 import type { ActiveQuery, DataRowMessage } from './pg-module.js';
-import type { PgSession } from './pg-session.js';
-import type { SessionTask } from './session-queue.js';
+import type { SessionTask, WireSession } from './session-queue.js';
 
 /** `readOnly`: the server takes writes, and this session's transactions are read-only all the same. */
 export type WriteAccess = 'writes' | 'readOnly' | 'standby';
@@ -12,12 +11,12 @@ const LOOK = "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting(
 
 export class WriteAccessLook implements SessionTask, ActiveQuery {
   readonly kind = 'own';
-  readonly #session: PgSession;
+  readonly #session: WireSession;
   readonly #answered: (access: WriteAccess) => void;
   #access: WriteAccess = 'writes';
 
   /** @param answered is told `writes` also by a server that can't answer. */
-  constructor(session: PgSession, answered: (access: WriteAccess) => void) {
+  constructor(session: WireSession, answered: (access: WriteAccess) => void) {
     this.#session = session;
     this.#answered = answered;
   }
