@@ -1,13 +1,11 @@
 /**
- * The layers of the library, as rules: module → manager → kinds → engine.
+ * The layers of the library, as rules: module → manager → kinds → pool → engine. Each layer is a folder.
  *
  * Type-only imports count: a layer that needs a type from above it depends on it just the same.
  *
  * @type {import('dependency-cruiser').IConfiguration}
  */
-const kinds = '^lib/(postgres/|redis/|http/|external-pool\\.)';
-const manager = '^lib/(connection-pool-manager|pool-table)\\.';
-const nestModule = '^lib/pool-manager\\.(core-)?module';
+const kinds = '^lib/(postgres|redis|http|external)/';
 
 module.exports = {
   forbidden: [
@@ -20,11 +18,18 @@ module.exports = {
       to: { pathNot: '^lib/engine/', dependencyTypesNot: ['core'] },
     },
     {
+      name: 'common-ground-below-kinds',
+      comment: 'What every kind builds on depends on no kind, and on nothing above the kinds.',
+      severity: 'error',
+      from: { path: '^lib/(errors\\.|options/|pool/|tenancy/)' },
+      to: { path: [kinds, '^lib/(manager|module|health)/'] },
+    },
+    {
       name: 'kinds-are-strangers',
       comment: 'A service that uses one kind of pool loads nothing of the others.',
       severity: 'error',
       from: { path: kinds },
-      to: { path: kinds, pathNot: '^lib/$1' },
+      to: { path: kinds, pathNot: '^lib/$1/' },
     },
     {
       name: 'kinds-below-manager',
@@ -32,33 +37,21 @@ module.exports = {
         'A kind is what the manager creates; it knows neither the manager nor the module nor the health endpoints.',
       severity: 'error',
       from: { path: kinds },
-      to: { path: [manager, '^lib/pool-manager\\.', '^lib/health/', '^lib/lifecycle/'] },
-    },
-    {
-      name: 'common-ground-below-kinds',
-      comment:
-        'What every kind builds on (errors, options, statistics, tenancy, the monitor, the handle) depends on none of them and on nothing above.',
-      severity: 'error',
-      from: {
-        path: '^lib/(errors\\.|options/|pool-(core|events|handle|options|registry)\\.|metrics/|tenancy/|health/pool-monitor\\.)',
-      },
-      to: { path: [kinds, manager, '^lib/pool-manager\\.', '^lib/health/(?!pool-monitor\\.)', '^lib/lifecycle/'] },
+      to: { path: '^lib/(manager|module|health)/' },
     },
     {
       name: 'manager-below-module',
       comment: 'The manager works without the container of Nest: nothing that only exists in one is below it.',
       severity: 'error',
-      from: { path: manager },
-      to: {
-        path: ['^lib/pool-manager\\.(?!options\\.)', '^lib/health/pool-health\\.', '^lib/lifecycle/pool-manager\\.'],
-      },
+      from: { path: '^lib/manager/' },
+      to: { path: '^lib/(module|health)/' },
     },
     {
       name: 'only-index-imports-the-module',
       comment: 'The module is the outermost layer: nothing but the public face imports it.',
       severity: 'error',
-      from: { path: '^lib/', pathNot: ['^lib/index\\.ts$', nestModule] },
-      to: { path: nestModule },
+      from: { path: '^lib/', pathNot: ['^lib/index\\.ts$', '^lib/module/'] },
+      to: { path: '^lib/module/' },
     },
     {
       name: 'nothing-imports-the-index',

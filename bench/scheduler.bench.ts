@@ -7,7 +7,7 @@
  */
 import { performance } from 'node:perf_hooks';
 
-import type { Clock } from '../lib/engine/clock.js';
+import type { Clock } from '../lib/engine/time/clock.js';
 import type { PoolDriver } from '../lib/engine/driver.js';
 import type { Lease } from '../lib/engine/lease.js';
 import { ResourcePool } from '../lib/engine/resource-pool.js';

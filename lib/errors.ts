@@ -207,3 +207,44 @@ export class DedicatedLimitError extends PoolError {
     this.max = max;
   }
 }
+
+/** A query was given up because its caller's AbortSignal fired; `cause` is the signal's reason. */
+export class QueryAbortedError extends PoolError {
+  readonly code = 'POOL_QUERY_ABORTED';
+
+  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+    super(
+      `A query on pool "${poolId}" was aborted by its signal. It may have been executed on the server nevertheless, unless it ran in a transaction.`,
+      {
+        ...facts,
+        poolId,
+      },
+    );
+  }
+}
+
+/** The transaction was rolled back although its function returned: a statement in it had failed, and the error was swallowed. */
+export class TransactionAbortedError extends PoolError {
+  readonly code = 'POOL_TRANSACTION_ABORTED';
+
+  constructor(poolId: string, facts: PoolErrorFacts) {
+    super(
+      `A transaction on pool "${poolId}" was rolled back instead of committed: a statement in it had failed (see cause). ` +
+        `Let such errors reach transaction(), or run what may fail in a nested tx.transaction().`,
+      { ...facts, poolId },
+    );
+  }
+}
+
+/** A library has tried to open a connection of its own, outside the pool: past its limits, and as no tenant. */
+export class ClientRefusedError extends PoolError {
+  readonly code = 'POOL_CLIENT_REFUSED';
+
+  constructor(poolId: string) {
+    super(
+      `A connection outside pool "${poolId}" was refused: the module that asPgModule() gives has a Pool, and no Client. ` +
+        `Use a library that takes a pool, or give it pg itself where no tenant and no limit is meant.`,
+      { poolId },
+    );
+  }
+}

@@ -5,7 +5,7 @@
  * Usage: node scripts/options-table.mjs [--check] [file]
  * With --check nothing is written; exits with 1 when the file (README.md) is out of date. An option without a comment is an error.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -21,12 +21,16 @@ const everyPool = 'Every pool';
 
 /** @type {readonly { title: string, file: string, shape: string }[]} */
 const sections = [
-  { title: 'The registration', file: 'pool-manager.options', shape: 'poolManagerShape' },
-  { title: everyPool, file: 'pool-options', shape: 'basePoolShape' },
+  { title: 'The registration', file: 'manager/pool-manager.options', shape: 'poolManagerShape' },
+  { title: everyPool, file: 'pool/pool-options', shape: 'basePoolShape' },
   { title: "PostgreSQL: `type: 'database'`", file: 'postgres/postgres-pool.options', shape: 'postgresPoolShape' },
   { title: "Redis: `type: 'redis'`", file: 'redis/redis-pool.options', shape: 'redisPoolShape' },
   { title: "HTTP: `type: 'http'`", file: 'http/http-pool.options', shape: 'httpPoolShape' },
-  { title: "A driver of your own: `type: 'external'`", file: 'external-pool.options', shape: 'externalPoolShape' },
+  {
+    title: "A driver of your own: `type: 'external'`",
+    file: 'external/external-pool.options',
+    shape: 'externalPoolShape',
+  },
 ];
 
 const args = process.argv.slice(2);
@@ -41,11 +45,16 @@ const documentation = new Map();
 /** What is listed under "Every pool", and not once more under a kind that leaves it as it is. @type {Set<Schema>} */
 const common = new Set();
 
+const lib = new URL('../lib/', import.meta.url);
+for (const path of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
+  if (!/options\.ts$/.test(path)) continue;
+  const file = new URL(path, lib);
+  readComments(file, await import(file.href));
+}
 /** @type {string[]} */
 const tables = [];
 for (const { title, file, shape } of sections) {
-  const exported = await import(new URL(`../lib/${file}.ts`, import.meta.url).href);
-  readComments(file, exported);
+  const exported = await import(new URL(`${file}.ts`, lib).href);
   tables.push(table(title, exported[shape]));
 }
 
@@ -66,12 +75,11 @@ if (!check) {
 /**
  * Remembers the comments above the options of every `…Shape` that a module exports.
  *
- * @param {string} file
+ * @param {URL} file
  * @param {Readonly<Record<string, unknown>>} exported what the module exports
  */
 function readComments(file, exported) {
-  const path = new URL(`../lib/${file}.ts`, import.meta.url);
-  const source = ts.createSourceFile(path.pathname, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true);
+  const source = ts.createSourceFile(file.pathname, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
   for (const statement of source.statements) {
     if (!ts.isVariableStatement(statement)) continue;
     for (const { name, initializer } of statement.declarationList.declarations) {

@@ -5,7 +5,7 @@
  * had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is being
  * cancelled on the server) is waited for under the same limits.
  */
-import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
+import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
 import { guarded, isThenable } from './guard.js';
 import { runOutside } from './outside-context.js';
 

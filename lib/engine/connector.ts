@@ -7,10 +7,10 @@
  *
  * Promise: after a failure no connect is started before a pause has passed, for any caller.
  */
-import type { Clock, TimerHandle } from './clock.js';
-import { TICK_MS } from './deadlines.js';
+import type { Clock, TimerHandle } from './time/clock.js';
+import { TICK_MS } from './time/deadlines.js';
 import { OperationTimeoutError } from './errors.js';
-import { setDeadline } from './late-timer.js';
+import { setDeadline } from './time/late-timer.js';
 import { runOutside } from './outside-context.js';
 import { toError } from './thrown.js';
 

@@ -1,7 +1,7 @@
 /**
  * The end of a pool: leases get until a deadline, then they are cut. Always ends, with a report.
  */
-import { DeadlineEntry } from './deadlines.js';
+import { DeadlineEntry } from './time/deadlines.js';
 import type { HolderFacts } from './errors.js';
 
 export interface CloseOptions {

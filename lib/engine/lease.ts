@@ -3,7 +3,7 @@
  */
 import { inspect } from 'node:util';
 
-import { epochMs } from './clock.js';
+import { epochMs } from './time/clock.js';
 import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
 import type { PoolLimits } from './limits.js';

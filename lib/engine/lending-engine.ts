@@ -1,8 +1,8 @@
 /**
  * The engine as those above it see it: what it lends, not how its connections are made.
  */
-import type { Clock } from './clock.js';
-import type { Deadlines } from './deadlines.js';
+import type { Clock } from './time/clock.js';
+import type { Deadlines } from './time/deadlines.js';
 import type { CloseOptions, CloseReport } from './drain.js';
 import type { HolderFacts } from './errors.js';
 import type { Lease } from './lease.js';

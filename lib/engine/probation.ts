@@ -5,7 +5,7 @@
  * a connection has served a lease, answered a ping or stayed alive for {@link SETTLE_MS}, no observer is told that the backend
  * is there; a connection that dies within {@link YOUNG_MS} is a failed connect.
  */
-import { DeadlineEntry, type Deadlines } from './deadlines.js';
+import { DeadlineEntry, type Deadlines } from './time/deadlines.js';
 
 /** How long a connection stays alive that isn't dropped at once, in milliseconds. */
 export const SETTLE_MS = 50;

@@ -1,7 +1,7 @@
 /**
  * A health probe that found no idle connection and waits for one, ahead of the queue.
  */
-import { DeadlineEntry } from './deadlines.js';
+import { DeadlineEntry } from './time/deadlines.js';
 
 /**
  * `alive`: a connection answered. `recent`: none was free, but one has proved itself within the interval.

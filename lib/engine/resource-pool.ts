@@ -12,11 +12,11 @@
  * Drivers, observers, receivers and listeners may call the pool from wherever they are called, and may throw.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
-import { settleWithin } from './bounded.js';
-import { systemClock, type Clock } from './clock.js';
+import { settleWithin } from './time/bounded.js';
+import { systemClock, type Clock } from './time/clock.js';
 import { Closings } from './closings.js';
 import { Connector } from './connector.js';
-import { DeadlineEntry, Deadlines, durationOf } from './deadlines.js';
+import { DeadlineEntry, Deadlines, durationOf } from './time/deadlines.js';
 import { Drain, type CloseOptions, type CloseReport } from './drain.js';
 import type { PoolDriver } from './driver.js';
 import {
@@ -27,7 +27,7 @@ import {
   type PoolError,
   type HolderFacts,
 } from './errors.js';
-import { DueTask, RecurringTask } from './housekeeper.js';
+import { DueTask, RecurringTask } from './time/housekeeper.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { acquireStack, PoolLease, type Lease } from './lease.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
@@ -39,7 +39,7 @@ import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
 import type { BackendFailure } from './refusals.js';
 import { IdleStack, Slot, type PoolTenant, type PoolWaiter, type SlotOwner } from './slot.js';
-import { TenantScheduler } from './tenant-scheduler.js';
+import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import { toError } from './thrown.js';
 import { WaitingRoom } from './waiting-room.js';
 

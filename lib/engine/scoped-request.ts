@@ -4,7 +4,7 @@
  * Promises: what is free is granted at once, at no cost but a look-up; a wait that the scope's end withdraws is refused with
  * {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it before its receiver is told.
  */
-import { epochMs } from './clock.js';
+import { epochMs } from './time/clock.js';
 import { RequestEndedError } from './errors.js';
 import type { Lease } from './lease.js';
 import type { LeaseScope, ScopedWork } from './lease-scope.js';

@@ -2,8 +2,8 @@
  * One connection with its place in the pool, and the stack of those that are idle.
  */
 import type { LeasedSlot, LeaseOwner, PoolLease } from './lease.js';
-import type { Tenant } from './tenant.js';
-import type { Hold } from './tenant-scheduler.js';
+import type { Tenant } from './scheduler/tenant.js';
+import type { Hold } from './scheduler/tenant-scheduler.js';
 import type { Waiter } from './waiter.js';
 
 /** A tenant as one pool knows it. */

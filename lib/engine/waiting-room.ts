@@ -4,8 +4,8 @@
  *
  * Promise: every waiter settles exactly once. Whatever else could settle it is taken from it before it is told.
  */
-import type { Clock } from './clock.js';
-import { durationOf, type Deadlines } from './deadlines.js';
+import type { Clock } from './time/clock.js';
+import { durationOf, type Deadlines } from './time/deadlines.js';
 import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspendedError } from './errors.js';
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
@@ -13,8 +13,8 @@ import type { PoolCounters, RejectionReason } from './pool-counters.js';
 import { refuse } from './receivers.js';
 import { Refusals, type PoolFacts } from './refusals.js';
 import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
-import { SharedDeadline } from './shared-deadline.js';
-import type { TenantScheduler } from './tenant-scheduler.js';
+import { SharedDeadline } from './time/shared-deadline.js';
+import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import { Waiter, WaiterTies, type WaiterOwner } from './waiter.js';
 
 /** What those who wait have to know of their pool. */

@@ -7,10 +7,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 
-import { ConnectionPoolManager } from '../connection-pool-manager.js';
-import type { PoolType } from '../pool-core.js';
-import { PoolHandle } from '../pool-handle.js';
-import type { HealthCheckRequest, PoolStatus } from './pool-monitor.js';
+import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
+import type { PoolType } from '../pool/pool-core.js';
+import { PoolHandle } from '../pool/pool-handle.js';
+import type { HealthCheckRequest, PoolStatus } from '../pool/pool-monitor.js';
 
 export interface PoolHealthOptions {
   /**

@@ -8,8 +8,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { finished, Readable } from 'node:stream';
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { OperationTimeoutError } from '../errors.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 import type { Cancellable, HttpSlot } from './http-slot.js';

@@ -16,7 +16,7 @@ import {
   type ResolvedBasePoolOptions,
   resolvePool,
   whenObject,
-} from '../pool-options.js';
+} from '../pool/pool-options.js';
 import { proxyProblem, urlProblem } from './http-urls.js';
 
 /** What can be said of one request beyond axios' own options. */

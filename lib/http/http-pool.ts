@@ -15,7 +15,7 @@ import {
   type PoolCore,
   type PoolSurroundings,
   type TenantBinding,
-} from '../pool-handle.js';
+} from '../pool/pool-handle.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 import { HttpClient } from './http-client.js';
 import { HttpDriver, type SlotUse } from './http-driver.js';

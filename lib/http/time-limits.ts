@@ -7,7 +7,7 @@
  * (less than nothing, beyond a timer) is refused and bounded here.
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import { LONGEST_TIMER_MS } from '../engine/clock.js';
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 
 type RequestConfig = InternalAxiosRequestConfig & HttpRequestOptions;

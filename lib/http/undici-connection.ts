@@ -7,8 +7,8 @@
  */
 import { Socket } from 'node:net';
 import type { Client } from 'undici';
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { Undici } from './http-packages.js';
 import { InterimAnswers } from './interim-answers.js';

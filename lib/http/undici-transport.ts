@@ -7,8 +7,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, PoolError } from '../errors.js';

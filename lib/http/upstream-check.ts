@@ -10,7 +10,7 @@
 import net from 'node:net';
 import { Readable } from 'node:stream';
 import type { AxiosInstance, AxiosStatic } from 'axios';
-import type { Clock } from '../engine/clock.js';
+import type { Clock } from '../engine/time/clock.js';
 import { httpUrl } from './outgoing-request.js';
 import type { HttpSlot } from './http-slot.js';
 import type { Sent, Transport } from './transport.js';

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 
-import { LONGEST_TIMER_MS } from '../engine/clock.js';
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 
 import { isRecord } from './environment.js';
 import { typeName, unknownOption } from './option-problems.js';

@@ -1,22 +1,9 @@
 /**
  * A stand-in for the module `pg`, for libraries that insist on making their pool themselves (TypeORM: `new driver.Pool()`).
  */
-import { PoolError } from '../errors.js';
+import { ClientRefusedError } from '../errors.js';
 import { standInFor } from './as-pg-pool.js';
 import type { PostgresPool } from './postgres-pool.js';
-
-/** A library has tried to open a connection of its own, outside the pool: past its limits, and as no tenant. */
-export class ClientRefusedError extends PoolError {
-  readonly code = 'POOL_CLIENT_REFUSED';
-
-  constructor(poolId: string) {
-    super(
-      `A connection outside pool "${poolId}" was refused: the module that asPgModule() gives has a Pool, and no Client. ` +
-        `Use a library that takes a pool, or give it pg itself where no tenant and no limit is meant.`,
-      { poolId },
-    );
-  }
-}
 
 /**
  * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one leaves

@@ -5,11 +5,11 @@ import type { Client, ClientConfig } from 'pg';
 
 import { isError } from '../engine/thrown.js';
 import { PoolConfigError } from '../errors.js';
-import { LONGEST_TIMER_MS } from '../engine/clock.js';
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { withoutTls } from './connection-string.js';
-import type { PgModule } from './pg-module.js';
+import type { PgModule } from './protocol/pg-module.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
-import { queryTimeoutOf, type StatementLimits, strictest } from './query-arguments.js';
+import { queryTimeoutOf, type StatementLimits, strictest } from './statement/query-arguments.js';
 
 /** Promises are the language's: pg's types have the option no more, its client still has. */
 const NOT_TAKEN: object = { Promise: undefined };

@@ -9,8 +9,8 @@
  * A pool of connections to a standby, or of a user whose transactions are read-only by default, never wrote: it is left
  * alone.
  */
-import type { Clock } from '../engine/clock.js';
-import type { WriteAccess } from './write-access.js';
+import type { Clock } from '../engine/time/clock.js';
+import type { WriteAccess } from './session/write-access.js';
 
 /** As long as new connections can't write either, replacing them more often than this changes nothing. */
 const REPLACE_AGAIN_MS = 5_000;

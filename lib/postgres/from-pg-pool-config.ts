@@ -4,9 +4,9 @@
 import { EventEmitter } from 'node:events';
 import type { PoolConfig } from 'pg';
 
-import { LONGEST_TIMER_MS } from '../engine/clock.js';
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import type { PostgresPoolOptions } from './postgres-pool.options.js';
-import { queryTimeoutOf } from './query-arguments.js';
+import { queryTimeoutOf } from './statement/query-arguments.js';
 
 /** pg-pool's own defaults, where they differ from ours. */
 const PG_POOL_IDLE_MS = 10_000;

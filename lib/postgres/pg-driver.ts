@@ -9,12 +9,12 @@ import type { Client, ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError } from '../errors.js';
-import { type ClientSurroundings, LeasedClient, type PoolSession } from './leased-client.js';
+import { type ClientSurroundings, LeasedClient, type PoolSession } from './session/leased-client.js';
 import type { Failover } from './failover.js';
-import { IdleResets } from './idle-resets.js';
-import { isFatalError, isServerFull } from './pg-errors.js';
-import type { ParameterStatusMessage, PgModule } from './pg-module.js';
-import { PgSession, type SessionRules } from './pg-session.js';
+import { IdleResets } from './session/idle-resets.js';
+import { isFatalError, isServerFull } from './protocol/pg-errors.js';
+import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
+import { PgSession, type SessionRules } from './session/pg-session.js';
 import { ProcessHold } from './process-hold.js';
 
 /** A password, or whoever knows the current one. */

@@ -5,9 +5,9 @@ import type { EventEmitter } from 'node:events';
 import type { PoolClient } from 'pg';
 
 import type { PoolObserver } from '../engine/pool-observer.js';
-import type { PoolEventMap, PoolEvents } from '../pool-events.js';
-import { PoolHandle, type PoolListener } from '../pool-handle.js';
-import type { LeasedClient, PoolSession } from './leased-client.js';
+import type { PoolEventMap, PoolEvents } from '../pool/pool-events.js';
+import { PoolHandle, type PoolListener } from '../pool/pool-handle.js';
+import type { LeasedClient, PoolSession } from './session/leased-client.js';
 
 /** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
 export interface PostgresEventMap extends PoolEventMap {

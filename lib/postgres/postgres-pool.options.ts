@@ -6,14 +6,14 @@ import type { ConnectionOptions } from 'node:tls';
 import type { ClientConfig } from 'pg';
 import { z } from 'zod';
 
-import { LONGEST_TIMER_MS } from '../engine/clock.js';
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { type Environment, isRecord } from '../options/environment.js';
 import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import { connectionStringProblem } from './connection-string.js';
-import type { LeasedClient } from './leased-client.js';
-import { queryTimeoutOf, strictest } from './query-arguments.js';
+import type { LeasedClient } from './session/leased-client.js';
+import { queryTimeoutOf, strictest } from './statement/query-arguments.js';
 import { settingProblem } from './special-names.js';
 import {
   basePoolShape,
@@ -22,7 +22,7 @@ import {
   type ResolvedBasePoolOptions,
   resolvePool,
   whenObject,
-} from '../pool-options.js';
+} from '../pool/pool-options.js';
 
 export const noIsolationShape = {
   /** Not at all: every tenant's work runs as the same user. */

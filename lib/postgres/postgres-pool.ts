@@ -17,7 +17,7 @@ import {
   type PoolCore,
   type PoolSurroundings,
   type TenantBinding,
-} from '../pool-handle.js';
+} from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import {
   clientConfigOf,
@@ -26,32 +26,37 @@ import {
   pgPoolOptionsOf,
   resolveServer,
 } from './client-config.js';
-import { ConnectionParsers } from './caller-code.js';
+import { ConnectionParsers } from './statement/caller-code.js';
 import { Failover } from './failover.js';
-import type { ForeignSubmittable } from './foreign-query.js';
-import { Instrumentation } from './instrumentation.js';
+import type { ForeignSubmittable } from './statement/foreign-query.js';
+import { Instrumentation } from './statement/instrumentation.js';
 import { isolationOf } from './isolation.js';
-import type { LeasedClient, PoolSession } from './leased-client.js';
-import { OneShot } from './one-shot.js';
+import type { LeasedClient, PoolSession } from './session/leased-client.js';
+import { OneShot } from './statement/one-shot.js';
 import { PgDriver } from './pg-driver.js';
 import { pgEvents, PostgresEvents } from './pg-events.js';
-import { loadPg, type PgModule } from './pg-module.js';
-import type { SessionRules } from './pg-session.js';
-import { PoolQuery, type StatementRules } from './pool-query.js';
-import { PoolSubmittable } from './pool-submittable.js';
+import { loadPg, type PgModule } from './protocol/pg-module.js';
+import type { SessionRules } from './session/pg-session.js';
+import { PoolQuery, type StatementRules } from './statement/pool-query.js';
+import { PoolSubmittable } from './statement/pool-submittable.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
-import { type CallLimits, MOST_PARAMETERS, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
+import {
+  type CallLimits,
+  MOST_PARAMETERS,
+  type QueryRequest,
+  readQuery,
+  refuseQuery,
+} from './statement/query-arguments.js';
 import { RoleSafety, type WaitingCall } from './role-safety.js';
-import { SetupClient } from './setup-client.js';
-import type { StatementConfig } from './statement.js';
+import { SetupClient } from './session/setup-client.js';
+import type { StatementConfig } from './statement/statement.js';
 import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
-import type { QueryCallback } from './pg-module.js';
+import type { QueryCallback } from './protocol/pg-module.js';
 
-export type { LeasedClient } from './leased-client.js';
+export type { LeasedClient } from './session/leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
-export { QueryAbortedError } from './query-aborted-error.js';
-export type { CallLimits } from './query-arguments.js';
-export { type PgTransaction, TransactionAbortedError, type TransactionOptions } from './transaction.js';
+export type { CallLimits } from './statement/query-arguments.js';
+export type { PgTransaction, TransactionOptions } from './transaction.js';
 
 /** What all views of one pool share. */
 interface PostgresParts extends StatementRules {

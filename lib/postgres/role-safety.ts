@@ -9,12 +9,12 @@
  * minute, and one that was found unsafe looks again, with growing pauses, until it is mended; meanwhile it serves no
  * tenant, on no way in, and says why.
  */
-import type { Clock } from '../engine/clock.js';
+import type { Clock } from '../engine/time/clock.js';
 import type { Lease } from '../engine/lease.js';
 import { runOutside } from '../engine/outside-context.js';
 import { UnsafeRoleError } from '../errors.js';
 import { quoteIdentifier } from './isolation.js';
-import type { LeasedClient } from './leased-client.js';
+import type { LeasedClient } from './session/leased-client.js';
 
 const TABLES_NAMED = 20;
 

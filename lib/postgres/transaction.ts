@@ -6,24 +6,28 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry } from '../engine/deadlines.js';
-import { OperationTimeoutError, PoolError, type PoolErrorFacts } from '../engine/errors.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry } from '../engine/time/deadlines.js';
 import type { Lease } from '../engine/lease.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
 import { isError } from '../engine/thrown.js';
-import { ConnectionLostError, TransactionEndedError } from '../errors.js';
-import { ForeignQuery } from './foreign-query.js';
+import {
+  ConnectionLostError,
+  OperationTimeoutError,
+  QueryAbortedError,
+  TransactionAbortedError,
+  TransactionEndedError,
+} from '../errors.js';
+import { ForeignQuery } from './statement/foreign-query.js';
 import type { TenantSetting } from './isolation.js';
-import { LeaseStatement } from './lease-statement.js';
-import type { StatementSession } from './statement.js';
-import type { ClientSurroundings, LeasedClient } from './leased-client.js';
-import { isFatalError, isRetriable, sqlStateOf } from './pg-errors.js';
-import type { MessageWriter } from './message-writer.js';
-import type { ResultBuilder } from './pg-module.js';
-import { QueryAbortedError } from './query-aborted-error.js';
-import { Queryable } from './queryable.js';
-import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './query-arguments.js';
+import { LeaseStatement } from './statement/lease-statement.js';
+import type { StatementSession } from './statement/statement.js';
+import type { ClientSurroundings, LeasedClient } from './session/leased-client.js';
+import { isFatalError, isRetriable, sqlStateOf } from './protocol/pg-errors.js';
+import type { MessageWriter } from './protocol/message-writer.js';
+import type { ResultBuilder } from './protocol/pg-module.js';
+import { Queryable } from './statement/queryable.js';
+import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './statement/query-arguments.js';
 
 export interface TransactionOptions {
   /** Default: the server's. */
@@ -39,19 +43,6 @@ export interface TransactionOptions {
    */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** The transaction was rolled back although its function returned: a statement in it had failed, and the error was swallowed. */
-export class TransactionAbortedError extends PoolError {
-  readonly code = 'POOL_TRANSACTION_ABORTED';
-
-  constructor(poolId: string, facts: PoolErrorFacts) {
-    super(
-      `A transaction on pool "${poolId}" was rolled back instead of committed: a statement in it had failed (see cause). ` +
-        `Let such errors reach transaction(), or run what may fail in a nested tx.transaction().`,
-      { ...facts, poolId },
-    );
-  }
 }
 
 /** What a transaction needs of its pool. */

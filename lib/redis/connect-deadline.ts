@@ -6,8 +6,8 @@
  * what has arrived: a loop that was blocked costs no connection.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, type RedisClient } from './redis-client.js';
 
 export interface ConnectDeadlineParts {

@@ -7,9 +7,9 @@
  * (a resubscription) is sent again.
  */
 import type { Command, Redis, RedisOptions } from 'ioredis';
-import { settleWithin } from '../engine/bounded.js';
-import type { Clock } from '../engine/clock.js';
-import type { Deadlines } from '../engine/deadlines.js';
+import { settleWithin } from '../engine/time/bounded.js';
+import type { Clock } from '../engine/time/clock.js';
+import type { Deadlines } from '../engine/time/deadlines.js';
 import { DedicatedLimitError, PoolClosedError, type HolderFacts } from '../errors.js';
 import { ClientFacade, type FacadeTerms } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';

@@ -7,8 +7,8 @@
  * duplicate there is no timer.
  */
 import type { Redis } from 'ioredis';
-import type { Clock } from '../engine/clock.js';
-import { DeadlineEntry, type Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, listeningConnectionsOf, type IoredisModule, type RedisClient } from './redis-client.js';
 
 export interface IdlePingsParts {

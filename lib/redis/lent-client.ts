@@ -7,8 +7,8 @@
  * overdue is never lent again.
  */
 import type { Command, Redis } from 'ioredis';
-import type { Clock } from '../engine/clock.js';
-import type { Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import type { Deadlines } from '../engine/time/deadlines.js';
 import type { LeaseInfo } from '../engine/driver.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';

@@ -4,7 +4,7 @@
  * Promise: an outage is said once. It is over when the server has been back for a while: one that accepts connections and
  * drops them is in one outage all the time.
  */
-import type { Clock } from '../engine/clock.js';
+import type { Clock } from '../engine/time/clock.js';
 
 /** How long the server must have been back, in milliseconds. */
 const STABLE_MS = 5_000;

@@ -2,7 +2,7 @@
  * The numbers of a Redis pool at one moment: those of its slots, and of what it has besides.
  */
 import type { LendingEngine } from '../engine/lending-engine.js';
-import { PoolStats, type StatsContext } from '../metrics/pool-stats.js';
+import { PoolStats, type StatsContext } from '../pool/pool-stats.js';
 
 export interface BesidesSlots {
   readonly duplicates: number;

@@ -18,7 +18,7 @@ import {
   type ResolvedBasePoolOptions,
   resolvePool,
   whenObject,
-} from '../pool-options.js';
+} from '../pool/pool-options.js';
 import { readRedisUrl } from './redis-url.js';
 import { tlsConflict } from './tls.js';
 

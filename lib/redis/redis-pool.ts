@@ -7,8 +7,8 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 
-import type { Clock } from '../engine/clock.js';
-import { Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import { Deadlines } from '../engine/time/deadlines.js';
 import { describeError } from '../engine/redact.js';
 import {
   createPoolCore,
@@ -16,7 +16,7 @@ import {
   type PoolCore,
   type PoolSurroundings,
   type TenantBinding,
-} from '../pool-handle.js';
+} from '../pool/pool-handle.js';
 import type { CloseReport } from '../engine/drain.js';
 import { boundConnects } from './connect-deadline.js';
 import { DedicatedClients } from './dedicated-clients.js';

@@ -10,8 +10,8 @@
  */
 import type { Command, Redis } from 'ioredis';
 
-import type { Clock } from '../engine/clock.js';
-import type { Deadlines } from '../engine/deadlines.js';
+import type { Clock } from '../engine/time/clock.js';
+import type { Deadlines } from '../engine/time/deadlines.js';
 import { toError } from '../engine/thrown.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
 import { isFunction } from './caller-code.js';

@@ -5,8 +5,8 @@
  * connection that died is rejected; one whose handshake failed in part is never used. It can be replaced by a new one
  * without losing a reply.
  */
-import { settleWithin } from '../engine/bounded.js';
-import type { Clock, TimerHandle } from '../engine/clock.js';
+import { settleWithin } from '../engine/time/bounded.js';
+import type { Clock, TimerHandle } from '../engine/time/clock.js';
 import { runOutside } from '../engine/outside-context.js';
 import { toError } from '../engine/thrown.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';

@@ -7,8 +7,8 @@
  */
 import type { Logger } from '@nestjs/common';
 
-import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/clock.js';
-import { setDeadline } from '../engine/late-timer.js';
+import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/time/clock.js';
+import { setDeadline } from '../engine/time/late-timer.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';

@@ -2,6 +2,9 @@
  * How an application says where the tenant of a request is found.
  */
 import type { ExecutionContext } from '@nestjs/common';
+import { z } from 'zod';
+
+import { callback, optionsObject } from '../options/option-types.js';
 
 /**
  * Finds the tenant of a request, message or event; null or undefined where it names none.
@@ -20,12 +23,18 @@ export type TenantResolver = (
   context: ExecutionContext,
 ) => string | null | undefined | Promise<string | null | undefined>;
 
-export interface TenancyOptions {
-  /** Where the tenant is found: `fromHeader`, `fromSubdomain`, `fromPath`, `fromUser`, `fromPayload`, or a function of one's own. */
-  readonly resolve: TenantResolver;
-  /** Whether a request without a tenant is refused with 400. A malformed one always is. Default true. */
-  readonly required?: boolean | undefined;
-}
+export const tenancyShape = {
+  /** Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of one's own. */
+  resolve: callback<TenantResolver>(),
+  /** Whether a guarded request without a tenant is refused with 400. A malformed one always is. */
+  required: z.boolean().default(true),
+};
+
+export interface TenancySchema extends z.ZodObject<typeof tenancyShape, z.core.$strict> {}
+export const tenancySchema: TenancySchema = optionsObject(tenancyShape, { resolver: 'resolve', optional: 'required' });
+
+/** How the tenant of a request is found. */
+export interface TenancyOptions extends z.input<TenancySchema> {}
 
 /** Injection token of the {@link TenancyOptions} that the manager was registered with; undefined where it has none. */
 export const TENANCY_OPTIONS = Symbol('nestjs-pool-manager:tenancy-options');

@@ -17,7 +17,7 @@ import { PoolConfigError, TenantInvalidError } from '../errors.js';
 import { type Answer, answerTo, TENANT_MALFORMED, TENANT_MISSING } from './pool-error-answer.js';
 import type { RequestScope } from './request-scope.js';
 import { RequestScopes } from './request-scopes.js';
-import type { BodyOwner } from './response-body.js';
+import type { BodyOwner } from './handler-output.js';
 import { SKIP_TENANT } from './tenant.decorators.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 import type { ContextFrame } from './tenant-context.js';

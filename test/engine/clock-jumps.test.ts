@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { systemClock, type TimerHandle } from '../../lib/engine/clock.js';
+import { systemClock, type TimerHandle } from '../../lib/engine/time/clock.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { ResourcePool } from '../../lib/engine/resource-pool.js';
 import { requestWithin } from '../../lib/engine/scoped-request.js';

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, jest } from '@jest/globals';
 import fc from 'fast-check';
-import { KNOWN_AFTER_MS } from '../../lib/engine/known-tenants.js';
+import { KNOWN_AFTER_MS } from '../../lib/engine/scheduler/known-tenants.js';
 import type { Lease } from '../../lib/engine/lease.js';
 import type { PoolObserver } from '../../lib/engine/pool-observer.js';
 import type { PoolTenant } from '../../lib/engine/slot.js';

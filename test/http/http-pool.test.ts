@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import axios, { type AxiosResponse } from 'axios';
 import { firstValueFrom, lastValueFrom, retry, type Observable } from 'rxjs';
 import { LeaseReleasedError, NestedAcquireError, TenantRequiredError } from '../../lib/errors.js';
-import { PoolHandle } from '../../lib/pool-handle.js';
+import { PoolHandle } from '../../lib/pool/pool-handle.js';
 import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
 import { httpPool } from './support/http-pools.js';
 

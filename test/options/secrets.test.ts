@@ -5,9 +5,9 @@ import { inspect } from 'node:util';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { parseExternalPoolOptions } from '../../lib/external-pool.options.js';
+import { parseExternalPoolOptions } from '../../lib/external/external-pool.options.js';
 import { type HttpPoolOptions, parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
-import { parseManagerOptions, type PoolManagerOptions } from '../../lib/pool-manager.options.js';
+import { parseManagerOptions, type PoolManagerOptions } from '../../lib/manager/pool-manager.options.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';

@@ -5,8 +5,12 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { PoolLimits, TenantPolicy } from '../../lib/engine/limits.js';
 import { parseHttpPoolOptions, type ResolvedHttpPoolOptions } from '../../lib/http/http-pool.options.js';
-import { parseManagerOptions, type PoolConfig, type PoolManagerOptions } from '../../lib/pool-manager.options.js';
-import type { BasePoolOptions, ResolvedBasePoolOptions } from '../../lib/pool-options.js';
+import {
+  parseManagerOptions,
+  type PoolConfig,
+  type PoolManagerOptions,
+} from '../../lib/manager/pool-manager.options.js';
+import type { BasePoolOptions, ResolvedBasePoolOptions } from '../../lib/pool/pool-options.js';
 import {
   parsePostgresPoolOptions,
   type PostgresPoolOptions,

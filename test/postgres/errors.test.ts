@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { isFatalError, isStatementError } from '../../lib/postgres/pg-errors.js';
+import { isFatalError, isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -3,7 +3,7 @@
  * connection keeps several of the server's processes busy.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { ConnectionPoolManager } from '../../lib/connection-pool-manager.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';

@@ -1,8 +1,8 @@
 // A server that has no room for as many connections as the pool may have.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager } from '../../lib/connection-pool-manager.js';
-import { isServerFull } from '../../lib/postgres/pg-errors.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
+import { isServerFull } from '../../lib/postgres/protocol/pg-errors.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { LogBook } from '../support/log-book.js';

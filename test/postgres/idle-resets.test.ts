@@ -3,7 +3,7 @@
  * serves another tenant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { LOOK_MS } from '../../lib/postgres/idle-resets.js';
+import { LOOK_MS } from '../../lib/postgres/session/idle-resets.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';

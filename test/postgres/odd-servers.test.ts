@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { PoolError } from '../../lib/errors.js';
-import { isStatementError } from '../../lib/postgres/pg-errors.js';
+import { isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

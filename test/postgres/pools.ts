@@ -1,6 +1,6 @@
 // Makes PostgreSQL pools on a test's database, as the manager would, and closes them.
-import { systemClock, type Clock } from '../../lib/engine/clock.js';
-import type { PoolLogger } from '../../lib/pool-handle.js';
+import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
+import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';

@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
-import { systemClock, type Clock } from '../../lib/engine/clock.js';
+import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Cluster } from 'ioredis';
-import { systemClock } from '../../lib/engine/clock.js';
+import { systemClock } from '../../lib/engine/time/clock.js';
 import { CommandRefusedError, ConnectionLostError, LeaseReleasedError } from '../../lib/errors.js';
 import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
 import {

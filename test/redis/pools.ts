@@ -1,7 +1,7 @@
 // Redis pools for tests, without a manager, and an observer beside them.
 import { Redis } from 'ioredis';
-import { systemClock } from '../../lib/engine/clock.js';
-import type { PoolLogger } from '../../lib/pool-handle.js';
+import { systemClock } from '../../lib/engine/time/clock.js';
+import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';

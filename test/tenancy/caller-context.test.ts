@@ -17,9 +17,9 @@ import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { defer } from 'rxjs';
 
-import { InjectPool } from '../../lib/pool-manager.decorators.js';
-import { PoolManagerModule } from '../../lib/pool-manager.module.js';
-import type { ExternalPool } from '../../lib/external-pool.js';
+import { InjectPool } from '../../lib/module/pool-manager.decorators.js';
+import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
+import type { ExternalPool } from '../../lib/external/external-pool.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromHeader } from '../../lib/tenancy/tenant-resolvers.js';
 import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';

@@ -16,10 +16,10 @@ import {
 import { firstValueFrom, from, map, mergeMap, Observable, toArray } from 'rxjs';
 
 import { AcquireTimeoutError, BackendUnavailableError, TenantLimitError } from '../../lib/errors.js';
-import type { ExternalPool } from '../../lib/external-pool.js';
-import { InjectPool } from '../../lib/pool-manager.decorators.js';
-import { PoolManagerModule } from '../../lib/pool-manager.module.js';
-import { getPoolToken } from '../../lib/pool-manager.tokens.js';
+import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { InjectPool } from '../../lib/module/pool-manager.decorators.js';
+import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
+import { getPoolToken } from '../../lib/module/pool-manager.tokens.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromHeader, fromPayload } from '../../lib/tenancy/tenant-resolvers.js';

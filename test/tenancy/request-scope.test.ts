@@ -10,7 +10,7 @@ import { defer, firstValueFrom, of } from 'rxjs';
 import { PoolConfigError } from '../../lib/errors.js';
 import { RequestScope } from '../../lib/tenancy/request-scope.js';
 import { RequestScopes } from '../../lib/tenancy/request-scopes.js';
-import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/response-body.js';
+import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/handler-output.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromPayload } from '../../lib/tenancy/tenant-resolvers.js';

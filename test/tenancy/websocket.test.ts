@@ -8,9 +8,9 @@ import { defer, from, map, mergeMap, type Observable } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
 
 import { TenantLimitError } from '../../lib/errors.js';
-import type { ExternalPool } from '../../lib/external-pool.js';
-import { InjectPool } from '../../lib/pool-manager.decorators.js';
-import { PoolManagerModule } from '../../lib/pool-manager.module.js';
+import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { InjectPool } from '../../lib/module/pool-manager.decorators.js';
+import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromHeader, fromPayload } from '../../lib/tenancy/tenant-resolvers.js';

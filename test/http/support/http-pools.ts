@@ -1,8 +1,8 @@
 // HTTP pools as a manager would make them, without a manager.
-import { systemClock } from '../../../lib/engine/clock.js';
+import { systemClock } from '../../../lib/engine/time/clock.js';
 import { createHttpPool, type HttpPool } from '../../../lib/http/http-pool.js';
 import { parseHttpPoolOptions, type HttpPoolOptions } from '../../../lib/http/http-pool.options.js';
-import type { PoolSurroundings } from '../../../lib/pool-handle.js';
+import type { PoolSurroundings } from '../../../lib/pool/pool-handle.js';
 import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
 
 export interface MadePool extends AsyncDisposable {

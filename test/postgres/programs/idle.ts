@@ -1,5 +1,5 @@
 // Uses a pool and forgets to close it: the process must end by itself.
-import { ConnectionPoolManager } from '../../../lib/connection-pool-manager.js';
+import { ConnectionPoolManager } from '../../../lib/manager/connection-pool-manager.js';
 
 const manager = new ConnectionPoolManager();
 const pool = await manager.createDatabasePool('orders', {

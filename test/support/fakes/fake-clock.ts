@@ -1,7 +1,7 @@
 /**
  * A clock that stands still until a test moves it.
  */
-import type { Clock, TimerHandle } from '../../../lib/engine/clock.js';
+import type { Clock, TimerHandle } from '../../../lib/engine/time/clock.js';
 
 interface FakeTimer extends TimerHandle {
   readonly dueAtMs: number;

@@ -35,10 +35,10 @@ import {
   TenantLimitError,
   TenantRequiredError,
 } from '../../../lib/errors.js';
-import type { ExternalPool } from '../../../lib/external-pool.js';
-import { InjectPool } from '../../../lib/pool-manager.decorators.js';
-import { PoolManagerModule } from '../../../lib/pool-manager.module.js';
-import { getPoolToken } from '../../../lib/pool-manager.tokens.js';
+import type { ExternalPool } from '../../../lib/external/external-pool.js';
+import { InjectPool } from '../../../lib/module/pool-manager.decorators.js';
+import { PoolManagerModule } from '../../../lib/module/pool-manager.module.js';
+import { getPoolToken } from '../../../lib/module/pool-manager.tokens.js';
 import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../../lib/tenancy/tenant-guard.interceptor.js';
 import { CurrentTenant, SkipTenant } from '../../../lib/tenancy/tenant.decorators.js';

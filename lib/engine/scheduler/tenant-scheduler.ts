@@ -1,0 +1,487 @@
+/**
+ * Which tenant gets the next slot, and whether a tenant may have one at all.
+ *
+ * Start-time fair queueing (Goyal, Vin & Cheng, 1996) over the slots of a pool, charged in slot-milliseconds divided by
+ * weight. What a lease will cost isn't known when it is granted: the tenant's mean hold is charged as an estimate and
+ * corrected when the lease ends, as Kubernetes' API Priority and Fairness does; a lease that outlives its estimate is
+ * charged as it runs.
+ *
+ * Promises: a tenant's own requests are served first in, first out; no tenant gets more than its `max`; tenants below
+ * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it; tenants that may have been
+ * invented have no more than their common share while known ones wait, however many they are. Pure: no timers, no I/O,
+ * the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
+ */
+import { KnownTenants } from './known-tenants.js';
+import type { TenantLimits, TenantPolicy } from '../limits.js';
+import { Tenant, TenantGroup, type QueueLinks } from './tenant.js';
+
+/** Weight of the newest hold in a moving average of holds. */
+const HOLD_SMOOTHING = 0.1;
+
+/** How far a tenant's virtual time may run ahead of the pool's: one monstrous lease is not paid for all day. */
+const MAX_DEBT_MS = 60_000;
+
+/**
+ * Share of its fair pace at which virtual time moves on under contention even if no busier tenant is served. Were it
+ * none, tenants that are always new would all start at the same moment for ever: their debts would never be forgotten,
+ * and whoever came before them would not come first. At the full pace it would run ahead of those who wait.
+ */
+const LEAST_PACE = 0.5;
+
+/** A waiter, as the scheduler sees it. */
+export interface Waiting<W extends QueueLinks<W>, S> extends QueueLinks<W> {
+  readonly tenant: Tenant<W, S>;
+}
+
+/** A slot in use, and what its tenant was charged for it so far. Owned by the scheduler. */
+export interface Hold {
+  /** Since when; a reading of the clock. */
+  sinceMs: number;
+  /** In slot-milliseconds; at first the estimate. */
+  chargedMs: number;
+}
+
+/** What a tenant may take, and whether it is one that is known. */
+interface Standing {
+  readonly limits: TenantLimits;
+  readonly known: boolean;
+}
+
+const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
+
+/**
+ * No public field of it has an initializer: beside one, TypeScript has the constructor initialize the private fields too,
+ * which exist by then, as `undefined`; V8 keeps a number in such a field in an object of its own, made anew for each
+ * change. That cost a quarter of an acquire.
+ */
+export class TenantScheduler<W extends Waiting<W, S>, S> {
+  #policy: TenantPolicy;
+  readonly #tenants = new Map<string, Tenant<W, S>>();
+  /** Work without a tenant. */
+  readonly anonymous: Tenant<W, S>;
+  /** Who was looked up last; never one that has been forgotten. */
+  #last: Tenant<W, S>;
+  /** Those that aren't known are a group of their own: each new one would come first among all. */
+  readonly #known = new TenantGroup<W, S>();
+  readonly #unknown = new TenantGroup<W, S>();
+  readonly #remembered = new KnownTenants();
+  /**
+   * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
+   * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
+   */
+  readonly #lingering = new Set<Tenant<W, S>>();
+  /** Where the clean-up is: beginning anew each time would walk over all that have been deleted at the front. */
+  #cleaning = this.#lingering.values();
+  /** Of the tenants that hold or wait for something. */
+  #activeWeight = 0;
+  #virtualMs = 0;
+  #meanHoldMs = 0;
+  #waiting = 0;
+  #grantable = 0;
+  /** Since when nobody has waited, or until when virtual time has been carried on. */
+  #carriedOnMs = 0;
+  #size = Infinity;
+
+  constructor(policy: TenantPolicy) {
+    this.#policy = policy;
+    this.anonymous = new Tenant<W, S>(undefined, UNLIMITED, this.#known, Infinity, 0, 0);
+    this.#last = this.anonymous;
+  }
+
+  get policy(): TenantPolicy {
+    return this.#policy;
+  }
+
+  /** Slots of the pool. */
+  set size(slots: number) {
+    this.#size = slots;
+  }
+
+  /** Requests waiting, of all tenants. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Waiters that could be given a slot now, were there one. */
+  get grantable(): number {
+    return this.#grantable;
+  }
+
+  /** Mean hold over all tenants. */
+  get meanHoldMs(): number {
+    return this.#meanHoldMs;
+  }
+
+  /** Tenants remembered, whether they do anything or not. */
+  get known(): number {
+    return this.#tenants.size;
+  }
+
+  /** The pool's virtual time: where a tenant that has been away starts. */
+  get virtualMs(): number {
+    return this.#virtualMs;
+  }
+
+  /**
+   * The tenant with the longest queue: it gives way when the whole queue, of `maxQueue` places, is full. When those that
+   * aren't known take up more than half of it, it is one of them.
+   */
+  longestQueue(maxQueue: number): Tenant<W, S> | undefined {
+    const unknown = this.#longestOf(this.#unknown);
+    if (2 * this.#unknown.waiting > maxQueue) return unknown;
+    const known = this.#longestOf(this.#known);
+    return (known?.waiting ?? 0) >= (unknown?.waiting ?? 0) ? known : unknown;
+  }
+
+  #longestOf(group: TenantGroup<W, S>): Tenant<W, S> | undefined {
+    return group.waiting === 0 ? undefined : group.lengths.longest(this.#tenantsOf(group), group.waiting);
+  }
+
+  *#tenantsOf(group: TenantGroup<W, S>): IterableIterator<Tenant<W, S>> {
+    for (const tenant of this.tenants()) if (tenant.group === group) yield tenant;
+  }
+
+  /** Whether a tenant may have been invented. */
+  isUnknown(tenant: Tenant<W, S>): boolean {
+    return tenant.group === this.#unknown;
+  }
+
+  /** Everyone the scheduler knows. */
+  *tenants(): IterableIterator<Tenant<W, S>> {
+    yield this.anonymous;
+    yield* this.#tenants.values();
+  }
+
+  find(id: string | undefined): Tenant<W, S> | undefined {
+    return id === undefined ? this.anonymous : this.#tenants.get(id);
+  }
+
+  /** The tenant of that id; made if it is new. */
+  tenant(id: string | undefined, nowMs: number): Tenant<W, S> {
+    // Who has just been here often comes again at once.
+    if (id === this.#last.id) return this.#last;
+    this.#last = id === undefined ? this.anonymous : (this.#tenants.get(id) ?? this.#newcomer(id, nowMs));
+    return this.#last;
+  }
+
+  #newcomer(id: string, nowMs: number): Tenant<W, S> {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    this.#forgetSome();
+    const policy = this.#policy;
+    const standing = this.#standingOf(id, policy);
+    // The application's functions have run: they may have asked for the same tenant, or changed the limits.
+    const same = this.#tenants.get(id);
+    if (same !== undefined) return same;
+    if (policy !== this.#policy) return this.#newcomer(id, nowMs);
+    const group = standing.known ? this.#known : this.#unknown;
+    const knownAtMs = standing.known ? Infinity : -Infinity;
+    const tenant = new Tenant<W, S>(id, standing.limits, group, knownAtMs, this.#virtualMs, this.#meanHoldMs);
+    this.#tenants.set(id, tenant);
+    return tenant;
+  }
+
+  /** Takes over new limits, for tenants that are known as well as for those to come. */
+  changePolicy(policy: TenantPolicy): void {
+    // First the application's functions: if one throws, nothing has changed.
+    const standings = new Map<string, Standing>();
+    // Tenants that those functions bring along are asked about as well.
+    for (const id of this.#tenants.keys()) standings.set(id, this.#standingOf(id, policy));
+    this.#policy = policy;
+    for (const [id, standing] of standings) {
+      const tenant = this.#tenants.get(id);
+      if (tenant !== undefined) this.#place(tenant, standing);
+    }
+  }
+
+  #place(tenant: Tenant<W, S>, { limits, known }: Standing): void {
+    tenant.limits = limits;
+    this.#changeGroup(tenant, known ? this.#known : this.#unknown);
+    this.#weigh(tenant);
+    this.#refresh(tenant);
+  }
+
+  #changeGroup(tenant: Tenant<W, S>, group: TenantGroup<W, S>): void {
+    const former = tenant.group;
+    if (group === former) return;
+    former.ready.remove(tenant);
+    former.lengths.giveUp();
+    group.lengths.giveUp();
+    tenant.nextOfLength = undefined;
+    tenant.previousOfLength = undefined;
+    former.inUse -= tenant.inUse;
+    former.waiting -= tenant.waiting;
+    group.inUse += tenant.inUse;
+    group.waiting += tenant.waiting;
+    tenant.group = group;
+    tenant.knownAtMs = group === this.#known ? Infinity : -Infinity;
+  }
+
+  enqueue(waiter: W, nowMs: number): void {
+    const { tenant } = waiter;
+    this.#link(waiter);
+    if (tenant.waiting === 1) this.#beginToWait(tenant, nowMs);
+    const { lengths } = tenant.group;
+    if (lengths.kept) lengths.grown(tenant);
+    if (tenant.grantable < tenant.limits.max - tenant.inUse) this.#refresh(tenant);
+  }
+
+  /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `rest` comes next. */
+  dequeue(waiter: W, nowMs: number): void {
+    this.#unlink(waiter);
+    if (waiter.tenant.waiting === 0) this.#weigh(waiter.tenant);
+    this.#refresh(waiter.tenant);
+    if (this.#grantable === 0) this.#carriedOnMs = nowMs;
+  }
+
+  /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */
+  get next(): W | undefined {
+    const { ready } = this.#unknown.ready.size === 0 || this.#knownComeFirst ? this.#known : this.#unknown;
+    return ready.first?.firstWaiting;
+  }
+
+  /** Whether known tenants have a claim to the next slot before all others. */
+  get #knownComeFirst(): boolean {
+    if (this.#known.ready.size === 0) return false;
+    const most = this.#policy.maxUnknown ?? Math.max(1, Math.floor(this.#size / 2));
+    return this.#unknown.inUse >= most || this.#known.ready.firstKey <= this.#unknown.ready.firstKey;
+  }
+
+  /** Takes a waiter that gets a slot out of its queue, and charges its tenant in advance. */
+  grant(waiter: W, hold: Hold, nowMs: number): void {
+    const { tenant } = waiter;
+    this.#unlink(waiter);
+    this.#chargeAhead(tenant, hold, nowMs);
+    this.#refresh(tenant);
+    this.#keepPace(tenant);
+    if (this.#grantable === 0) this.#carriedOnMs = nowMs;
+  }
+
+  /** Counts a slot that `tenant` was given without waiting, and charges it in advance. */
+  granted(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    if (tenant.inUse === 0 && tenant.waiting === 0) this.#join(tenant);
+    this.#chargeAhead(tenant, hold, nowMs);
+    if (tenant.waiting > 0) this.#refresh(tenant);
+    if (this.#grantable > 0) this.#keepPace(tenant);
+  }
+
+  /** Charges `tenant` for a slot that it still has, if it has had it for longer than it was charged. */
+  chargeRunning(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    const dueMs = nowMs - hold.sinceMs - hold.chargedMs;
+    if (dueMs <= 0) return;
+    hold.chargedMs += dueMs;
+    this.#owe(tenant, dueMs);
+    if (tenant.waiting > 0) this.#refresh(tenant);
+  }
+
+  /** Counts a slot that came back. */
+  released(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    this.#settle(tenant, hold, nowMs);
+    if (tenant.waiting > 0) this.#refresh(tenant);
+    else if (tenant.inUse === 0) this.#leave(tenant);
+  }
+
+  /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
+  heir(tenant: Tenant<W, S>): W | undefined {
+    const othersMay = this.#known.ready.size > 0 || this.#unknown.ready.size > 0;
+    return othersMay || tenant.inUse > tenant.limits.max ? undefined : tenant.firstWaiting;
+  }
+
+  /**
+   * `released` and `grant` at once, for the heir of a slot: its tenant is at its maximum before and after, so it needs no
+   * place among those that may have one.
+   */
+  inherit(heir: W, hold: Hold, nowMs: number): void {
+    const { tenant } = heir;
+    this.#settle(tenant, hold, nowMs);
+    this.#unlink(heir);
+    this.#chargeAhead(tenant, hold, nowMs);
+    // Known by the lease that has just ended, it was placed among those below their maximum.
+    if (tenant.grantable > 0) this.#refresh(tenant);
+    this.#keepPace(tenant);
+  }
+
+  /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
+  rest(tenant: Tenant<W, S>): void {
+    if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
+    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#linger(tenant);
+    else this.#forget(tenant);
+  }
+
+  /** `tenant` neither holds nor waits for anything any more. */
+  #leave(tenant: Tenant<W, S>): void {
+    this.#weigh(tenant);
+    this.rest(tenant);
+  }
+
+  #beginToWait(tenant: Tenant<W, S>, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    this.#join(tenant);
+    this.#weigh(tenant);
+  }
+
+  #link(waiter: W): void {
+    const { tenant } = waiter;
+    const { lastWaiting } = tenant;
+    waiter.previousInQueue = lastWaiting;
+    if (lastWaiting === undefined) tenant.firstWaiting = waiter;
+    else lastWaiting.nextInQueue = waiter;
+    tenant.lastWaiting = waiter;
+    tenant.waiting++;
+    tenant.group.waiting++;
+    this.#waiting++;
+  }
+
+  #unlink(waiter: W): void {
+    const { tenant, previousInQueue, nextInQueue } = waiter;
+    if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
+    else previousInQueue.nextInQueue = nextInQueue;
+    if (nextInQueue === undefined) tenant.lastWaiting = previousInQueue;
+    else nextInQueue.previousInQueue = previousInQueue;
+    waiter.previousInQueue = undefined;
+    waiter.nextInQueue = undefined;
+    tenant.waiting--;
+    tenant.group.waiting--;
+    this.#waiting--;
+    const { lengths, waiting } = tenant.group;
+    if (lengths.kept) lengths.shrunk(tenant, waiting);
+  }
+
+  #settle(tenant: Tenant<W, S>, { sinceMs, chargedMs }: Hold, nowMs: number): void {
+    if (this.#grantable === 0) this.#carryOn(nowMs);
+    const heldMs = nowMs - sinceMs;
+    tenant.inUse--;
+    tenant.group.inUse--;
+    tenant.heldMs += heldMs;
+    tenant.meanHoldMs += HOLD_SMOOTHING * (heldMs - tenant.meanHoldMs);
+    this.#meanHoldMs += HOLD_SMOOTHING * (heldMs - this.#meanHoldMs);
+    this.#owe(tenant, heldMs - chargedMs);
+    if (nowMs >= tenant.knownAtMs) this.#servedUnknown(tenant, nowMs);
+  }
+
+  /** A tenant that isn't known has been served for the first time since it came, or for long. */
+  #servedUnknown(tenant: Tenant<W, S>, nowMs: number): void {
+    // With a function of the application's it is for that to say.
+    if (this.#policy.known !== undefined || tenant.id === undefined) {
+      tenant.knownAtMs = Infinity;
+      return;
+    }
+    tenant.knownAtMs = this.#remembered.served(tenant.id, nowMs);
+    if (nowMs >= tenant.knownAtMs) this.#place(tenant, { limits: limitsForAll(this.#policy, true), known: true });
+  }
+
+  /** What a lease will cost isn't known yet: the tenant's mean hold. */
+  #chargeAhead(tenant: Tenant<W, S>, hold: Hold, nowMs: number): void {
+    hold.sinceMs = nowMs;
+    hold.chargedMs = tenant.meanHoldMs;
+    // A grant out of turn, to a tenant below its reserve, says nothing about where the others are.
+    if (tenant.virtualMs > this.#virtualMs && !tenant.belowReserve) this.#virtualMs = tenant.virtualMs;
+    tenant.virtualMs += tenant.meanHoldMs / tenant.limits.weight;
+    tenant.inUse++;
+    tenant.group.inUse++;
+    tenant.acquisitions++;
+    if (tenant.inUse === 1) this.#weigh(tenant);
+  }
+
+  /** Moves the pool's virtual time on by what a grant under contention is worth at least. */
+  #keepPace({ meanHoldMs }: Tenant<W, S>): void {
+    this.#virtualMs += (LEAST_PACE * meanHoldMs) / this.#activeWeight;
+  }
+
+  #owe(tenant: Tenant<W, S>, slotMs: number): void {
+    const owed = tenant.virtualMs + slotMs / tenant.limits.weight;
+    // Whoever waits behind the pool's virtual time has been served too little and keeps that claim.
+    const leastMs = Math.min(tenant.virtualMs, this.#virtualMs);
+    tenant.virtualMs = Math.min(Math.max(owed, leastMs), this.#virtualMs + MAX_DEBT_MS);
+  }
+
+  /** A tenant that comes back starts where the pool is now, or behind its debt. */
+  #join(tenant: Tenant<W, S>): void {
+    if (tenant.virtualMs < this.#virtualMs) tenant.virtualMs = this.#virtualMs;
+  }
+
+  /**
+   * While nobody waits for a slot everyone gets what they ask for, and the virtual time of the pool passes with the
+   * clock. Otherwise debts of that time would be remembered for ever: only grants to busier tenants move it on.
+   */
+  #carryOn(nowMs: number): void {
+    if (nowMs > this.#carriedOnMs) this.#virtualMs += nowMs - this.#carriedOnMs;
+    this.#carriedOnMs = nowMs;
+  }
+
+  /** Brings the weight of all active tenants up to date with one tenant's numbers. */
+  #weigh(tenant: Tenant<W, S>): void {
+    const weight = tenant.inUse > 0 || tenant.waiting > 0 ? tenant.limits.weight : 0;
+    if (weight === tenant.activeWeight) return;
+    this.#activeWeight += weight - tenant.activeWeight;
+    tenant.activeWeight = weight;
+  }
+
+  /** Brings the heap and the count of grantable waiters up to date with a tenant's numbers. */
+  #refresh(tenant: Tenant<W, S>): void {
+    const grantable = Math.max(0, Math.min(tenant.waiting, tenant.limits.max - tenant.inUse));
+    this.#grantable += grantable - tenant.grantable;
+    tenant.grantable = grantable;
+    // At its own maximum a tenant is parked outside the heap, so that it costs the others nothing.
+    const { ready } = tenant.group;
+    if (grantable > 0) ready.place(tenant);
+    else ready.remove(tenant);
+  }
+
+  /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
+  #forgetSome(): void {
+    for (let steps = 0; steps < 2 && this.#lingering.size > 0; steps++) {
+      const { value: tenant } = this.#cleaning.next();
+      if (tenant === undefined) {
+        this.#cleaning = this.#lingering.values();
+        continue;
+      }
+      this.#lingering.delete(tenant);
+      tenant.lingers = false;
+      this.rest(tenant);
+    }
+  }
+
+  #linger(tenant: Tenant<W, S>): void {
+    if (tenant.lingers) return;
+    tenant.lingers = true;
+    this.#lingering.add(tenant);
+  }
+
+  #forget(tenant: Tenant<W, S>): void {
+    if (tenant.lingers) this.#lingering.delete(tenant);
+    tenant.lingers = false;
+    if (this.#last === tenant) this.#last = this.anonymous;
+    // Links of lists that were given up: without them whoever still points here keeps nobody else alive.
+    tenant.nextOfLength = undefined;
+    tenant.previousOfLength = undefined;
+    // A slot may still name a tenant that was forgotten and has come back as another object since.
+    if (tenant.id === undefined || this.#tenants.get(tenant.id) !== tenant) return;
+    this.#tenants.delete(tenant.id);
+    if (this.#remembered.has(tenant.id)) this.#remembered.refresh(tenant.id);
+  }
+
+  /** Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first. */
+  #standingOf(id: string, policy: TenantPolicy): Standing {
+    const { overrides, resolve, known } = policy;
+    const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;
+    const resolved = resolve?.(id);
+    const isKnown =
+      own !== undefined ||
+      resolved !== undefined ||
+      (known === undefined ? this.#remembered.has(id) : isTrue(known(id)));
+    const common = limitsForAll(policy, isKnown);
+    const ownLimits = own !== undefined || resolved !== undefined;
+    return { limits: ownLimits ? { ...common, ...own, ...resolved } : common, known: isKnown };
+  }
+}
+
+/** A function that isn't written in TypeScript may return a promise, which is not a yes. */
+function isTrue(answer: unknown): boolean {
+  return answer === true;
+}
+
+function limitsForAll(policy: TenantPolicy, isKnown: boolean): TenantLimits {
+  const { max, weight, reserved, maxWaiting, whenFull } = policy;
+  return { max, weight, reserved: isKnown ? reserved : 0, maxWaiting, whenFull };
+}

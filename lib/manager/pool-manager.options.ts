@@ -1,0 +1,170 @@
+/**
+ * The options of a whole registration: `PoolManagerModule.forRoot`, `forRootAsync` and a `ConnectionPoolManager` without Nest.
+ *
+ * Promise: everything that is wrong comes in one `PoolConfigError`, and nothing of it is a secret.
+ */
+import { z } from 'zod';
+
+import type { ConfigProblem } from '../errors.js';
+import {
+  type ExternalPoolOptions,
+  externalPoolKind,
+  type ResolvedExternalPoolOptions,
+} from '../external/external-pool.options.js';
+import { type HttpPoolOptions, httpPoolKind, type ResolvedHttpPoolOptions } from '../http/http-pool.options.js';
+import { type Environment, isRecord, locate } from '../options/environment.js';
+import { keyOf, parseOptions, quote } from '../options/option-problems.js';
+import { durationMs, namedRecord, optionsObject } from '../options/option-types.js';
+import type { PoolKindOptions } from '../options/parse-pool.js';
+import { seal } from '../options/sealed-options.js';
+import {
+  type PostgresPoolOptions,
+  postgresPoolKind,
+  type ResolvedPostgresPoolOptions,
+} from '../postgres/postgres-pool.options.js';
+import { tenancySchema } from '../tenancy/tenancy.options.js';
+import { type RedisPoolOptions, redisPoolKind, type ResolvedRedisPoolOptions } from '../redis/redis-pool.options.js';
+
+const kinds: readonly PoolKindOptions<z.ZodType>[] = [postgresPoolKind, redisPoolKind, httpPoolKind, externalPoolKind];
+
+const poolSchema = z.discriminatedUnion('type', [
+  postgresPoolKind.schema,
+  redisPoolKind.schema,
+  httpPoolKind.schema,
+  externalPoolKind.schema,
+]);
+
+/** Names become tokens, metric attributes and log words. */
+const POOL_ID = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+
+const poolId = z.string().regex(POOL_ID, {
+  error: 'is not a name for a pool: letters, digits, and _ . : - after the first, 64 at most',
+});
+
+export const shutdownShape = {
+  /** How long leases may take to come back once the application shuts down; then they are cut. */
+  drainTimeoutMs: durationMs(0).default(10_000),
+  /** How long the server goes on accepting after readiness has turned to not ready, so that balancers notice. */
+  readinessGraceMs: durationMs(0).default(0),
+};
+
+export interface ShutdownSchema extends z.ZodObject<typeof shutdownShape, z.core.$strict> {}
+const shutdownSchema: ShutdownSchema = optionsObject(shutdownShape, {
+  timeoutMs: 'drainTimeoutMs',
+  graceMs: 'readinessGraceMs',
+});
+
+export const poolManagerShape = {
+  /** The pools by name, each with its `type`; `{}` when all are created at run time. */
+  pools: namedRecord(poolId, poolSchema),
+  /**
+   * How the tenant of a request is found.
+   * @defaultValue none: requests name no tenant
+   */
+  tenancy: tenancySchema.optional(),
+  /** How the pools end with the application. */
+  shutdown: shutdownSchema.prefault({}),
+  /** What servers are told about who is connected; a pool adds its name. */
+  applicationName: z.string().min(1).default('nestjs-pool-manager'),
+};
+
+const managerSchema = optionsObject(poolManagerShape).transform(({ tenancy, shutdown, pools, ...rest }) =>
+  seal({
+    ...rest,
+    pools: Object.freeze(pools),
+    tenancy: tenancy && Object.freeze(tenancy),
+    shutdown: Object.freeze(shutdown),
+  }),
+);
+
+/** A pool of a registration: the options of its kind, and which kind it is. */
+export type PoolDeclaration =
+  | (PostgresPoolOptions & { readonly type: 'database' })
+  | (RedisPoolOptions & { readonly type: 'redis' })
+  | (HttpPoolOptions & { readonly type: 'http' })
+  | (ExternalPoolOptions & { readonly type: 'external' });
+
+/** What a pool of whatever kind is configured with. */
+export type PoolConfig =
+  ResolvedPostgresPoolOptions | ResolvedRedisPoolOptions | ResolvedHttpPoolOptions | ResolvedExternalPoolOptions;
+
+/** What can be set on a registration. */
+export interface PoolManagerOptions extends Omit<
+  z.input<z.ZodObject<typeof poolManagerShape, z.core.$strict>>,
+  'pools'
+> {
+  /** The pools by name, each with its `type`; `{}` when all are created at run time. */
+  readonly pools: Readonly<Record<string, PoolDeclaration>>;
+}
+
+/** What a registration is configured with: nothing is missing any more. */
+export interface ResolvedPoolManagerOptions extends z.output<typeof managerSchema> {
+  readonly pools: Readonly<Record<string, PoolConfig>>;
+}
+
+export interface ParseManagerSettings {
+  /** The names that exist as injection tokens since before the options were known; undefined: those of the options. */
+  readonly staticNames?: readonly string[] | undefined;
+  /** Where addresses that the options leave out are looked up. Default `process.env`. */
+  readonly env?: Environment;
+}
+
+/**
+ * Validates a registration and fills in the defaults.
+ *
+ * @throws {PoolConfigError} with every problem of every pool, none of them with a secret in it.
+ */
+export function parseManagerOptions(
+  options: PoolManagerOptions,
+  { staticNames, env = process.env }: ParseManagerSettings = {},
+): ResolvedPoolManagerOptions {
+  const input: unknown = options;
+  const notes = new Map<string, string>();
+  const located =
+    isRecord(input) && isRecord(input.pools) ? { ...input, pools: locateAll(input.pools, env, notes) } : input;
+  return parseOptions(managerSchema, located, [], namesMismatch(input, staticNames), notes);
+}
+
+function locateAll(
+  pools: Record<string, unknown>,
+  env: Environment,
+  notes: Map<string, string>,
+): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(pools).map(([id, pool]) => {
+      const kind = isRecord(pool) ? kinds.find(({ type }) => type === pool.type) : undefined;
+      const { options, filled } = locate(pool, kind?.address, env);
+      if (filled !== undefined) notes.set(keyOf(['pools', id, filled.option]), `read from ${filled.variable}`);
+      return [id, options];
+    }),
+  );
+}
+
+function namesMismatch(input: unknown, staticNames: readonly string[] | undefined): ConfigProblem[] {
+  if (staticNames === undefined || !isRecord(input) || !isRecord(input.pools)) return [];
+  const given = Object.keys(input.pools);
+  const missing = staticNames.filter((name) => !given.includes(name));
+  const extra = given.filter((name) => !staticNames.includes(name));
+  if (missing.length === 0 && extra.length === 0) return [];
+  const faults = [
+    missing.length > 0 && `no options for ${list(missing)}`,
+    extra.length > 0 && `not announced: ${list(extra)}`,
+  ].filter((fault) => fault !== false);
+  const rule =
+    `must be the pools that the registration announced. Announced in forRootAsync({ pools: […] }): ${list(staticNames)}; ` +
+    `configured by the factory: ${list(given)}; ${faults.join('; ')}`;
+  return [{ key: 'pools', rule }];
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? 'none' : names.map(quote).join(', ');
+}
+
+/**
+ * Checks the name of a pool that is created at run time.
+ *
+ * @throws {PoolConfigError}
+ */
+export function parsePoolId(id: string): string {
+  return parseOptions(poolId, id, ['pools', id]);
+}

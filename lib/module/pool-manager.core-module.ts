@@ -1,0 +1,119 @@
+/**
+ * What stands behind one registration of the module: its options, its manager, and the hooks that open and close the pools.
+ *
+ * Promise: the factories here build cold handles. Nothing is opened before the application's `onModuleInit`, so an application whose other
+ * providers can't be built has nothing to clean up, and a pool that a test overrides is never built at all.
+ */
+import { Logger, Module, type DynamicModule, type FactoryProvider } from '@nestjs/common';
+import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+
+import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
+import { PoolManagerLifecycle, ShutdownNotice } from './pool-manager.lifecycle.js';
+import type { PoolHandle } from '../pool/pool-handle.js';
+import type { PoolManagerOptions } from '../manager/pool-manager.options.js';
+import {
+  getLifecycleToken,
+  getPoolManagerToken,
+  getPoolToken,
+  getRegisteredManagerToken,
+  getShutdownNoticeToken,
+  DEFAULT_MANAGER,
+  MODULE_OPTIONS,
+} from './pool-manager.tokens.js';
+import { RequestScopes } from '../tenancy/request-scopes.js';
+import { TENANCY_OPTIONS } from '../tenancy/tenancy.options.js';
+import { TenantContext } from '../tenancy/tenant-context.js';
+
+@Module({})
+export class PoolManagerCoreModule {}
+
+interface RegistrationParts {
+  readonly name: string;
+  readonly isGlobal: boolean;
+  /** The pools that get injection tokens; undefined when an asynchronous registration named none. */
+  readonly poolNames: readonly string[] | undefined;
+}
+
+/** Turns what Nest's builder made of the options into the two modules of a registration: one for the manager, one for its pools' tokens. */
+export function register(definition: DynamicModule, parts: RegistrationParts): DynamicModule {
+  const { name, poolNames = [], isGlobal } = parts;
+  const pools = poolNames.map((pool) => poolProvider(pool, name));
+  const notice: FactoryProvider<ShutdownNotice> = {
+    provide: getShutdownNoticeToken(name),
+    useFactory: (lifecycle: PoolManagerLifecycle) => new ShutdownNotice(lifecycle),
+    inject: [getLifecycleToken(name)],
+  };
+  return {
+    module: definition.module,
+    global: isGlobal,
+    imports: [coreModule(definition, parts)],
+    providers: [...pools, notice],
+    exports: pools.map(({ provide }) => provide),
+  };
+}
+
+/** The token of a pool, and the cold handle behind it. */
+export function poolProvider(pool: string, manager: string): FactoryProvider<Promise<PoolHandle>> {
+  return {
+    provide: getPoolToken(pool, manager),
+    useFactory: (registered: ConnectionPoolManager) => registered.table.build(pool),
+    inject: [getRegisteredManagerToken(manager)],
+  };
+}
+
+/** What guards, interceptors and middleware anywhere in the application find the tenant with. */
+function tenancyProviders(registered: string): FactoryProvider[] {
+  return [
+    {
+      provide: TenantContext,
+      useFactory: ({ tenants }: ConnectionPoolManager) => tenants,
+      inject: [registered],
+    },
+    {
+      provide: TENANCY_OPTIONS,
+      // A copy, because the manager's own are frozen: an APM that wraps injectables in proxies could not wrap `resolve`, and every access throws.
+      useFactory: ({ options: { tenancy } }: ConnectionPoolManager) => tenancy && { ...tenancy },
+      inject: [registered],
+    },
+    {
+      provide: RequestScopes,
+      useFactory: (tenants: TenantContext) => new RequestScopes(tenants),
+      inject: [TenantContext],
+    },
+  ];
+}
+
+/** Global whatever `isGlobal` says: `forFeature`, health routes and tenant guards anywhere in the application need the manager. */
+function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationParts): DynamicModule {
+  const registered = getRegisteredManagerToken(name);
+  const isDefault = name === DEFAULT_MANAGER;
+  const manager: FactoryProvider<ConnectionPoolManager> = {
+    provide: registered,
+    useFactory: (options: PoolManagerOptions, tenants?: TenantContext) =>
+      new ConnectionPoolManager(options, { logger: new Logger('PoolManager'), staticNames: poolNames, tenants }),
+    // A request has one tenant, however many registrations serve it.
+    inject: isDefault ? [MODULE_OPTIONS] : [MODULE_OPTIONS, { token: TenantContext, optional: true }],
+  };
+  const visible = [
+    manager,
+    { provide: getPoolManagerToken(name), useExisting: registered },
+    ...(isDefault ? tenancyProviders(registered) : []),
+  ];
+  const lifecycle: FactoryProvider<PoolManagerLifecycle> = {
+    provide: getLifecycleToken(name),
+    useFactory: (
+      manager: ConnectionPoolManager,
+      moduleRef: ModuleRef,
+      modules: ModulesContainer,
+      http: HttpAdapterHost,
+    ) => new PoolManagerLifecycle({ name, poolNames: poolNames ?? [], manager, moduleRef, modules, http }),
+    inject: [registered, ModuleRef, ModulesContainer, HttpAdapterHost],
+  };
+  return {
+    module: PoolManagerCoreModule,
+    global: true,
+    imports: definition.imports ?? [],
+    providers: [...(definition.providers ?? []), ...visible, lifecycle],
+    exports: [...visible, lifecycle].map(({ provide }) => provide),
+  };
+}

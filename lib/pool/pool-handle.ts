@@ -1,0 +1,368 @@
+/**
+ * What users hold: one pool, whatever its kind. What `@InjectPool` injects, what `create…Pool` returns and what
+ * `getPool` finds is the same object.
+ *
+ * `forTenant` and `unscoped` are views of it: the same connections, limits and statistics, with the tenant fixed or
+ * explicitly absent.
+ */
+import { inspect } from 'node:util';
+
+import type { CloseReport } from '../engine/drain.js';
+import type { Lease } from '../engine/lease.js';
+import type { LeaseScope } from '../engine/lease-scope.js';
+import type { AcquireLimits } from '../engine/lending-engine.js';
+import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from '../engine/scoped-request.js';
+import { toError } from '../engine/thrown.js';
+import { RequestEndedError, TenantInvalidError, TenantRequiredError } from '../errors.js';
+import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-monitor.js';
+import { PoolStats, type StatsContext } from './pool-stats.js';
+import type { PoolCore, PoolType } from './pool-core.js';
+import type { PoolEventMap } from './pool-events.js';
+import {
+  assertLimits,
+  parseTenantLimits,
+  type ResolvedBasePoolOptions,
+  type TenantLimitOptions,
+} from './pool-options.js';
+import type { ContextFrame } from '../tenancy/tenant-context.js';
+import { assertTenantId } from '../tenancy/tenant-id.js';
+
+export type { PoolCore, PoolLogger, PoolSurroundings, PoolType } from './pool-core.js';
+export { createPoolCore } from './pool-core.js';
+
+/** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
+export type TenantBinding =
+  | { readonly kind: 'context' }
+  | { readonly kind: 'tenant'; readonly tenantId: string }
+  | { readonly kind: 'unscoped'; readonly tenantId?: undefined };
+
+const FROM_CONTEXT: TenantBinding = { kind: 'context' };
+const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
+
+/** A listener of an event with these arguments. */
+export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
+
+export interface AcquireOptions extends AcquireLimits {
+  /**
+   * Whom the work is for. Default: the tenant of the view, else that of the running code's context. A tenant other than
+   * those can only be named with `forTenant()`.
+   */
+  readonly tenantId?: string | undefined;
+}
+
+/** How long a pool that is closed by hand lets leases go on, in milliseconds. */
+const DRAIN_MS = 10_000;
+
+export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
+  protected readonly core: PoolCore<L>;
+  protected readonly binding: TenantBinding;
+
+  constructor(core: PoolCore<L>, binding: TenantBinding = FROM_CONTEXT) {
+    this.core = core;
+    this.binding = binding;
+  }
+
+  get id(): string {
+    return this.core.id;
+  }
+
+  get type(): PoolType {
+    return this.core.type;
+  }
+
+  get status(): PoolStatus {
+    return this.core.monitor.status;
+  }
+
+  /** What it was configured with; prints without secrets. */
+  get config(): ResolvedBasePoolOptions {
+    return this.core.config;
+  }
+
+  /** The numbers of this moment. */
+  stats(): PoolStats {
+    return new PoolStats(this.core.engine, this.statsContext);
+  }
+
+  /**
+   * Borrows a slot until the lease is released.
+   *
+   * Rejects with TenantRequiredError, TenantInvalidError, PoolClosedError, PoolSuspendedError, AcquireTimeoutError,
+   * AcquireAbortedError, TenantLimitError, QueueFullError, BackendUnavailableError, NestedAcquireError, or, when the
+   * request that it is for ends before a slot comes, RequestEndedError.
+   *
+   * @example
+   * await using lease = await pool.acquire({ timeoutMs: 500 });
+   */
+  acquire(options?: AcquireOptions): Promise<Lease<L>> {
+    return this.acquireFor('taken back', options, this.frame);
+  }
+
+  /** A slot if one can be had without waiting, else `undefined`. */
+  tryAcquire(): Lease<L> | undefined {
+    const { frame } = this;
+    const lease = this.core.engine.tryAcquire(this.tenantFor(undefined, frame));
+    if (lease !== undefined) frame?.scope?.add(lease);
+    return lease;
+  }
+
+  /**
+   * Borrows a slot for the duration of `fn`. An acquire from this pool inside `fn` that could never be granted, because
+   * all slots are held this way, fails with NestedAcquireError. The end of the request doesn't cut it, because it ends
+   * with `fn`; while it still waits for its slot, that withdraws it. A lazy query that `fn` returns is run inside, too.
+   *
+   * @returns what `fn` returns.
+   */
+  use<T>(fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>, options?: AcquireOptions): Promise<T> {
+    const { frame } = this;
+    const acquired = this.borrow(options, frame);
+    const used = this.useLease(acquired, fn);
+    return frame?.scope === undefined ? used : mayBeWithdrawn(acquired, used);
+  }
+
+  private async useLease<T>(
+    acquired: Promise<Lease<L>>,
+    fn: (connection: L, lease: Lease<L>) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const lease = await acquired;
+    let failure: unknown;
+    try {
+      return await this.holding(lease, () => fn(lease.connection, lease));
+    } catch (error) {
+      failure = error;
+      throw error;
+    } finally {
+      if (!lease.released) lease.release(failure);
+    }
+  }
+
+  /** The same pool, working for `tenantId` whatever the running code's context says. */
+  forTenant(tenantId: string): this {
+    assertTenantId(tenantId);
+    return this.view({ kind: 'tenant', tenantId });
+  }
+
+  /** The same pool, explicitly working for no tenant: for migrations, guards, jobs over all tenants. */
+  unscoped(): this {
+    return this.view(UNSCOPED);
+  }
+
+  /** Asks the backend now. Never rejects. */
+  healthCheck(request?: HealthCheckRequest): Promise<HealthCheckResult> {
+    return this.core.monitor.check(request);
+  }
+
+  /**
+   * Changes the pool's size while it runs. Surplus connections go when they come back.
+   *
+   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other or what tenants have reserved.
+   */
+  resize(sizes: { readonly minSize?: number; readonly maxSize?: number }): void {
+    const { engine } = this.core;
+    const { minSize = engine.limits.minSize, maxSize = engine.limits.maxSize } = sizes;
+    assertLimits(this.id, { minSize, maxSize, tenants: engine.tenantPolicy });
+    engine.changeLimits({ minSize, maxSize });
+  }
+
+  /**
+   * Changes what tenants may take, at once and for those that are at work too.
+   *
+   * @param tenantId whose limits; without it, those of all tenants that have none of their own.
+   * @throws PoolConfigError by the same rules as at the start, TenantInvalidError
+   */
+  limitTenants(limits: TenantLimitOptions, tenantId?: string): void {
+    if (tenantId !== undefined) assertTenantId(tenantId);
+    const change = parseTenantLimits(limits, ['pools', this.id, 'tenants']);
+    const { engine } = this.core;
+    const { tenantPolicy: policy } = engine;
+    const { minSize, maxSize } = engine.limits;
+    let tenants = { ...policy, ...change };
+    if (tenantId !== undefined) {
+      const before = Object.hasOwn(policy.overrides, tenantId) ? policy.overrides[tenantId] : undefined;
+      // A computed key is a property of its own whatever its name is, `__proto__` too.
+      tenants = { ...policy, overrides: { ...policy.overrides, [tenantId]: { ...before, ...change } } };
+    }
+    assertLimits(this.id, { minSize, maxSize, tenants });
+    engine.changeTenantPolicy(tenants);
+  }
+
+  /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
+  recycle(): void {
+    this.core.engine.recycle();
+  }
+
+  /** Stops lending: acquires wait for `resume()` (`queue`) or fail at once (`reject`). What is lent stays so. */
+  suspend(mode: 'queue' | 'reject' = 'queue'): void {
+    this.core.engine.suspend(mode);
+  }
+
+  resume(): void {
+    this.core.engine.resume();
+  }
+
+  /**
+   * Closes the pool: new acquires and waiters are refused at once, leases get until the deadline, then their
+   * connections are killed. Never rejects; called again, it can only bring the deadline forward.
+   *
+   * @param options.deadlineMs default 10 000. What is no duration (0, less, NaN): no time; at most a day.
+   */
+  async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
+    const { engine, monitor, events } = this.core;
+    const first = engine.lifecycle === 'cold' || engine.lifecycle === 'open';
+    const closed = engine.close({ deadlineMs });
+    // Its listeners may close the pool once more: by now that is not the first close.
+    monitor.drain();
+    const report = this.completed(await closed);
+    monitor.close();
+    if (first) events.emit('close', report);
+    return report;
+  }
+
+  /** Listens to the pool. The listener runs in the async context of this call. */
+  on<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.add(event, listener, { once: false });
+    return this;
+  }
+
+  once<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.add(event, listener, { once: true });
+    return this;
+  }
+
+  off<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
+    this.core.events.remove(event, listener);
+    return this;
+  }
+
+  /** @internal Opens the pool; the manager's business. Resolves once the minimum is open. */
+  start(): Promise<void> {
+    this.core.monitor.start();
+    return this.core.engine.whenReady();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { id: this.id, type: this.type, status: this.status, binding: this.binding };
+  }
+
+  [inspect.custom](): string {
+    const { engine } = this.core;
+    const whose =
+      this.binding.kind === 'tenant'
+        ? ` for tenant "${this.binding.tenantId}"`
+        : this.binding.kind === 'unscoped'
+          ? ' unscoped'
+          : '';
+    return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
+  }
+
+  /** What statistics show beside the engine's numbers. */
+  protected get statsContext(): StatsContext {
+    const { monitor, type, unscopedUses } = this.core;
+    return {
+      type,
+      status: monitor.status,
+      lastHealthCheck: monitor.lastResult,
+      consecutiveFailures: monitor.consecutiveFailures,
+      lastError: monitor.lastError,
+      unscopedUses,
+    };
+  }
+
+  /** The report of a close, with what the kind had in use besides its slots. */
+  protected completed(report: CloseReport): CloseReport {
+    return report;
+  }
+
+  /** A handle of the same kind over the same core. */
+  protected abstract view(binding: TenantBinding): this;
+
+  /** Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it. */
+  protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
+    return this.acquireFor('left', options, frame);
+  }
+
+  protected acquireFor(
+    atEnd: AtScopeEnd,
+    options: AcquireOptions | undefined,
+    frame: ContextFrame | undefined,
+  ): Promise<Lease<L>> {
+    let tenantId: string | undefined;
+    try {
+      tenantId = this.tenantFor(options, frame);
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+    const scope = frame?.scope;
+    return scope === undefined
+      ? this.core.engine.acquire(tenantId, options)
+      : this.acquireWithin(scope, atEnd, tenantId, options);
+  }
+
+  /** Apart, because the variables that a closure shares with its function cost each call of that function an allocation. */
+  private acquireWithin(
+    scope: LeaseScope,
+    atEnd: AtScopeEnd,
+    tenantId: string | undefined,
+    options: AcquireOptions | undefined,
+  ): Promise<Lease<L>> {
+    const acquired = new Promise<Lease<L>>((resolve, reject) => {
+      const refused = (error: Error): void => {
+        reject(error);
+        if (error instanceof RequestEndedError) queueMicrotask(() => void acquired.catch(ignore));
+      };
+      requestWithin(this.core.engine, scope, atEnd, { granted: resolve, refused }, tenantId, options);
+    });
+    return acquired;
+  }
+
+  /** What is known about the running code. Looked up once a call. */
+  protected get frame(): ContextFrame | undefined {
+    return this.core.surroundings.tenants.frame();
+  }
+
+  /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
+  protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
+    const { binding } = this;
+    const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
+    // Nearly always the tenant is known and nobody has named another.
+    return fixed !== undefined && options?.tenantId === undefined ? fixed : this.namedTenant(options?.tenantId, fixed);
+  }
+
+  /** The tenant of a call that names one, or where none is known: `fixed` is that of the view or of the context. */
+  private namedTenant(named: string | undefined, fixed: string | undefined): string | undefined {
+    const { core, binding } = this;
+    if (named !== undefined) assertTenantId(named);
+    const mayBeNamed = named === fixed || (fixed === undefined && binding.kind !== 'unscoped');
+    if (named !== undefined && !mayBeNamed) throw this.mismatch(named, fixed);
+    const tenantId = fixed ?? named;
+    if (tenantId !== undefined || !core.requiresTenant) return tenantId;
+    if (binding.kind !== 'unscoped') throw new TenantRequiredError(core.id);
+    core.unscopedUses++;
+    return undefined;
+  }
+
+  /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
+  protected holding<T>(lease: Lease<L>, fn: () => T): T {
+    const { tenants } = this.core.surroundings;
+    const { frame } = this;
+    // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
+    let within = frame?.holding;
+    while (within?.released === true) within = within.within;
+    lease.serve(within);
+    return tenants.runFrame({ tenantId: frame?.tenantId, scope: frame?.scope, holding: lease }, fn);
+  }
+
+  private mismatch(named: string, fixed: string | undefined): TenantInvalidError {
+    const here = fixed === undefined ? 'on a view without a tenant' : `while working for tenant "${fixed}"`;
+    return new TenantInvalidError(
+      `Tenant "${named}" was named ${here} of pool "${this.id}"; say so visibly with forTenant("${named}")`,
+      {
+        poolId: this.id,
+        tenantId: named,
+      },
+    );
+  }
+}
+
+/** For what has been reported by the request's scope. */
+function ignore(): void {}

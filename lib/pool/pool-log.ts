@@ -1,0 +1,102 @@
+/**
+ * What a pool writes to the application's log.
+ *
+ * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws harms nothing.
+ */
+import type { Clock } from '../engine/time/clock.js';
+import type { HolderFacts } from '../engine/errors.js';
+import type { DriverMethod } from '../engine/pool-observer.js';
+import { describeError } from '../engine/redact.js';
+import type { StatusChange } from './pool-monitor.js';
+
+/** Where a pool reports what needs a person's eye. Nest's Logger fits. */
+export interface PoolLogger {
+  log(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+  debug(message: string): void;
+}
+
+/** How long a backend must have been back for its next failure to be another outage, in milliseconds. */
+const STABLE_MS = 5_000;
+
+export class PoolLog {
+  readonly #poolId: string;
+  readonly #logger: PoolLogger;
+  readonly #clock: Clock;
+  readonly #toldByKind: () => boolean;
+  /** The worst that has been told of the present outage. */
+  #told: 'nothing' | 'degraded' | 'unhealthy' = 'nothing';
+  #healthyAtMs: number | undefined = undefined;
+
+  /** @param toldByKind whether the kind itself has told of the present outage. */
+  constructor(poolId: string, logger: PoolLogger, clock: Clock, toldByKind: () => boolean) {
+    this.#poolId = poolId;
+    this.#logger = harmlessLogger(logger);
+    this.#clock = clock;
+    this.#toldByKind = toldByKind;
+  }
+
+  error(message: string): void {
+    this.#logger.error(`Pool "${this.#poolId}": ${message}`);
+  }
+
+  status({ to, error }: StatusChange): void {
+    if (to === 'healthy') {
+      this.#healthyAtMs = this.#clock.now();
+      this.#logger.log(`Pool "${this.#poolId}" is healthy`);
+    } else if (to === 'degraded' || to === 'unhealthy') {
+      const why = error === undefined ? 'no slot came free for a health check' : describeError(error);
+      this.#logger[this.#tell(to)](`Pool "${this.#poolId}" is ${to}: ${why}`);
+    }
+  }
+
+  /** @param changedStatus whether the change of status that it led to has told of it already. */
+  connectFailed(error: Error, changedStatus: boolean): void {
+    const level = changedStatus ? 'debug' : this.#tell('degraded');
+    this.#logger[level](`Pool "${this.#poolId}" could not connect: ${describeError(error)}`);
+  }
+
+  /** A backend that comes and goes is in one outage all the time: it has to have been back for a while. */
+  #tell(what: 'degraded' | 'unhealthy'): 'warn' | 'debug' {
+    const healthyAtMs = this.#healthyAtMs;
+    if (healthyAtMs !== undefined && this.#clock.now() - healthyAtMs >= STABLE_MS) this.#told = 'nothing';
+    this.#healthyAtMs = undefined;
+    if (this.#told === 'unhealthy' || this.#told === what) return 'debug';
+    this.#told = what;
+    return this.#toldByKind() ? 'debug' : 'warn';
+  }
+
+  leak({ tenantId, heldMs, stack }: HolderFacts): void {
+    const whose = tenantId === undefined ? 'without a tenant' : `of tenant "${tenantId}"`;
+    const where = stack ?? 'acquired elsewhere';
+    this.#logger.warn(
+      `Pool "${this.#poolId}": a lease ${whose} has been out for ${Math.round(heldMs)} ms; it was ${where}`,
+    );
+  }
+
+  releasedTwice(): void {
+    const { stack = '' } = new Error('released again here');
+    this.#logger.warn(`Pool "${this.#poolId}": a lease was released twice; the second time did nothing. ${stack}`);
+  }
+
+  driverFailed(method: DriverMethod, error: unknown): void {
+    // That a connection couldn't be made clean is ordinary: it was replaced.
+    const level = method === 'recycle' ? 'debug' : 'warn';
+    this.#logger[level](`Pool "${this.#poolId}": ${method} of the driver failed with ${describeError(error)}`);
+  }
+}
+
+/** A logger that never throws: an application's own may fail, and must not take a slot or the process with it. */
+export function harmlessLogger(logger: PoolLogger): PoolLogger {
+  const guarded =
+    (level: keyof PoolLogger) =>
+    (message: string): void => {
+      try {
+        logger[level](message);
+      } catch {
+        // There is nowhere left to report it.
+      }
+    };
+  return { log: guarded('log'), warn: guarded('warn'), error: guarded('error'), debug: guarded('debug') };
+}

@@ -1,0 +1,151 @@
+/**
+ * The numbers of one pool at one moment. They are read off the pool's own state, so they can't drift away from it.
+ */
+import type { DestroyReason, PoolCounters, RejectionReason } from '../engine/pool-counters.js';
+import { describeError } from '../engine/redact.js';
+import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
+import type { HealthCheckResult, PoolStatus } from './pool-monitor.js';
+import { durationStats, type DurationStats } from './duration-stats.js';
+
+/** One tenant's part in a pool. */
+export interface TenantStats {
+  /** `undefined`: work without a tenant. */
+  readonly tenantId: string | undefined;
+  readonly active: number;
+  readonly waiting: number;
+  /** Its maximum; `Infinity` (in JSON: null) for none. */
+  readonly max: number;
+  readonly acquisitions: number;
+  readonly timeouts: number;
+  readonly rejections: number;
+  /** Over all its leases that have ended, in milliseconds. */
+  readonly heldMs: number;
+  /** Over all its acquires that had to wait and were granted, in milliseconds. */
+  readonly waitedMs: number;
+  /** Moving average, in milliseconds. */
+  readonly meanHoldMs: number;
+}
+
+/** What the pool's handle knows beyond the engine. */
+export interface StatsContext {
+  readonly type: string;
+  readonly status: PoolStatus;
+  readonly lastHealthCheck: HealthCheckResult | undefined;
+  readonly consecutiveFailures: number;
+  readonly lastError: unknown;
+  /** Uses of `unscoped()` where a tenant would have been required. */
+  readonly unscopedUses: number;
+}
+
+/** Tenants that `toJSON` shows: the busiest. */
+const BUSIEST = 20;
+
+export class PoolStats {
+  readonly poolId: string;
+  readonly type: string;
+  readonly status: PoolStatus;
+  /** Slots taken, in whatever state. */
+  readonly total: number;
+  readonly active: number;
+  readonly idle: number;
+  readonly connecting: number;
+  /** Being made clean, pinged, or closed. */
+  readonly recycling: number;
+  readonly validating: number;
+  readonly closing: number;
+  readonly waiting: number;
+  readonly max: number;
+  readonly min: number;
+  readonly suspended: boolean;
+  readonly acquisitions: number;
+  readonly releases: number;
+  readonly doubleReleases: number;
+  readonly leaks: number;
+  readonly timeouts: Readonly<PoolCounters['timeouts']>;
+  readonly rejections: Readonly<Record<RejectionReason, number>>;
+  readonly connects: number;
+  readonly connectFailures: number;
+  readonly destroyed: Readonly<Record<DestroyReason, number>>;
+  /** Returned connections that needed cleaning. */
+  readonly resets: number;
+  readonly unscopedUses: number;
+  readonly wait: DurationStats;
+  readonly use: DurationStats;
+  readonly connect: DurationStats;
+  /** How long the waiter that waits longest has waited, in milliseconds. */
+  readonly oldestWaiterMs: number;
+  readonly lastHealthCheck: HealthCheckResult | undefined;
+  /** Failed health checks and connects in a row. */
+  readonly consecutiveFailures: number;
+  /** Name, code and redacted message of the last failure; `undefined` after a success. */
+  readonly lastError: string | undefined;
+  /** Those that the scheduler still knows: who holds, waits, has debt or a warm connection. */
+  readonly tenants: readonly TenantStats[];
+
+  constructor(engine: LendingEngine<unknown>, context: StatsContext) {
+    const { counters, limits } = engine;
+    this.poolId = engine.id;
+    this.type = context.type;
+    this.status = context.status;
+    this.total = engine.total;
+    this.active = engine.active;
+    this.idle = engine.idle;
+    this.connecting = engine.connecting;
+    this.recycling = engine.recycling;
+    this.validating = engine.validating;
+    this.closing = engine.closing;
+    this.waiting = engine.waiting;
+    this.max = limits.maxSize;
+    this.min = limits.minSize;
+    this.suspended = engine.suspended;
+    this.acquisitions = counters.acquisitions;
+    this.releases = counters.acquisitions - engine.active;
+    this.doubleReleases = counters.doubleReleases;
+    this.leaks = counters.leaks;
+    this.timeouts = { ...counters.timeouts };
+    this.rejections = { ...counters.rejections };
+    this.connects = counters.connects;
+    this.connectFailures = counters.connectFailures;
+    this.destroyed = { ...counters.destroyed };
+    this.resets = counters.resets;
+    this.unscopedUses = context.unscopedUses;
+    this.wait = durationStats(counters.wait, counters.immediate);
+    this.use = durationStats(counters.use);
+    this.connect = durationStats(counters.connect);
+    this.oldestWaiterMs = engine.oldestWaiterMs;
+    this.lastHealthCheck = context.lastHealthCheck;
+    this.consecutiveFailures = context.consecutiveFailures;
+    this.lastError = context.lastError === undefined ? undefined : describeError(context.lastError);
+    this.tenants = [...engine.tenants()].map(tenantStats);
+  }
+
+  /** One tenant's numbers; `undefined` when the scheduler doesn't know it (any more). Without an id: work without a tenant. */
+  tenant(tenantId?: string): TenantStats | undefined {
+    return this.tenants.find((tenant) => tenant.tenantId === tenantId);
+  }
+
+  /** Everything, with the twenty busiest tenants only. */
+  toJSON(): object {
+    const byWork = (a: TenantStats, b: TenantStats): number =>
+      b.active - a.active || b.waiting - a.waiting || b.heldMs - a.heldMs;
+    const busiest = this.tenants
+      .filter((tenant) => tenant.acquisitions + tenant.waiting + tenant.rejections > 0)
+      .sort(byWork);
+    return { ...this, tenants: busiest.slice(0, BUSIEST) };
+  }
+}
+
+function tenantStats(tenant: TenantNumbers): TenantStats {
+  return {
+    tenantId: tenant.id,
+    active: tenant.inUse,
+    waiting: tenant.waiting,
+    max: tenant.limits.max,
+    acquisitions: tenant.acquisitions,
+    timeouts: tenant.timeouts,
+    rejections: tenant.rejections,
+    heldMs: tenant.heldMs,
+    waitedMs: tenant.waitedMs,
+    meanHoldMs: tenant.meanHoldMs,
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Whether the session is known to be its lease's tenant's.
+ *
+ * Promise: a statement of a lease goes out only when the server has confirmed the binding to exactly this tenant, or
+ * behind the binding in the same pipeline, where the server executes nothing of it unless the binding has worked. A
+ * binding that could not be made refuses the lease for good. A statement that may have undone it (SET, RESET, DISCARD
+ * ALL, CALL, DO, any that has failed) takes the proof away, and the next statement binds anew; so does the end of a
+ * transaction block in which the session was bound, because the end may have taken the binding back. Once a statement
+ * that sets by a function has gone out, every later one binds anew: it may be a part of what is executed or fetched then.
+ *
+ * In a lease that is a transaction the binding is local to it. A transaction that its own statements have ended is over:
+ * what came behind would run outside of it.
+ */
+import type { TransactionStatus } from 'pg';
+
+import type { TenantSetting } from '../isolation.js';
+import { rollsBackParts } from '../statement/script-check.js';
+
+/** Commands after which a setting may have another value. */
+const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 'CALL', 'DO']);
+/**
+ * What does as SET does in any statement: the function, the view that calls it, and statements prepared before, which may
+ * hold either.
+ */
+const MAY_SET = /set_config|pg_settings|u&"|\bexecute\b/i;
+
+export class LeaseBinding {
+  #setting: TenantSetting | undefined = undefined;
+  #isProved = false;
+  /** The proof holds for the transaction block in which it was given. */
+  #provedInBlock = false;
+  /** A statement has gone out that may set something now or later: when it is executed by name, or fetched from. */
+  #maySetAnyTime = false;
+  #refusal: Error | undefined = undefined;
+  #isTransaction = false;
+  /** What ended the lease's transaction. */
+  #endedBy: string | undefined = undefined;
+
+  /** Another lease begins. Nothing of the one before counts. */
+  clear(): void {
+    this.#setting = undefined;
+    this.#isProved = false;
+    this.#provedInBlock = false;
+    this.#maySetAnyTime = false;
+    this.#refusal = undefined;
+    this.#isTransaction = false;
+    this.#endedBy = undefined;
+  }
+
+  /** What binds the session, when the lease is not a transaction. */
+  require(setting: TenantSetting): void {
+    this.#setting = setting;
+  }
+
+  /** Nothing may run in this lease any more. */
+  refuse(error: Error): void {
+    this.#refusal ??= error;
+  }
+
+  get refusal(): Error | undefined {
+    return this.#refusal;
+  }
+
+  /** BEGIN has worked, and with it `setting`, local to the transaction. */
+  transactionBegan(setting: TenantSetting | undefined): void {
+    this.#setting = setting;
+    this.#isTransaction = true;
+    this.#endedBy = undefined;
+    this.proved('T');
+  }
+
+  /** The lease's own COMMIT or ROLLBACK goes out: nothing comes behind it. */
+  transactionEnds(): void {
+    if (this.#isTransaction) this.#endedBy ??= 'the end of its function';
+  }
+
+  /** What binds the session, if the lease has begun to use it. */
+  get setting(): TenantSetting | undefined {
+    return this.#setting;
+  }
+
+  get isTransaction(): boolean {
+    return this.#isTransaction;
+  }
+
+  /** What ended the transaction, if it is over. */
+  endedBy(status: TransactionStatus): string | undefined {
+    if (this.#isTransaction && status === 'I') this.#endedBy ??= 'one of its statements';
+    return this.#endedBy;
+  }
+
+  /** The setting that has to go ahead of the next statement. In a failed transaction only its end can be sent anyway. */
+  owed(status: TransactionStatus): TenantSetting | undefined {
+    return (this.#isProved && !this.#maySetAnyTime) || status === 'E' ? undefined : this.#setting;
+  }
+
+  /** A statement of the caller's goes out. */
+  goesOut(text: string | undefined): void {
+    if (this.#setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
+  }
+
+  /** A statement has failed. A procedure may have committed what it had set by then. */
+  failed(): void {
+    this.#isProved = false;
+  }
+
+  /** The server has confirmed the binding. @param status of the transaction at that moment. */
+  proved(status: TransactionStatus): void {
+    this.#isProved = true;
+    this.#provedInBlock = status !== 'I';
+  }
+
+  /** A command of the caller's has completed. @param tag as the server names it. @param text that it was part of. */
+  completed(tag: string, text: string | undefined): void {
+    if (this.#setting !== undefined && MAY_UNBIND.has(tag)) this.#isProved = false;
+    if (tag === 'COMMIT' || tag === 'ROLLBACK') this.#blockEnded(tag, text ?? '');
+  }
+
+  #blockEnded(tag: string, text: string): void {
+    if (this.#provedInBlock) this.#isProved = false;
+    if (this.#isTransaction && (tag === 'COMMIT' || !rollsBackParts(text))) this.#endedBy ??= tag;
+  }
+
+  /** The server is ready for the next statement. */
+  ready(status: TransactionStatus): void {
+    if (status === 'I' && this.#provedInBlock) this.#isProved = false;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The events of a leased client: those of the connection, for as long as the lease lasts.
+ *
+ * Promise: listeners run in the async context in which they were added, and not one of them stays on the connection for
+ * the next borrower. The emitter behind it is only made when somebody listens.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
+import type { Client } from 'pg';
+
+import { Queryable } from '../statement/queryable.js';
+import { throwLater } from '../statement/throw-later.js';
+
+type EventName = string | symbol;
+// As in EventEmitter's own types: what a listener takes is between it and the event.
+type Listener = Parameters<EventEmitter['on']>[1];
+
+/** What pg's clients emit. */
+const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as const;
+
+/** Those that may have been caused by what the tenant before left in the session. */
+const OF_A_TENANT: ReadonlySet<string> = new Set(['notice', 'notification']);
+
+export abstract class LeaseEvents extends Queryable {
+  #emitter: EventEmitter | undefined = undefined;
+  #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: Listener][] = [];
+
+  /** Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed. */
+  protected abstract get hearsConnection(): boolean;
+
+  /** The connection, @throws LeaseReleasedError after release. */
+  protected abstract source(): Client;
+
+  on(event: EventName, listener: Listener): this {
+    this.#listening().on(event, inThisContext(listener));
+    return this;
+  }
+
+  addListener(event: EventName, listener: Listener): this {
+    return this.on(event, listener);
+  }
+
+  prependListener(event: EventName, listener: Listener): this {
+    this.#listening().prependListener(event, inThisContext(listener));
+    return this;
+  }
+
+  once(event: EventName, listener: Listener): this {
+    const emitter = this.#listening();
+    emitter.on(event, onceOf(emitter, event, listener));
+    return this;
+  }
+
+  prependOnceListener(event: EventName, listener: Listener): this {
+    const emitter = this.#listening();
+    emitter.prependListener(event, onceOf(emitter, event, listener));
+    return this;
+  }
+
+  off(event: EventName, listener: Listener): this {
+    this.#emitter?.off(event, listener);
+    return this;
+  }
+
+  removeListener(event: EventName, listener: Listener): this {
+    return this.off(event, listener);
+  }
+
+  removeAllListeners(event?: EventName): this {
+    if (event === undefined) this.#emitter?.removeAllListeners();
+    else this.#emitter?.removeAllListeners(event);
+    return this;
+  }
+
+  emit(event: EventName, ...values: unknown[]): boolean {
+    return this.#emitter?.emit(event, ...values) ?? false;
+  }
+
+  eventNames(): EventName[] {
+    return this.#emitter?.eventNames() ?? [];
+  }
+
+  listenerCount(event: EventName, listener?: Listener): number {
+    return this.#emitter?.listenerCount(event, listener) ?? 0;
+  }
+
+  listeners(event: EventName): ReturnType<EventEmitter['listeners']> {
+    return this.#emitter?.listeners(event).map(asAdded) ?? [];
+  }
+
+  rawListeners(event: EventName): ReturnType<EventEmitter['rawListeners']> {
+    return this.#emitter?.rawListeners(event) ?? [];
+  }
+
+  setMaxListeners(count: number): this {
+    this.#listening().setMaxListeners(count);
+    return this;
+  }
+
+  getMaxListeners(): number {
+    return this.#emitter?.getMaxListeners() ?? EventEmitter.defaultMaxListeners;
+  }
+
+  /** The lease is over: nothing of it stays on the connection. */
+  protected stopListening(client: Client): void {
+    for (const [event, forward] of this.#forwarders) client.removeListener(event, forward);
+    this.#forwarders = [];
+    this.#emitter?.removeAllListeners();
+  }
+
+  #listening(): EventEmitter {
+    if (this.#emitter !== undefined) return this.#emitter;
+    const client = this.source();
+    const emitter = new EventEmitter();
+    for (const event of CONNECTION_EVENTS) {
+      const forward = (value?: unknown): void => {
+        if (OF_A_TENANT.has(event) && !this.hearsConnection) return;
+        // An error without a listener must not end the process; the pool knows of it anyway.
+        if (emitter.listenerCount(event) > 0) throwLater(() => void emitter.emit(event, value));
+      };
+      client.addListener(event, forward);
+      this.#forwarders.push([event, forward]);
+    }
+    this.#emitter = emitter;
+    return emitter;
+  }
+}
+
+/** Bound to the caller's context; the emitter finds it by the `listener` property when it is to be removed. */
+function inThisContext(listener: Listener): Listener {
+  return Object.assign(new AsyncResource('PostgresListener').bind(listener), { listener });
+}
+
+function onceOf(emitter: EventEmitter, event: EventName, listener: Listener): Listener {
+  const bound = new AsyncResource('PostgresListener').bind(listener);
+  const once = (...values: unknown[]): void => {
+    emitter.removeListener(event, once);
+    bound(...values);
+  };
+  return Object.assign(once, { listener });
+}
+
+function asAdded<T>(listener: T): T {
+  return typeof listener === 'function' && 'listener' in listener ? (listener.listener as T) : listener;
+}

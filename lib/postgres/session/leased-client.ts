@@ -1,0 +1,358 @@
+/**
+ * What a borrower gets: a client that passes for pg's `PoolClient`, for the length of one lease.
+ *
+ * Promise: after release every use of it fails with LeaseReleasedError and never reaches the connection, which may serve
+ * somebody else by then. Listeners and type parsers that the borrower set go with the lease.
+ *
+ * Its name has no "Pool" in it on purpose: Drizzle takes whatever has for a pool, and would ask it for a client.
+ */
+import { inspect } from 'node:util';
+import type { Client, Connection, TransactionStatus } from 'pg';
+
+import type { Deadlines } from '../../engine/time/deadlines.js';
+import type { Clock } from '../../engine/time/clock.js';
+import type { LeaseInfo } from '../../engine/driver.js';
+import { PoolLease } from '../../engine/lease.js';
+import { toError } from '../../engine/thrown.js';
+import { LeaseReleasedError } from '../../errors.js';
+import type { ConnectionParsers } from '../statement/caller-code.js';
+import type { CallerStatement } from '../statement/caller-statement.js';
+import { ForeignQuery, type ForeignSubmittable, textOwner } from '../statement/foreign-query.js';
+import type { Instrumentation, ObservedCall, StatementText } from '../statement/instrumentation.js';
+import { LeaseEvents } from './lease-events.js';
+import { LeaseStatement } from '../statement/lease-statement.js';
+import { isStatementError } from '../protocol/pg-errors.js';
+import type { QueryCallback, TypeParser } from '../protocol/pg-module.js';
+import type { PgSession } from './pg-session.js';
+import { type QueryRequest, type StatementLimits, strictest } from '../statement/query-arguments.js';
+
+/** What of the pool its clients need. */
+export interface ClientSurroundings {
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+  /** Undefined for what the pool does for its own ends: instrumentation is not told of it. */
+  readonly instrumentation: Instrumentation | undefined;
+  /** Limits of the pool on each statement. */
+  readonly limits: StatementLimits;
+  readonly parsers: ConnectionParsers;
+}
+
+/** A session with the clients that it was lent as. */
+export type PoolSession = PgSession<LeasedClient>;
+
+export class LeasedClient extends LeaseEvents {
+  readonly #lease: LeaseInfo;
+  readonly #session: PgSession;
+  readonly #surroundings: ClientSurroundings;
+  #parsers: Map<string, TypeParser> | undefined = undefined;
+  #bound = false;
+  #condemned = false;
+  /** Queries wait for each other. */
+  readonly pipeline = false;
+  /** @internal What the borrower gave `release()`, for the pool's event of that name. */
+  releasedWith: Error | boolean | undefined = undefined;
+  /** @internal The event has been emitted. */
+  releaseTold = false;
+
+  /** @internal */
+  constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
+    super();
+    this.#session = session;
+    this.#lease = lease;
+    this.#surroundings = surroundings;
+  }
+
+  /** @internal */
+  get lease(): LeaseInfo {
+    return this.#lease;
+  }
+
+  /** @internal Only for the pool itself: it knows no release. */
+  get session(): PgSession {
+    return this.#session;
+  }
+
+  /** Prints whom it works for: neither the connection nor what goes over it. */
+  [inspect.custom](): string {
+    return `LeasedClient ${inspect(this.toJSON())}`;
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { poolId, tenantId, released } = this.#lease;
+    return { poolId, tenantId, released };
+  }
+
+  // ── The lease ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Gives the connection back. Harmless when called again, though reported.
+   *
+   * @param destroy `true`, or an error that isn't just a refused statement: the connection is closed instead of kept.
+   */
+  release(destroy?: Error | boolean): void {
+    if (!(this.lease instanceof PoolLease)) return;
+    if (!this.lease.released) this.releasedWith = destroy === false ? undefined : destroy;
+    const gone =
+      this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
+    this.lease.release(gone ? true : undefined);
+  }
+
+  /** As in pg: ends the connection itself. It leaves the pool when the lease ends, which is still up to `release()`. */
+  end(): Promise<void>;
+  end(callback: (error?: Error) => void): void;
+  end(callback?: (error?: Error) => void): Promise<void> | void {
+    const ended = this.#alive().end();
+    this.#condemned = true;
+    if (callback === undefined) return ended;
+    ended.then(() => callback(), callback);
+  }
+
+  /** @internal The transaction is bound to the tenant already, or needs no binding. */
+  bindNothing(): void {
+    this.#bound = true;
+  }
+
+  /** @internal A statement has worked. */
+  completed(_statement: LeaseStatement): void {}
+
+  /** @internal */
+  awaitLastWordOf(statement: LeaseStatement): void {
+    statement.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+  }
+
+  /** @internal Whether results go through type parsers of an application's own. */
+  get hasOwnParsers(): boolean {
+    return this.#parsers !== undefined || this.#surroundings.parsers.mayBeOwn;
+  }
+
+  /** @internal The lease is over. */
+  retire(): void {
+    this.stopListening(this.session.client);
+    this.#parsers = undefined;
+  }
+
+  #alive(): PgSession {
+    if (this.lease.released) throw this.#releasedError();
+    return this.session;
+  }
+
+  #releasedError(): LeaseReleasedError {
+    return new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId });
+  }
+
+  protected override get hearsConnection(): boolean {
+    return this.session.isClean;
+  }
+
+  protected override source(): Client {
+    return this.#alive().client;
+  }
+
+  // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  protected override runQuery(request: QueryRequest): unknown {
+    return this.execute(request);
+  }
+
+  /** @internal What `query` comes down to. */
+  execute(request: QueryRequest): unknown {
+    if (request.foreign !== undefined) return this.runForeign(request.foreign, request.callback);
+    const { text, values, config, callback } = request;
+    const statement = new LeaseStatement(this, text, values, config);
+    const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
+    if (this.observe(statement)) this.#run(statement);
+    return promise;
+  }
+
+  /** @internal Runs a statement of the pool's own in this lease. */
+  run(statement: LeaseStatement): ReturnType<LeaseStatement['promise']> {
+    const promise = statement.promise();
+    this.#run(statement);
+    return promise;
+  }
+
+  /**
+   * @internal Tells instrumentation of a caller's statement. Called in the caller's async context.
+   * @returns false when instrumentation has blocked it; its caller has been told.
+   */
+  observe(statement: CallerStatement): boolean {
+    const { text, values, config } = statement;
+    const observed = this.#observe({ text, values, name: config?.name });
+    if (observed === undefined) return true;
+    if (observed.blocked !== undefined) {
+      statement.giveUp(observed.blocked);
+      return false;
+    }
+    statement.observed = observed;
+    statement.text = observed.text;
+    return true;
+  }
+
+  #observe(statement: StatementText): ObservedCall | undefined {
+    const { instrumentation } = this.#surroundings;
+    if (this.lease.released || instrumentation?.isPresent() !== true) return undefined;
+    const observed = instrumentation.observe(this.session.client, statement);
+    if (observed?.blocked === undefined) for (const text of observed?.ahead ?? []) this.#runAhead(text);
+    return observed;
+  }
+
+  /** A statement of instrumentation's own. What becomes of it is not the caller's concern. */
+  #runAhead(text: string): void {
+    this.run(new LeaseStatement(this, text, undefined, undefined)).catch(() => {});
+  }
+
+  #run(statement: LeaseStatement): void {
+    const { deadlines, clock, limits } = this.#surroundings;
+    const signal = statement.config?.signal;
+    const own = statement.config?.timeoutMs;
+    const timeoutMs = limits.queryTimeoutMs === undefined ? own : strictest(own, limits.queryTimeoutMs);
+    if (this.lease.released) {
+      statement.giveUp(this.#releasedError());
+    } else if (signal?.aborted === true) {
+      statement.aborted(signal.reason);
+    } else {
+      if (timeoutMs !== undefined || signal !== undefined) statement.limit(deadlines, clock.now(), timeoutMs, signal);
+      this.#bind();
+      this.#nameApart(statement);
+      this.session.runInLease(statement);
+    }
+  }
+
+  /**
+   * @internal Runs a Submittable.
+   * @param over called when the connection is ready again, or gone.
+   */
+  runForeign<T extends ForeignSubmittable>(
+    query: T,
+    callback: QueryCallback | undefined,
+    over?: (error: Error | undefined) => void,
+  ): T {
+    const session = this.#alive();
+    const observed = this.#observe({ text: textOwner(query).text, values: undefined, name: query.name });
+    if (observed?.blocked !== undefined) {
+      const { blocked } = observed;
+      process.nextTick(() => {
+        ForeignQuery.refuse(query, blocked, callback);
+        over?.(blocked);
+      });
+      return query;
+    }
+    const { clock, deadlines, limits } = this.#surroundings;
+    const foreign = new ForeignQuery(query, callback, {
+      session,
+      tenantId: this.lease.tenantId,
+      queryTimeoutMs: limits.queryTimeoutMs,
+      clock,
+      deadlines,
+      typeParsers: this,
+      observed,
+      over,
+    });
+    this.#bind();
+    session.runInLease(foreign);
+    return query;
+  }
+
+  /** Ahead of the first statement: makes the session the tenant's for as long as the lease lasts. */
+  #bind(): void {
+    if (this.#bound) return;
+    this.#bound = true;
+    const { binding, rules } = this.session;
+    try {
+      const setting = rules.isolation.settingFor(this.lease.tenantId);
+      if (setting !== undefined) binding.require(setting);
+    } catch (error) {
+      binding.refuse(toError(error));
+    }
+  }
+
+  /** A caller's named statement has another name for each role or schema. */
+  #nameApart(statement: LeaseStatement): void {
+    const { binding, rules } = this.session;
+    if (statement.name === undefined || binding.refusal !== undefined) return;
+    try {
+      statement.name = rules.isolation.statementName(statement.name, this.lease.tenantId);
+    } catch (error) {
+      statement.refusal = toError(error);
+    }
+  }
+
+  // ── What pg's clients have besides ───────────────────────────────────────────────────────────────────────────────
+
+  /** Of the server's process; undefined when the server has not told. */
+  get processID(): number | undefined {
+    return this.session.processID;
+  }
+  get user(): string | undefined {
+    return this.session.client.user;
+  }
+  get database(): string | undefined {
+    return this.session.client.database;
+  }
+  get host(): string {
+    return this.session.client.host;
+  }
+  get port(): number {
+    return this.session.client.port;
+  }
+  get ssl(): boolean {
+    return Boolean(this.session.client.ssl);
+  }
+
+  /** A client that was lent is connected: rejects, as pg's clients do when they are connected twice. */
+  connect(): Promise<never> {
+    return Promise.reject(new Error('This client was lent by a pool and is connected already.'));
+  }
+
+  getTransactionStatus(): TransactionStatus {
+    return this.#alive().transactionStatus;
+  }
+
+  escapeIdentifier(name: string): string {
+    return this.session.client.escapeIdentifier(name);
+  }
+
+  escapeLiteral(text: string): string {
+    return this.session.client.escapeLiteral(text);
+  }
+
+  /** For this lease alone: the connection's own parsers stay as they are. */
+  setTypeParser(oid: number, format: string | TypeParser, parser?: TypeParser): void {
+    this.#alive();
+    const chosen = typeof format === 'function' ? format : parser;
+    if (chosen === undefined) throw new TypeError('setTypeParser() needs a parser');
+    this.#parsers ??= new Map();
+    this.#parsers.set(parserKey(oid, typeof format === 'string' ? format : 'text'), chosen);
+  }
+
+  getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): TypeParser {
+    const own = this.#parsers?.get(parserKey(oid, format));
+    return own ?? this.session.typeParsers.getTypeParser(oid, format);
+  }
+
+  /** pg's own connection, for libraries that reach for it. */
+  get connection(): Connection {
+    return this.#alive().client.connection;
+  }
+
+  /** Of pg's native client alone, which pools don't use. @throws always: pg-copy-streams is the way. */
+  copyFrom(_text: string): never {
+    throw new Error('copyFrom() is of the native client: use query(from(text)) with pg-copy-streams');
+  }
+
+  copyTo(_text: string): never {
+    throw new Error('copyTo() is of the native client: use query(to(text)) with pg-copy-streams');
+  }
+
+  /** Without effect, as in pg's JavaScript client, which has no such methods. */
+  pauseDrain(): void {}
+  resumeDrain(): void {}
+
+  /** The pool decides what keeps the process alive: nothing happens. */
+  ref(): void {}
+  unref(): void {}
+}
+
+function parserKey(oid: number, format: string): string {
+  return `${oid}:${format}`;
+}

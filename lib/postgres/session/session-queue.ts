@@ -1,0 +1,176 @@
+/**
+ * What a session does, one task after the other.
+ *
+ * Promise: a task is looked at when its turn comes, not when it is asked for: whether it may be sent at all, and what
+ * has to go ahead of it, depends on what the task before it did. pg's own queue holds no more than one task and what goes
+ * ahead of it.
+ *
+ * A turn ends at ReadyForQuery. pg tells the active query of it when it has worked; when it has failed pg tells nobody,
+ * but emits `drain` as soon as its queue is empty and the server ready.
+ */
+import type { Client } from 'pg';
+
+import type { Clock } from '../../engine/time/clock.js';
+import type { Deadlines } from '../../engine/time/deadlines.js';
+import { toError } from '../../engine/thrown.js';
+import type { MessageWriter } from '../protocol/message-writer.js';
+import type { ActiveQuery } from '../protocol/pg-module.js';
+import { PgQueue } from '../protocol/pg-queue.js';
+
+/**
+ * What task it is. `caller`: a statement of a lease, bound to its tenant and its transaction. `begin`, `end`: of that
+ * transaction. `oneShot`: all there is to a lease, and bound by itself. `own`: the session's upkeep.
+ */
+export type TaskKind = 'caller' | 'begin' | 'end' | 'oneShot' | 'own';
+
+export interface SessionTask extends ActiveQuery {
+  readonly kind: TaskKind;
+  readonly text?: string | undefined;
+  readonly name?: string | undefined;
+  /** The lease that it belongs to has ended while it runs. */
+  leaseEnded?(): void;
+}
+
+/** What a task that writes to the wire needs of its session. */
+export interface WireSession {
+  readonly writer: MessageWriter;
+  /** Sends what has been written, in one piece. */
+  flush(): void;
+  /** The task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
+  finished(task: SessionTask): void;
+  /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
+  whenReady(reached: () => void): void;
+}
+
+/** What measures time for the sessions of one pool. */
+export interface SessionTiming {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+}
+
+/** The session whose queue it is. */
+export interface QueueOwner {
+  /** Why `task` must not be sent. Asked when its turn has come. */
+  refusalOf(task: SessionTask): Error | undefined;
+  /** What has to go out ahead of `task`. */
+  preambleFor(task: SessionTask): ActiveQuery | undefined;
+  /** pg threw: its queue and ours may have lost step. */
+  lostStep(error: Error): void;
+}
+
+/** Waits for its turn and sends nothing. */
+class ReadyMark {
+  constructor(readonly reached: () => void) {}
+}
+
+export class SessionQueue {
+  readonly #owner: QueueOwner;
+  readonly #pg: PgQueue;
+  readonly #waiting: (SessionTask | ReadyMark)[] = [];
+  #active: SessionTask | undefined = undefined;
+  /** Nothing is started while somebody holds the queue. */
+  #held = false;
+  #whenHeldIsIdle: (() => void) | undefined = undefined;
+  /** Why nothing is sent any more. */
+  #closed: Error | undefined = undefined;
+
+  constructor(client: Client, owner: QueueOwner) {
+    this.#owner = owner;
+    this.#pg = new PgQueue(client);
+    client.on('drain', () => {
+      this.#active = undefined;
+      this.#advance();
+    });
+  }
+
+  /** What the server is working on. */
+  get active(): SessionTask | undefined {
+    return this.#active;
+  }
+
+  /** Everything asked for has been answered to the end. */
+  get isIdle(): boolean {
+    return this.#active === undefined && !this.#held && this.#waiting.length === 0;
+  }
+
+  /** Runs `task` after everything that was asked for before. */
+  run(task: SessionTask): void {
+    if (this.isIdle) this.#start(task);
+    else this.#waiting.push(task);
+  }
+
+  /** Runs `tasks` ahead of everything that waits, once the active one is over. */
+  runFirst(...tasks: readonly SessionTask[]): void {
+    this.#waiting.unshift(...tasks);
+    this.#advance();
+  }
+
+  /** Calls `reached` when everything asked for so far has been answered to the end, or the connection is gone. */
+  whenReady(reached: () => void): void {
+    if (this.isIdle || this.#closed !== undefined) reached();
+    else this.#waiting.push(new ReadyMark(reached));
+  }
+
+  /** The active task has been answered to the end. Called ahead of everything that its end sets off. */
+  finished(task: SessionTask): void {
+    if (this.#active === task) this.#active = undefined;
+  }
+
+  /** Starts nothing more until {@link release}. @param idle called as soon as nothing runs. */
+  hold(idle: () => void): void {
+    this.#held = true;
+    this.#whenHeldIsIdle = idle;
+    if (this.#active === undefined) this.#tellIdle();
+  }
+
+  /** Goes on with what waits, after `first`. */
+  release(first: SessionTask): void {
+    this.#held = false;
+    this.#whenHeldIsIdle = undefined;
+    this.runFirst(first);
+  }
+
+  /** The connection is gone. What waits is told; pg tells what was under way. */
+  close(error: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = error;
+    this.#active = undefined;
+    this.#held = false;
+    for (const waiting of this.#waiting.splice(0)) {
+      if (waiting instanceof ReadyMark) waiting.reached();
+      else refuse(waiting, error);
+    }
+  }
+
+  #advance(): void {
+    while (this.#active === undefined && !this.#held) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      if (next instanceof ReadyMark) next.reached();
+      else this.#start(next);
+    }
+    if (this.#active === undefined) this.#tellIdle();
+  }
+
+  #tellIdle(): void {
+    const idle = this.#whenHeldIsIdle;
+    this.#whenHeldIsIdle = undefined;
+    idle?.();
+  }
+
+  #start(task: SessionTask): void {
+    const refusal = this.#closed ?? this.#pg.refusal ?? this.#owner.refusalOf(task);
+    if (refusal !== undefined) return refuse(task, refusal);
+    this.#active = task;
+    try {
+      this.#pg.submit(this.#owner.preambleFor(task), task);
+    } catch (error) {
+      this.#owner.lostStep(toError(error));
+    }
+  }
+}
+
+/** As pg tells it: never before the call that asked for it has returned. */
+function refuse(task: SessionTask, error: Error): void {
+  process.nextTick(() => task.handleError(error));
+}

@@ -1,0 +1,46 @@
+/**
+ * A bare Sync among the tasks of a session: the server answers ReadyForQuery and does nothing, but for dropping a prepared
+ * statement if it is told to.
+ */
+import type { ActiveQuery } from '../protocol/pg-module.js';
+import type { SessionTask, WireSession } from './session-queue.js';
+
+export class Ping implements SessionTask, ActiveQuery {
+  readonly kind = 'own';
+  readonly #session: WireSession;
+  readonly #answered: () => void;
+  readonly #failed: (error: Error) => void;
+  readonly #drops: string | undefined;
+
+  /** @param drops the name of a prepared statement. */
+  constructor(session: WireSession, answered: () => void, failed: (error: Error) => void, drops?: string) {
+    this.#session = session;
+    this.#answered = answered;
+    this.#failed = failed;
+    this.#drops = drops;
+  }
+
+  submit(): null {
+    if (this.#drops !== undefined) this.#session.writer.closeStatement(this.#drops);
+    this.#session.writer.sync();
+    this.#session.flush();
+    return null;
+  }
+
+  handleReadyForQuery(): void {
+    this.#session.finished(this);
+    this.#answered();
+  }
+
+  handleError(error: Error): void {
+    this.#failed(error);
+  }
+
+  handleRowDescription(): void {}
+  handleDataRow(): void {}
+  handleCommandComplete(): void {}
+  handleEmptyQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleCopyInResponse(): void {}
+  handleCopyData(): void {}
+}

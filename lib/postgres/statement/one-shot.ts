@@ -1,0 +1,159 @@
+/**
+ * `pool.query`: one statement that is all there is to its lease.
+ *
+ * One object does it all: it waits for the slot, carries the caller's promise, is the statement on the wire and gives the
+ * slot back. It is given back before the caller is told, so that whoever waits loses no time, and never before
+ * ReadyForQuery: a transaction that the statement left open is rolled back first.
+ */
+import { AsyncResource } from 'node:async_hooks';
+
+import type { Lease } from '../../engine/lease.js';
+import { toError } from '../../engine/thrown.js';
+import type { LeaseReceiver } from '../../engine/receivers.js';
+import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../../errors.js';
+import { callsCaller } from './caller-code.js';
+import { CallerStatement } from './caller-statement.js';
+import type { ClientSurroundings, LeasedClient } from '../session/leased-client.js';
+import type { ResultBuilder } from '../protocol/pg-module.js';
+import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
+import type { StatementConfig, StatementSession } from './statement.js';
+
+/** invalid_sql_statement_name */
+const UNKNOWN_STATEMENT = '26000';
+
+export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
+  readonly kind = 'oneShot';
+  protected override readonly poolId: string;
+  protected override readonly tenantId: string | undefined;
+  readonly #surroundings: ClientSurroundings;
+  /** What its caller waits for, when the end of a request may withdraw it: by then there may be no one to handle it. */
+  withdrawable: Promise<unknown> | undefined = undefined;
+  #resent = false;
+  #lease: Lease<LeasedClient> | undefined = undefined;
+
+  constructor(
+    poolId: string,
+    tenantId: string | undefined,
+    surroundings: ClientSurroundings,
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
+    super(text, values, config);
+    this.poolId = poolId;
+    this.tenantId = tenantId;
+    this.#surroundings = surroundings;
+    // Instrumentation is told once the slot is there.
+    const needsContext =
+      surroundings.parsers.mayBeOwn ||
+      surroundings.instrumentation?.isPresent() === true ||
+      callsCaller(values, config);
+    if (needsContext) this.context = new AsyncResource('PostgresQuery');
+  }
+
+  granted(lease: Lease<LeasedClient>): void {
+    if (this.answered) return lease.release();
+    this.#lease = lease;
+    const client = lease.connection;
+    try {
+      if (!this.#observedBy(client)) return this.#giveBack(undefined);
+      client.session.runOneShot(this);
+    } catch (error) {
+      this.#giveBack(true);
+      this.reject(toError(error));
+    }
+  }
+
+  #observedBy(client: LeasedClient): boolean {
+    return this.context?.runInAsyncScope(() => client.observe(this)) ?? true;
+  }
+
+  refused(error: Error): void {
+    if (error instanceof RequestEndedError) this.withdrawable?.catch(() => {});
+    this.reject(error);
+  }
+
+  protected override completed(result: ResultBuilder | ResultBuilder[]): void {
+    if (this.session?.transactionStatus !== 'I') return this.#rollBack();
+    this.#giveBack(undefined);
+    this.fulfil(result);
+  }
+
+  protected override failed(error: Error): void {
+    const { session } = this;
+    if (session !== undefined && this.#mayResend(error)) return this.#resend(session);
+    if (session !== undefined && !this.#resent && !this.answered && this.name !== undefined && isStalePlan(error)) {
+      // The server keeps the statement under its name until a reset drops it.
+      session.oweReset();
+      return this.#resend(session);
+    }
+    // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
+    session?.whenReady(() => {
+      if (session.transactionStatus !== 'I') return this.#rollBack(error);
+      this.#giveBack(error);
+      this.reject(error);
+    });
+  }
+
+  protected override notExecuted(cause: Error): Error {
+    return new ConnectionLostError(this.poolId, 'a query', false, { tenantId: this.tenantId, cause });
+  }
+
+  /**
+   * A function that ran in the session before has made the server forget its prepared statements, and nobody could tell.
+   * The whole implicit transaction has been rolled back, so it can be sent again.
+   */
+  #mayResend(error: Error): boolean {
+    return (
+      !this.#resent &&
+      !this.answered &&
+      (this.binding !== undefined || this.name !== undefined) &&
+      sqlStateOf(error) === UNKNOWN_STATEMENT
+    );
+  }
+
+  #resend(session: StatementSession): void {
+    this.#resent = true;
+    this.rewind();
+    session.forgetStatements();
+    session.whenReady(() => {
+      if (this.answered) this.#giveBack(undefined);
+      else session.runOneShot(this);
+    });
+  }
+
+  /** What it left open must not reach anybody; nor must the caller think that it is going on. */
+  #rollBack(error?: Error): void {
+    const answer = error ?? new TransactionLeftOpenError(this.poolId, { tenantId: this.tenantId });
+    this.session?.reset().then(
+      () => {
+        this.#giveBack(error);
+        this.reject(answer);
+      },
+      (resetError: unknown) => {
+        this.#giveBack(true);
+        this.reject(error ?? new TransactionLeftOpenError(this.poolId, { tenantId: this.tenantId, cause: resetError }));
+      },
+    );
+  }
+
+  #giveBack(error: unknown): void {
+    this.lastWord();
+    const lease = this.#lease;
+    this.#lease = undefined;
+    if (lease !== undefined && !lease.released) lease.release(error);
+  }
+
+  protected override abandoned(): void {
+    // Without a lease it is still waiting for one; the waiter has the same deadline and signal.
+    if (this.#lease === undefined) return;
+    // Not sent yet: it never will be.
+    this.refusal = new Error('The query was given up before it was sent');
+    this.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+    if (this.isSent) this.session?.interrupt();
+  }
+
+  protected override stuck(): void {
+    this.#giveBack(true);
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * `pool.query` on a pool with rules of its own for statements: a limit that holds from the moment a statement has a
+ * connection, and a database user that must be bound by row security.
+ */
+import type { Lease } from '../../engine/lease.js';
+import type { ClientSurroundings, LeasedClient } from '../session/leased-client.js';
+import { OneShot } from './one-shot.js';
+import type { UnsafeRoleError } from '../../errors.js';
+import type { RoleSafety, WaitingCall } from '../role-safety.js';
+import type { StatementConfig } from './statement.js';
+
+/** What a pool's statements have to obey. */
+export interface StatementRules extends ClientSurroundings {
+  readonly safety: RoleSafety;
+}
+
+export class PoolQuery extends OneShot implements WaitingCall {
+  readonly #rules: StatementRules;
+  /** When its caller's own limit is over, by the pool's clock. */
+  #dueAtMs = Infinity;
+  /** It has got a connection, or will get none. */
+  #hasTurn = false;
+
+  constructor(
+    poolId: string,
+    tenantId: string | undefined,
+    rules: StatementRules,
+    text: string | undefined,
+    values: readonly unknown[] | undefined,
+    config: StatementConfig | undefined,
+  ) {
+    super(poolId, tenantId, rules, text, values, config);
+    this.#rules = rules;
+  }
+
+  /** Takes over the limits of its call. */
+  limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
+    const { deadlines, clock } = this.#rules;
+    const nowMs = clock.now();
+    if (timeoutMs !== undefined) this.#dueAtMs = nowMs + timeoutMs;
+    this.limit(deadlines, nowMs, timeoutMs, signal);
+  }
+
+  /** It has been asked for: should it wait for a connection, it hears at once of a user that is unsafe. */
+  requested(): void {
+    const { safety } = this.#rules;
+    if (safety.isEnforced && !this.#hasTurn && !this.answered) safety.waiting.add(this);
+  }
+
+  unsafe(error: UnsafeRoleError): void {
+    this.reject(error);
+  }
+
+  override granted(lease: Lease<LeasedClient>): void {
+    const { safety, limits, deadlines, clock } = this.#rules;
+    this.#hasTurn = true;
+    safety.waiting.delete(this);
+    // Found since it began to wait; the connection may be an older one.
+    if (safety.error !== undefined && !this.answered) {
+      this.reject(safety.error);
+    } else if (limits.queryTimeoutMs !== undefined && !this.answered) {
+      const nowMs = clock.now();
+      if (nowMs + limits.queryTimeoutMs < this.#dueAtMs) {
+        this.limit(deadlines, nowMs, limits.queryTimeoutMs, undefined);
+      }
+    }
+    super.granted(lease);
+  }
+
+  override refused(error: Error): void {
+    this.#hasTurn = true;
+    this.#rules.safety.waiting.delete(this);
+    super.refused(this.#rules.safety.error ?? error);
+  }
+}

@@ -1,0 +1,168 @@
+// Nothing that a pool hands out leads to its connections, its queues, another caller's work or a secret: for every kind.
+import { ClientRequest } from 'node:http';
+import { Socket } from 'node:net';
+import { inspect } from 'node:util';
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
+import { ResourcePool } from '../../lib/engine/resource-pool.js';
+import { Slot } from '../../lib/engine/slot.js';
+import { TenantScheduler } from '../../lib/engine/scheduler/tenant-scheduler.js';
+import { Waiter } from '../../lib/engine/waiter.js';
+import type { PoolHandle } from '../../lib/pool/pool-handle.js';
+import type { PoolDeclaration } from '../../lib/manager/pool-manager.options.js';
+import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
+import { FakeDriver, FakeConnection } from '../support/fakes/fake-driver.js';
+import { LogBook } from '../support/log-book.js';
+import { leaksOf, type Unwanted } from '../support/reachable.js';
+import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+
+const SECRET = 'pa55-of-the-pool';
+
+let database: TestDatabase;
+let redis: TestRedis;
+let http: HttpFixture;
+beforeAll(async () => {
+  [database, redis, http] = await Promise.all([createDatabase(), claimRedis(), startHttpServer()]);
+});
+afterAll(async () => {
+  await Promise.all([database.drop(), redis.release(), http.close()]);
+});
+
+/** A driver that lends a facade, as every kind of this package does. */
+class LendingDriver extends FakeDriver {
+  readonly password = SECRET;
+
+  lend(connection: FakeConnection): { readonly serial: number } {
+    return { serial: connection.serial };
+  }
+}
+
+const INTERNAL = [ResourcePool, Slot, TenantScheduler, Waiter, Socket, ClientRequest, FakeConnection, LendingDriver];
+const unwanted: Unwanted = {
+  isUnwanted: (value) =>
+    INTERNAL.some((internal) => value instanceof internal) ||
+    ['PgSession', 'Client', 'Connection', 'Redis', 'ExclusiveConnection', 'HttpSlot'].includes(value.constructor?.name),
+  secrets: [SECRET],
+};
+
+/** Nothing listens on the port `discard`. */
+const down = 'http://127.0.0.1:9';
+/** A pool that works, and the same kind where nothing answers, both with a secret. */
+const kinds: [string, () => readonly [works: PoolDeclaration, fails: PoolDeclaration]][] = [
+  [
+    'external',
+    () => {
+      const failing = new LendingDriver();
+      failing.openBehaviour = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+      return [
+        { type: 'external', driver: new LendingDriver() },
+        { type: 'external', driver: failing },
+      ];
+    },
+  ],
+  [
+    'database',
+    () => [
+      { type: 'database', connectionString: database.url, password: () => new URL(database.url).password },
+      { type: 'database', connectionString: `postgres://user:${SECRET}@127.0.0.1:9/x` },
+    ],
+  ],
+  [
+    'redis',
+    () => [
+      { type: 'redis', url: redis.url },
+      { type: 'redis', url: `redis://user:${SECRET}@127.0.0.1:9` },
+    ],
+  ],
+  [
+    'http',
+    () => [
+      { type: 'http', baseURL: http.url, headers: { authorization: SECRET } },
+      { type: 'http', baseURL: down, headers: { authorization: SECRET }, healthCheck: { path: '/health' } },
+    ],
+  ],
+];
+
+describe.each(kinds)('What a pool of the kind %s hands out', (_, declare) => {
+  const managers: ConnectionPoolManager[] = [];
+  afterEach(async () => {
+    await Promise.all(managers.splice(0).map((manager) => manager.stop({ deadlineMs: 0 })));
+  });
+
+  async function run(
+    options: PoolDeclaration,
+  ): Promise<{ manager: ConnectionPoolManager; pool: PoolHandle; told: unknown[]; log: readonly string[] }> {
+    const limits = { startup: 'background' as const, failFastAfterMs: 0, leakDetectionMs: 1, maxSize: 2 };
+    const logger = new LogBook();
+    const manager = new ConnectionPoolManager({ pools: { it: { ...options, ...limits } } }, { logger });
+    managers.push(manager);
+    await manager.start();
+    const pool = manager.getPool('it');
+    const told: unknown[] = [];
+    for (const event of ['status', 'leak', 'connectError', 'close'] as const)
+      pool.on(event, (value) => told.push(value));
+    return { manager, pool, told, log: logger.lines };
+  }
+
+  const check = (name: string, value: unknown): void => {
+    expect([name, leaksOf(value, unwanted)]).toEqual([name, []]);
+  };
+
+  it('leads nowhere from options, statistics, reports and events, while it works', async () => {
+    const [works] = declare();
+    const { manager, pool, told, log } = await run(works);
+    const lease = await pool.forTenant('acme').acquire();
+    const other = await pool.forTenant('globex').acquire();
+    const refused = await pool
+      .forTenant('initech')
+      .acquire({ timeoutMs: 1 })
+      .catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(Error);
+    check('an error', refused);
+    check('the config', pool.config);
+    check('the options', manager.options);
+    check('the stats', pool.stats());
+    check("a tenant's stats", pool.stats().tenant('acme'));
+    check('the health', await pool.healthCheck({ waitMs: 1 }));
+    check('the health of all', await manager.healthCheck({ waitMs: 1 }));
+    check('the list', manager.listPools());
+    check('a printed lease', [JSON.stringify(lease), inspect(lease, { depth: Infinity, showHidden: true })]);
+    check('a printed handle', [JSON.stringify(pool), inspect(pool, { depth: Infinity, showHidden: true })]);
+    check('printed stats', [inspect(manager.getStats(), { depth: Infinity, showHidden: true })]);
+    check('a printed manager', [
+      JSON.stringify(manager),
+      inspect(manager, { depth: Infinity, showHidden: true, getters: true }),
+    ]);
+    lease.release();
+    other.release();
+    check(
+      'a released lease’s error',
+      await Promise.resolve()
+        .then(() => lease.connection)
+        .catch((error: unknown) => error),
+    );
+    check('the report of a close', await pool.close({ deadlineMs: 0 }));
+    check('the report of a stop', await manager.stop());
+    check('events', told);
+    check('the log', log);
+  });
+
+  it('leads nowhere while nothing answers', async () => {
+    const [, fails] = declare();
+    const { manager, pool, told, log } = await run(fails);
+    const health = await pool.healthCheck({ waitMs: 500 });
+    check('the health', health);
+    check('the error of the health', health.error);
+    check('the stats', pool.stats());
+    const refused = await pool.acquire({ timeoutMs: 200 }).then(
+      (lease) => lease.release(),
+      (error: unknown) => error,
+    );
+    check('an error', refused);
+    check('events', told);
+    check('the report of a stop', await manager.stop({ deadlineMs: 0 }));
+    check('the log', log);
+  });
+});
