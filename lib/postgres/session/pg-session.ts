@@ -30,7 +30,7 @@ import type {
 } from '../protocol/pg-module.js';
 import { backendKeyOf, wireOf } from '../protocol/pg-module.js';
 import { type PreambleSession, SessionPreamble, type SetupStatement } from './session-preamble.js';
-import { unboundBehind } from '../statement/script-check.js';
+import { endsTransaction, unboundBehind } from '../statement/script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
 import { Ping } from './session-turns.js';
 import { hasSeveralStatements, Statement } from '../statement/statement.js';
@@ -183,7 +183,6 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
 
   async #settle(): Promise<void> {
     this.#settling = true;
-    this.#queue.active?.leaseEnded?.();
     try {
       await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
@@ -194,13 +193,24 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
 
   /** A statement of the lease that has ended may be about to be answered; one that isn't soon costs the connection. */
   async #quietSoon(): Promise<void> {
+    this.#queue.active?.leaseEnded?.();
     // A cancelled statement takes as long as the server needs to obey.
     if (this.#queue.isIdle || this.#cancellation !== undefined) return this.quiet();
     const { clock, deadlines } = this.#timing;
-    const overrun = new Overrun(this);
-    deadlines.add(overrun, clock.now() + Overrun.ALLOWED_MS);
+    const overrun = new Overrun(this, clock, deadlines);
+    overrun.start();
     await this.quiet();
-    deadlines.remove(overrun);
+    overrun.stop();
+  }
+
+  /**
+   * Whether what runs after its lease is never cut off as an overrun. A transaction that is cancelled at its end would be
+   * lost; the time for cleaning the connection limits it.
+   */
+  get awaitsEnd(): boolean {
+    const { active } = this.#queue;
+    if (active === undefined) return false;
+    return endsTransaction(this.#textOf(active) ?? '') || active.leaseEnded?.() === true;
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
