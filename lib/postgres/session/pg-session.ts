@@ -191,6 +191,15 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     }
   }
 
+  async #resetOnItsWay(): Promise<void> {
+    this.#settling = true;
+    try {
+      await this.reset();
+    } finally {
+      this.#settling = false;
+    }
+  }
+
   /** A statement of the lease that has ended may be about to be answered; one that isn't soon costs the connection. */
   async #quietSoon(): Promise<void> {
     this.#queue.active?.leaseEnded?.();
@@ -239,9 +248,14 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     return this.borrower === undefined ? this.isIdle && this.#residue === 'lease' : this.#owesReset;
   }
 
-  /** Something of a one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for long. */
+  /**
+   * Something of a tenant's one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for
+   * long. Without tenants there is no one to keep it from, and the plans of prepared statements are worth keeping.
+   */
   get mustResetWhenIdle(): boolean {
-    return this.isIdle && this.#residue === 'oneShot' && !this.rules.trustOneShot;
+    const { trustOneShot, isolation } = this.rules;
+    const isOfTenants = this.#servedTenant !== undefined || isolation.mode !== 'none';
+    return this.isIdle && this.#residue === 'oneShot' && isOfTenants && !trustOneShot;
   }
 
   /** Resets it ahead of everything that is asked for from now on. */
@@ -250,8 +264,12 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     this.reset().catch(() => {});
   }
 
-  /** Asks the server whether the session could write. Only while no lease has it. */
-  writeAccess(): Promise<WriteAccess> {
+  /**
+   * Asks the server whether the session could write, once nothing of the last borrower is left that would be reset: who
+   * made the session read-only says nothing of the connection. Only while no lease has it.
+   */
+  async writeAccess(): Promise<WriteAccess> {
+    if (this.mustResetSoon || this.mustResetWhenIdle) await this.#resetOnItsWay();
     return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 
