@@ -4,10 +4,12 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { EventEmitter } from 'node:events';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
+import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { startChild } from '../support/children.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
@@ -200,6 +202,22 @@ describe('a lease that is released before its statement has ended', () => {
     await clock.advance(3_000);
     expect(await outcome).toMatchObject({ name: 'ConnectionLostError', sent: true });
     await eventually(async () => (await running('held')) === 0);
+  });
+
+  it('closes its query stream, and waits two seconds for its server', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create(patient, clock);
+    const client = await pool.connect();
+    const stream: Readable = client.query(new QueryStream('select pg_sleep(60) /* streamed */'));
+    const closed = new Promise((resolve) => stream.once('close', () => resolve('closed')));
+    stream.resume();
+    await eventually(async () => (await running('streamed')) === 1);
+    client.release();
+    await clock.advance(1_900);
+    expect(await running('streamed')).toBe(1);
+    await clock.advance(200);
+    expect(await closed).toBe('closed');
+    await eventually(async () => (await running('streamed')) === 0);
   });
 
   it('because its transaction was aborted has what waits behind the running statement refused', async () => {
