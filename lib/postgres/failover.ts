@@ -12,7 +12,10 @@
 import type { Clock } from '../engine/time/clock.js';
 import type { WriteAccess } from './session/write-access.js';
 
-/** As long as new connections can't write either, replacing them more often than this changes nothing. */
+/**
+ * As long as new connections can't write either, replacing them more often than this changes nothing. Each of the two
+ * reasons has a time of its own: a session that is read-only must not hide a failover.
+ */
 const REPLACE_AGAIN_MS = 5_000;
 
 /** What a server reports of itself as a connection opens, by names of settings. */
@@ -35,6 +38,9 @@ export class Failover {
   #couldWrite = false;
   /** The connection that was opened last can write, says its server. */
   #newestWrites = false;
+  /** When every connection was replaced last. */
+  #evictedAtMs = -Infinity;
+  /** When a connection was replaced last because its session was read-only. */
   #replacedAtMs = -Infinity;
 
   constructor(dependencies: FailoverDependencies) {
@@ -60,17 +66,26 @@ export class Failover {
    */
   told(access: WriteAccess): boolean {
     if (access === 'writes' || !this.#couldWrite) return false;
-    const isStandby = access === 'standby';
+    return access === 'standby' ? this.#metStandby() : this.#metReadOnly();
+  }
+
+  /** The connection that met it is always replaced: its server is not the one that the pool writes to. */
+  #metStandby(): true {
     const { clock, evict, warn, poolId } = this.#dependencies;
     const nowMs = clock.now();
-    if ((isStandby || !this.#newestWrites) && nowMs - this.#replacedAtMs < REPLACE_AGAIN_MS) return false;
+    if (nowMs - this.#evictedAtMs < REPLACE_AGAIN_MS) return true;
+    this.#evictedAtMs = nowMs;
+    warn(`Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`);
+    evict();
+    return true;
+  }
+
+  #metReadOnly(): boolean {
+    const { clock, warn, poolId } = this.#dependencies;
+    const nowMs = clock.now();
+    if (!this.#newestWrites && nowMs - this.#replacedAtMs < REPLACE_AGAIN_MS) return false;
     this.#replacedAtMs = nowMs;
-    if (isStandby) {
-      warn(`Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`);
-      evict();
-    } else {
-      warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
-    }
+    warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
     return true;
   }
 }

@@ -11,6 +11,7 @@ import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
 import { TestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -104,6 +105,25 @@ describe.each(KINDS)('%s', (_name, begin) => {
     client.release();
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
     await eventually(() => pool.stats().active === 0);
+  });
+});
+
+describe('a query stream that is destroyed while its server works', () => {
+  it('has two seconds to end, also in a lease that goes on', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create({ maxSize: 1 }, clock);
+    const client = await pool.connect();
+    const text = 'select pg_sleep(60) /* destroyed */';
+    const stream: Readable = client.query(new QueryStream(text));
+    stream.resume();
+    await eventually(
+      async () => (await database.query('select 1 from pg_stat_activity where query = $1', [text])).length === 1,
+    );
+    const closed = new Promise((resolve) => stream.once('close', () => resolve('closed')));
+    stream.destroy();
+    await clock.advance(2_100);
+    expect(await closed).toBe('closed');
+    client.release();
   });
 });
 

@@ -68,6 +68,28 @@ describe('an idle session', () => {
     expect(clock.keepsProcessAlive).toBe(false);
   });
 
+  it('is left as it is after unscoped queries of a pool without isolation', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create({ maxSize: 1 }, clock);
+    await pool.query({ name: 'kept', text: 'select pg_advisory_lock(4)' });
+    await clock.advance(10 * LOOK_MS);
+    expect(pool.stats().resets).toBe(0);
+    expect(await locks()).toBe(1);
+    const { rows } = await pool.query(`select name from pg_prepared_statements where name = 'kept'`);
+    expect(rows).toEqual([{ name: 'kept' }]);
+    await pool.forTenant('acme').query('select 1');
+    expect(await locks()).toBe(0);
+  });
+
+  it('is reset after unscoped queries, too, in a pool with isolation', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'schema', schema: (id: string) => id } }, clock);
+    await pool.unscoped().query('select pg_advisory_lock(5)');
+    await clock.advance(2 * LOOK_MS + 40);
+    expect(pool.stats().resets).toBe(1);
+    await eventually(async () => (await locks()) === 0);
+  });
+
   it('is left as it is with trustOneShot', async () => {
     const clock = new FakeClock();
     const pool = await pools.create({ maxSize: 1, session: { trustOneShot: true } }, clock);

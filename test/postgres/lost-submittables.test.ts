@@ -376,6 +376,20 @@ describe('queryTimeoutMs', () => {
     client.release();
   });
 
+  it('does not count it for a statement without rows, either', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create({ maxSize: 1, queryTimeoutMs: LIMIT_MS }, clock);
+    const client = await pool.connect();
+    const cursor = client.query(new Cursor('insert into numbers values (1)'));
+    await once(client.connection, 'noData');
+    await clock.advance(10 * LIMIT_MS);
+    expect(await cursor.read(1)).toEqual([]);
+    await cursor.close();
+    expect(client.connection.listenerCount('noData')).toBe(0);
+    client.release();
+    expect(pool.stats().connects).toBe(1);
+  });
+
   it('does not end COPY from the server, whose reader may rest', async () => {
     const clock = new FakeClock();
     const pool = await pools.create({ maxSize: 1, queryTimeoutMs: LIMIT_MS }, clock);

@@ -4,14 +4,17 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { EventEmitter } from 'node:events';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
+import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { startChild } from '../support/children.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
 import { TestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -120,6 +123,101 @@ describe('a lease that is released before its statement has ended', () => {
     await expect(commit).resolves.toMatchObject({ command: 'COMMIT' });
     expect((await pool.query('select n from forgotten')).rows).toEqual([{ n: 1 }]);
     expect(pool.stats().connects).toBe(1);
+  });
+
+  it.each([
+    ['COMMIT', 'commit', 'COMMIT'],
+    ['END behind a comment', '/* the end */ End', 'COMMIT'],
+    ['RELEASE SAVEPOINT', 'release savepoint s; set constraints all immediate', 'SET'],
+  ])('is never cut off in %s, however long that takes', async (_what, end, command) => {
+    await database.query(`
+      create table if not exists decided (n int); grant all on decided to public; truncate decided;
+      create or replace function wait_for_lock() returns trigger language plpgsql as
+        $$ begin perform pg_advisory_xact_lock(815); return null; end $$;
+      drop trigger if exists waits on decided;
+      create constraint trigger waits after insert on decided deferrable initially deferred
+        for each row execute function wait_for_lock()`);
+    const clock = new FakeClock();
+    const pool = await pools.create(patient, clock);
+    await using locks = new TestPools(database);
+    const holder = await (await locks.create()).connect();
+    await holder.query('select pg_advisory_lock(815)');
+    const client = await pool.connect();
+    await client.query('begin');
+    await client.query('savepoint s');
+    await client.query('insert into decided values (1)');
+    const outcome = client.query(end);
+    client.release();
+    await eventually(async () => (await database.query('select 1 from pg_locks where not granted')).length === 1);
+    await clock.advance(5_000);
+    await holder.query('select pg_advisory_unlock(815)');
+    holder.release();
+    const answer: unknown = await outcome;
+    expect(Array.isArray(answer) ? answer.at(-1) : answer).toMatchObject({ command });
+    await eventually(() => pool.stats().idle === 1);
+    if (command === 'COMMIT') expect(await database.query('select n from decided')).toEqual([{ n: 1 }]);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it('closes its cursor, whose read gets what the server has sent by then', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create(patient, clock);
+    await using locks = new TestPools(database);
+    const holder = await (await locks.create()).connect();
+    await holder.query('select pg_advisory_lock(816)');
+    const client = await pool.connect();
+    const read = client.query(new Cursor('select 1 as n from (select pg_advisory_xact_lock(816)) s')).read(1);
+    await eventually(async () => (await database.query('select 1 from pg_locks where not granted')).length === 1);
+    client.release();
+    await clock.advance(500);
+    await holder.query('select pg_advisory_unlock(816)');
+    holder.release();
+    expect(await read).toEqual([{ n: 1 }]);
+    await eventually(() => pool.stats().idle === 1);
+    expect(pool.stats().connects).toBe(1);
+  });
+
+  it.each<[string, (client: LeasedClient) => Promise<unknown>]>([
+    ['the read of a cursor', (client) => client.query(new Cursor('select pg_sleep(60) /* held */')).read(1)],
+    [
+      'the read that a cursor had put off',
+      (client) => {
+        const cursor = client.query(new Cursor('select pg_sleep(60) /* held */'));
+        void cursor.read(1).catch(() => {});
+        return cursor.read(1);
+      },
+    ],
+    [
+      'a query of pg’s own',
+      (client) =>
+        new Promise((_, reject) => client.query(new pg.Query('select pg_sleep(60) /* held */')).on('error', reject)),
+    ],
+  ])('has %s fail when its server goes on working', async (_what, run) => {
+    const clock = new FakeClock();
+    const pool = await pools.create(patient, clock);
+    const client = await pool.connect();
+    const outcome = run(client).catch((error: unknown) => error);
+    await eventually(async () => (await running('held')) === 1);
+    client.release();
+    await clock.advance(3_000);
+    expect(await outcome).toMatchObject({ name: 'ConnectionLostError', sent: true });
+    await eventually(async () => (await running('held')) === 0);
+  });
+
+  it('closes its query stream, and waits two seconds for its server', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create(patient, clock);
+    const client = await pool.connect();
+    const stream: Readable = client.query(new QueryStream('select pg_sleep(60) /* streamed */'));
+    const closed = new Promise((resolve) => stream.once('close', () => resolve('closed')));
+    stream.resume();
+    await eventually(async () => (await running('streamed')) === 1);
+    client.release();
+    await clock.advance(1_900);
+    expect(await running('streamed')).toBe(1);
+    await clock.advance(200);
+    expect(await closed).toBe('closed');
+    await eventually(async () => (await running('streamed')) === 0);
   });
 
   it('because its transaction was aborted has what waits behind the running statement refused', async () => {

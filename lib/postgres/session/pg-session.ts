@@ -30,7 +30,7 @@ import type {
 } from '../protocol/pg-module.js';
 import { backendKeyOf, wireOf } from '../protocol/pg-module.js';
 import { type PreambleSession, SessionPreamble, type SetupStatement } from './session-preamble.js';
-import { unboundBehind } from '../statement/script-check.js';
+import { endsTransaction, unboundBehind } from '../statement/script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
 import { Ping } from './session-turns.js';
 import { hasSeveralStatements, Statement } from '../statement/statement.js';
@@ -183,7 +183,6 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
 
   async #settle(): Promise<void> {
     this.#settling = true;
-    this.#queue.active?.leaseEnded?.();
     try {
       await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
@@ -192,15 +191,35 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     }
   }
 
+  async #resetOnItsWay(): Promise<void> {
+    this.#settling = true;
+    try {
+      await this.reset();
+    } finally {
+      this.#settling = false;
+    }
+  }
+
   /** A statement of the lease that has ended may be about to be answered; one that isn't soon costs the connection. */
   async #quietSoon(): Promise<void> {
+    this.#queue.active?.leaseEnded?.();
     // A cancelled statement takes as long as the server needs to obey.
     if (this.#queue.isIdle || this.#cancellation !== undefined) return this.quiet();
     const { clock, deadlines } = this.#timing;
-    const overrun = new Overrun(this);
-    deadlines.add(overrun, clock.now() + Overrun.ALLOWED_MS);
+    const overrun = new Overrun(this, clock, deadlines);
+    overrun.start();
     await this.quiet();
-    deadlines.remove(overrun);
+    overrun.stop();
+  }
+
+  /**
+   * Whether what runs after its lease is never cut off as an overrun. A transaction that is cancelled at its end would be
+   * lost; the time for cleaning the connection limits it.
+   */
+  get awaitsEnd(): boolean {
+    const { active } = this.#queue;
+    if (active === undefined) return false;
+    return endsTransaction(this.#textOf(active) ?? '') || active.leaseEnded?.() === true;
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
@@ -229,9 +248,14 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     return this.borrower === undefined ? this.isIdle && this.#residue === 'lease' : this.#owesReset;
   }
 
-  /** Something of a one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for long. */
+  /**
+   * Something of a tenant's one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for
+   * long. Without tenants there is no one to keep it from, and the plans of prepared statements are worth keeping.
+   */
   get mustResetWhenIdle(): boolean {
-    return this.isIdle && this.#residue === 'oneShot' && !this.rules.trustOneShot;
+    const { trustOneShot, isolation } = this.rules;
+    const isOfTenants = this.#servedTenant !== undefined || isolation.mode !== 'none';
+    return this.isIdle && this.#residue === 'oneShot' && isOfTenants && !trustOneShot;
   }
 
   /** Resets it ahead of everything that is asked for from now on. */
@@ -240,8 +264,12 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     this.reset().catch(() => {});
   }
 
-  /** Asks the server whether the session could write. Only while no lease has it. */
-  writeAccess(): Promise<WriteAccess> {
+  /**
+   * Asks the server whether the session could write, once nothing of the last borrower is left that would be reset: who
+   * made the session read-only says nothing of the connection. Only while no lease has it.
+   */
+  async writeAccess(): Promise<WriteAccess> {
+    if (this.mustResetSoon || this.mustResetWhenIdle) await this.#resetOnItsWay();
     return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 

@@ -27,8 +27,12 @@ export interface SessionTask extends ActiveQuery {
   readonly kind: TaskKind;
   readonly text?: string | undefined;
   readonly name?: string | undefined;
-  /** The lease that it belongs to has ended while it runs. */
-  leaseEnded?(): void;
+  /**
+   * The lease that it belongs to has ended while it runs. May be called again.
+   *
+   * @returns whether it ends within a limit of its own.
+   */
+  leaseEnded?(): boolean;
 }
 
 /** What a task that writes to the wire needs of its session. */

@@ -103,6 +103,8 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   /** Its caller has been told of its failure: what the server still answers is discarded. */
   #isTold = false;
   #isOver = false;
+  /** Its lease has ended, and it has been given up. */
+  #isLeaseOver = false;
   /** What its own code has thrown. */
   #thrown: Error | undefined = undefined;
 
@@ -249,7 +251,10 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
     // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
     if (this.#end.isGivenUp) ignoreErrors(query);
     // In its context also when it never got as far as the connection.
-    this.#context.runInAsyncScope(() => throwLater(() => query.handleError?.(error, connection)));
+    this.#context.runInAsyncScope(() => {
+      throwLater(() => query.handleError?.(error, connection));
+      failHeldReads(textOwner(query), error);
+    });
     this.#dependencies.observed?.finish(error, query._result ?? { rows: [] });
   }
 
@@ -274,9 +279,16 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   /** Its lease is over: a reader that has stopped half way would keep the connection until it is destroyed. */
-  leaseEnded(): void {
-    if (this.#isOver || this.#connection === undefined) return;
+  leaseEnded(): boolean {
+    if (this.#isLeaseOver) return true;
+    if (this.#isOver || this.#connection === undefined) return false;
     this.#context.runInAsyncScope(() => throwLater(() => giveUp(this.#query)));
+    // A query of pg's own can't be given up.
+    if (!this.#end.isGivenUp) return false;
+    this.#isLeaseOver = true;
+    // Without waiting for its event: a stream that waits for the server closes only when that has answered.
+    this.#limitEnd();
+    return true;
   }
 
   override expire(): void {
@@ -286,12 +298,12 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   /** A round of the server's work has taken too long. The caller hears of it at once, even if the server says nothing. */
   #tooLong(limitMs: number): void {
     if (this.#isOver || this.#isTold) return;
-    const { session, tenantId, clock, deadlines } = this.#dependencies;
+    const { session, tenantId } = this.#dependencies;
     this.#tell(
       new OperationTimeoutError('A query', limitMs, { poolId: session.rules.poolId, tenantId }),
       this.#connection,
     );
-    deadlines.add(this, clock.now() + END_GRACE_MS);
+    this.#limitEnd();
     session.interrupt();
   }
 
@@ -317,11 +329,16 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   /** Its reader or writer is gone. Before its turn, `submit` finds out. */
   #givenUp(): void {
     if (this.#isOver || this.#connection === undefined) return;
-    const { session, clock, deadlines } = this.#dependencies;
+    const { session } = this.#dependencies;
     this.#rounds?.stop();
-    if (session.isRead) deadlines.add(this, clock.now() + END_GRACE_MS);
+    if (session.isRead) this.#limitEnd();
     // It has taken the socket over, and will neither read the rest nor give it back.
     else session.kill(new Error('A COPY was given up in the middle'));
+  }
+
+  #limitEnd(): void {
+    const { clock, deadlines } = this.#dependencies;
+    if (!this.#isOver) deadlines.add(this, clock.now() + END_GRACE_MS);
   }
 
   #emitInContext(emitter: EventEmitter): void {
@@ -358,4 +375,18 @@ function giveUp(query: object): void {
     const closed = query.close();
     if (closed instanceof Promise) closed.catch(() => {});
   }
+}
+
+/** A cursor that was closed during a read does not tell the callbacks that it holds of an error (pg-cursor 2.22). */
+function failHeldReads(cursor: object, error: Error): void {
+  if (!('state' in cursor) || cursor.state !== 'done') return;
+  const reads: unknown[] = [];
+  if ('_cb' in cursor) {
+    reads.push(cursor._cb);
+    cursor._cb = null;
+  }
+  if ('_queue' in cursor && Array.isArray(cursor._queue)) {
+    for (const queued of cursor._queue.splice(0)) if (Array.isArray(queued)) reads.push(queued[1]);
+  }
+  for (const read of reads) if (typeof read === 'function') throwLater(() => void Reflect.apply(read, cursor, [error]));
 }

@@ -27,6 +27,15 @@ export interface ScriptBounds {
 const TO_SAVEPOINT = /^rollback (?:(?:work|transaction) )?to\b/;
 const ROLLS_BACK = /^(?:rollback|abort)\b/;
 
+/** Decides over a transaction, or over a part of one, by its first word. */
+const DECIDES = /^(?:commit|rollback|end|abort|release)\b/;
+
+/** @returns whether `text` begins with the end of a transaction (prepared ones included) or of a savepoint. */
+export function endsTransaction(text: string): boolean {
+  const [first] = statementsOf(text);
+  return first !== undefined && DECIDES.test(first.words);
+}
+
 /** @returns whether all that `text` rolls back are parts of a transaction. */
 export function rollsBackParts(text: string): boolean {
   const rollbacks = statementsOf(text).filter(({ words }) => ROLLS_BACK.test(words));

@@ -2,7 +2,7 @@
  * Limits each round of the server's work for a Submittable.
  *
  * A round begins when it is submitted, and with each Execute that it sends (a read of a cursor). It ends when the server
- * has described what there is to read, when it has sent the rows that were asked for, and when the Submittable is over.
+ * has described what there is to read or that there is nothing, when it has sent the rows that were asked for, and when the Submittable is over.
  * The time in which a reader rests counts for nothing. A COPY is limited until its data flows: from then on the server
  * waits for the client.
  */
@@ -34,6 +34,8 @@ export class ServerRounds extends DeadlineEntry {
   begin(connection: Connection): void {
     this.#connection = connection;
     this.#watch(connection);
+    // Of a statement without rows pg tells no query of its own.
+    connection.on('noData', this.#noData);
     this.#deadlines.add(this, this.#clock.now() + this.#limitMs);
   }
 
@@ -41,6 +43,8 @@ export class ServerRounds extends DeadlineEntry {
   described(): void {
     if (!this.#isExecuting) this.#deadlines.remove(this);
   }
+
+  readonly #noData = (): void => this.described();
 
   /** The server waits: for the next read, or for the data of a COPY. */
   paused(): void {
@@ -54,6 +58,7 @@ export class ServerRounds extends DeadlineEntry {
     const connection = this.#connection;
     if (connection === undefined) return;
     this.#connection = undefined;
+    connection.removeListener('noData', this.#noData);
     // The connection's own methods come back from its prototype.
     Reflect.deleteProperty(connection, 'execute');
     Reflect.deleteProperty(connection, 'query');
