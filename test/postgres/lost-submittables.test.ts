@@ -119,6 +119,8 @@ const KINDS: readonly [name: string, begin: (on: Queries) => Running][] = [
 ];
 
 const KILL = 'select pg_terminate_backend($1)';
+/** What the server said; or what the socket did, where a message of ours had crossed that on its way. */
+const SAID = { message: expect.stringMatching(/terminat|reset/i) };
 
 describe.each(KINDS)('the connection lost under %s', (_name, begin) => {
   it('is a ConnectionLostError with what the server said, in a lease', async () => {
@@ -129,7 +131,7 @@ describe.each(KINDS)('the connection lost under %s', (_name, begin) => {
     await database.query(KILL, [client.processID]);
     const error = await use();
     expect(error).toBeInstanceOf(ConnectionLostError);
-    expect(error).toMatchObject({ sent: true, tenantId: 'acme', poolId: pool.id, cause: { code: '57P01' } });
+    expect(error).toMatchObject({ sent: true, tenantId: 'acme', poolId: pool.id, cause: SAID });
     client.release();
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
@@ -140,7 +142,7 @@ describe.each(KINDS)('the connection lost under %s', (_name, begin) => {
     const { started, use } = begin(pool);
     await started;
     await database.query(KILL, [(rows[0] as { pid: number }).pid]);
-    expect(await use()).toMatchObject({ name: 'ConnectionLostError', sent: true, cause: { code: '57P01' } });
+    expect(await use()).toMatchObject({ name: 'ConnectionLostError', sent: true, cause: SAID });
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
