@@ -74,6 +74,8 @@ export class AdapterCall {
     own: Partial<InternalAxiosRequestConfig>,
     received: (response: AxiosResponse) => void,
   ): Promise<AxiosResponse> {
+    // The signal tells an abort once: the adapter would not see one that came before it listens, and would send the request.
+    this.#throwIfAborted();
     try {
       const response = await this.#adapter({
         ...this.#config,
@@ -83,7 +85,7 @@ export class AdapterCall {
         cancelToken: undefined,
       });
       this.#take(response, received);
-      if (this.#aborted !== undefined) throw this.#aborted;
+      this.#throwIfAborted();
       return response;
     } catch (error) {
       if (hasConfig(error)) {
@@ -93,6 +95,10 @@ export class AdapterCall {
       }
       throw this.#aborted ?? error;
     }
+  }
+
+  #throwIfAborted(): void {
+    if (this.#aborted !== undefined) throw this.#aborted;
   }
 
   #take(response: AxiosResponse<unknown>, received: (response: AxiosResponse) => void): void {
