@@ -24,13 +24,15 @@ export class AdapterTransport implements Transport {
     this.#choice = choice;
   }
 
-  send(config: InternalAxiosRequestConfig, _slot: HttpSlot): Sent {
+  send(config: InternalAxiosRequestConfig, _slot: HttpSlot, uploadTaken: () => void): Sent {
     const call = new AdapterCall(this.#axios.getAdapter(this.#choice, config), config);
     // What the time-out means to a function of the caller's is the caller's business.
     const own = typeof this.#choice === 'function' ? {} : { timeout: axiosTimeoutMs(this.#axios, config) };
+    const response = call.run(own, () => {});
+    uploadTaken();
     return {
       blameless: true,
-      response: call.run(own, () => {}),
+      response,
       get body() {
         return call.body;
       },
