@@ -75,7 +75,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   sendHeld(): void {
     const { clock, deadlines } = this.#parts;
     for (const { pending, stream, node } of this.#held.takeAll()) {
-      if (pending.timeoutMs > 0) deadlines.add(pending, clock.now() + pending.timeoutMs);
+      // What is repeated has no more time than it had at first: a server could refuse it again and again.
+      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
+      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
       else deadlines.remove(pending);
       this.#forward(pending, stream, node);
     }
@@ -181,7 +183,10 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #timed(command: Command): PendingCommand {
     const { commandTimeoutMs, clock, deadlines } = this.#parts;
     const pending = new PendingCommand(command, this, commandTimeoutMs);
-    if (commandTimeoutMs > 0) deadlines.add(pending, clock.now() + commandTimeoutMs);
+    if (commandTimeoutMs > 0) {
+      pending.limitAtMs = clock.now() + commandTimeoutMs;
+      deadlines.add(pending, pending.limitAtMs);
+    }
     return pending;
   }
 
@@ -319,6 +324,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
     if (!repeatable.delete(error) || isPart || this.#connection.closed) return false;
     pending.sent = false;
+    pending.repeated = true;
     this.#held.add({ pending, stream: undefined, node: undefined });
     return true;
   }
