@@ -8,6 +8,8 @@
  *  - while there is no connection, at most `maxQueue` commands wait for one, and none when there has been none for
  *    `failFastAfterMs`.
  */
+import { once } from 'node:events';
+
 import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
@@ -102,17 +104,23 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
-  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked. */
-  async isServerFull(timeoutMs: number): Promise<boolean> {
+  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or `signal` aborts. */
+  async isServerFull(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     if ('nodes' in this.client || !isWritable(this.client)) return false;
+    const asked = new AbortController();
     try {
-      const clients = String(await this.#probe('info', ['clients'], timeoutMs));
-      const [connected = 0, max = Infinity] = ['connected_clients', 'maxclients'].map((name) =>
-        Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(clients)?.[1]),
+      const aborted = once(signal, 'abort', { signal: asked.signal }).then(() => '');
+      // Without a section's name: servers before Redis 7 take one name only.
+      const info = String(await Promise.race([this.#probe('info', [], timeoutMs), aborted]));
+      const [clients = 0, replicas = 0, max = Infinity] = ['connected_clients', 'connected_slaves', 'maxclients'].map(
+        (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? NaN),
       );
-      return connected >= max;
+      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to be.
+      return clients + replicas >= max;
     } catch {
       return false;
+    } finally {
+      asked.abort();
     }
   }
 
