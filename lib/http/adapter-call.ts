@@ -24,13 +24,15 @@ export class AdapterTransport implements Transport {
     this.#choice = choice;
   }
 
-  send(config: InternalAxiosRequestConfig, _slot: HttpSlot): Sent {
+  send(config: InternalAxiosRequestConfig, _slot: HttpSlot, uploadTaken: () => void): Sent {
     const call = new AdapterCall(this.#axios.getAdapter(this.#choice, config), config);
     // What the time-out means to a function of the caller's is the caller's business.
     const own = typeof this.#choice === 'function' ? {} : { timeout: axiosTimeoutMs(this.#axios, config) };
+    const response = call.run(own, () => {});
+    uploadTaken();
     return {
       blameless: true,
-      response: call.run(own, () => {}),
+      response,
       get body() {
         return call.body;
       },
@@ -74,6 +76,8 @@ export class AdapterCall {
     own: Partial<InternalAxiosRequestConfig>,
     received: (response: AxiosResponse) => void,
   ): Promise<AxiosResponse> {
+    // The signal tells an abort once: the adapter would not see one that came before it listens, and would send the request.
+    this.#throwIfAborted();
     try {
       const response = await this.#adapter({
         ...this.#config,
@@ -83,7 +87,7 @@ export class AdapterCall {
         cancelToken: undefined,
       });
       this.#take(response, received);
-      if (this.#aborted !== undefined) throw this.#aborted;
+      this.#throwIfAborted();
       return response;
     } catch (error) {
       if (hasConfig(error)) {
@@ -93,6 +97,10 @@ export class AdapterCall {
       }
       throw this.#aborted ?? error;
     }
+  }
+
+  #throwIfAborted(): void {
+    if (this.#aborted !== undefined) throw this.#aborted;
   }
 
   #take(response: AxiosResponse<unknown>, received: (response: AxiosResponse) => void): void {

@@ -96,14 +96,14 @@ export class Flight extends DeadlineEntry implements Cancellable {
 
   #send(slot: HttpSlot): void {
     this.#phase = 'sent';
-    this.#forgetUpload?.();
     this.#slot = slot;
     slot.occupy(this);
     if (this.#totalMs > 0) this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#totalMs);
     let sent: Sent;
     try {
       checkUpload(this.#parts.axios, this.config);
-      sent = this.#transport.send(this.config, slot);
+      this.#guardUpload();
+      sent = this.#transport.send(this.config, slot, () => this.#forgetUpload?.());
     } catch (error) {
       this.#fail(error);
       return;
@@ -121,9 +121,13 @@ export class Flight extends DeadlineEntry implements Cancellable {
   /** What a request that has to wait needs, and no other. */
   #settleIn(): void {
     this.#context = new AsyncResource('HttpRequest', { requireManualDestroy: true });
+    this.#guardUpload();
+  }
+
+  /** axios listens only once it sends the request: until then an error of the stream would be an uncaught exception. */
+  #guardUpload(): void {
     const upload: unknown = this.config.data;
-    if (!(upload instanceof Readable)) return;
-    // axios listens only once the request is sent: until then an error of the stream would be an uncaught exception.
+    if (this.#forgetUpload !== undefined || !(upload instanceof Readable)) return;
     this.#forgetUpload = finished(upload, { writable: false }, (error) => {
       if (error !== undefined && error !== null)
         this.abort(failedUpload(this.#parts.axios, this.config, error.code === CLOSED_EARLY ? null : error));
@@ -173,6 +177,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
   #land(error: unknown): void {
     if (this.#phase === 'over') return;
     this.#phase = 'over';
+    this.#forgetUpload?.();
     this.#parts.deadlines.remove(this);
     this.#unlisten();
     this.#slot?.vacate(this);

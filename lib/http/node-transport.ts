@@ -7,7 +7,7 @@
  */
 import { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { finished, PassThrough, pipeline, Readable } from 'node:stream';
+import { PassThrough, pipeline } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import type { Clock } from '../engine/time/clock.js';
@@ -42,8 +42,8 @@ export class NodeTransport implements Transport {
     this.#adapter = parts.axios.getAdapter('http');
   }
 
-  send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent {
-    return new NodeRequest(this.#parts, this.#adapter, config, slot);
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent {
+    return new NodeRequest(this.#parts, this.#adapter, config, slot, uploadTaken);
   }
 }
 
@@ -56,11 +56,19 @@ class NodeRequest extends DeadlineEntry implements Sent {
   readonly #slot: HttpSlot;
   readonly #call: AdapterCall;
   readonly #timeoutMs: number;
+  readonly #uploadTaken: () => void;
   /** What had gone over the slot's sockets when the time-out began anew. */
   #bytesMoved = 0;
 
-  constructor(parts: NodeTransportParts, adapter: AxiosAdapter, config: InternalAxiosRequestConfig, slot: HttpSlot) {
+  constructor(
+    parts: NodeTransportParts,
+    adapter: AxiosAdapter,
+    config: InternalAxiosRequestConfig,
+    slot: HttpSlot,
+    uploadTaken: () => void,
+  ) {
     super();
+    this.#uploadTaken = uploadTaken;
     this.#parts = parts;
     this.#config = config;
     this.#slot = slot;
@@ -139,24 +147,21 @@ class NodeRequest extends DeadlineEntry implements Sent {
    * bytes, which would pass for the answer to this request.
    */
   async #letArrive(): Promise<void> {
-    const upload: unknown = this.#config.data;
-    // axios doesn't listen to it yet: an error of it would be an uncaught exception.
-    const forget = upload instanceof Readable ? finished(upload, { writable: false }, () => {}) : undefined;
     await new Promise<void>(afterArrivals);
-    forget?.();
     checkUpload(this.#parts.axios, this.#config);
   }
 
   async #attempt(): Promise<AxiosResponse> {
     const agents = this.#ownsAgents ? this.#slot.agents() : undefined;
     try {
-      const response = await this.#call.run(
+      const answer = this.#call.run(
         agents === undefined
           ? { timeout: this.#timeoutMs }
           : { httpAgent: agents.http, httpsAgent: agents.https, timeout: 0 },
-        (answer) => this.#detach(answer),
+        (response) => this.#detach(response),
       );
-      return response;
+      this.#uploadTaken();
+      return await answer;
     } catch (error) {
       if (hasConfig(error) && error.request !== undefined) error.request = RequestSummary.of(error.request);
       throw error;

@@ -22,8 +22,12 @@ export interface Sent extends Cancellable {
 }
 
 export interface Transport {
-  /** Called in the caller's async context. */
-  send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent;
+  /**
+   * Called in the caller's async context.
+   *
+   * @param uploadTaken called once the adapter listens to the upload, if that is a stream.
+   */
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent;
 }
 
 /**

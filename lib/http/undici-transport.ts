@@ -49,9 +49,9 @@ export class UndiciTransport implements Transport {
     this.#parts = parts;
   }
 
-  send(config: InternalAxiosRequestConfig, slot: HttpSlot): Sent {
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent {
     const request = this.#parts.requests.from(config);
-    if (request === undefined) return this.#parts.fallback.send(config, slot);
+    if (request === undefined) return this.#parts.fallback.send(config, slot, uploadTaken);
     return new UndiciRequest(this.#parts, config, slot, request);
   }
 }
@@ -131,7 +131,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 
   #sendOtherwise(): Promise<AxiosResponse> {
     this.#parts.deadlines.remove(this);
-    this.#fallback = this.#parts.fallback.send(this.#config, this.#slot);
+    this.#fallback = this.#parts.fallback.send(this.#config, this.#slot, () => {});
     return this.#fallback.response;
   }
 

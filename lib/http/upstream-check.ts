@@ -103,7 +103,7 @@ export class UpstreamCheck {
         validateStatus: null,
         maxRedirects: 0,
         decompress: false,
-        adapter: (config) => (sent = transport.send(config, slot)).response,
+        adapter: (config) => (sent = transport.send(config, slot, () => {})).response,
       });
       // Read to its end, so that the connection can serve the next request.
       if (response.data instanceof Readable) for await (const _chunk of response.data);

@@ -20,6 +20,7 @@ import {
   dropConnection,
   end,
   ending,
+  forgetUnsubscribed,
   makeOutside,
   owesReplies,
   rejectUnanswered,
@@ -232,6 +233,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
+    forgetUnsubscribed(this.client, command);
     if (command.name !== 'quit') return this.#sink.sendCommand(command, stream, node);
     return ending(this.client, () => this.#sink.sendCommand(command, stream, node));
   }

@@ -24,7 +24,9 @@ export class PendingCommand extends DeadlineEntry {
   readonly command: Command;
   /** False until it has been given to a connection that could send it. */
   sent = false;
-  /** When its own time is over while it waits to be sent; a reading of the clock. `Infinity`: it has as long as it likes. */
+  /** It has been sent before, and is to be sent again within the same limit. */
+  repeated = false;
+  /** When its own time is over, while it waits to be sent or, once it is sent, for its reply; a reading of the clock. `Infinity`: it has as long as it likes. */
   limitAtMs = Infinity;
   /** How long it may take once it is sent; 0: as long as it likes. */
   readonly timeoutMs: number;

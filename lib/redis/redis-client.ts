@@ -120,31 +120,67 @@ export function makeOutside<C extends RedisClient>(make: () => C): C {
   return client;
 }
 
+type Subscribing = 'subscribe' | 'psubscribe' | 'ssubscribe';
+
+/** Of each client the subscriptions to renew, by command: whether that is under way, or has failed. */
+const RENEWALS = new WeakMap<RedisClient, ReadonlyMap<string, Map<string, 'asked' | 'failed'>>>();
+
 /**
  * Takes care of the subscriptions that ioredis renews by itself once it has reconnected. It doesn't look at what comes of
- * them: one that fails would be an unhandled rejection, and the client deaf.
+ * them: one that fails would be an unhandled rejection, and the client deaf. One that is refused, or lost with its
+ * connection, is asked for again over the next connection.
  */
 function attendResubscriptions(client: Redis): void {
+  const renewals = new Map<Subscribing, Map<string, 'asked' | 'failed'>>();
+  RENEWALS.set(client, renewals);
   for (const name of ['subscribe', 'psubscribe', 'ssubscribe'] as const) {
     const method: unknown = Reflect.get(client, name);
     if (typeof method !== 'function') continue;
+    const channels = new Map<string, 'asked' | 'failed'>();
+    renewals.set(name, channels);
     Object.defineProperty(client, name, {
       value: function (this: unknown, ...args: readonly unknown[]): unknown {
         const subscribed: unknown = Reflect.apply(method, this, args);
         // Callers call it on a facade, and look after the promise themselves.
-        if (this === client && subscribed instanceof Promise) {
-          subscribed.catch((error: Error) => {
+        if (this !== client || !(subscribed instanceof Promise)) return subscribed;
+        const asked = args.flat().map(String);
+        for (const channel of asked) channels.set(channel, 'asked');
+        subscribed.then(
+          () => {
+            for (const channel of asked) channels.delete(channel);
+          },
+          (error: Error) => {
+            // One that its caller has unsubscribed meanwhile is not in there any more.
+            for (const channel of asked) if (channels.has(channel)) channels.set(channel, 'failed');
             if (isReply(error)) client.emit('error', error);
-            else if (!isOutOfStep(error)) return;
-            client.once('ready', () => void Reflect.apply(client[name], client, args));
-          });
-        }
+          },
+        );
         return subscribed;
       },
       configurable: true,
       writable: true,
     });
   }
+  client.on('close', () => {
+    // ioredis may have forgotten what was under way, and then its promise never settles.
+    for (const channels of renewals.values()) for (const channel of channels.keys()) channels.set(channel, 'failed');
+  });
+  client.on('ready', () => {
+    for (const [name, channels] of renewals) {
+      const failed = [...channels.keys()].filter((channel) => channels.get(channel) === 'failed');
+      // Shard channels of one command must be of one slot.
+      const commands = name === 'ssubscribe' ? failed.map((channel) => [channel]) : failed.length > 0 ? [failed] : [];
+      for (const some of commands) void Reflect.apply(client[name], client, some);
+    }
+  });
+}
+
+/** To be called with each command that a caller sends: what it unsubscribes is not renewed any more. */
+export function forgetUnsubscribed(client: RedisClient, { name, args }: Command): void {
+  if (!/^[ps]?unsubscribe$/i.test(name)) return;
+  const channels = RENEWALS.get(client)?.get(name.toLowerCase().replace('un', ''));
+  if (args.length === 0) channels?.clear();
+  for (const channel of args.flat()) channels?.delete(String(channel));
 }
 
 function connectingOutside<T>(connect: () => T): T {

@@ -7,7 +7,7 @@ import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingTerms } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
-import { isReply, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
+import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
 
 export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
   readonly credentials: Credentials;
@@ -15,7 +15,7 @@ export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C>
   readonly make: () => C;
   readonly database: number;
   /** Whether the server has as many clients as it takes, as far as the shared client can learn that. Never rejects. */
-  readonly isFull: () => Promise<boolean>;
+  readonly isFull: (signal: AbortSignal) => Promise<boolean>;
   /** Ends what the pool has besides its slots. */
   readonly dispose: () => Promise<void>;
 }
@@ -35,7 +35,7 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
       await connection.open(signal, this.#parts.credentials);
     } catch (error) {
       // A full server closes the connection at once: what it says is mostly lost with what ioredis has sent meanwhile.
-      if (!signal.aborted && !isReply(error) && (await this.#parts.isFull())) throw serverFull(error);
+      if (!signal.aborted && isDropped(error) && (await this.#parts.isFull(signal))) throw serverFull(error);
       throw error;
     }
     return connection;

@@ -247,7 +247,7 @@ function assemble<C extends RedisClient>(
     reconnectOnError,
     onReadOnly,
     make: () => deployment.exclusive(),
-    isFull: () => shared.isServerFull(healthCheck.timeoutMs),
+    isFull: (signal) => shared.isServerFull(healthCheck.timeoutMs, signal),
     dispose: async () => {
       await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
     },

@@ -65,6 +65,12 @@ export function isReadOnly(error: unknown): boolean {
   return isReply(error) && error.message.startsWith('READONLY ');
 }
 
+/** Whether a connection was accepted and then dropped, as far as the error of its connect tells. */
+export function isDropped(error: unknown): boolean {
+  if (!isError(error)) return false;
+  return isEcho(error) || ('code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE'));
+}
+
 const FULL = 'ERR max number of clients reached';
 
 /** In the words of the server, which a connect that it refuses seldom gets to see. */

@@ -8,6 +8,8 @@
  *  - while there is no connection, at most `maxQueue` commands wait for one, and none when there has been none for
  *    `failFastAfterMs`.
  */
+import { once } from 'node:events';
+
 import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
@@ -75,7 +77,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   sendHeld(): void {
     const { clock, deadlines } = this.#parts;
     for (const { pending, stream, node } of this.#held.takeAll()) {
-      if (pending.timeoutMs > 0) deadlines.add(pending, clock.now() + pending.timeoutMs);
+      // What is repeated has no more time than it had at first: a server could refuse it again and again.
+      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
+      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
       else deadlines.remove(pending);
       this.#forward(pending, stream, node);
     }
@@ -100,17 +104,23 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
-  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked. */
-  async isServerFull(timeoutMs: number): Promise<boolean> {
+  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or `signal` aborts. */
+  async isServerFull(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     if ('nodes' in this.client || !isWritable(this.client)) return false;
+    const asked = new AbortController();
     try {
-      const clients = String(await this.#probe('info', ['clients'], timeoutMs));
-      const [connected = 0, max = Infinity] = ['connected_clients', 'maxclients'].map((name) =>
-        Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(clients)?.[1]),
+      const aborted = once(signal, 'abort', { signal: asked.signal }).then(() => '');
+      // Without a section's name: servers before Redis 7 take one name only.
+      const info = String(await Promise.race([this.#probe('info', [], timeoutMs), aborted]));
+      const [clients = 0, replicas = 0, max = Infinity] = ['connected_clients', 'connected_slaves', 'maxclients'].map(
+        (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? NaN),
       );
-      return connected >= max;
+      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to be.
+      return clients + replicas >= max;
     } catch {
       return false;
+    } finally {
+      asked.abort();
     }
   }
 
@@ -181,7 +191,10 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #timed(command: Command): PendingCommand {
     const { commandTimeoutMs, clock, deadlines } = this.#parts;
     const pending = new PendingCommand(command, this, commandTimeoutMs);
-    if (commandTimeoutMs > 0) deadlines.add(pending, clock.now() + commandTimeoutMs);
+    if (commandTimeoutMs > 0) {
+      pending.limitAtMs = clock.now() + commandTimeoutMs;
+      deadlines.add(pending, pending.limitAtMs);
+    }
     return pending;
   }
 
@@ -319,6 +332,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
     if (!repeatable.delete(error) || isPart || this.#connection.closed) return false;
     pending.sent = false;
+    pending.repeated = true;
     this.#held.add({ pending, stream: undefined, node: undefined });
     return true;
   }

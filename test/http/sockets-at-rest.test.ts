@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
+import axios from 'axios';
 import { eventually } from '../support/eventually.js';
 import { httpPool } from './support/http-pools.js';
 
@@ -104,6 +105,31 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
       made.pool.recycle();
       await eventually(() => server.sockets.size === 0);
     }
+  });
+
+  it('a request that is cancelled while the idle socket is looked at is never sent', async () => {
+    const methods: (string | undefined)[] = [];
+    await using server = await serve((socket, text) => {
+      methods.push(text.split(' ', 1)[0]);
+      socket.write(answer('done'));
+    });
+    await using made = await start(server);
+    const { axiosRef } = made.pool;
+    const { CanceledError, CancelToken } = axios;
+    for (const how of ['signal', 'token'] as const) {
+      await axiosRef.get('/');
+      const cancelled = new AbortController();
+      const token = CancelToken.source();
+      const charge = axiosRef.post('/charge', { amount: 1 }, { signal: cancelled.signal, cancelToken: token.token });
+      const outcome = expect(charge).rejects.toBeInstanceOf(CanceledError);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (how === 'signal') cancelled.abort();
+      else token.cancel('enough');
+      await outcome;
+    }
+    // Its answer is the last thing on the socket: a request before it would have been read first.
+    expect((await axiosRef.get('/')).data).toBe('done');
+    expect(methods).toEqual(['GET', 'GET', 'GET']);
   });
 
   it.each(['', 'Keep-Alive: timeout=600\r\n'])(

@@ -137,6 +137,27 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
     expect(unhandled).toEqual([]);
   });
 
+  it.each([
+    ['destroyed', (upload: Readable, reason: Error) => void upload.destroy(reason)],
+    ['only said to have failed', (upload: Readable, reason: Error) => void upload.emit('error', reason)],
+  ])('an upload that fails while an idle socket is looked at fails its request: %s', async (_, fail) => {
+    // A streamed upload goes over Node's client: so must the request that leaves an idle socket for it.
+    await made.pool.axiosRef.get('/echo', { family: 4 });
+    const before = server.counters.requests;
+    const upload = new Readable({ read: () => {} });
+    const reason = new Thrown('lost');
+    const outcome = expect(made.pool.axiosRef.post('/echo', upload)).rejects.toMatchObject({
+      isAxiosError: true,
+      message: 'lost',
+      cause: reason,
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    fail(upload, reason);
+    await outcome;
+    expect(server.counters.requests).toBe(before);
+    await nothingIsLost();
+  });
+
   it('an upload that fails while it waits for a slot fails its request', async () => {
     const first = made.pool.axiosRef.get('/held');
     await server.waitForHeld(1);

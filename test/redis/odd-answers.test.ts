@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ConnectionLostError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { redisPool } from './pools.js';
-import { bulk, clusterOf, oddServer, ordinary } from './support/odd-server.js';
+import { bulk, clusterOf, oddServer, ordinary, type OddServer } from './support/odd-server.js';
 
 const SURPLUS: readonly [string, string][] = [
   ['a null', '$-1\r\n'],
@@ -111,6 +111,72 @@ describe('a subscriber that subscribes again by itself', () => {
     expect(subscribed()).toBe(4);
     for (const socket of server.sockets) socket.destroy();
     await eventually(() => subscribed() === 5);
+  });
+});
+
+describe('subscriptions that could not be renewed', () => {
+  const subscriber = async (server: OddServer) => {
+    server.answer = subscribing;
+    const test = await redisPool({ url: server.url, client: { protocol: 2 } });
+    const client = test.pool.client.duplicate();
+    const refused: string[] = [];
+    client.on('error', (error) => void (String(error).includes('NOPERM') && refused.push(String(error))));
+    const asked: string[] = [];
+    const answerWith = (answer: typeof subscribing): void => {
+      server.answer = (name, args) => {
+        if (name.endsWith('subscribe')) asked.push(`${name} ${args.join()}`);
+        return answer(name, args);
+      };
+    };
+    const reconnected = async (): Promise<void> => {
+      const again = new Promise((ready) => client.once('ready', ready));
+      for (const socket of server.sockets) socket.destroy();
+      await again;
+    };
+    return { test, client, refused, asked, answerWith, reconnected };
+  };
+  const refusing = (name: string, args: readonly string[]): string =>
+    name === 'subscribe' ? '-NOPERM not now\r\n' : subscribing(name, args);
+
+  it('are not renewed once their caller has unsubscribed them', async () => {
+    await using server = await oddServer();
+    const { test, client, refused, asked, answerWith, reconnected } = await subscriber(server);
+    await using _ = test;
+    await client.subscribe('secret');
+    await client.subscribe('news');
+    answerWith(refusing);
+    await reconnected();
+    await eventually(() => refused.length === 1);
+    client.unsubscribe('secret').catch(() => undefined);
+    answerWith(subscribing);
+    await eventually(() => server.commands.includes('unsubscribe'));
+    asked.length = 0;
+    await reconnected();
+    await eventually(() => asked.length > 0);
+    await client.ping();
+    expect(asked).toEqual(['subscribe news']);
+  });
+
+  it('are renewed by a later connection when the next one is lost too, and take one listener, however many they are', async () => {
+    await using server = await oddServer();
+    const { test, client, refused, asked, answerWith, reconnected } = await subscriber(server);
+    await using _ = test;
+    for (let channel = 0; channel < 20; channel++) await client.subscribe(`channel ${channel}`);
+    const listeners = client.listenerCount('ready');
+    answerWith(refusing);
+    await reconnected();
+    await eventually(() => refused.length === 1);
+    expect(client.listenerCount('ready')).toBe(listeners);
+    // Nothing comes in answer to the second attempt.
+    answerWith((name) => (name === 'subscribe' ? '' : ordinary(name)));
+    asked.length = 0;
+    await reconnected();
+    await eventually(() => asked.length > 0);
+    answerWith(subscribing);
+    asked.length = 0;
+    await reconnected();
+    await eventually(() => asked.length > 0);
+    expect(asked[0]?.split(',')).toHaveLength(20);
   });
 });
 

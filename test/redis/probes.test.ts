@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { BackendUnavailableError } from '../../lib/errors.js';
+import { isDropped } from '../../lib/redis/server-answers.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/servers/index.js';
 import { bulk, oddServer, ordinary } from './support/odd-server.js';
@@ -122,6 +123,46 @@ describe('a server that has as many clients as it takes', () => {
     expect(await lease.connection.ping()).toBe('PONG');
     lease.release();
     expect(await pool.use((mine) => mine.ping())).toBe('PONG');
+  });
+});
+
+describe('whether a server is full', () => {
+  const fullServer = async (connected: number, replicas: number) => {
+    const server = await oddServer();
+    let clients = 0;
+    const served = new Set<unknown>();
+    server.answer = (name, args, socket) => {
+      if (clients === 0) served.add(socket);
+      if (!served.has(socket)) return void socket.destroy();
+      if (name !== 'info') return ordinary(name);
+      const replication = `connected_slaves:${replicas}\r\n`;
+      return bulk(`loading:0\r\nconnected_clients:${connected}\r\nmaxclients:3\r\n${replication}`);
+    };
+    return { server, fill: () => clients++ };
+  };
+
+  it.each([
+    [3, 0, true],
+    [2, 1, true],
+    [2, 0, false],
+  ])('%d clients and %d replicas of 3: %s', async (connected, replicas, full) => {
+    const { server, fill } = await fullServer(connected, replicas);
+    await using _ = server;
+    await using test = await redisPool({ url: server.url, minSize: 1, maxSize: 2, acquireTimeoutMs: 200 });
+    await test.pool.start();
+    await using lease = await test.pool.acquire();
+    fill();
+    const outcome = await test.pool.acquire().catch((error: unknown) => error);
+    expect(String(outcome).includes('ERR max number of clients reached')).toBe(full);
+    expect(await lease.connection.ping()).toBe('PONG');
+  });
+
+  it('is not asked after a connect that was not accepted', () => {
+    const withCode = (code: string): Error => Object.assign(new Error(code), { code });
+    for (const code of ['ECONNRESET', 'EPIPE']) expect(isDropped(withCode(code))).toBe(true);
+    expect(isDropped(new Error('Connection is closed.'))).toBe(true);
+    for (const code of ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'])
+      expect(isDropped(withCode(code))).toBe(false);
   });
 });
 

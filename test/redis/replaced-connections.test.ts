@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Redis, RedisOptions } from 'ioredis';
-import { ConnectionLostError } from '../../lib/errors.js';
+import { ConnectionLostError, OperationTimeoutError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, startRedisCluster } from '../support/servers/index.js';
 import { observer, redisPool } from './pools.js';
@@ -116,6 +116,39 @@ describe('reconnectOnError', () => {
     await expect(test.pool.client.multi().incr('a').call('NONSENSE').exec()).rejects.toThrow();
     expect(await test.pool.client.ping()).toBe('PONG');
     expect(await outside.get('a')).toBeNull();
+  });
+
+  it('2: commandTimeoutMs bounds all attempts of a command together, also while there is no connection', async () => {
+    await using server = await oddServer();
+    server.answer = (name, _, socket) => {
+      if (name !== 'set') return ordinary(name);
+      server.answer = () => undefined;
+      setImmediate(() => socket.destroy());
+      return READONLY;
+    };
+    await using test = await redisPool({
+      url: server.url,
+      minSize: 0,
+      commandTimeoutMs: 300,
+      failFastAfterMs: 60_000,
+      client: { reconnectOnError: () => 2 },
+    });
+    await test.pool.client.ping();
+    await expect(test.pool.client.set('a', 1)).rejects.toThrow(OperationTimeoutError);
+  });
+
+  it('2: a command that is refused again and again is given up after commandTimeoutMs', async () => {
+    await using server = await oddServer();
+    server.answer = (name) => (name === 'set' ? READONLY : ordinary(name));
+    await using test = await redisPool({
+      url: server.url,
+      minSize: 0,
+      commandTimeoutMs: 300,
+      failFastAfterMs: 60_000,
+      client: { reconnectOnError: () => 2, retryStrategy: () => 10 },
+    });
+    await test.pool.client.ping();
+    await expect(test.pool.client.set('a', 1)).rejects.toThrow(OperationTimeoutError);
   });
 
   it('2 on a cluster', async () => {
