@@ -186,7 +186,9 @@ export class Deadlines {
 
   /** No entry is due before. */
   #nextTick(): number {
-    for (let tick = this.#doneTick + 1; tick <= this.#doneTick + SLOTS; tick++) {
+    // What was too far away when it was added may be due before what is in the wheel.
+    const lastTick = Math.min(this.#doneTick + SLOTS, this.#farTick - 1);
+    for (let tick = this.#doneTick + 1; tick <= lastTick; tick++) {
       if (this.#slotOf(tick).length > 0) return tick;
     }
     return this.#farTick;

@@ -51,6 +51,29 @@ describe('deadlines on one coarse clock', () => {
     );
   });
 
+  it('are not late because one that was added later is due soon after them', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const expired: [string, number][] = [];
+    const due = (name: string, afterMs: number): void => {
+      const alarm = new Alarm();
+      alarm.onExpire = () => void expired.push([name, clock.now()]);
+      deadlines.add(alarm, clock.now() + afterMs);
+    };
+    due('far', 10_250);
+    due('first', 30);
+    await clock.advance(100);
+    due('second', 100);
+    due('near', 10_170);
+    await clock.advance(20_000);
+    expect(expired).toEqual([
+      ['first', 30],
+      ['second', 200],
+      ['far', 10_250],
+      ['near', 10_270],
+    ]);
+  });
+
   it('never expire after they were removed, not even by another that was due with them', async () => {
     const clock = new FakeClock();
     const deadlines = new Deadlines(clock);
