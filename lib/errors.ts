@@ -1,7 +1,7 @@
 /**
  * Every error of the package: the engine's, and those of the layers above it.
  */
-import { PoolError, type PoolErrorFacts } from './engine/errors.js';
+import { PoolError, type PoolErrorDetails } from './engine/errors.js';
 import { closestName } from './options/closest-name.js';
 
 export * from './engine/errors.js';
@@ -60,9 +60,12 @@ export class PoolConfigError extends PoolError {
   readonly code = 'POOL_CONFIG';
   readonly problems: readonly ConfigProblem[];
 
-  constructor(problems: readonly ConfigProblem[], facts: PoolErrorFacts = {}) {
+  constructor(problems: readonly ConfigProblem[], details: PoolErrorDetails = {}) {
     const lines = problems.map((problem) => `  - ${problem.key}: ${problem.rule}`).join('\n');
-    super(`The pool configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines}`, facts);
+    super(
+      `The pool configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines}`,
+      details,
+    );
     this.problems = problems;
   }
 }
@@ -85,8 +88,8 @@ export class TenantRequiredError extends PoolError {
 export class TenantInvalidError extends PoolError {
   readonly code = 'POOL_TENANT_INVALID';
 
-  constructor(reason: string, facts: PoolErrorFacts = {}) {
-    super(`${reason}. A tenant id has 1 to 128 printable characters.`, facts);
+  constructor(reason: string, details: PoolErrorDetails = {}) {
+    super(`${reason}. A tenant id has 1 to 128 printable characters.`, details);
   }
 }
 
@@ -94,10 +97,10 @@ export class TenantInvalidError extends PoolError {
 export class CommandRefusedError extends PoolError {
   readonly code = 'POOL_COMMAND_REFUSED';
 
-  constructor(command: string, instead: string, facts: PoolErrorFacts = {}) {
+  constructor(command: string, instead: string, details: PoolErrorDetails = {}) {
     super(
       `${command} was refused: it would change or stall the connection for everyone who shares it. ${instead}`,
-      facts,
+      details,
     );
   }
 }
@@ -106,11 +109,11 @@ export class CommandRefusedError extends PoolError {
 export class ScriptRefusedError extends PoolError {
   readonly code = 'POOL_SCRIPT_REFUSED';
 
-  constructor(poolId: string, statement: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, statement: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" refused a text of several statements: behind "${statement.slice(0, 40)}" the rest would run outside of ` +
         `the tenant's binding or of the transaction. Send the statements one by one.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }
@@ -153,11 +156,11 @@ export class MissingDriverError extends PoolError {
 export class TransactionLeftOpenError extends PoolError {
   readonly code = 'POOL_TRANSACTION_LEFT_OPEN';
 
-  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `A one-shot query on pool "${poolId}" left a transaction open; it was rolled back. ` +
         `Use transaction(), or connect() a client for BEGIN … COMMIT.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }
@@ -167,11 +170,11 @@ export class TransactionEndedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ENDED';
 
   /** @param endedBy what ended it: a statement such as COMMIT, or the return of its function. */
-  constructor(poolId: string, endedBy: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, endedBy: string, details: PoolErrorDetails = {}) {
     super(
       `A transaction on pool "${poolId}" has been ended by ${endedBy}, and nothing more runs in it. ` +
         `Await every statement inside the function given to transaction(), and leave COMMIT and ROLLBACK to transaction().`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }
@@ -182,13 +185,13 @@ export class ConnectionLostError extends PoolError {
   /** Whether the backend may have carried it out: false when it was never sent. */
   readonly sent: boolean;
 
-  constructor(poolId: string, operation: string, sent: boolean, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, operation: string, sent: boolean, details: PoolErrorDetails = {}) {
     super(
       sent
         ? `The connection of pool "${poolId}" was lost before ${operation} was answered: whether it was carried out is unknown, ` +
             `and it was not sent again. Repeat it if that does no harm.`
         : `The connection of pool "${poolId}" was lost before ${operation} was sent: it was not carried out. Repeat it.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
     this.sent = sent;
   }
@@ -199,10 +202,10 @@ export class DedicatedLimitError extends PoolError {
   readonly code = 'POOL_DEDICATED_LIMIT';
   readonly max: number;
 
-  constructor(poolId: string, open: number, max: number, setting: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, open: number, max: number, setting: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" has ${open} of ${max} dedicated connections open. End those that are done (quit() or disconnect()), or raise ${setting}.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
     this.max = max;
   }
@@ -212,11 +215,11 @@ export class DedicatedLimitError extends PoolError {
 export class QueryAbortedError extends PoolError {
   readonly code = 'POOL_QUERY_ABORTED';
 
-  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `A query on pool "${poolId}" was aborted by its signal. It may have been executed on the server nevertheless, unless it ran in a transaction.`,
       {
-        ...facts,
+        ...details,
         poolId,
       },
     );
@@ -227,11 +230,11 @@ export class QueryAbortedError extends PoolError {
 export class TransactionAbortedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ABORTED';
 
-  constructor(poolId: string, facts: PoolErrorFacts) {
+  constructor(poolId: string, details: PoolErrorDetails) {
     super(
       `A transaction on pool "${poolId}" was rolled back instead of committed: a statement in it had failed (see cause). ` +
         `Let such errors reach transaction(), or run what may fail in a nested tx.transaction().`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }

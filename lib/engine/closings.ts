@@ -1,5 +1,5 @@
 /**
- * Connections on their way out: they still take up room, but no longer than their good-bye may take.
+ * Connections on their way out: they still take up room, but no longer than a graceful close may take.
  *
  * Promise: each ends once. A graceful close that takes longer than its time-out is followed by `kill`; so is one that has
  * had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is being

@@ -12,7 +12,7 @@ import { TICK_MS } from './time/deadlines.js';
 import { OperationTimeoutError } from './errors.js';
 import { setDeadline } from './time/late-timer.js';
 import { runOutside } from './outside-context.js';
-import { toError } from './thrown.js';
+import { toError } from './to-error.js';
 
 /** First pause after a failed connect; doubled by each further failure. */
 const FIRST_BACKOFF_MS = 50;

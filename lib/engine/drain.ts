@@ -2,7 +2,7 @@
  * The end of a pool: leases get until a deadline, then they are cut. Always ends, with a report.
  */
 import { DeadlineEntry } from './time/deadlines.js';
-import type { HolderFacts } from './errors.js';
+import type { LeaseHolder } from './errors.js';
 
 export interface CloseOptions {
   /** How long leases may go on, in milliseconds; 0: cut them now. */
@@ -21,7 +21,7 @@ export interface CloseReport {
   /** Waiters that were refused. */
   readonly refused: number;
   /** Who held the leases that were cut. */
-  readonly holders: readonly HolderFacts[];
+  readonly holders: readonly LeaseHolder[];
 }
 
 export class Drain extends DeadlineEntry {
@@ -32,7 +32,7 @@ export class Drain extends DeadlineEntry {
   #cutAtMs = Infinity;
   finished = 0;
   refused = 0;
-  readonly holders: HolderFacts[] = [];
+  readonly holders: LeaseHolder[] = [];
   override readonly keepsProcessAlive = true;
 
   constructor(startedAtMs: number, cut: (nowMs: number) => void) {

@@ -30,7 +30,7 @@ export interface PoolDriver<C, L = C> {
   readonly openProvesAlive?: boolean;
   /** Opens a connection. When `signal` aborts, whatever was begun is torn down and the promise rejects. */
   open(signal: AbortSignal): Promise<C>;
-  /** Ends a connection politely. */
+  /** Ends a connection gracefully. */
   close(connection: C): Promise<void>;
   /**
    * Ends a connection now. Called at most once after `open`, also while `close` is still under way.
@@ -47,7 +47,7 @@ export interface PoolDriver<C, L = C> {
   recycle?(connection: C, from: LeaseInfo): void | Promise<void>;
   /** Tells the engine that a connection has died by itself. Asked once a connection. */
   onBroken(connection: C, listener: (error: Error) => void): void;
-  /** Whether an error that a borrower hands back condemns its connection. */
+  /** Whether an error that a borrower hands back costs its connection. */
   isFatal(error: unknown): boolean;
   /** Whether a failed `open` says that the server is up, and has no room for one more connection. Default: never. */
   isServerFull?(error: unknown): boolean;

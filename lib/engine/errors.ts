@@ -7,7 +7,7 @@
 import { inspect } from 'node:util';
 import { describeError, redact } from './redact.js';
 
-export interface PoolErrorFacts {
+export interface PoolErrorDetails {
   readonly poolId?: string | undefined;
   readonly tenantId?: string | undefined;
   readonly cause?: unknown;
@@ -20,14 +20,14 @@ export abstract class PoolError extends Error {
   readonly poolId: string | undefined;
   readonly tenantId: string | undefined;
 
-  constructor(message: string, facts: PoolErrorFacts = {}) {
+  constructor(message: string, details: PoolErrorDetails = {}) {
     super(redact(message));
     this.name = new.target.name;
-    this.poolId = facts.poolId;
-    this.tenantId = facts.tenantId;
-    if (facts.cause !== undefined) {
+    this.poolId = details.poolId;
+    this.tenantId = details.tenantId;
+    if (details.cause !== undefined) {
       // Not enumerable, so that a logger that walks properties can't print what a driver put into it.
-      Object.defineProperty(this, 'cause', { value: facts.cause, configurable: true, writable: true });
+      Object.defineProperty(this, 'cause', { value: details.cause, configurable: true, writable: true });
     }
   }
 
@@ -49,7 +49,7 @@ export abstract class PoolError extends Error {
 }
 
 /** A slot in use, as error messages and reports name it. */
-export interface HolderFacts {
+export interface LeaseHolder {
   readonly tenantId: string | undefined;
   readonly heldMs: number;
   /** Where it was acquired; only while leak detection is on. */
@@ -69,11 +69,11 @@ export interface PoolNumbers {
 export class PoolClosedError extends PoolError {
   readonly code = 'POOL_CLOSED';
 
-  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`,
       {
-        ...facts,
+        ...details,
         poolId,
       },
     );
@@ -84,11 +84,11 @@ export class PoolClosedError extends PoolError {
 export class PoolSuspendedError extends PoolError {
   readonly code = 'POOL_SUSPENDED';
 
-  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`,
       {
-        ...facts,
+        ...details,
         poolId,
       },
     );
@@ -98,11 +98,11 @@ export class PoolSuspendedError extends PoolError {
 /** Which of three things a waiter waited for in vain. */
 export type AcquireTimeoutKind = 'pool' | 'tenant' | 'backend';
 
-export interface AcquireTimeoutFacts extends PoolErrorFacts {
+export interface AcquireTimeoutDetails extends PoolErrorDetails {
   readonly poolId: string;
   readonly waitedMs: number;
   readonly numbers: PoolNumbers;
-  readonly oldestHolders: readonly HolderFacts[];
+  readonly oldestHolders: readonly LeaseHolder[];
   /** The tenant's slots in use and its maximum. */
   readonly tenantInUse: number;
   readonly tenantMax: number;
@@ -126,31 +126,31 @@ export class AcquireTimeoutError extends PoolError {
   readonly kind: AcquireTimeoutKind;
   readonly waitedMs: number;
   readonly numbers: PoolNumbers;
-  readonly oldestHolders: readonly HolderFacts[];
+  readonly oldestHolders: readonly LeaseHolder[];
   readonly retryAfterMs: number | undefined;
 
-  constructor(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts) {
-    super(timeoutMessage(kind, facts), facts);
+  constructor(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails) {
+    super(timeoutMessage(kind, details), details);
     this.kind = kind;
-    this.waitedMs = facts.waitedMs;
-    this.numbers = facts.numbers;
-    this.oldestHolders = facts.oldestHolders;
-    this.retryAfterMs = facts.retryAfterMs;
+    this.waitedMs = details.waitedMs;
+    this.numbers = details.numbers;
+    this.oldestHolders = details.oldestHolders;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
-function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): string {
-  const { poolId, tenantId, numbers, waitedMs } = facts;
+function timeoutMessage(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails): string {
+  const { poolId, tenantId, numbers, waitedMs } = details;
   const counts = `${numbers.active} of ${numbers.maxSize} in use, ${numbers.idle} idle, ${numbers.connecting} connecting, ${numbers.waiting} waiting`;
   switch (kind) {
     case 'backend': {
       const cause =
-        facts.cause !== undefined
-          ? `the last ${facts.failedStep ?? 'connect'} failed with ${describeError(facts.cause)}`
-          : (facts.validating ?? 0) > 0
-            ? `${facts.validating} pinged, without an answer yet`
+        details.cause !== undefined
+          ? `the last ${details.failedStep ?? 'connect'} failed with ${describeError(details.cause)}`
+          : (details.validating ?? 0) > 0
+            ? `${details.validating} pinged, without an answer yet`
             : 'no connect has finished yet';
-      const busy = numbers.active + (facts.recycling ?? 0) + (facts.validating ?? 0);
+      const busy = numbers.active + (details.recycling ?? 0) + (details.validating ?? 0);
       const what = busy === 0 ? 'had no live connection' : 'had room, but got no connection that answers,';
       const most = busy === 0 ? '' : `, that it lets in as many as maxSize (${numbers.maxSize})`;
       return `Pool "${poolId}" ${what} for ${ms(waitedMs)}: ${cause} (${counts}). Check that the server is up and reachable${most}, and that its address and credentials are right.`;
@@ -158,15 +158,15 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
     case 'tenant':
       return (
         `Tenant "${tenantId ?? ''}" waited ${ms(waitedMs)} at its own maximum of pool "${poolId}" ` +
-        `(${facts.tenantInUse} of ${facts.tenantMax} in use by the tenant; ${counts}). Shorten its holds or raise tenants.max.`
+        `(${details.tenantInUse} of ${details.tenantMax} in use by the tenant; ${counts}). Shorten its holds or raise tenants.max.`
       );
     case 'pool': {
-      const holders = facts.oldestHolders
+      const holders = details.oldestHolders
         .map((holder) => `${holder.tenantId ?? 'no tenant'} for ${ms(holder.heldMs)}`)
         .join(', ');
       const nested =
-        facts.blockedHolders > 0
-          ? ` ${facts.blockedHolders} of the holders wait for this pool themselves: look for an acquire inside use() or transaction().`
+        details.blockedHolders > 0
+          ? ` ${details.blockedHolders} of the holders wait for this pool themselves: look for an acquire inside use() or transaction().`
           : '';
       return `Pool "${poolId}" was busy for ${ms(waitedMs)} (${counts}; oldest holders: ${holders || 'none'}).${nested} Shorten the holds or raise maxSize.`;
     }
@@ -177,9 +177,9 @@ function timeoutMessage(kind: AcquireTimeoutKind, facts: AcquireTimeoutFacts): s
 export class AcquireAbortedError extends PoolError {
   readonly code = 'POOL_ACQUIRE_ABORTED';
 
-  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, {
-      ...facts,
+      ...details,
       poolId,
     });
   }
@@ -190,11 +190,11 @@ export class RequestEndedError extends PoolError {
   readonly code = 'POOL_REQUEST_ENDED';
   readonly waitedMs: number;
 
-  constructor(poolId: string, waitedMs: number, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `The request ended while it waited for a slot of pool "${poolId}" (for ${ms(waitedMs)}); the wait was withdrawn, and nothing was taken. ` +
         `Await all work before the response ends, or start what should outlive it with TenantContext.runDetached().`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
     this.waitedMs = waitedMs;
   }
@@ -209,18 +209,18 @@ export class QueueFullError extends PoolError {
     poolId: string,
     waiting: number,
     maxQueue: number,
-    facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {},
+    details: PoolErrorDetails & { readonly retryAfterMs?: number | undefined } = {},
   ) {
     super(
       `The queue of pool "${poolId}" is full (${waiting} waiting, maxQueue ${maxQueue}), and the tenant with the longest queue gave way. ` +
         `Send less at once, or raise maxQueue.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
-    this.retryAfterMs = facts.retryAfterMs;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
-export interface TenantLimitFacts extends PoolErrorFacts {
+export interface TenantLimitDetails extends PoolErrorDetails {
   readonly inUse: number;
   readonly max: number;
   readonly waiting: number;
@@ -237,18 +237,18 @@ export class TenantLimitError extends PoolError {
   readonly maxWaiting: number;
   readonly retryAfterMs: number | undefined;
 
-  constructor(poolId: string, facts: TenantLimitFacts) {
-    const who = facts.tenantId === undefined ? 'Work without a tenant' : `Tenant "${facts.tenantId}"`;
+  constructor(poolId: string, details: TenantLimitDetails) {
+    const who = details.tenantId === undefined ? 'Work without a tenant' : `Tenant "${details.tenantId}"`;
     super(
-      `${who} is at its limit in pool "${poolId}" (${facts.inUse} of ${facts.max} in use, ${facts.waiting} of ${facts.maxWaiting} waiting). ` +
+      `${who} is at its limit in pool "${poolId}" (${details.inUse} of ${details.max} in use, ${details.waiting} of ${details.maxWaiting} waiting). ` +
         `Retry later, or raise tenants.max or tenants.maxWaiting.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
-    this.inUse = facts.inUse;
-    this.max = facts.max;
-    this.waiting = facts.waiting;
-    this.maxWaiting = facts.maxWaiting;
-    this.retryAfterMs = facts.retryAfterMs;
+    this.inUse = details.inUse;
+    this.max = details.max;
+    this.waiting = details.waiting;
+    this.maxWaiting = details.maxWaiting;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
@@ -261,14 +261,14 @@ export class BackendUnavailableError extends PoolError {
     poolId: string,
     downForMs: number,
     failures: number,
-    facts: PoolErrorFacts & { readonly retryAfterMs?: number | undefined } = {},
+    details: PoolErrorDetails & { readonly retryAfterMs?: number | undefined } = {},
   ) {
     super(
-      `The backend of pool "${poolId}" has been down for ${ms(downForMs)} (${failures} failed connects, the last with ${describeError(facts.cause)}). ` +
+      `The backend of pool "${poolId}" has been down for ${ms(downForMs)} (${failures} failed connects, the last with ${describeError(details.cause)}). ` +
         `The pool keeps trying; retry later, or check that the server is up and its credentials are right.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
-    this.retryAfterMs = facts.retryAfterMs;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
@@ -276,11 +276,11 @@ export class BackendUnavailableError extends PoolError {
 export class LeaseReleasedError extends PoolError {
   readonly code = 'POOL_LEASE_RELEASED';
 
-  constructor(poolId: string, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `This lease of pool "${poolId}" has been released; its connection may serve somebody else by now. ` +
         `Finish all work before release(), and acquire again for more.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }
@@ -289,11 +289,11 @@ export class LeaseReleasedError extends PoolError {
 export class NestedAcquireError extends PoolError {
   readonly code = 'POOL_NESTED_ACQUIRE';
 
-  constructor(poolId: string, holders: number, facts: PoolErrorFacts = {}) {
+  constructor(poolId: string, holders: number, details: PoolErrorDetails = {}) {
     super(
       `Deadlock in pool "${poolId}": all ${holders} slots that this acquire could get are held by code that waits for the same pool. ` +
         `Use the connection you hold (the argument of use() or transaction()) instead of acquiring another inside it.`,
-      { ...facts, poolId },
+      { ...details, poolId },
     );
   }
 }
@@ -303,9 +303,9 @@ export class OperationTimeoutError extends PoolError {
   readonly code = 'POOL_OPERATION_TIMEOUT';
   readonly timeoutMs: number;
 
-  constructor(operation: string, timeoutMs: number, facts: PoolErrorFacts = {}) {
-    const where = facts.poolId === undefined ? '' : ` of pool "${facts.poolId}"`;
-    super(`${operation}${where} took longer than ${ms(timeoutMs)} and was given up.`, facts);
+  constructor(operation: string, timeoutMs: number, details: PoolErrorDetails = {}) {
+    const where = details.poolId === undefined ? '' : ` of pool "${details.poolId}"`;
+    super(`${operation}${where} took longer than ${ms(timeoutMs)} and was given up.`, details);
     this.timeoutMs = timeoutMs;
   }
 }

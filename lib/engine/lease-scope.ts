@@ -2,7 +2,7 @@
  * What one request (or any other stretch of work) holds of pools, and what it still waits for, so that its end finds what was forgotten.
  */
 import type { Lease } from './lease.js';
-import { toError } from './thrown.js';
+import { toError } from './to-error.js';
 
 /** Something other than a lease that has to end with the scope: a waiting acquire, an open stream. */
 export interface ScopedWork {

@@ -4,7 +4,7 @@
 import type { Clock } from './time/clock.js';
 import type { Deadlines } from './time/deadlines.js';
 import type { CloseOptions, CloseReport } from './drain.js';
-import type { HolderFacts } from './errors.js';
+import type { LeaseHolder } from './errors.js';
 import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
 import type { PoolCounters } from './pool-counters.js';
@@ -63,7 +63,7 @@ export interface LendingEngine<L> {
   readonly waiting: number;
   readonly oldestWaiterMs: number;
   tenants(): Iterable<TenantNumbers>;
-  oldestHolders(most?: number): readonly HolderFacts[];
+  oldestHolders(most?: number): readonly LeaseHolder[];
 
   start(): void;
   whenReady(): Promise<void>;

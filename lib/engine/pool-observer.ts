@@ -1,7 +1,7 @@
 /**
  * What a pool tells while it works, and the guard that keeps whoever listens from harming it.
  */
-import type { HolderFacts } from './errors.js';
+import type { LeaseHolder } from './errors.js';
 import { guarded, warn } from './guard.js';
 import type { Lease } from './lease.js';
 import type { DestroyReason } from './pool-counters.js';
@@ -15,13 +15,13 @@ export interface PoolObserver<C, L> {
   /** A new connection has shown that its backend is there. */
   proved?(connection: C): void;
   connectFailed?(error: Error): void;
-  /** A connection ended; `error` is what condemned it, if anything did. */
+  /** A connection ended; `error` is why, if there was one. */
   destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
   acquired?(connection: C, lease: Lease<L>): void;
   released?(connection: C, lease: Lease<L>, error: unknown): void;
   releasedTwice?(lease: Lease<unknown>): void;
   /** A lease has been out for longer than `leakDetectionMs`. */
-  leaked?(holder: HolderFacts): void;
+  leaked?(holder: LeaseHolder): void;
   /** The driver threw where it must not. */
   driverFailed?(method: DriverMethod, error: unknown): void;
 }
@@ -79,7 +79,7 @@ export class GuardedObserver<C, L> {
     guarded(() => this.#observer.releasedTwice?.(lease), harm);
   }
 
-  leaked(holder: HolderFacts): void {
+  leaked(holder: LeaseHolder): void {
     guarded(() => this.#observer.leaked?.(holder), harm);
   }
 

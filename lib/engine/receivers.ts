@@ -3,7 +3,7 @@
  */
 import { warn } from './guard.js';
 import type { Lease } from './lease.js';
-import { toError } from './thrown.js';
+import { toError } from './to-error.js';
 
 /**
  * Who gets the lease, or the error. Exactly one of the two is called, once; unless `granted` throws: the lease is taken

@@ -3,7 +3,7 @@
  *
  * Promise: the part between `://` and `@` of a URL, and the value of `password=`-like pairs, never survive.
  */
-import { isError, textOf } from './thrown.js';
+import { isError, textOf } from './to-error.js';
 
 // Starts at the colon: a pattern that tried every letter as the start of a scheme would take quadratic time on a long word.
 const CREDENTIALS_IN_URL = /(:\/\/)[^\s/?#]*@/g;

@@ -12,7 +12,7 @@
  * Drivers, observers, receivers and listeners may call the pool from wherever they are called, and may throw.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
-import { settleWithin } from './time/bounded.js';
+import { withTimeout } from './time/with-timeout.js';
 import { systemClock, type Clock } from './time/clock.js';
 import { Closings } from './closings.js';
 import { Connector } from './connector.js';
@@ -25,9 +25,9 @@ import {
   PoolClosedError,
   PoolSuspendedError,
   type PoolError,
-  type HolderFacts,
+  type LeaseHolder,
 } from './errors.js';
-import { DueTask, RecurringTask } from './time/housekeeper.js';
+import { DueTask, RecurringTask } from './time/recurring-tasks.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { acquireStack, PoolLease, type Lease } from './lease.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
@@ -37,11 +37,11 @@ import { GuardedObserver, type PoolObserver } from './pool-observer.js';
 import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
 import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
 import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
-import type { BackendFailure } from './refusals.js';
+import type { BackendFailure } from './rejections.js';
 import { IdleStack, Slot, type PoolTenant, type PoolWaiter, type SlotOwner } from './slot.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
-import { toError } from './thrown.js';
-import { WaitingRoom } from './waiting-room.js';
+import { toError } from './to-error.js';
+import { AcquireQueue } from './acquire-queue.js';
 
 export interface ResourcePoolOptions<C, L> {
   readonly id: string;
@@ -90,7 +90,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly #observer: GuardedObserver<C, L>;
   readonly #random: () => number;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
-  readonly #room: WaitingRoom<C, L>;
+  readonly #queue: AcquireQueue<C, L>;
   readonly #connector: Connector<C, Slot<C, L>>;
   readonly #housekeeping: DueTask;
   readonly #runningCharge: RecurringTask;
@@ -101,7 +101,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
   readonly #validating = new Set<Slot<C, L>>();
   /** Of those that are validated: after another has failed to answer, no waiter counts on them. */
-  readonly #doubted = new Set<Slot<C, L>>();
+  readonly #uncounted = new Set<Slot<C, L>>();
   readonly #closing: Closings<C>;
   readonly #probation: Probation<Slot<C, L>>;
   /** Connections that have yet to show that their backend is there. */
@@ -124,7 +124,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #closed = false;
   #probe: WaitingProbe | undefined;
   #ready = false;
-  readonly #awaitingReady: PromiseParts[] = [];
+  readonly #awaitingReady: PromiseFunctions[] = [];
   /** @internal Leases whose holders wait for this pool. */
   blockedLeases = 0;
   /** @internal Leases that serve a `use` or a `transaction`. */
@@ -143,7 +143,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.deadlines = new Deadlines(this.clock);
     this.#scheduler = new TenantScheduler(options.tenants);
     this.#scheduler.size = this.#limits.maxSize;
-    this.#room = new WaitingRoom<C, L>(this, this.#scheduler, options.currentHolder);
+    this.#queue = new AcquireQueue<C, L>(this, this.#scheduler, options.currentHolder);
     this.#connector = new Connector<C, Slot<C, L>>(
       {
         poolId: this.id,
@@ -172,7 +172,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#idleCareMs = this.#shortestCareMs();
     this.#housekeeping = new DueTask(this.deadlines, (nowMs) => this.#keepHouse(nowMs));
     this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
-    this.#failFast = new FailFastDeadline((nowMs) => this.#room.failFast(nowMs));
+    this.#failFast = new FailFastDeadline((nowMs) => this.#queue.failFast(nowMs));
   }
 
   // ── The numbers of the moment ────────────────────────────────────────────────────────────────────────────────────
@@ -265,7 +265,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return oldestMs === Infinity ? 0 : this.clock.now() - oldestMs;
   }
   /** The oldest leases that are out. */
-  oldestHolders(most = HOLDERS_NAMED): readonly HolderFacts[] {
+  oldestHolders(most = HOLDERS_NAMED): readonly LeaseHolder[] {
     const nowMs = this.clock.now();
     const oldest: PoolLease<L>[] = [];
     for (const { lease } of this.#slots) {
@@ -276,7 +276,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       oldest.splice(younger < 0 ? oldest.length : younger, 0, lease);
       if (oldest.length > most) oldest.pop();
     }
-    return oldest.map((lease) => holderFacts(lease, nowMs));
+    return oldest.map((lease) => holderOf(lease, nowMs));
   }
 
   /** Those that are out at this moment; what is done to one may change which. */
@@ -355,7 +355,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const lease = this.#take(tenant, nowMs, Math.max(this.#limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
     if (lease !== undefined) return lease;
     if (tenant.mayTake) this.#prepareNext(nowMs);
-    this.#scheduler.rest(tenant);
+    this.#scheduler.forgetIfIdle(tenant);
     return undefined;
   }
 
@@ -465,12 +465,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #changeTenant(slot: Slot<C, L>, tenant: PoolTenant<C, L>): void {
     const former = slot.tenant;
     slot.tenant = tenant;
-    this.#leaveBehind(former);
+    this.#releaseWarm(former);
   }
 
   /** Its slot works for another now, or has gone: a tenant without one may be forgotten. */
-  #leaveBehind(tenant: PoolTenant<C, L>): void {
-    if (tenant.warmest === undefined) this.#scheduler.rest(tenant);
+  #releaseWarm(tenant: PoolTenant<C, L>): void {
+    if (tenant.warmest === undefined) this.#scheduler.forgetIfIdle(tenant);
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -486,18 +486,18 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed or
     // suspended the pool, and the tenant may have been forgotten meanwhile.
     const admitted = this.#drain === undefined && this.#suspended !== 'reject' && options.signal?.aborted !== true;
-    if (this.#started && admitted) return this.#room.waiter(tenant, options, nowMs);
+    if (this.#started && admitted) return this.#queue.waiter(tenant, options, nowMs);
     this.start();
-    return this.#room.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
+    return this.#queue.waiter(this.#admit(tenant.id, options, nowMs), options, nowMs);
   }
 
   #wait(waiter: PoolWaiter<C, L>, nowMs: number): void {
-    const displaced = this.#room.enter(waiter, nowMs);
+    const displaced = this.#queue.enter(waiter, nowMs);
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
     if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
     // Last of all: whoever is told may acquire, release or close at once.
-    if (displaced !== undefined) this.#room.refuseDisplaced(displaced);
+    if (displaced !== undefined) this.#queue.refuseDisplaced(displaced);
   }
 
   // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
@@ -525,7 +525,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       const slot = this.#pick(waiter.tenant, nowMs);
       if (slot === undefined) break;
       if (this.#isStale(slot, nowMs)) {
-        if (this.#validating.size - this.#doubted.size >= this.#scheduler.grantable) break;
+        if (this.#validating.size - this.#uncounted.size >= this.#scheduler.grantable) break;
         void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
         continue;
       }
@@ -542,12 +542,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #give(slot: Slot<C, L>, waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
-    this.#room.untie(waiter);
+    this.#queue.detach(waiter);
     tenant.waitedMs += waitedMs;
     this.counters.wait.record(waitedMs);
     this.#grantDepth++;
     try {
-      grantTo(waiter.receiver, this.#lend(slot, tenant, nowMs, waiter.ties?.stack));
+      grantTo(waiter.receiver, this.#lend(slot, tenant, nowMs, waiter.cancellation?.stack));
     } catch (error) {
       refuse(waiter.receiver, toError(error));
     }
@@ -568,7 +568,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#idle.remove(slot, 'validating');
     this.#validating.add(slot);
     const controller = new AbortController();
-    const outcome = await settleWithin(this.clock, timeoutMs, () =>
+    const outcome = await withTimeout(this.clock, timeoutMs, () =>
       this.#driver.ping(slot.connection, controller.signal),
     );
     controller.abort();
@@ -591,7 +591,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       this.#lastPingErrorAtMs = nowMs;
       this.#destroy(slot, 'validation', error);
       if (!slot.proven) this.#noteYoungDeath(slot, true, error, nowMs);
-      this.#doubtIdle(nowMs);
+      this.#checkIdle(nowMs);
     }
     // Others may be due, and were left to serve meanwhile.
     if (this.#limits.keepaliveMs > 0) this.#housekeeping.by(nowMs);
@@ -601,7 +601,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   /** @returns whether it was being validated still. */
   #endValidation(slot: Slot<C, L>): boolean {
-    this.#doubted.delete(slot);
+    this.#uncounted.delete(slot);
     return this.#validating.delete(slot);
   }
 
@@ -609,13 +609,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
    * One has failed to answer; others that were idle for as long may be as dead. All of them are pinged at once, and those
    * who wait rely on none: were each pinged in its turn, an acquire would wait for one time-out after the other.
    */
-  #doubtIdle(nowMs: number): void {
+  #checkIdle(nowMs: number): void {
     for (const slot of this.#idle) {
       if (!this.#isStale(slot, nowMs) || this.#drain !== undefined) continue;
-      this.#doubted.add(slot);
+      this.#uncounted.add(slot);
       void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
     }
-    for (const slot of this.#validating) if (slot.state === 'validating') this.#doubted.add(slot);
+    for (const slot of this.#validating) if (slot.state === 'validating') this.#uncounted.add(slot);
   }
 
   /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
@@ -638,7 +638,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   /** How many connects are wanted, if there is room. */
   #missing(): number {
-    const coming = this.#connector.connecting + this.#validating.size - this.#doubted.size;
+    const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
@@ -650,7 +650,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** Whether somebody waits for the room of a connection that is being closed. */
   #isRoomAwaited(): boolean {
     if (this.#drain !== undefined || this.#suspended !== undefined || this.total < this.#limits.maxSize) return false;
-    const coming = this.#connector.connecting + this.#validating.size - this.#doubted.size;
+    const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
     return this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) > coming;
   }
 
@@ -692,7 +692,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#makeIdle(slot, nowMs);
     // During an outage it is pinged before it serves anybody.
     if (!slot.proven && this.#connector.failures > 0) slot.aliveAtMs = -Infinity;
-    if (slot.proven && this.#probe !== undefined) this.#settleProbe(this.#probe, 'alive');
+    if (slot.proven && this.#probe !== undefined) this.#finishProbe(this.#probe, 'alive');
     this.#dispatch(nowMs);
   }
 
@@ -748,7 +748,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.counters.connectFailures++;
     runOutside(() => this.#observer.connectFailed(error));
     const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
-    if (nowMs >= dueAtMs) this.#room.failFast(nowMs);
+    if (nowMs >= dueAtMs) this.#queue.failFast(nowMs);
     else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
     this.#endIfDrained(nowMs);
   }
@@ -779,7 +779,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (this.#mayHandOver(slot.tenant)) return this.#handOver(slot, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
     this.#makeIdle(slot, nowMs);
-    this.#settleTenant(slot, nowMs);
+    this.#accountFor(slot, nowMs);
     if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
   }
 
@@ -794,7 +794,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #discard(slot: Slot<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
     const cause = slot.broken ?? (error === true ? undefined : error);
-    this.#settleTenant(slot, nowMs);
+    this.#accountFor(slot, nowMs);
     this.#destroy(slot, reason, cause);
     // One that has been of use may have been ended by what its borrower did with it: no reason to make others wait.
     if ((reason === 'broken' || reason === 'fatal') && !slot.proven) this.#noteYoungDeath(slot, true, cause, nowMs);
@@ -813,13 +813,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   /** The contended path: a clean slot goes on to the next waiter without becoming idle in between. */
   #handOver(slot: Slot<C, L>, nowMs: number): void {
-    const heir = this.#scheduler.heir(slot.tenant);
-    if (heir !== undefined) {
+    const next = this.#scheduler.nextOfSameTenant(slot.tenant);
+    if (next !== undefined) {
       this.counters.use.record(nowMs - slot.sinceMs);
-      this.#scheduler.inherit(heir, slot, nowMs);
-      return this.#give(slot, heir, nowMs);
+      this.#scheduler.transfer(next, slot, nowMs);
+      return this.#give(slot, next, nowMs);
     }
-    this.#settleTenant(slot, nowMs);
+    this.#accountFor(slot, nowMs);
     const waiter = this.#scheduler.next;
     if (waiter === undefined) return this.#makeIdle(slot, nowMs);
     this.#grant(waiter, slot, nowMs);
@@ -833,7 +833,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
-  #settleTenant(slot: Slot<C, L>, nowMs: number): void {
+  #accountFor(slot: Slot<C, L>, nowMs: number): void {
     this.counters.use.record(nowMs - slot.sinceMs);
     this.#scheduler.released(slot.tenant, slot, nowMs);
   }
@@ -883,7 +883,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
     // It broke as its cleaning began: how that ends makes no difference.
     work?.catch(() => undefined);
-    // The driver's code has run: it may have found it broken, or closed the pool.
+    // `recycle` of the driver may have closed the pool, or changed the slot: it may be broken now.
     const reason = this.#destroyReason(slot, undefined, nowMs);
     if (reason !== undefined) this.#discard(slot, reason, undefined, nowMs);
     return reason === undefined;
@@ -927,9 +927,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       if (reason !== undefined) return this.#discard(slot, reason, undefined, nowMs);
       // First the slot: a tenant with a warm slot is remembered.
       this.#makeIdle(slot, nowMs);
-      this.#settleTenant(slot, nowMs);
+      this.#accountFor(slot, nowMs);
     } else {
-      this.#settleTenant(slot, nowMs);
+      this.#accountFor(slot, nowMs);
       this.#destroy(slot, 'cleaning', error);
       this.#observer.driverFailed('recycle', error);
     }
@@ -982,10 +982,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #takeOutOfIdle(slot: Slot<C, L>): void {
     this.#idle.remove(slot, 'closing');
-    this.#leaveBehind(slot.tenant);
+    this.#releaseWarm(slot.tenant);
   }
 
-  /** Ends a connection that is neither idle nor being looked at or cleaned any more: politely if there is no hurry, else at once. */
+  /** Ends a connection that is neither idle nor being looked at or cleaned any more: gracefully if there is no hurry, else at once. */
   #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
     this.#slots.delete(slot);
     this.counters.destroyed[reason]++;
@@ -995,7 +995,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
     const nowMs = this.clock.now();
     slot.state = 'closing';
-    if (POLITE.has(reason)) this.#closing.close(slot.connection, this.#limits.closeTimeoutMs, nowMs);
+    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, this.#limits.closeTimeoutMs, nowMs);
     else this.#closing.kill(slot.connection, this.#killTimeoutMs, nowMs);
     runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
@@ -1077,7 +1077,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       }
       slot.leaked = lease;
       this.counters.leaks++;
-      this.#observer.leaked(holderFacts(lease, nowMs));
+      this.#observer.leaked(holderOf(lease, nowMs));
     }
     return nextMs;
   }
@@ -1126,7 +1126,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     );
   }
 
-  #settleProbe(probe: WaitingProbe, outcome: ProbeOutcome): void {
+  #finishProbe(probe: WaitingProbe, outcome: ProbeOutcome): void {
     this.#forgetProbe(probe);
     probe.settle(outcome);
   }
@@ -1156,7 +1156,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#connector.concurrency = this.#limits.connectConcurrency;
     this.#idleCareMs = this.#shortestCareMs();
     if (this.#drain === undefined) this.#housekeeping.by(nowMs);
-    this.#room.takeOverTimeout();
+    this.#queue.takeOverTimeout();
     for (const slot of this.#idle) {
       if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
     }
@@ -1200,7 +1200,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   suspend(mode: 'queue' | 'reject' = 'queue'): void {
     this.#suspended = mode;
     if (mode !== 'reject' || this.#drain !== undefined) return;
-    this.#room.refuseSuspended(this.clock.now());
+    this.#queue.refuseSuspended(this.clock.now());
   }
 
   resume(): void {
@@ -1238,7 +1238,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       this.#forgetProbe(probe);
       probe.fail(new PoolClosedError(this.id));
     }
-    drain.refused = this.#room.refuseAll(
+    drain.refused = this.#queue.refuseAll(
       'closed',
       nowMs,
       (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }),
@@ -1253,10 +1253,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     // Of those that are still out then: the end of one connection may make the holder of another give it back.
     for (const [slot, lease] of this.#leases()) {
       if (slot.lease !== lease) continue;
-      this.#drain?.holders.push(holderFacts(lease, nowMs));
+      this.#drain?.holders.push(holderOf(lease, nowMs));
       lease.markCut();
       this.#endLease(slot, lease);
-      this.#settleTenant(slot, nowMs);
+      this.#accountFor(slot, nowMs);
       this.#destroy(slot, 'cut', undefined);
     }
     for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'cut', nowMs);
@@ -1270,7 +1270,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #endCleaning(cleaning: Cleaning<C, L>, reason: DestroyReason, nowMs: number): void {
     if (!this.#recycling.delete(cleaning.slot)) return;
     this.deadlines.remove(cleaning);
-    this.#settleTenant(cleaning.slot, nowMs);
+    this.#accountFor(cleaning.slot, nowMs);
     this.#destroy(cleaning.slot, reason, undefined);
   }
 
@@ -1286,13 +1286,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   async #dispose(): Promise<void> {
-    const outcome = await settleWithin(this.clock, this.#limits.closeTimeoutMs, async () => this.#driver.dispose?.());
+    const outcome = await withTimeout(this.clock, this.#limits.closeTimeoutMs, async () => this.#driver.dispose?.());
     if (outcome.kind === 'failed') this.#observer.driverFailed('dispose', outcome.error);
   }
 }
 
-/** Reasons that leave time for a polite good-bye; with the others there is nobody to say it to. */
-const POLITE: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
+/** Reasons that leave time for a graceful close; with the others the connection no longer answers, or is not waited for. */
+const GRACEFUL: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
   'lifetime',
   'uses',
   'idle',
@@ -1337,11 +1337,11 @@ function ignore(): void {
   // Of a promise's value.
 }
 
-interface PromiseParts {
+interface PromiseFunctions {
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
 
-function holderFacts(lease: Lease<unknown>, nowMs: number): HolderFacts {
+function holderOf(lease: Lease<unknown>, nowMs: number): LeaseHolder {
   return { tenantId: lease.tenantId, heldMs: nowMs - lease.startedAtMs, stack: lease.stack };
 }

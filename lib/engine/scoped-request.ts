@@ -10,7 +10,7 @@ import type { Lease } from './lease.js';
 import type { LeaseScope, ScopedWork } from './lease-scope.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
-import { toError } from './thrown.js';
+import { toError } from './to-error.js';
 import type { LeaseReceiver } from './receivers.js';
 
 /**

@@ -27,7 +27,7 @@ export class Waiter<L, S> implements LeaseReceiver<L>, InLine {
   receiver: LeaseReceiver<L> = this;
   private resolve: (lease: Lease<L> | PromiseLike<Lease<L>>) => void = ignore;
   /** What only some waiters have. */
-  readonly ties: WaiterTies<L, S> | undefined;
+  readonly cancellation: WaiterCancellation<L, S> | undefined;
 
   /** Place among those with the pool's own time-out. */
   place = -1;
@@ -35,10 +35,14 @@ export class Waiter<L, S> implements LeaseReceiver<L>, InLine {
   nextInQueue: Waiter<L, S> | undefined = undefined;
   previousInQueue: Waiter<L, S> | undefined = undefined;
 
-  constructor(tenant: Tenant<Waiter<L, S>, S>, enqueuedAtMs: number, ties: WaiterTies<L, S> | undefined) {
+  constructor(
+    tenant: Tenant<Waiter<L, S>, S>,
+    enqueuedAtMs: number,
+    cancellation: WaiterCancellation<L, S> | undefined,
+  ) {
     this.tenant = tenant;
     this.enqueuedAtMs = enqueuedAtMs;
-    this.ties = ties;
+    this.cancellation = cancellation;
   }
 
   /** A promise that the waiter settles. */
@@ -58,7 +62,7 @@ export class Waiter<L, S> implements LeaseReceiver<L>, InLine {
 }
 
 /** What may settle a waiter besides the pool's own time-out, and what its end concerns besides its caller. */
-export class WaiterTies<L, S> extends DeadlineEntry implements AbortListener {
+export class WaiterCancellation<L, S> extends DeadlineEntry implements AbortListener {
   /** The acquire's own time-out, if it has one. */
   readonly timeoutMs: number | undefined;
   /** Where the acquire was made, while leak detection is on. */
@@ -100,14 +104,17 @@ export class WaiterTies<L, S> extends DeadlineEntry implements AbortListener {
   }
 
   /** Lets go of everything that could settle the waiter a second time. */
-  letGo(): void {
+  detach(): void {
     this.#waiter = undefined;
     if (this.#signal !== undefined) stopListeningForAbort(this.#signal, this);
     for (const holder of this.holders) holder.unblock();
   }
 }
 
-/** A promise that is resolved with this is rejected. So a waiter needs one of its promise's two functions only. */
+/**
+ * Rejects a promise through its `resolve` function: resolving a promise with a thenable adopts the thenable's state, and
+ * this one calls only its second callback. So a waiter stores one function of its promise, not two.
+ */
 class Rejection implements PromiseLike<never> {
   readonly #error: Error;
 

@@ -5,7 +5,7 @@
  * it after release: the promise of every other kind ends there.
  */
 import type { PoolDriver } from '../engine/driver.js';
-import { createPoolCore, PoolHandle, type PoolSurroundings, type TenantBinding } from '../pool/pool-handle.js';
+import { createPoolCore, PoolHandle, type PoolDependencies, type TenantBinding } from '../pool/pool-handle.js';
 import type { ResolvedBasePoolOptions } from '../pool/pool-options.js';
 
 /** A pool that lends `L`. */
@@ -20,7 +20,7 @@ export function createExternalPool<C, L = C>(
   id: string,
   driver: PoolDriver<C, L>,
   config: ResolvedBasePoolOptions,
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): ExternalPool<L> {
-  return new ExternalPool(createPoolCore({ id, type: 'external', config, driver, surroundings }));
+  return new ExternalPool(createPoolCore({ id, type: 'external', config, driver, dependencies }));
 }

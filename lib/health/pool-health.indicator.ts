@@ -26,7 +26,7 @@ export interface PoolHealthOptions {
 type Verdict = 'up' | 'degraded' | 'down';
 
 /** All that an answer says beside the verdict. */
-interface PublicFacts extends Record<string, unknown> {
+interface PublicDetails extends Record<string, unknown> {
   readonly state: PoolStatus | 'overridden';
   readonly type?: PoolType;
   readonly critical?: boolean;
@@ -89,25 +89,29 @@ export class PoolHealthIndicator {
     return this.answer(id, verdictOn(state, critical), { state, type, critical });
   }
 
-  private answer<const Key extends string>(key: Key, verdict: Verdict, facts: PublicFacts): HealthIndicatorResult<Key> {
+  private answer<const Key extends string>(
+    key: Key,
+    verdict: Verdict,
+    details: PublicDetails,
+  ): HealthIndicatorResult<Key> {
     const session = this.indicators.check(key);
     switch (verdict) {
       case 'up':
-        return session.up(facts);
+        return session.up(details);
       case 'down':
-        return session.down(facts);
+        return session.down(details);
       case 'degraded':
         // Only Terminus 12 knows the word.
-        return 'degraded' in session ? session.degraded(facts) : upButDegraded(session, facts);
+        return 'degraded' in session ? session.degraded(details) : upButDegraded(session, details);
     }
   }
 }
 
 function upButDegraded<const Key extends string>(
-  session: { up(facts: Record<string, unknown>): HealthIndicatorResult<Key> },
-  facts: PublicFacts,
+  session: { up(details: Record<string, unknown>): HealthIndicatorResult<Key> },
+  details: PublicDetails,
 ): HealthIndicatorResult<Key> {
-  return session.up({ ...facts, degraded: true });
+  return session.up({ ...details, degraded: true });
 }
 
 function verdictOn(state: PoolStatus, critical: boolean): Verdict {

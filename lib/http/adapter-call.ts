@@ -7,7 +7,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import { isThenable } from '../engine/guard.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { HttpSlot } from './http-slot.js';
 import { streamedBody, type StreamedBody } from './streamed-body.js';
@@ -31,7 +31,7 @@ export class AdapterTransport implements Transport {
     const response = call.run(own, () => {});
     uploadTaken();
     return {
-      blameless: true,
+      countsAsFailure: false,
       response,
       get body() {
         return call.body;

@@ -7,13 +7,13 @@ import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalA
 import type { LeaseInfo } from '../engine/driver.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import { AdapterTransport } from './adapter-call.js';
-import { LeaseBerth, PoolBerth, type HttpEngine } from './berths.js';
+import { LeaseSlotSource, PooledSlotSource, type HttpEngine } from './slot-sources.js';
 import { boundAxios, type AdapterChoice } from './bound-axios.js';
-import { Flight, type Berth, type FlightParts } from './flight.js';
+import { PooledRequest, type SlotSource, type PooledRequestDependencies } from './pooled-request.js';
 import type { HttpSlot } from './http-slot.js';
 import type { Transport } from './transport.js';
 
-export interface HttpClientParts extends FlightParts {
+export interface HttpClientDependencies extends PooledRequestDependencies {
   readonly engine: HttpEngine;
   /** What sends requests that name no adapter. */
   readonly transport: Transport;
@@ -28,16 +28,16 @@ export interface HttpClientParts extends FlightParts {
 export class HttpClient {
   readonly instance: AxiosInstance;
   readonly transport: Transport;
-  readonly #parts: HttpClientParts;
+  readonly #dependencies: HttpClientDependencies;
   readonly #axios: AxiosStatic;
   readonly #slots = new WeakMap<LeaseInfo, HttpSlot>();
   readonly #ownAdapters = new WeakSet<object>();
 
-  constructor(parts: HttpClientParts) {
-    this.#parts = parts;
-    this.#axios = parts.axios;
-    this.instance = parts.instance;
-    this.transport = parts.transport;
+  constructor(dependencies: HttpClientDependencies) {
+    this.#dependencies = dependencies;
+    this.#axios = dependencies.axios;
+    this.instance = dependencies.instance;
+    this.transport = dependencies.transport;
   }
 
   /**
@@ -52,7 +52,7 @@ export class HttpClient {
 
   /** The same for one subscription, which may lose interest. */
   abandonable(tenantId: string | undefined, named: AdapterChoice | undefined): AbandonableAdapter {
-    const chosen = this.#foreign(named);
+    const chosen = this.#callersAdapter(named);
     const abandonable = new AbandonableAdapter((config) => this.#inPool(config, tenantId, chosen), this.#axios);
     this.#own(abandonable.adapter);
     return abandonable;
@@ -60,17 +60,17 @@ export class HttpClient {
 
   /** `axiosRef` of a view: the instance with another idea of whom it works for. */
   bound(tenant: () => string | undefined): AxiosInstance {
-    return boundAxios(this.#axios, this.instance, (named) => this.adapter(tenant, this.#foreign(named)));
+    return boundAxios(this.#axios, this.instance, (named) => this.adapter(tenant, this.#callersAdapter(named)));
   }
 
   /** What the borrower of a slot gets: the instance, with requests that go through this slot, one after the other. */
   lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
     this.#slots.set(lease, slot);
-    let berth: LeaseBerth | undefined;
+    let slotSource: LeaseSlotSource | undefined;
     return boundAxios(this.#axios, this.instance, (named) => {
-      const own = (berth ??= new LeaseBerth(lease, slot));
-      const chosen = this.#foreign(named);
-      return this.#own(async (config) => this.#launch(config, own, chosen).response);
+      const own = (slotSource ??= new LeaseSlotSource(lease, slot));
+      const chosen = this.#callersAdapter(named);
+      return this.#own(async (config) => this.#start(config, own, chosen).response);
     });
   }
 
@@ -79,7 +79,7 @@ export class HttpClient {
     this.instance.defaults.adapter = this.adapter(tenant);
     this.instance.interceptors.request.use(
       (config) => {
-        const named = this.#foreign(config.adapter);
+        const named = this.#callersAdapter(config.adapter);
         if (named !== undefined) config.adapter = this.adapter(tenant, named);
         return config;
       },
@@ -89,21 +89,25 @@ export class HttpClient {
   }
 
   /** The adapter that a request names, or else the instance (a mock may have taken our place there), unless it is one of ours. */
-  #foreign(named: AdapterChoice | undefined): AdapterChoice | undefined {
+  #callersAdapter(named: AdapterChoice | undefined): AdapterChoice | undefined {
     const choice = named ?? this.instance.defaults.adapter;
     return typeof choice === 'function' && this.#ownAdapters.has(choice) ? undefined : choice;
   }
 
-  #inPool(config: InternalAxiosRequestConfig, tenantId: string | undefined, named: AdapterChoice | undefined): Flight {
-    const { engine, scope } = this.#parts;
-    const berth = new PoolBerth(engine, (lease) => this.#slots.get(lease), tenantId, scope());
-    return this.#launch(config, berth, named);
+  #inPool(
+    config: InternalAxiosRequestConfig,
+    tenantId: string | undefined,
+    named: AdapterChoice | undefined,
+  ): PooledRequest {
+    const { engine, scope } = this.#dependencies;
+    const slotSource = new PooledSlotSource(engine, (lease) => this.#slots.get(lease), tenantId, scope());
+    return this.#start(config, slotSource, named);
   }
 
-  #launch(config: InternalAxiosRequestConfig, berth: Berth, named: AdapterChoice | undefined): Flight {
-    const chosen = named ?? this.#parts.configured;
+  #start(config: InternalAxiosRequestConfig, slotSource: SlotSource, named: AdapterChoice | undefined): PooledRequest {
+    const chosen = named ?? this.#dependencies.configured;
     const transport = chosen === undefined ? this.transport : new AdapterTransport(this.#axios, chosen);
-    return new Flight(this.#parts, berth, transport, config);
+    return new PooledRequest(this.#dependencies, slotSource, transport, config);
   }
 
   #own(adapter: AxiosAdapter): AxiosAdapter {
@@ -116,20 +120,20 @@ export class HttpClient {
 export class AbandonableAdapter {
   readonly adapter: AxiosAdapter;
   readonly #axios: AxiosStatic;
-  #flight: Flight | undefined;
+  #pooledRequest: PooledRequest | undefined;
   #abandoned = false;
 
-  constructor(launch: (config: InternalAxiosRequestConfig) => Flight, axios: AxiosStatic) {
+  constructor(start: (config: InternalAxiosRequestConfig) => PooledRequest, axios: AxiosStatic) {
     this.#axios = axios;
     this.adapter = async (config): Promise<AxiosResponse> => {
       if (this.#abandoned) throw new this.#axios.CanceledError(undefined, config);
-      this.#flight = launch(config);
-      return this.#flight.response;
+      this.#pooledRequest = start(config);
+      return this.#pooledRequest.response;
     };
   }
 
   abandon(): void {
     this.#abandoned = true;
-    this.#flight?.abandon();
+    this.#pooledRequest?.abandon();
   }
 }

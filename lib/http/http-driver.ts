@@ -24,7 +24,7 @@ export interface SlotUse {
   readonly closing: () => boolean;
 }
 
-export interface HttpDriverParts {
+export interface HttpDriverDependencies {
   readonly poolId: string;
   readonly keepAliveTimeoutMs: number;
   /** Whether the application's start waits for the pool, and so for a proof that the upstream is there. */
@@ -35,18 +35,18 @@ export interface HttpDriverParts {
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   /** A slot has no connection of its own that could be dropped. */
   readonly openProvesAlive = true;
-  readonly #parts: HttpDriverParts;
+  readonly #dependencies: HttpDriverDependencies;
   /** Whether the upstream must show that it is alive; undecided before the first slot. */
-  #doubted: boolean | undefined;
+  #checkRequired: boolean | undefined;
 
-  constructor(parts: HttpDriverParts) {
-    this.#parts = parts;
+  constructor(dependencies: HttpDriverDependencies) {
+    this.#dependencies = dependencies;
   }
 
   async open(signal: AbortSignal): Promise<HttpSlot> {
-    const slot = new HttpSlot(this.#parts.keepAliveTimeoutMs);
-    this.#doubted ??= this.#mustShowItself();
-    if (!this.#doubted) return slot;
+    const slot = new HttpSlot(this.#dependencies.keepAliveTimeoutMs);
+    this.#checkRequired ??= this.#mustShowItself();
+    if (!this.#checkRequired) return slot;
     try {
       await this.ping(slot, signal);
     } catch (error) {
@@ -57,20 +57,20 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   async ping(slot: HttpSlot, signal: AbortSignal): Promise<void> {
-    const { check, transport } = this.#parts.use();
+    const { check, transport } = this.#dependencies.use();
     await check.run(slot, transport, signal);
-    this.#doubted = false;
+    this.#checkRequired = false;
   }
 
   #mustShowItself(): boolean {
-    const { check } = this.#parts.use();
-    return check.asks || (this.#parts.isWaitedFor && check.reaches);
+    const { check } = this.#dependencies.use();
+    return check.asks || (this.#dependencies.isWaitedFor && check.reaches);
   }
 
   /** A request found the upstream unreachable. */
-  doubt(): void {
-    this.#doubted = true;
-    this.#parts.use().check.doubt();
+  requireCheck(): void {
+    this.#checkRequired = true;
+    this.#dependencies.use().check.requireCheck();
   }
 
   async close(slot: HttpSlot): Promise<void> {
@@ -83,7 +83,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
-    return this.#parts.use().lend(slot, lease);
+    return this.#dependencies.use().lend(slot, lease);
   }
 
   /** What a borrower left under way must not go on in the next one's slot. */
@@ -99,7 +99,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   #cutReason(tenantId: string | undefined): Error {
-    const { poolId, use } = this.#parts;
+    const { poolId, use } = this.#dependencies;
     return use().closing() ? new PoolClosedError(poolId, { tenantId }) : new LeaseReleasedError(poolId, { tenantId });
   }
 }

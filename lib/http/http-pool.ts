@@ -13,7 +13,7 @@ import {
   createPoolCore,
   PoolHandle,
   type PoolCore,
-  type PoolSurroundings,
+  type PoolDependencies,
   type TenantBinding,
 } from '../pool/pool-handle.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
@@ -36,7 +36,7 @@ type Untyped = AxiosResponse['data'];
 /** A request's options: axios' own, and the pool's. */
 export type HttpPoolRequestConfig<D = Untyped> = AxiosRequestConfig<D> & HttpRequestOptions;
 
-interface HttpParts {
+interface HttpDependencies {
   readonly client: HttpClient;
   readonly service: HttpService;
 }
@@ -54,13 +54,13 @@ interface HttpParts {
  * const { data } = await this.billing.axiosRef.get<Invoice>('/invoices/7');
  */
 export class HttpPool extends PoolHandle<AxiosInstance> {
-  readonly #parts: HttpParts;
+  readonly #dependencies: HttpDependencies;
   #axiosRef: AxiosInstance | undefined;
 
   /** @internal Pools are made by `createHttpPool`. */
-  constructor(core: PoolCore<AxiosInstance>, parts: HttpParts, binding?: TenantBinding) {
+  constructor(core: PoolCore<AxiosInstance>, dependencies: HttpDependencies, binding?: TenantBinding) {
     super(core, binding);
-    this.#parts = parts;
+    this.#dependencies = dependencies;
   }
 
   /**
@@ -68,7 +68,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
    * those of instances made with its `create()`. Interceptors and defaults are shared by all views of the pool.
    */
   get axiosRef(): AxiosInstance {
-    const { client } = this.#parts;
+    const { client } = this.#dependencies;
     if (this.binding.kind === 'context') return client.instance;
     return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined, this.frame)));
   }
@@ -138,7 +138,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
   }
 
   protected override view(binding: TenantBinding): this {
-    return new HttpPool(this.core, this.#parts, binding) as this;
+    return new HttpPool(this.core, this.#dependencies, binding) as this;
   }
 
   /** `HttpService` makes the observable; ours adds the tenant of this moment, and the end that its own leaves out for streams. */
@@ -146,16 +146,16 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     config: HttpPoolRequestConfig<D> | undefined,
     call: (service: HttpService, own: AxiosRequestConfig<D>) => Observable<AxiosResponse<T, D>>,
   ): Observable<AxiosResponse<T, D>> {
-    const { client, service } = this.#parts;
+    const { client, service } = this.#dependencies;
     let tenantId: string | undefined;
-    let refusal: unknown;
+    let rejection: unknown;
     try {
       tenantId = this.tenantFor(undefined, this.frame);
     } catch (error) {
-      refusal = error;
+      rejection = error;
     }
     return new Observable((subscriber) => {
-      if (refusal !== undefined) return subscriber.error(refusal);
+      if (rejection !== undefined) return subscriber.error(rejection);
       const request = client.abandonable(tenantId, config?.adapter);
       let delivered = false;
       const subscription = call(service, { ...config, adapter: request.adapter }).subscribe({
@@ -182,9 +182,9 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
 export async function createHttpPool(
   id: string,
   config: ResolvedHttpPoolOptions,
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): Promise<HttpPool> {
-  const { logger, tenants, clock } = surroundings;
+  const { logger, tenants, clock } = dependencies;
   const { axios, HttpService, undici } = await loadHttpPackages(id, logger);
   const { baseURL, headers, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
   const { adapter: configured, ...axiosOptions } = config.client;
@@ -207,10 +207,10 @@ export async function createHttpPool(
     type: 'http',
     config,
     driver,
-    surroundings,
+    dependencies,
     observer: {
       destroyed: (_slot, reason) => {
-        if (reason === 'fatal') driver.doubt();
+        if (reason === 'fatal') driver.requireCheck();
       },
     },
   });

@@ -24,7 +24,7 @@ export class HttpSlot {
   readonly #connections = new Map<string, UndiciConnection>();
   #agents: KeepAliveAgents | undefined;
   /** The request in flight. Private, because leases lead to their slot: no borrower may find the next one's request. */
-  #flight: Cancellable | undefined = undefined;
+  #pooledRequest: Cancellable | undefined = undefined;
 
   /** @param keepAliveTimeoutMs how long the agents keep an idle socket. */
   constructor(keepAliveTimeoutMs: number) {
@@ -56,24 +56,24 @@ export class HttpSlot {
   }
 
   get busy(): boolean {
-    return this.#flight !== undefined;
+    return this.#pooledRequest !== undefined;
   }
 
-  /** `flight` uses the slot from now on. */
-  occupy(flight: Cancellable): void {
-    this.#flight = flight;
+  /** `pooledRequest` uses the slot from now on. */
+  occupy(pooledRequest: Cancellable): void {
+    this.#pooledRequest = pooledRequest;
   }
 
-  /** `flight` is over. */
-  vacate(flight: Cancellable | undefined): void {
-    if (this.#flight === flight) this.#flight = undefined;
+  /** `pooledRequest` is over. */
+  vacate(pooledRequest: Cancellable | undefined): void {
+    if (this.#pooledRequest === pooledRequest) this.#pooledRequest = undefined;
   }
 
   /** Cuts off the request in flight, if there is one. */
   cut(reason: Error): void {
-    const flight = this.#flight;
-    this.#flight = undefined;
-    flight?.abort(reason);
+    const pooledRequest = this.#pooledRequest;
+    this.#pooledRequest = undefined;
+    pooledRequest?.abort(reason);
   }
 
   /** Closes every socket once what is under way on it has ended. */

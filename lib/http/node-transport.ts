@@ -22,7 +22,7 @@ import { axiosTimeoutMs } from './time-limits.js';
 import { isConnectionLost } from './connection-errors.js';
 import { checkUpload, isIdempotent, type Sent, type Transport } from './transport.js';
 
-export interface NodeTransportParts {
+export interface NodeTransportDependencies {
   readonly axios: AxiosStatic;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
@@ -34,24 +34,24 @@ export interface NodeTransportParts {
 }
 
 export class NodeTransport implements Transport {
-  readonly #parts: NodeTransportParts;
+  readonly #dependencies: NodeTransportDependencies;
   readonly #adapter: AxiosAdapter;
 
-  constructor(parts: NodeTransportParts) {
-    this.#parts = parts;
-    this.#adapter = parts.axios.getAdapter('http');
+  constructor(dependencies: NodeTransportDependencies) {
+    this.#dependencies = dependencies;
+    this.#adapter = dependencies.axios.getAdapter('http');
   }
 
   send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent {
-    return new NodeRequest(this.#parts, this.#adapter, config, slot, uploadTaken);
+    return new NodeRequest(this.#dependencies, this.#adapter, config, slot, uploadTaken);
   }
 }
 
 class NodeRequest extends DeadlineEntry implements Sent {
   override readonly keepsProcessAlive = true;
   readonly response: Promise<AxiosResponse>;
-  blameless = false;
-  readonly #parts: NodeTransportParts;
+  countsAsFailure = true;
+  readonly #dependencies: NodeTransportDependencies;
   readonly #config: InternalAxiosRequestConfig;
   readonly #slot: HttpSlot;
   readonly #call: AdapterCall;
@@ -61,7 +61,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #bytesMoved = 0;
 
   constructor(
-    parts: NodeTransportParts,
+    dependencies: NodeTransportDependencies,
     adapter: AxiosAdapter,
     config: InternalAxiosRequestConfig,
     slot: HttpSlot,
@@ -69,10 +69,10 @@ class NodeRequest extends DeadlineEntry implements Sent {
   ) {
     super();
     this.#uploadTaken = uploadTaken;
-    this.#parts = parts;
+    this.#dependencies = dependencies;
     this.#config = config;
     this.#slot = slot;
-    this.#timeoutMs = axiosTimeoutMs(parts.axios, config);
+    this.#timeoutMs = axiosTimeoutMs(dependencies.axios, config);
     this.#call = new AdapterCall(adapter, config);
     this.response = this.#run();
   }
@@ -93,23 +93,23 @@ class NodeRequest extends DeadlineEntry implements Sent {
     const moved = this.#slot.agents().bytesMoved();
     if (moved !== this.#bytesMoved) {
       this.#bytesMoved = moved;
-      this.#parts.deadlines.add(this, nowMs + this.#timeoutMs);
+      this.#dependencies.deadlines.add(this, nowMs + this.#timeoutMs);
       return;
     }
     const { timeoutErrorMessage, transitional } = this.#config;
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
     const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
     this.abort(new AxiosError(message, code, this.#config));
   }
 
   async #run(): Promise<AxiosResponse> {
-    const { deadlines, clock } = this.#parts;
+    const { deadlines, clock } = this.#dependencies;
     if (this.#timeoutMs > 0 && this.#ownsAgents) deadlines.add(this, clock.now() + this.#timeoutMs);
     try {
       return await this.#answer();
     } catch (error) {
-      if (!this.#parts.isUpstream(this.#origin(error))) this.blameless = true;
+      if (!this.#dependencies.isUpstream(this.#origin(error))) this.countsAsFailure = false;
       throw error;
     } finally {
       const { body } = this.#call;
@@ -122,7 +122,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #origin(outcome: unknown): string | undefined {
     const request = hasRequest(outcome) ? outcome.request : undefined;
     const url = request instanceof RequestSummary ? httpUrl(request.res.responseUrl ?? '') : undefined;
-    return url?.origin ?? this.#parts.requests.origin(this.#config);
+    return url?.origin ?? this.#dependencies.requests.origin(this.#config);
   }
 
   /** The answer; to a second attempt, when the server closed an idle connection just as an idempotent request set out on it. */
@@ -134,7 +134,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
     } catch (error) {
       const lostIdle = idle.some(({ socket, bytesRead }) => socket.destroyed && isUnanswered(socket, bytesRead));
       if (this.#call.aborted || !lostIdle || !this.#mayRepeat(error)) {
-        this.blameless ||= lostIdle && isConnectionLost(error);
+        if (lostIdle && isConnectionLost(error)) this.countsAsFailure = false;
         throw error;
       }
     }
@@ -148,7 +148,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
    */
   async #letArrive(): Promise<void> {
     await new Promise<void>(afterArrivals);
-    checkUpload(this.#parts.axios, this.#config);
+    checkUpload(this.#dependencies.axios, this.#config);
   }
 
   async #attempt(): Promise<AxiosResponse> {
@@ -172,7 +172,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #detach(response: AxiosResponse<unknown>): void {
     const request: unknown = response.request;
     response.request = RequestSummary.of(request);
-    this.#parts.answered(this.#origin(response));
+    this.#dependencies.answered(this.#origin(response));
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});

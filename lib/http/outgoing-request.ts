@@ -5,7 +5,7 @@
  */
 import { isArrayBuffer } from 'node:util/types';
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 
 export type HeaderFields = Record<string, string | string[]>;
 

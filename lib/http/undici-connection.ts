@@ -116,7 +116,7 @@ export class UndiciConnection extends DeadlineEntry {
     queueMicrotask(() => this.destroy());
   }
 
-  /** Ends what is under way politely: the socket closes after it. */
+  /** Ends what is under way gracefully: the socket closes after it. */
   async close(): Promise<void> {
     if (!this.client.closed && !this.client.destroyed) await this.client.close();
   }

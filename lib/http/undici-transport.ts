@@ -10,7 +10,7 @@ import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axi
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { isThenable } from '../engine/guard.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, PoolError } from '../errors.js';
 import { Exchange, type Answer, type AnswerHead } from './exchange.js';
 import type { Undici } from './http-packages.js';
@@ -26,7 +26,7 @@ import { errorCode, isConnectionLost } from './connection-errors.js';
 import { isIdempotent, type Sent, type Transport } from './transport.js';
 import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
 
-export interface UndiciTransportParts {
+export interface UndiciTransportDependencies {
   readonly poolId: string;
   readonly axios: AxiosStatic;
   readonly undici: Undici;
@@ -43,24 +43,24 @@ export interface UndiciTransportParts {
 }
 
 export class UndiciTransport implements Transport {
-  readonly #parts: UndiciTransportParts;
+  readonly #dependencies: UndiciTransportDependencies;
 
-  constructor(parts: UndiciTransportParts) {
-    this.#parts = parts;
+  constructor(dependencies: UndiciTransportDependencies) {
+    this.#dependencies = dependencies;
   }
 
   send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent {
-    const request = this.#parts.requests.from(config);
-    if (request === undefined) return this.#parts.fallback.send(config, slot, uploadTaken);
-    return new UndiciRequest(this.#parts, config, slot, request);
+    const request = this.#dependencies.requests.from(config);
+    if (request === undefined) return this.#dependencies.fallback.send(config, slot, uploadTaken);
+    return new UndiciRequest(this.#dependencies, config, slot, request);
   }
 }
 
 class UndiciRequest extends DeadlineEntry implements Sent {
   override readonly keepsProcessAlive = true;
   readonly response: Promise<AxiosResponse>;
-  blameless = false;
-  readonly #parts: UndiciTransportParts;
+  countsAsFailure = true;
+  readonly #dependencies: UndiciTransportDependencies;
   readonly #config: InternalAxiosRequestConfig;
   readonly #slot: HttpSlot;
   readonly #timeoutMs: number;
@@ -73,17 +73,17 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   #aborted: Error | undefined;
 
   constructor(
-    parts: UndiciTransportParts,
+    dependencies: UndiciTransportDependencies,
     config: InternalAxiosRequestConfig,
     slot: HttpSlot,
     request: OutgoingRequest,
   ) {
     super();
-    this.#parts = parts;
+    this.#dependencies = dependencies;
     this.#config = config;
     this.#slot = slot;
     this.#request = request;
-    this.#timeoutMs = axiosTimeoutMs(parts.axios, config);
+    this.#timeoutMs = axiosTimeoutMs(dependencies.axios, config);
     this.response = this.#run();
   }
 
@@ -103,7 +103,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   /** axios' own `timeout` has passed. */
   override expire(): void {
     const { timeoutErrorMessage, transitional } = this.#config;
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     const code = transitional?.clarifyTimeoutError === true ? AxiosError.ETIMEDOUT : AxiosError.ECONNABORTED;
     const message = timeoutErrorMessage ?? `timeout of ${this.#timeoutMs}ms exceeded`;
     this.abort(new AxiosError(message, code, this.#config, this.#summary()));
@@ -118,20 +118,20 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       if (this.#isRefused(error)) return await this.#sendOtherwise();
       throw this.#failure(error);
     } finally {
-      if (this.#body === undefined) this.#parts.deadlines.remove(this);
+      if (this.#body === undefined) this.#dependencies.deadlines.remove(this);
     }
   }
 
   /** Whether undici found something in the request that it doesn't send, and that Node's client may, or has its own words for. */
   #isRefused(error: unknown): boolean {
     const code = errorCode(error);
-    const isRefusal = code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED';
-    return isRefusal && this.#aborted === undefined && this.#exchange?.sent === false;
+    const isRejection = code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED';
+    return isRejection && this.#aborted === undefined && this.#exchange?.sent === false;
   }
 
   #sendOtherwise(): Promise<AxiosResponse> {
-    this.#parts.deadlines.remove(this);
-    this.#fallback = this.#parts.fallback.send(this.#config, this.#slot, () => {});
+    this.#dependencies.deadlines.remove(this);
+    this.#fallback = this.#dependencies.fallback.send(this.#config, this.#slot, () => {});
     return this.#fallback.response;
   }
 
@@ -186,18 +186,18 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   }
 
   #connection(): UndiciConnection {
-    const { undici, settings } = this.#parts;
+    const { undici, settings } = this.#dependencies;
     return this.#slot.connection(this.#request.url.origin, (origin) => new UndiciConnection(undici, origin, settings));
   }
 
   #restartTimeout(): void {
     if (this.#timeoutMs <= 0 || this.#aborted !== undefined) return;
-    this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#timeoutMs);
+    this.#dependencies.deadlines.add(this, this.#dependencies.clock.now() + this.#timeoutMs);
   }
 
   async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
     const { head } = answer;
-    this.#parts.answered(this.#request.url.origin);
+    this.#dependencies.answered(this.#request.url.origin);
     const { responseType, responseEncoding, decompress } = this.#config;
     const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
     const response = this.#response(head);
@@ -208,7 +208,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     const body = this.#readable(answer.body, coding);
     if (responseType === 'stream') {
       this.#body = streamedBody(body, new AsyncResource('HttpResponseBody', { requireManualDestroy: true }));
-      body.once('close', () => this.#parts.deadlines.remove(this));
+      body.once('close', () => this.#dependencies.deadlines.remove(this));
       response.data = body;
       return response;
     }
@@ -222,7 +222,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       data: undefined,
       status: head.status,
       statusText: head.statusText,
-      headers: new this.#parts.axios.AxiosHeaders(head.headers),
+      headers: new this.#dependencies.axios.AxiosHeaders(head.headers),
       config: this.#config,
       request: this.#summary(),
     };
@@ -238,7 +238,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   #settled(response: AxiosResponse): AxiosResponse {
     const { validateStatus } = response.config;
     if (!response.status || !validateStatus || this.#validates(response.status, validateStatus)) return response;
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     const isClientError = response.status >= 400 && response.status < 500;
     throw new AxiosError(
       `Request failed with status code ${response.status}`,
@@ -265,12 +265,12 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   #checkBodyLength(): void {
     const { maxBodyLength = -1 } = this.#config;
     if (maxBodyLength < 0 || this.#request.body === undefined || this.#request.body.length <= maxBodyLength) return;
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     throw new AxiosError('Request body larger than maxBodyLength limit', AxiosError.ERR_BAD_REQUEST, this.#config);
   }
 
   #tooLong(): Error {
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     return new AxiosError(
       `maxContentLength size of ${this.#config.maxContentLength} exceeded`,
       AxiosError.ERR_BAD_RESPONSE,
@@ -280,12 +280,12 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   }
 
   #failedRedirect(message: string, code: string): Error {
-    return new this.#parts.axios.AxiosError(message, code, this.#config, this.#summary());
+    return new this.#dependencies.axios.AxiosError(message, code, this.#config, this.#summary());
   }
 
   /** What the caller gets: axios' own kind of error, with Node's codes. */
   #failure(error: unknown): unknown {
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     if (this.#aborted !== undefined) return this.#aborted;
     this.#blame(this.#request.url.origin);
     if (error instanceof AxiosError || error instanceof PoolError) return error;
@@ -305,7 +305,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   #notHttp(error: unknown): Error | undefined {
     const code = parserErrorCode(error) ?? (isParserCode(errorCode(error)) ? errorCode(error) : undefined);
     if (code === undefined) return undefined;
-    return this.#parts.axios.AxiosError.from(error, code, this.#config, this.#summary());
+    return this.#dependencies.axios.AxiosError.from(error, code, this.#config, this.#summary());
   }
 
   #code(error: unknown): string | undefined {
@@ -315,7 +315,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
         return 'ETIMEDOUT';
       // undici asserts of a status that it is above 101.
       case 'ERR_ASSERTION':
-        return this.#parts.axios.AxiosError.ERR_BAD_RESPONSE;
+        return this.#dependencies.axios.AxiosError.ERR_BAD_RESPONSE;
       default:
         return code;
     }
@@ -328,21 +328,21 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   }
 
   #cutBody(response: AxiosResponse): Error {
-    const { AxiosError } = this.#parts.axios;
+    const { AxiosError } = this.#dependencies.axios;
     const code = AxiosError.ERR_BAD_RESPONSE;
     return new AxiosError('stream has been aborted', code, this.#config, response.request, response);
   }
 
   /** What another host than the pool's own does says nothing about the upstream. */
   #blame(origin: string): void {
-    if (!this.#parts.isUpstream(origin)) this.blameless = true;
+    if (!this.#dependencies.isUpstream(origin)) this.countsAsFailure = false;
   }
 
   #lost(error: unknown): Error {
-    const { axios, poolId } = this.#parts;
+    const { axios, poolId } = this.#dependencies;
     const { method, url } = this.#request;
     const exchange = this.#exchange;
-    if (exchange?.reusedSocket === true && !exchange.answered) this.blameless = true;
+    if (exchange?.reusedSocket === true && !exchange.answered) this.countsAsFailure = false;
     const lost = new ConnectionLostError(poolId, `${method} ${url.pathname}`, exchange?.sent === true, {
       cause: error,
     });

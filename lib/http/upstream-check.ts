@@ -15,7 +15,7 @@ import { httpUrl } from './outgoing-request.js';
 import type { HttpSlot } from './http-slot.js';
 import type { Sent, Transport } from './transport.js';
 
-export interface UpstreamCheckParts {
+export interface UpstreamCheckDependencies {
   readonly axios: AxiosStatic;
   /** Whose defaults the check has: base URL, headers, credentials. */
   readonly instance: AxiosInstance;
@@ -31,16 +31,16 @@ export interface UpstreamCheckParts {
 const OTHER_WAYS = ['httpAgent', 'httpsAgent', 'transport', 'lookup', 'socketPath'] as const;
 
 export class UpstreamCheck {
-  readonly #parts: UpstreamCheckParts;
+  readonly #dependencies: UpstreamCheckDependencies;
   #answeredAtMs = -Infinity;
 
-  constructor(parts: UpstreamCheckParts) {
-    this.#parts = parts;
+  constructor(dependencies: UpstreamCheckDependencies) {
+    this.#dependencies = dependencies;
   }
 
   /** Whether there is a path to ask for, and so a way for the upstream to say that it is alive. */
   get asks(): boolean {
-    return this.#parts.path !== undefined;
+    return this.#dependencies.path !== undefined;
   }
 
   /** Whether there is anything to ask. */
@@ -50,7 +50,7 @@ export class UpstreamCheck {
 
   /** Whether what happens to a request to `origin` says something about what the check asks. */
   watches(origin: string | undefined): boolean {
-    const { path, instance } = this.#parts;
+    const { path, instance } = this.#dependencies;
     const base = httpUrl(instance.defaults.baseURL ?? '');
     const asked = path === undefined ? this.#host() : httpUrl(path, base);
     return asked !== undefined && asked.origin === origin;
@@ -58,37 +58,37 @@ export class UpstreamCheck {
 
   /** A request to `origin` was answered. */
   answered(origin: string | undefined): void {
-    if (!this.asks && !this.#answeredWithin(this.#parts.recentMs / 2) && this.watches(origin))
-      this.#answeredAtMs = this.#parts.clock.now();
+    if (!this.asks && !this.#answeredWithin(this.#dependencies.recentMs / 2) && this.watches(origin))
+      this.#answeredAtMs = this.#dependencies.clock.now();
   }
 
   /** The upstream was found unreachable: what it answered before counts no more. */
-  doubt(): void {
+  requireCheck(): void {
     this.#answeredAtMs = -Infinity;
   }
 
   #answeredWithin(ms: number): boolean {
-    return this.#parts.clock.now() - this.#answeredAtMs < ms;
+    return this.#dependencies.clock.now() - this.#answeredAtMs < ms;
   }
 
   /** Rejects with what is wrong. */
   async run(slot: HttpSlot, transport: Transport, signal: AbortSignal): Promise<void> {
-    const { path } = this.#parts;
+    const { path } = this.#dependencies;
     if (path !== undefined) {
       return this.#get(path, slot, transport, signal).catch((error: unknown) => this.#fail(error));
     }
     const host = this.#host();
-    if (host !== undefined && !this.#answeredWithin(this.#parts.recentMs)) return connects(host, signal);
+    if (host !== undefined && !this.#answeredWithin(this.#dependencies.recentMs)) return connects(host, signal);
   }
 
   /** An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health answers. */
   #fail(error: unknown): never {
-    if (!this.#parts.axios.isAxiosError(error)) throw error;
+    if (!this.#dependencies.axios.isAxiosError(error)) throw error;
     throw Object.assign(new Error(error.message), { name: error.name, code: error.code });
   }
 
   async #get(path: string, slot: HttpSlot, transport: Transport, signal: AbortSignal): Promise<void> {
-    const { axios, instance } = this.#parts;
+    const { axios, instance } = this.#dependencies;
     let sent: Sent | undefined;
     const stop = (): void => sent?.abort(new Error(`GET ${withoutSecrets(path)} was given up`));
     signal.addEventListener('abort', stop, { once: true });
@@ -115,7 +115,7 @@ export class UpstreamCheck {
 
   /** Where a TCP connection shows whether the upstream is there. */
   #host(): URL | undefined {
-    const { instance, throughProxy } = this.#parts;
+    const { instance, throughProxy } = this.#dependencies;
     const { defaults } = instance;
     const { baseURL, proxy } = defaults;
     if (baseURL === undefined || proxy || (throughProxy && proxy !== false)) return undefined;

@@ -21,7 +21,7 @@ import { parseHttpPoolOptions, type HttpPoolOptions } from '../http/http-pool.op
 import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './shutdown.js';
 import { openPool } from './startup.js';
 import type { PoolStats } from '../pool/pool-stats.js';
-import type { AcquireOptions, PoolHandle, PoolLogger, PoolSurroundings, PoolType } from '../pool/pool-handle.js';
+import type { AcquireOptions, PoolHandle, PoolLogger, PoolDependencies, PoolType } from '../pool/pool-handle.js';
 import { harmlessLogger } from '../pool/pool-log.js';
 import {
   parseManagerOptions,
@@ -80,7 +80,7 @@ export class ConnectionPoolManager {
   readonly options: ResolvedPoolManagerOptions;
   /** @internal */
   readonly table = new PoolTable();
-  private readonly surroundings: PoolSurroundings;
+  private readonly dependencies: PoolDependencies;
   private starting: Promise<void> | undefined;
   private started = false;
   private stopping: Promise<ShutdownReport> | undefined;
@@ -90,11 +90,11 @@ export class ConnectionPoolManager {
    *
    * @throws {PoolConfigError} with everything that is wrong with the options.
    */
-  constructor(options: PoolManagerOptions = { pools: {} }, surroundings: PoolManagerSurroundings = {}) {
-    const { logger = new Logger('PoolManager'), clock = systemClock, random = Math.random } = surroundings;
-    this.options = parseManagerOptions(options, { staticNames: surroundings.staticNames });
-    this.tenants = surroundings.tenants ?? new TenantContext();
-    this.surroundings = {
+  constructor(options: PoolManagerOptions = { pools: {} }, dependencies: PoolManagerSurroundings = {}) {
+    const { logger = new Logger('PoolManager'), clock = systemClock, random = Math.random } = dependencies;
+    this.options = parseManagerOptions(options, { staticNames: dependencies.staticNames });
+    this.tenants = dependencies.tenants ?? new TenantContext();
+    this.dependencies = {
       tenants: this.tenants,
       logger: harmlessLogger(logger),
       clock,
@@ -136,7 +136,7 @@ export class ConnectionPoolManager {
    */
   async createDatabasePool(id: string, options: PostgresPoolOptions = {}): Promise<PostgresPool> {
     const config = parsePostgresPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createPostgresPool(id, config, this.surroundings));
+    return this.create(id, () => createPostgresPool(id, config, this.dependencies));
   }
 
   /** Creates a Redis pool; see {@link createDatabasePool}. With `cluster` its client is ioredis' `Cluster`. */
@@ -147,13 +147,13 @@ export class ConnectionPoolManager {
   createRedisPool(id: string, options?: RedisPoolOptions): Promise<RedisPool>;
   async createRedisPool(id: string, options: RedisPoolOptions = {}): Promise<RedisPool | RedisPool<Cluster>> {
     const config = parseRedisPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createRedisPool(id, config, this.surroundings));
+    return this.create(id, () => createRedisPool(id, config, this.dependencies));
   }
 
   /** Creates an HTTP pool; see {@link createDatabasePool}. */
   async createHttpPool(id: string, options: HttpPoolOptions = {}): Promise<HttpPool> {
     const config = parseHttpPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createHttpPool(id, config, this.surroundings));
+    return this.create(id, () => createHttpPool(id, config, this.dependencies));
   }
 
   /**
@@ -169,7 +169,7 @@ export class ConnectionPoolManager {
     options: Omit<ExternalPoolOptions, 'driver'> = {},
   ): Promise<ExternalPool<L>> {
     const config = parseExternalPoolOptions(parsePoolId(id), { ...options, driver });
-    return this.create(id, () => Promise.resolve(createExternalPool(id, driver, config, this.surroundings)));
+    return this.create(id, () => Promise.resolve(createExternalPool(id, driver, config, this.dependencies)));
   }
 
   /**
@@ -245,13 +245,13 @@ export class ConnectionPoolManager {
   private createDeclared(id: string, config: PoolConfig): Promise<PoolHandle> {
     switch (config.type) {
       case 'database':
-        return createPostgresPool(id, config, this.surroundings);
+        return createPostgresPool(id, config, this.dependencies);
       case 'redis':
-        return createRedisPool(id, config, this.surroundings);
+        return createRedisPool(id, config, this.dependencies);
       case 'http':
-        return createHttpPool(id, config, this.surroundings);
+        return createHttpPool(id, config, this.dependencies);
       case 'external':
-        return Promise.resolve(createExternalPool(id, config.driver, config, this.surroundings));
+        return Promise.resolve(createExternalPool(id, config.driver, config, this.dependencies));
     }
   }
 
@@ -280,13 +280,13 @@ export class ConnectionPoolManager {
     } catch (error) {
       await this.stop({ deadlineMs: 0 });
       // Those that were still being built when somebody stopped the manager.
-      await closeAll(this.table.pools(), 0, this.surroundings.logger);
+      await closeAll(this.table.pools(), 0, this.dependencies.logger);
       throw error;
     }
   }
 
   private open(pool: PoolHandle): Promise<void> {
-    return openPool(pool, this.surroundings.clock);
+    return openPool(pool, this.dependencies.clock);
   }
 
   private shutDown({ deadlineMs, drain }: StopOptions): Promise<ShutdownReport> {
@@ -297,8 +297,8 @@ export class ConnectionPoolManager {
       readinessGraceMs: this.started ? readinessGraceMs : 0,
       drain,
       pools: () => this.table.pools(),
-      clock: this.surroundings.clock,
-      logger: this.surroundings.logger,
+      clock: this.dependencies.clock,
+      logger: this.dependencies.logger,
     });
   }
 

@@ -47,7 +47,7 @@ export interface StopOptions {
 /** As the engine's own: a close ends within a day. */
 const LONGEST_DRAIN_MS = 86_400_000;
 
-export interface ShutdownParts extends StopOptions {
+export interface ShutdownDependencies extends StopOptions {
   readonly deadlineMs: number;
   readonly readinessGraceMs: number;
   /** The pools that are there when they are to close. */
@@ -56,9 +56,9 @@ export interface ShutdownParts extends StopOptions {
   readonly logger: PoolLogger;
 }
 
-export async function shutDown(parts: ShutdownParts): Promise<ShutdownReport> {
-  const { clock, logger, readinessGraceMs, drain } = parts;
-  const deadlineMs = Math.min(durationOf(parts.deadlineMs), LONGEST_DRAIN_MS);
+export async function shutDown(dependencies: ShutdownDependencies): Promise<ShutdownReport> {
+  const { clock, logger, readinessGraceMs, drain } = dependencies;
+  const deadlineMs = Math.min(durationOf(dependencies.deadlineMs), LONGEST_DRAIN_MS);
   const startedAt = Date.now();
   const startedAtMs = clock.now();
   if (readinessGraceMs > 0) await pause(clock, readinessGraceMs);
@@ -66,7 +66,7 @@ export async function shutDown(parts: ShutdownParts): Promise<ShutdownReport> {
   const dueAtMs = clock.now() + deadlineMs;
   const cut = new AbortController();
   const drained = drain === undefined || (await settles(() => drain(cut.signal), deadlineMs, clock, logger));
-  const pools = await closeAll(parts.pools(), drained ? Math.max(0, dueAtMs - clock.now()) : 0, logger);
+  const pools = await closeAll(dependencies.pools(), drained ? Math.max(0, dueAtMs - clock.now()) : 0, logger);
   if (!drained) cut.abort();
 
   const report: ShutdownReport = {
@@ -133,12 +133,12 @@ function describeShutdown({ durationMs, pools }: ShutdownReport, drained: boolea
 }
 
 function describePool({ poolId, finished, cut, refused, holders }: CloseReport): string {
-  const parts = [
+  const dependencies = [
     finished > 0 && `${count(finished, 'lease')} came back`,
     cut > 0 && `${count(cut, 'lease')} cut (held by ${holders.map(describeHolder).join(', ')})`,
     refused > 0 && `${count(refused, 'waiter')} refused`,
   ].filter((part) => part !== false);
-  return `${poolId}: ${parts.length === 0 ? 'nothing was in use' : parts.join(', ')}`;
+  return `${poolId}: ${dependencies.length === 0 ? 'nothing was in use' : dependencies.join(', ')}`;
 }
 
 function count(number: number, noun: string): string {

@@ -27,7 +27,7 @@ import { TenantContext } from '../tenancy/tenant-context.js';
 @Module({})
 export class PoolManagerCoreModule {}
 
-interface RegistrationParts {
+interface RegistrationDependencies {
   readonly name: string;
   readonly isGlobal: boolean;
   /** The pools that get injection tokens; undefined when an asynchronous registration named none. */
@@ -35,8 +35,8 @@ interface RegistrationParts {
 }
 
 /** Turns what Nest's builder made of the options into the two modules of a registration: one for the manager, one for its pools' tokens. */
-export function register(definition: DynamicModule, parts: RegistrationParts): DynamicModule {
-  const { name, poolNames = [], isGlobal } = parts;
+export function register(definition: DynamicModule, dependencies: RegistrationDependencies): DynamicModule {
+  const { name, poolNames = [], isGlobal } = dependencies;
   const pools = poolNames.map((pool) => poolProvider(pool, name));
   const notice: FactoryProvider<ShutdownNotice> = {
     provide: getShutdownNoticeToken(name),
@@ -46,7 +46,7 @@ export function register(definition: DynamicModule, parts: RegistrationParts): D
   return {
     module: definition.module,
     global: isGlobal,
-    imports: [coreModule(definition, parts)],
+    imports: [coreModule(definition, dependencies)],
     providers: [...pools, notice],
     exports: pools.map(({ provide }) => provide),
   };
@@ -84,7 +84,7 @@ function tenancyProviders(registered: string): FactoryProvider[] {
 }
 
 /** Global whatever `isGlobal` says: `forFeature`, health routes and tenant guards anywhere in the application need the manager. */
-function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationParts): DynamicModule {
+function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationDependencies): DynamicModule {
   const registered = getRegisteredManagerToken(name);
   const isDefault = name === DEFAULT_MANAGER;
   const manager: FactoryProvider<ConnectionPoolManager> = {

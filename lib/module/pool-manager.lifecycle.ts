@@ -40,7 +40,7 @@ import {
 } from './http-connections.js';
 import type { ShutdownReport } from '../manager/shutdown.js';
 
-export interface PoolManagerLifecycleParts {
+export interface PoolManagerLifecycleDependencies {
   /** The registration's name. */
   readonly name: string;
   /** The pools that have injection tokens. */
@@ -61,14 +61,14 @@ interface Ending {
 }
 
 export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
-  private readonly parts: PoolManagerLifecycleParts;
+  private readonly dependencies: PoolManagerLifecycleDependencies;
   // It logs from a timer, where an error of the application's own logger would end the process.
   private readonly logger = harmlessLogger(new Logger('PoolManager'));
   private ending: Ending | undefined;
 
-  constructor(parts: PoolManagerLifecycleParts) {
-    this.parts = parts;
-    const { modules, name } = parts;
+  constructor(dependencies: PoolManagerLifecycleDependencies) {
+    this.dependencies = dependencies;
+    const { modules, name } = dependencies;
     endFirst(modules, getShutdownNoticeToken(name));
     endLast(modules, getLifecycleToken(name));
   }
@@ -76,7 +76,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   async onModuleInit(): Promise<void> {
     this.refuseNamesakes();
     this.leaveOverriddenPools();
-    await this.parts.manager.start();
+    await this.dependencies.manager.start();
   }
 
   /** The application has begun to end: no longer ready; the pools go on serving what is in flight, and other modules' hooks. */
@@ -101,7 +101,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     const grace = new Gate();
     const server = this.httpServer();
     const serverClosed = onceClosed(server);
-    const report = this.parts.manager.stop({
+    const report = this.dependencies.manager.stop({
       drain: (cut) => {
         grace.open();
         this.sweepIdleConnections(server, serverClosed, cut);
@@ -134,13 +134,13 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   private httpServer(): unknown {
     // An application context without a server has a host without an adapter, whatever its type says.
-    const adapter: Partial<HttpAdapterHost['httpAdapter']> | undefined = this.parts.http.httpAdapter;
+    const adapter: Partial<HttpAdapterHost['httpAdapter']> | undefined = this.dependencies.http.httpAdapter;
     return adapter?.getHttpServer?.();
   }
 
   /** A manager belongs to one registration: pools of two with the same name would shadow each other, token by token. */
   private refuseNamesakes(): void {
-    const { modules, name } = this.parts;
+    const { modules, name } = this.dependencies;
     const token = getRegisteredManagerToken(name);
     const registrations = [...modules.values()].filter((module) => module.providers.has(token)).length;
     if (registrations === 1) return;
@@ -152,7 +152,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   /** A pool whose factory has never run by now was overridden in a test: it is not opened, and the manager finds what took its place. */
   private leaveOverriddenPools(): void {
-    const { manager, moduleRef, name, poolNames } = this.parts;
+    const { manager, moduleRef, name, poolNames } = this.dependencies;
     for (const pool of poolNames.filter((id) => manager.table.isUnbuilt(id))) {
       manager.table.replace(pool, moduleRef.get<PoolHandle>(getPoolToken(pool, name), { strict: false }));
     }

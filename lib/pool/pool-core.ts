@@ -1,5 +1,5 @@
 /**
- * What a handle and all its views share: the engine, the monitor, the events, and the surroundings of the manager.
+ * What a handle and all its views share: the engine, the monitor, the events, and the dependencies of the manager.
  */
 import type { Clock } from '../engine/time/clock.js';
 import type { PoolDriver } from '../engine/driver.js';
@@ -19,7 +19,7 @@ export type { PoolLogger } from './pool-log.js';
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
 
 /** What the manager gives to all its pools. */
-export interface PoolSurroundings {
+export interface PoolDependencies {
   readonly tenants: TenantContext;
   readonly clock: Clock;
   /** Numbers in [0, 1). */
@@ -36,19 +36,19 @@ export interface PoolCore<L> {
   readonly engine: LendingEngine<L>;
   readonly monitor: PoolMonitor;
   readonly events: PoolEvents;
-  readonly surroundings: PoolSurroundings;
+  readonly dependencies: PoolDependencies;
   /** Whether it refuses to work without a tenant. */
   readonly requiresTenant: boolean;
   /** Acquires through `unscoped()` although a tenant is required. */
   unscopedUses: number;
 }
 
-export interface PoolParts<C, L> {
+export interface PoolCoreOptions<C, L> {
   readonly id: string;
   readonly type: PoolType;
   readonly config: ResolvedBasePoolOptions;
   readonly driver: PoolDriver<C, L>;
-  readonly surroundings: PoolSurroundings;
+  readonly dependencies: PoolDependencies;
   /** What the kind itself wants to know of the engine's work. */
   readonly observer?: PoolObserver<C, L> | undefined;
   /**
@@ -61,9 +61,9 @@ export interface PoolParts<C, L> {
 }
 
 /** Puts a pool together. Nothing is opened. */
-export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
-  const { id, type, config, driver, surroundings, observer = {} } = parts;
-  const { logger, clock, random, tenants } = surroundings;
+export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> {
+  const { id, type, config, driver, dependencies, observer = {} } = parts;
+  const { logger, clock, random, tenants } = dependencies;
   const log = new PoolLog(id, logger, clock, () => parts.outageTold?.() === true);
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
@@ -141,7 +141,7 @@ export function createPoolCore<C, L>(parts: PoolParts<C, L>): PoolCore<L> {
     engine,
     monitor,
     events,
-    surroundings,
+    dependencies,
     requiresTenant: config.tenants.required,
     unscopedUses: 0,
   };

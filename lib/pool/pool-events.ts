@@ -8,11 +8,11 @@ import { EventEmitter } from 'node:events';
 
 import { describeError } from '../engine/redact.js';
 import type { CloseReport } from '../engine/drain.js';
-import type { HolderFacts } from '../engine/errors.js';
+import type { LeaseHolder } from '../engine/errors.js';
 import type { StatusChange } from './pool-monitor.js';
 
 /** A lease that has been out for longer than `leakDetectionMs`, with the stack of its acquire. */
-export interface LeakReport extends HolderFacts {
+export interface LeakReport extends LeaseHolder {
   readonly poolId: string;
 }
 

@@ -12,7 +12,7 @@ import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits } from '../engine/lending-engine.js';
 import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from '../engine/scoped-request.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { RequestEndedError, TenantInvalidError, TenantRequiredError } from '../errors.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-monitor.js';
 import { PoolStats, type StatsContext } from './pool-stats.js';
@@ -27,7 +27,7 @@ import {
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import { assertTenantId } from '../tenancy/tenant-id.js';
 
-export type { PoolCore, PoolLogger, PoolSurroundings, PoolType } from './pool-core.js';
+export type { PoolCore, PoolLogger, PoolDependencies, PoolType } from './pool-core.js';
 export { createPoolCore } from './pool-core.js';
 
 /** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
@@ -317,7 +317,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** What is known about the running code. Looked up once a call. */
   protected get frame(): ContextFrame | undefined {
-    return this.core.surroundings.tenants.frame();
+    return this.core.dependencies.tenants.frame();
   }
 
   /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
@@ -343,7 +343,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
-    const { tenants } = this.core.surroundings;
+    const { tenants } = this.core.dependencies;
     const { frame } = this;
     // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
     let within = frame?.holding;

@@ -4,7 +4,7 @@
  * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws harms nothing.
  */
 import type { Clock } from '../engine/time/clock.js';
-import type { HolderFacts } from '../engine/errors.js';
+import type { LeaseHolder } from '../engine/errors.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
 import type { StatusChange } from './pool-monitor.js';
@@ -67,7 +67,7 @@ export class PoolLog {
     return this.#toldByKind() ? 'debug' : 'warn';
   }
 
-  leak({ tenantId, heldMs, stack }: HolderFacts): void {
+  leak({ tenantId, heldMs, stack }: LeaseHolder): void {
     const whose = tenantId === undefined ? 'without a tenant' : `of tenant "${tenantId}"`;
     const where = stack ?? 'acquired elsewhere';
     this.#logger.warn(

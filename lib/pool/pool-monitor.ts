@@ -13,7 +13,7 @@ import type { Clock, TimerHandle } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 
 /**
  * - `starting`: nothing has been heard of the backend yet.
@@ -71,7 +71,7 @@ export interface HealthCheckRequest {
   readonly waitMs?: number;
 }
 
-export interface PoolMonitorParts {
+export interface PoolMonitorDependencies {
   /**
    * Rejects with the ping's or the connect's error; must settle within the time it is given. Resolves with an error when
    * the backend is there, and says why it can't serve at the moment.
@@ -112,7 +112,7 @@ interface Finding {
 }
 
 export class PoolMonitor {
-  private readonly parts: PoolMonitorParts;
+  private readonly dependencies: PoolMonitorDependencies;
   private phase: Phase = 'cold';
   /** Whether the backend has ever been seen alive. */
   private everAlive = false;
@@ -127,22 +127,22 @@ export class PoolMonitor {
   private full: Error | undefined;
   private fullAtMs = Number.NEGATIVE_INFINITY;
   /** Why the backend, which is there, can't serve. */
-  private refusal: Error | undefined;
+  private rejection: Error | undefined;
   private reported: PoolStatus = 'starting';
   private timer: TimerHandle | undefined;
   private dueAtMs = Number.POSITIVE_INFINITY;
   private underWay: Promise<HealthCheckResult> | undefined;
   private last: Finding | undefined;
 
-  constructor(parts: PoolMonitorParts) {
-    this.parts = parts;
+  constructor(dependencies: PoolMonitorDependencies) {
+    this.dependencies = dependencies;
   }
 
   get status(): PoolStatus {
     if (this.phase === 'closed' || this.phase === 'draining') return this.phase;
-    if (this.obstacle !== undefined || this.failures >= this.parts.options.failureThreshold) return 'unhealthy';
+    if (this.obstacle !== undefined || this.failures >= this.dependencies.options.failureThreshold) return 'unhealthy';
     if (!this.everAlive) return 'starting';
-    const refuses = this.full !== undefined || this.refusal !== undefined;
+    const refuses = this.full !== undefined || this.rejection !== undefined;
     return this.failures > 0 || this.saturated || refuses ? 'degraded' : 'healthy';
   }
 
@@ -158,7 +158,7 @@ export class PoolMonitor {
 
   /** The newest failure; cleared by a success. Or why the pool serves nothing although its backend answers. */
   get lastError(): unknown {
-    return this.obstacle ?? this.failure ?? this.refusal;
+    return this.obstacle ?? this.failure ?? this.rejection;
   }
 
   /** Begins to watch; the first probe comes after a short interval, because opening the pool says more and sooner. */
@@ -194,7 +194,7 @@ export class PoolMonitor {
   serverFull(error: Error): void {
     if (this.phase !== 'watching') return;
     this.full = error;
-    this.fullAtMs = this.parts.clock.now();
+    this.fullAtMs = this.dependencies.clock.now();
     this.failure = error;
     this.report();
     this.schedule();
@@ -218,7 +218,7 @@ export class PoolMonitor {
 
   /** Probes now, or joins the probe under way. A pool that isn't open is not probed. Never rejects. */
   check({ maxAgeMs = 0, waitMs }: HealthCheckRequest = {}): Promise<HealthCheckResult> {
-    const { clock } = this.parts;
+    const { clock } = this.dependencies;
     if (this.phase !== 'watching') return Promise.resolve(this.result(undefined));
     const { last } = this;
     if (maxAgeMs > 0 && last !== undefined && clock.now() - last.finishedAtMs <= maxAgeMs) {
@@ -230,7 +230,7 @@ export class PoolMonitor {
 
   private whicheverIsFirst(probe: Promise<HealthCheckResult>, waitMs: number): Promise<HealthCheckResult> {
     return new Promise((resolve) => {
-      const timer = setDeadline(this.parts.clock, () => resolve(this.result(this.last)), waitMs);
+      const timer = setDeadline(this.dependencies.clock, () => resolve(this.result(this.last)), waitMs);
       timer.ref();
       void probe.then((result) => {
         timer.cancel();
@@ -240,7 +240,7 @@ export class PoolMonitor {
   }
 
   private async probe(): Promise<HealthCheckResult> {
-    const { probe, options, clock } = this.parts;
+    const { probe, options, clock } = this.dependencies;
     const startedAtMs = clock.now();
     const failuresBefore = this.failuresEver;
     let outcome: Finding['outcome'] = 'failed';
@@ -269,7 +269,7 @@ export class PoolMonitor {
 
   /** How old a success may be to say that the backend is alive now: it counts for an interval, but never from before the last failure. */
   private recentMs(nowMs: number): number {
-    const { intervalMs } = this.parts.options;
+    const { intervalMs } = this.dependencies.options;
     return this.failures === 0 ? intervalMs : Math.min(intervalMs, nowMs - this.failedAtMs);
   }
 
@@ -293,9 +293,9 @@ export class PoolMonitor {
     }
   }
 
-  private succeeded(refusal?: Error): void {
-    const { clock, options } = this.parts;
-    this.refusal = refusal;
+  private succeeded(rejection?: Error): void {
+    const { clock, options } = this.dependencies;
+    this.rejection = rejection;
     this.everAlive = true;
     this.saturated = false;
     this.failures = 0;
@@ -307,7 +307,7 @@ export class PoolMonitor {
   private failed(error: unknown): void {
     if (this.phase !== 'watching') return;
     this.failure = error;
-    this.failedAtMs = this.parts.clock.now();
+    this.failedAtMs = this.dependencies.clock.now();
     this.failures += 1;
     this.failuresEver += 1;
     this.report();
@@ -315,7 +315,7 @@ export class PoolMonitor {
 
   /** A failure that no probe asked for. Unlike probes, which come one at a time, these come in bursts; a burst counts once. */
   private failedInPassing(error: unknown): void {
-    const { clock, options } = this.parts;
+    const { clock, options } = this.dependencies;
     const burstMs = options.intervalMs > 0 ? Math.min(BURST_MS, options.intervalMs) : BURST_MS;
     if (this.failures > 0 && clock.now() - this.failedAtMs < burstMs) {
       this.failure = error;
@@ -331,12 +331,12 @@ export class PoolMonitor {
     if (to === from) return;
     this.reported = to;
     const change: StatusChange = { from, to, error: this.lastError };
-    runOutside(() => this.parts.onStatus(change));
+    runOutside(() => this.dependencies.onStatus(change));
   }
 
   /** Puts the next probe where the present status wants it, never later than it already was to come. */
   private schedule(): void {
-    const { options, clock, random } = this.parts;
+    const { options, clock, random } = this.dependencies;
     if (this.phase !== 'watching' || options.intervalMs <= 0 || this.underWay !== undefined) return;
     const well = this.status === 'healthy';
     const fasterMs = Math.min(options.intervalMs, Math.max(FASTEST_INTERVAL_MS, options.intervalMs / FASTER));

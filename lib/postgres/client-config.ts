@@ -3,7 +3,7 @@
  */
 import type { Client, ClientConfig } from 'pg';
 
-import { isError } from '../engine/thrown.js';
+import { isError } from '../engine/to-error.js';
 import { PoolConfigError } from '../errors.js';
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { withoutTls } from './connection-string.js';

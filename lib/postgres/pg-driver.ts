@@ -7,9 +7,9 @@
 import type { Client, ClientConfig } from 'pg';
 
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { ConnectionLostError } from '../errors.js';
-import { type ClientSurroundings, LeasedClient, type PoolSession } from './session/leased-client.js';
+import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import type { Failover } from './failover.js';
 import { IdleResets } from './session/idle-resets.js';
 import { isFatalError, isServerFull } from './protocol/pg-errors.js';
@@ -31,7 +31,7 @@ export interface PgDriverOptions {
   /** Known once the engine exists, which needs the driver first. */
   readonly failover: () => Failover;
   /** Known once the engine exists, which needs the driver first. */
-  readonly surroundings: () => ClientSurroundings;
+  readonly dependencies: () => ClientDependencies;
   /** Does what is to be done once on each new connection. */
   readonly setUp: (session: PoolSession) => Promise<void>;
 }
@@ -49,11 +49,11 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
-    this.#idleResets = new IdleResets(this.sessions, options.surroundings);
+    this.#idleResets = new IdleResets(this.sessions, options.dependencies);
   }
 
   async open(signal: AbortSignal): Promise<PoolSession> {
-    const { pg, clientConfig, password, rules, surroundings, setUp, prepare, failover } = this.#options;
+    const { pg, clientConfig, password, rules, dependencies, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     prepare(client);
@@ -75,7 +75,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
       client.connection.removeListener('parameterStatus', report);
       failover().opened(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession<LeasedClient>(pg, client, rules, surroundings(), serverVersion);
+      const session = new PgSession<LeasedClient>(pg, client, rules, dependencies(), serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
@@ -108,7 +108,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   lend(session: PoolSession, lease: LeaseInfo): LeasedClient {
     session.lend(lease.tenantId);
-    const client = new LeasedClient(session, lease, this.#options.surroundings());
+    const client = new LeasedClient(session, lease, this.#options.dependencies());
     session.borrower = client;
     this.#resetSoon(session);
     this.#hold.acquire();

@@ -9,13 +9,13 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, Quer
 
 import type { Lease } from '../engine/lease.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { PoolClosedError } from '../errors.js';
 import {
   type AcquireOptions,
   createPoolCore,
   type PoolCore,
-  type PoolSurroundings,
+  type PoolDependencies,
   type TenantBinding,
 } from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
@@ -28,7 +28,7 @@ import {
 } from './client-config.js';
 import { ConnectionParsers } from './statement/caller-code.js';
 import { Failover } from './failover.js';
-import type { ForeignSubmittable } from './statement/foreign-query.js';
+import type { CallerSubmittable } from './statement/submittable-task.js';
 import { Instrumentation } from './statement/instrumentation.js';
 import { isolationOf } from './isolation.js';
 import type { LeasedClient, PoolSession } from './session/leased-client.js';
@@ -59,7 +59,7 @@ export type { CallLimits } from './statement/query-arguments.js';
 export type { PgTransaction, TransactionOptions } from './transaction.js';
 
 /** What all views of one pool share. */
-interface PostgresParts extends StatementRules {
+interface PostgresDependencies extends StatementRules {
   readonly pg: PgModule;
   readonly rules: SessionRules;
   readonly driver: PgDriver;
@@ -76,10 +76,10 @@ const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PostgresEvents {
-  private readonly parts: PostgresParts;
+  private readonly parts: PostgresDependencies;
 
   /** @internal */
-  constructor(core: PoolCore<LeasedClient>, parts: PostgresParts, binding?: TenantBinding) {
+  constructor(core: PoolCore<LeasedClient>, parts: PostgresDependencies, binding?: TenantBinding) {
     super(core, binding);
     this.parts = parts;
   }
@@ -133,7 +133,7 @@ export class PostgresPool extends PostgresEvents {
     } catch (error) {
       return refuseQuery(error, [query, values, callback]);
     }
-    if (request.foreign !== undefined) return this.queryForeign(request.foreign, request.callback);
+    if (request.submittable !== undefined) return this.querySubmittable(request.submittable, request.callback);
     return this.oneShot(request.text, request.values, request.config, request.callback);
   }
 
@@ -195,7 +195,7 @@ export class PostgresPool extends PostgresEvents {
   }
 
   /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
-  private queryForeign<T extends ForeignSubmittable>(query: T, callback: QueryCallback | undefined): T {
+  private querySubmittable<T extends CallerSubmittable>(query: T, callback: QueryCallback | undefined): T {
     const { parts, core, frame } = this;
     const submittable = new PoolSubmittable(query, callback, parts.safety);
     try {
@@ -246,7 +246,7 @@ export class PostgresPool extends PostgresEvents {
       queueMicrotask(() => asked(lease));
       return lease;
     };
-    const { random } = core.surroundings;
+    const { random } = core.dependencies;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
     return runTransaction({ ...parts, poolId: core.id, random, acquire, holding }, fn, options);
   }
@@ -428,10 +428,10 @@ export class PostgresPool extends PostgresEvents {
 export async function createPostgresPool(
   id: string,
   config: ResolvedPostgresPoolOptions,
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
-  const clientConfig = clientConfigOf(id, config, surroundings.owner);
+  const clientConfig = clientConfigOf(id, config, dependencies.owner);
   const server = resolveServer(id, pg, clientConfig, config);
   const rules: SessionRules = {
     poolId: id,
@@ -446,7 +446,7 @@ export async function createPostgresPool(
     failover: () => parts.failover,
     password: config.password,
     rules,
-    surroundings: () => parts,
+    dependencies: () => parts,
     setUp: async (session) => {
       await setUp(session, core, parts, config);
       parts.parsers.setUp();
@@ -457,11 +457,11 @@ export async function createPostgresPool(
     type: 'database',
     config,
     driver,
-    surroundings,
+    dependencies,
     observer: pgEvents(() => core.events),
   });
   const { engine, monitor } = core;
-  const { clock, logger } = surroundings;
+  const { clock, logger } = dependencies;
   const safety = new RoleSafety({
     poolId: id,
     clock,
@@ -477,7 +477,7 @@ export async function createPostgresPool(
     },
     onWarning: (unsafe) => logger.warn(unsafe.message),
   });
-  const parts: PostgresParts = {
+  const parts: PostgresDependencies = {
     pg,
     rules,
     driver,
@@ -503,7 +503,7 @@ export async function createPostgresPool(
 async function setUp(
   session: PoolSession,
   core: PoolCore<LeasedClient>,
-  parts: PostgresParts,
+  parts: PostgresDependencies,
   config: ResolvedPostgresPoolOptions,
 ): Promise<void> {
   const { isolation, onConnect, verify } = config;

@@ -10,7 +10,7 @@ import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry } from '../engine/time/deadlines.js';
 import type { Lease } from '../engine/lease.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../engine/signals.js';
-import { isError } from '../engine/thrown.js';
+import { isError } from '../engine/to-error.js';
 import {
   ConnectionLostError,
   OperationTimeoutError,
@@ -18,11 +18,11 @@ import {
   TransactionAbortedError,
   TransactionEndedError,
 } from '../errors.js';
-import { ForeignQuery } from './statement/foreign-query.js';
+import { SubmittableTask } from './statement/submittable-task.js';
 import type { TenantSetting } from './isolation.js';
 import { LeaseStatement } from './statement/lease-statement.js';
 import type { StatementSession } from './statement/statement.js';
-import type { ClientSurroundings, LeasedClient } from './session/leased-client.js';
+import type { ClientDependencies, LeasedClient } from './session/leased-client.js';
 import { isFatalError, isRetriable, sqlStateOf } from './protocol/pg-errors.js';
 import type { MessageWriter } from './protocol/message-writer.js';
 import type { ResultBuilder } from './protocol/pg-module.js';
@@ -46,7 +46,7 @@ export interface TransactionOptions {
 }
 
 /** What a transaction needs of its pool. */
-export interface TransactionHost extends ClientSurroundings {
+export interface TransactionHost extends ClientDependencies {
   readonly poolId: string;
   readonly clock: Clock;
   readonly random: () => number;
@@ -161,10 +161,10 @@ export class PgTransaction extends Queryable {
   #refuse(request: QueryRequest): unknown {
     const error = this.#endedError();
     const { callback } = request;
-    if (request.foreign !== undefined) {
-      const { foreign } = request;
-      process.nextTick(() => ForeignQuery.refuse(foreign, error, callback));
-      return foreign;
+    if (request.submittable !== undefined) {
+      const { submittable } = request;
+      process.nextTick(() => SubmittableTask.refuse(submittable, error, callback));
+      return submittable;
     }
     if (callback === undefined) return Promise.reject(error);
     process.nextTick(callback, error);
@@ -364,7 +364,7 @@ async function attemptOnce<T>(
   const lease = await host.acquire({ timeoutMs: limit.remainingMs, signal: options.signal });
   const client = lease.connection;
   const tx = new PgTransaction(client);
-  let condemned: unknown;
+  let destroyReason: unknown;
   try {
     client.bindNothing();
     await Promise.race([client.run(opening(client, host.limits, options, limit)), limit.reached]);
@@ -377,12 +377,12 @@ async function attemptOnce<T>(
   } catch (error) {
     tx.end();
     if (limit.error !== undefined) client.session.breakOff(limit.error);
-    else if (client.session.lostBecause !== undefined || isFatalError(error)) condemned = true;
-    else await tx.rollback().catch(() => (condemned = true));
+    else if (client.session.lostBecause !== undefined || isFatalError(error)) destroyReason = true;
+    else await tx.rollback().catch(() => (destroyReason = true));
     throw error;
   } finally {
     // A rollback that nobody waited for is the first thing to happen to the returned connection.
-    if (!lease.released) lease.release(condemned);
+    if (!lease.released) lease.release(destroyReason);
   }
 }
 

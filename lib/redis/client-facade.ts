@@ -23,7 +23,7 @@ import {
 import { isLike, shownOptions } from './shown-options.js';
 
 /** What all facades of one pool have in common. */
-export interface FacadeTerms {
+export interface FacadeOptions {
   readonly poolId: string;
   readonly ioredis: IoredisModule;
   readonly report: ReportThrown;
@@ -32,7 +32,7 @@ export interface FacadeTerms {
 export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C> {
   /** What callers get. */
   readonly proxy: C;
-  protected readonly facade: FacadeTerms;
+  protected readonly facade: FacadeOptions;
   /** What the client's options look like from here, where that differs. */
   readonly #shown: Readonly<Record<string, unknown>>;
   /** Holds what callers set on the facade. */
@@ -41,7 +41,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   #listeners: BoundListeners | undefined;
   #nodes: WeakMap<Redis, Redis> | undefined;
 
-  constructor(first: C, facade: FacadeTerms, shown: object) {
+  constructor(first: C, facade: FacadeOptions, shown: object) {
     this.facade = facade;
     this.#shown = { ...shown };
     this.#own = emptyClient(first, () => `${first.constructor.name} of pool "${facade.poolId}", ${this.client.status}`);
@@ -58,10 +58,10 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   protected abstract assertUsable(): void;
 
   /** Why a command can't be part of a pipeline of `length` commands; `bare`: a MULTI that nothing would close. */
-  protected abstract refusalInPipeline(command: Command, bare: boolean): Error | undefined;
+  protected abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
 
   /** Why a pipeline of this many commands can't be sent now. */
-  protected abstract refusalOfPipeline(length: number): Error | undefined;
+  protected abstract rejectionOfPipeline(length: number): Error | undefined;
 
   /** A new client like this one, of the caller's own. */
   protected abstract duplicate(args: readonly unknown[]): C;
@@ -135,8 +135,8 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
       presented = new NodeFacade(node, this.facade, {
         send: (command, stream) => this.sendToNode(node, command, stream),
         assertUsable: () => this.assertUsable(),
-        refusalInPipeline: (command, bare) => this.refusalInPipeline(command, bare),
-        refusalOfPipeline: (length) => this.refusalOfPipeline(length),
+        rejectionInPipeline: (command, bare) => this.rejectionInPipeline(command, bare),
+        rejectionOfPipeline: (length) => this.rejectionOfPipeline(length),
         duplicate: (args) => this.duplicateNode(node, args),
         end: (method) => this.endNode(node, method),
       }).proxy;
@@ -260,13 +260,13 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     const begin: unknown = Reflect.get(pipeline, 'multi');
     const execute: unknown = Reflect.get(pipeline, 'exec');
     if (!isFunction(begin) || !isFunction(execute)) return pipeline;
-    let refusal: Error | undefined;
+    let rejection: Error | undefined;
     let beginning = false;
     // Blocks begun by pipeline.multi(): the exec() that belongs to each only queues EXEC.
     let open = 0;
 
     pipeline.sendCommand = (command) => {
-      refusal ??= isSendable(command) ? this.refusalInPipeline(command, !beginning) : unsendable(command);
+      rejection ??= isSendable(command) ? this.rejectionInPipeline(command, !beginning) : unsendable(command);
       return queue(command);
     };
     Object.defineProperty(pipeline, 'multi', {
@@ -287,7 +287,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
           open--;
           return Reflect.apply(execute, pipeline, args);
         }
-        const refused = refusal ?? this.refusalOfPipeline(pipeline.length);
+        const refused = rejection ?? this.rejectionOfPipeline(pipeline.length);
         if (refused !== undefined) return this.told(Promise.reject(refused), args[0]);
         const [callback] = args;
         const { report } = this.facade;
@@ -307,8 +307,8 @@ type NodeRole = 'all' | 'master' | 'slave';
 interface NodeTerms {
   send(command: Command, stream: unknown): unknown;
   assertUsable(): void;
-  refusalInPipeline(command: Command, bare: boolean): Error | undefined;
-  refusalOfPipeline(length: number): Error | undefined;
+  rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
+  rejectionOfPipeline(length: number): Error | undefined;
   duplicate(args: readonly unknown[]): Redis;
   end(method: string): void;
 }
@@ -316,12 +316,12 @@ interface NodeTerms {
 /** A node of a cluster's client: what goes for the client goes for it. */
 class NodeFacade extends ClientFacade<Redis> {
   readonly #node: Redis;
-  readonly #terms: NodeTerms;
+  readonly #options: NodeTerms;
 
-  constructor(node: Redis, facade: FacadeTerms, terms: NodeTerms) {
+  constructor(node: Redis, facade: FacadeOptions, options: NodeTerms) {
     super(node, facade, {});
     this.#node = node;
-    this.#terms = terms;
+    this.#options = options;
   }
 
   protected override get client(): Redis {
@@ -329,23 +329,23 @@ class NodeFacade extends ClientFacade<Redis> {
   }
 
   protected override send(command: Command, stream: unknown): unknown {
-    return this.#terms.send(command, stream);
+    return this.#options.send(command, stream);
   }
 
   protected override assertUsable(): void {
-    this.#terms.assertUsable();
+    this.#options.assertUsable();
   }
 
-  protected override refusalInPipeline(command: Command, bare: boolean): Error | undefined {
-    return this.#terms.refusalInPipeline(command, bare);
+  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+    return this.#options.rejectionInPipeline(command, bare);
   }
 
-  protected override refusalOfPipeline(length: number): Error | undefined {
-    return this.#terms.refusalOfPipeline(length);
+  protected override rejectionOfPipeline(length: number): Error | undefined {
+    return this.#options.rejectionOfPipeline(length);
   }
 
   protected override duplicate(args: readonly unknown[]): Redis {
-    return this.#terms.duplicate(args);
+    return this.#options.duplicate(args);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -358,12 +358,12 @@ class NodeFacade extends ClientFacade<Redis> {
         };
       case 'quit':
         return (callback?: unknown): unknown => {
-          this.#terms.end(key);
+          this.#options.end(key);
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#terms.end(key);
+        return (): void => this.#options.end(key);
       default:
         return undefined;
     }
@@ -380,7 +380,7 @@ class NodeFacade extends ClientFacade<Redis> {
   }
 
   protected override endNode(_node: Redis, method: string): void {
-    this.#terms.end(method);
+    this.#options.end(method);
   }
 }
 

@@ -10,30 +10,30 @@ import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, type RedisClient } from './redis-client.js';
 
-export interface ConnectDeadlineParts {
+export interface ConnectDeadlineDependencies {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
 }
 
 /** Has every connect of `client` (of a cluster: of its nodes) end in time. */
-export function boundConnects(client: RedisClient, timeoutMs: number, parts: ConnectDeadlineParts): void {
+export function boundConnects(client: RedisClient, timeoutMs: number, dependencies: ConnectDeadlineDependencies): void {
   if (!(timeoutMs > 0 && timeoutMs < Infinity)) return;
-  if ('nodes' in client) client.on('+node', (node: Redis) => void new ConnectDeadline(node, timeoutMs, parts));
-  else new ConnectDeadline(client, timeoutMs, parts);
+  if ('nodes' in client) client.on('+node', (node: Redis) => void new ConnectDeadline(node, timeoutMs, dependencies));
+  else new ConnectDeadline(client, timeoutMs, dependencies);
 }
 
 class ConnectDeadline extends DeadlineEntry {
   override readonly keepsProcessAlive = false;
   readonly #client: Redis;
   readonly #timeoutMs: number;
-  readonly #parts: ConnectDeadlineParts;
+  readonly #dependencies: ConnectDeadlineDependencies;
 
-  constructor(client: Redis, timeoutMs: number, parts: ConnectDeadlineParts) {
+  constructor(client: Redis, timeoutMs: number, dependencies: ConnectDeadlineDependencies) {
     super();
     this.#client = client;
     this.#timeoutMs = timeoutMs;
-    this.#parts = parts;
-    const stop = (): void => parts.deadlines.remove(this);
+    this.#dependencies = dependencies;
+    const stop = (): void => dependencies.deadlines.remove(this);
     client.on('connecting', () => this.#start());
     client.on('connect', () => {
       const { stream } = client;
@@ -58,7 +58,7 @@ class ConnectDeadline extends DeadlineEntry {
 
   /** The time begins anew. @returns whether there is a connect. */
   #start(): boolean {
-    const { clock, deadlines } = this.#parts;
+    const { clock, deadlines } = this.#dependencies;
     const underWay = this.#isUnderWay;
     if (underWay) deadlines.add(this, clock.now() + this.#timeoutMs);
     return underWay;

@@ -7,11 +7,11 @@
  * (a resubscription) is sent again.
  */
 import type { Command, Redis, RedisOptions } from 'ioredis';
-import { settleWithin } from '../engine/time/bounded.js';
+import { withTimeout } from '../engine/time/with-timeout.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
-import { DedicatedLimitError, PoolClosedError, type HolderFacts } from '../errors.js';
-import { ClientFacade, type FacadeTerms } from './client-facade.js';
+import { DedicatedLimitError, PoolClosedError, type LeaseHolder } from '../errors.js';
+import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment, Made } from './deployment.js';
 import { IdlePings } from './idle-pings.js';
@@ -24,14 +24,14 @@ import {
   makeOutside,
   owesReplies,
   rejectUnanswered,
-  sever,
+  destroyClient,
   type CommandSink,
   type RedisClient,
 } from './redis-client.js';
 import { effectOf } from './redis-commands.js';
 import { isOutOfStep, withoutSecrets } from './server-answers.js';
 
-export interface DedicatedClientsParts<C extends RedisClient> extends FacadeTerms {
+export interface DedicatedClientsDependencies<C extends RedisClient> extends FacadeOptions {
   readonly max: number;
   readonly deployment: Deployment<C>;
   readonly clock: Clock;
@@ -51,15 +51,15 @@ interface Opened {
 }
 
 export class DedicatedClients<C extends RedisClient> {
-  readonly #parts: DedicatedClientsParts<C>;
+  readonly #dependencies: DedicatedClientsDependencies<C>;
   readonly #open = new Map<RedisClient, Opened>();
   readonly #pings: IdlePings;
   #closed = false;
-  readonly #atWork = new Map<RedisClient, HolderFacts>();
+  readonly #atWork = new Map<RedisClient, LeaseHolder>();
 
-  constructor(parts: DedicatedClientsParts<C>) {
-    const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = parts;
-    this.#parts = parts;
+  constructor(dependencies: DedicatedClientsDependencies<C>) {
+    const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = dependencies;
+    this.#dependencies = dependencies;
     this.#pings = new IdlePings({
       clients: () => this.#open.keys(),
       intervalMs: pingIntervalMs,
@@ -76,7 +76,7 @@ export class DedicatedClients<C extends RedisClient> {
   }
 
   /** Those that were at work when the pool closed them. */
-  get cut(): readonly HolderFacts[] {
+  get cut(): readonly LeaseHolder[] {
     return [...this.#atWork.values()];
   }
 
@@ -86,7 +86,7 @@ export class DedicatedClients<C extends RedisClient> {
    * @throws DedicatedLimitError when there are `max` already, PoolClosedError after the pool has closed.
    */
   duplicate(args: readonly unknown[], original?: Made<C>): C {
-    const { deployment } = this.#parts;
+    const { deployment } = this.#dependencies;
     return this.#adopt(
       () => deployment.duplicate(args, original),
       (others, made) => this.duplicate(others, made),
@@ -95,7 +95,7 @@ export class DedicatedClients<C extends RedisClient> {
 
   /** The same, like a node of the cluster alone. */
   duplicateNode(node: Redis, [changes]: readonly unknown[]): Redis {
-    const { ioredis, connectTimeoutMs } = this.#parts;
+    const { ioredis, connectTimeoutMs } = this.#dependencies;
     return this.#adopt(
       () => {
         // Its replyMapping is a parameter of the client's type, and passes unseen.
@@ -114,13 +114,14 @@ export class DedicatedClients<C extends RedisClient> {
   }
 
   #adopt<D extends RedisClient>(make: () => Made<D>, duplicate: (args: readonly unknown[], original: Made<D>) => D): D {
-    const { poolId, max, clock } = this.#parts;
+    const { poolId, max, clock } = this.#dependencies;
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
-    const opened = { tenantId: this.#parts.currentTenant(), atMs: clock.now() };
+    const opened = { tenantId: this.#dependencies.currentTenant(), atMs: clock.now() };
     const made = make();
-    this.#attend(made, opened);
-    return new DedicatedFacade(made, this.#parts, duplicate, (node, args) => this.duplicateNode(node, args)).proxy;
+    this.#listenTo(made, opened);
+    return new DedicatedFacade(made, this.#dependencies, duplicate, (node, args) => this.duplicateNode(node, args))
+      .proxy;
   }
 
   /** Ends all that are open: after the replies they are owed, except those that wait for something that may never come. */
@@ -130,7 +131,7 @@ export class DedicatedClients<C extends RedisClient> {
     for (const [client, opened] of this.#open) {
       if (owesReplies(client)) this.#atWork.set(client, factsOf(client, opened, clock.now()));
     }
-    const outcome = await settleWithin(clock, timeoutMs, async () => {
+    const outcome = await withTimeout(clock, timeoutMs, async () => {
       await Promise.all(
         [...this.#open.keys()].map(async (client) => {
           const blocked = isBlocked(client);
@@ -139,17 +140,17 @@ export class DedicatedClients<C extends RedisClient> {
         }),
       );
     });
-    if (outcome.kind !== 'done') for (const client of this.#open.keys()) sever(client);
+    if (outcome.kind !== 'done') for (const client of this.#open.keys()) destroyClient(client);
     this.#open.clear();
   }
 
-  #attend(made: Made<RedisClient>, opened: Opened): void {
+  #listenTo(made: Made<RedisClient>, opened: Opened): void {
     const { client, ownCredentials } = made;
-    const { connectTimeoutMs, deployment } = this.#parts;
+    const { connectTimeoutMs, deployment } = this.#dependencies;
     this.#open.set(client, opened);
     this.#pings.start();
     if (ownCredentials) deployment.credentials.follow(client);
-    boundConnects(client, connectTimeoutOf(made.shown) ?? connectTimeoutMs, this.#parts);
+    boundConnects(client, connectTimeoutOf(made.shown) ?? connectTimeoutMs, this.#dependencies);
     // Without a listener ioredis prints every lost connection to the console; callers that care add their own.
     client.on('error', (error: Error) => {
       const outOfStep = isOutOfStep(error);
@@ -167,13 +168,13 @@ export class DedicatedClients<C extends RedisClient> {
 
   /** An ended client can be connected again by its owner. */
   #reopened(client: RedisClient, opened: Opened): void {
-    if (this.#closed) return sever(client);
+    if (this.#closed) return destroyClient(client);
     this.#open.set(client, opened);
     this.#pings.start();
   }
 }
 
-function factsOf(client: RedisClient, opened: Opened, nowMs: number): HolderFacts {
+function factsOf(client: RedisClient, opened: Opened, nowMs: number): LeaseHolder {
   const commands = connectionsOf(client).flatMap(({ commandQueue }) =>
     commandQueue.toArray().map(({ command }) => command.name.toUpperCase()),
   );
@@ -217,7 +218,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
 
   constructor(
     made: Made<C>,
-    facade: FacadeTerms,
+    facade: FacadeOptions,
     duplicate: (args: readonly unknown[], original: Made<C>) => C,
     duplicateNode: (node: Redis, args: readonly unknown[]) => Redis,
   ) {
@@ -276,7 +277,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
 
   protected override assertUsable(): void {}
 
-  protected override refusalInPipeline(): undefined {}
+  protected override rejectionInPipeline(): undefined {}
 
-  protected override refusalOfPipeline(): undefined {}
+  protected override rejectionOfPipeline(): undefined {}
 }

@@ -7,17 +7,17 @@
  */
 import { once } from 'node:events';
 
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import type { Credentials } from './credentials.js';
 import {
   isWritable,
   owesReplies,
   rejectUnanswered,
-  sever,
+  destroyClient,
   type IoredisModule,
   type RedisClient,
 } from './redis-client.js';
-import { isEcho, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
+import { isGenericCloseError, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 import { SessionState, type Cleanup } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
@@ -93,7 +93,7 @@ export class ExclusiveConnection<C extends RedisClient> {
   }
 
   /** The server has said that it can't serve: the connection must not go to the next borrower. */
-  condemn(error: Error): void {
+  markUnfit(error: Error): void {
     this.#unfit = error;
   }
 
@@ -128,13 +128,13 @@ export class ExclusiveConnection<C extends RedisClient> {
   /** Ends it now. */
   kill(): void {
     this.#endedByUs = true;
-    sever(this.client);
+    destroyClient(this.client);
   }
 
   /** Ends it now, and tells the engine that it died: it can't be trusted any more. */
   break(error: Error): void {
     this.#lastError = error;
-    sever(this.client);
+    destroyClient(this.client);
     this.#died();
   }
 
@@ -162,7 +162,7 @@ export class ExclusiveConnection<C extends RedisClient> {
     withoutSecrets(error);
     // A reply came that belongs to no command: each that follows could reach the wrong caller.
     if (outOfStep) return this.break(error);
-    if (this.#lastError === undefined || !isEcho(error)) this.#lastError = error;
+    if (this.#lastError === undefined || !isGenericCloseError(error)) this.#lastError = error;
   }
 
   #died(): void {

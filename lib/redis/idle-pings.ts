@@ -11,7 +11,7 @@ import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, listeningConnectionsOf, type IoredisModule, type RedisClient } from './redis-client.js';
 
-export interface IdlePingsParts {
+export interface IdlePingsDependencies {
   readonly clients: () => Iterable<RedisClient>;
   /** 0: never. */
   readonly intervalMs: number;
@@ -23,26 +23,26 @@ export interface IdlePingsParts {
 
 export class IdlePings extends DeadlineEntry {
   override readonly keepsProcessAlive = false;
-  readonly #parts: IdlePingsParts;
+  readonly #dependencies: IdlePingsDependencies;
 
-  constructor(parts: IdlePingsParts) {
+  constructor(dependencies: IdlePingsDependencies) {
     super();
-    this.#parts = parts;
+    this.#dependencies = dependencies;
   }
 
   /** There is a client to look after. */
   start(): void {
-    const { intervalMs, deadlines, clock } = this.#parts;
+    const { intervalMs, deadlines, clock } = this.#dependencies;
     if (intervalMs > 0 && this.dueTick < 0) deadlines.add(this, clock.now() + intervalMs);
   }
 
   stop(): void {
-    this.#parts.deadlines.remove(this);
+    this.#dependencies.deadlines.remove(this);
   }
 
   override expire(): void {
     let clients = 0;
-    for (const client of this.#parts.clients()) {
+    for (const client of this.#dependencies.clients()) {
       clients++;
       for (const connection of listeningConnectionsOf(client)) this.#ping(connection);
     }
@@ -50,7 +50,7 @@ export class IdlePings extends DeadlineEntry {
   }
 
   #ping(connection: Redis): void {
-    const { clock, deadlines, ioredis, timeoutMs } = this.#parts;
+    const { clock, deadlines, ioredis, timeoutMs } = this.#dependencies;
     // What waits for a reply has its own time-outs, and would hold the ping's reply up.
     if (connection.status !== 'ready' || connection.mode === 'monitor' || connection.commandQueue.length > 0) return;
     const ping = new Ping(connection);

@@ -10,9 +10,9 @@ import type { Command, Redis } from 'ioredis';
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import type { LeaseInfo } from '../engine/driver.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
-import { ClientFacade, type FacadeTerms } from './client-facade.js';
+import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
@@ -22,7 +22,7 @@ import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
 /** What all connections of a pool have in common for their borrowers. */
-export interface LendingTerms<C extends RedisClient> extends FacadeTerms {
+export interface LendingOptions<C extends RedisClient> extends FacadeOptions {
   /** What connections show as their options. */
   readonly shown: object;
   readonly dedicated: DedicatedClients<C>;
@@ -39,12 +39,12 @@ export interface LendingTerms<C extends RedisClient> extends FacadeTerms {
 export class LentClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
   readonly #connection: ExclusiveConnection<C>;
   readonly #lease: LeaseInfo;
-  readonly #terms: LendingTerms<C>;
-  constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, terms: LendingTerms<C>) {
-    super(connection.client, terms, { ...terms.shown, enableAutoPipelining: false });
+  readonly #options: LendingOptions<C>;
+  constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, options: LendingOptions<C>) {
+    super(connection.client, options, { ...options.shown, enableAutoPipelining: false });
     this.#connection = connection;
     this.#lease = lease;
-    this.#terms = terms;
+    this.#options = options;
     connection.lent(() => this.listenersIfAny?.removeAll());
   }
 
@@ -67,7 +67,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     }
     const connection = this.#connection;
     const { client } = connection;
-    const { commandTimeoutMs, clock, deadlines } = this.#terms;
+    const { commandTimeoutMs, clock, deadlines } = this.#options;
     connection.session.observe(command.name, command.args);
     const timeoutMs = commandTimeoutMs > 0 ? commandTimeoutMs + blockingMs(command.name, command.args) : 0;
     const pending = new PendingCommand(command, this, timeoutMs);
@@ -87,19 +87,19 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (this.#lease.released) throw this.#released();
   }
 
-  protected override refusalInPipeline(): undefined {}
+  protected override rejectionInPipeline(): undefined {}
 
-  protected override refusalOfPipeline(): Error | undefined {
+  protected override rejectionOfPipeline(): Error | undefined {
     return this.#lease.released ? this.#released() : undefined;
   }
 
   protected override duplicate(args: readonly unknown[]): C {
-    return this.#terms.dedicated.duplicate(args);
+    return this.#options.dedicated.duplicate(args);
   }
 
   protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     this.assertUsable();
-    return this.#terms.dedicated.duplicateNode(node, args);
+    return this.#options.dedicated.duplicateNode(node, args);
   }
 
   protected override endNode(node: Redis): void {
@@ -141,7 +141,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   }
 
   #costsConnection(error: Error): boolean {
-    const verdict = this.#terms.reconnectOnError?.(error) ?? false;
+    const verdict = this.#options.reconnectOnError?.(error) ?? false;
     return verdict !== false;
   }
 
@@ -149,7 +149,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
 
   settled(pending: PendingCommand): void {
     this.#connection.unsettled--;
-    this.#terms.deadlines.remove(pending);
+    this.#options.deadlines.remove(pending);
   }
 
   overdue(pending: PendingCommand): void {
@@ -162,8 +162,8 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   explain(error: Error, pending: PendingCommand): Error {
     if (isReply(error)) {
       // A lease keeps its connection, which alone has what it did there; the next borrower gets another one.
-      if (isUnfitServer(error) || this.#costsConnection(error)) this.#connection.condemn(error);
-      if (isReadOnly(error)) this.#terms.onReadOnly();
+      if (isUnfitServer(error) || this.#costsConnection(error)) this.#connection.markUnfit(error);
+      if (isReadOnly(error)) this.#options.onReadOnly();
       return error;
     }
     if (!isConnectionError(error)) return error;

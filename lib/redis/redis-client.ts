@@ -67,7 +67,7 @@ export function owesReplies(client: RedisClient): boolean {
 }
 
 /** Ends the client now: no goodbye, no reconnect. */
-export function sever(client: RedisClient): void {
+export function destroyClient(client: RedisClient): void {
   const connections = connectionsOf(client);
   ending(client, () => client.disconnect());
   for (const connection of connections) destroyStream(connection);
@@ -116,7 +116,7 @@ export function makeOutside<C extends RedisClient>(make: () => C): C {
   connectOutside(client);
   // A reply came that belongs to no command: each that follows could reach the wrong caller.
   if ('nodes' in client) client.on('+node', dropOutOfStep);
-  else attendResubscriptions(client);
+  else renewSubscriptions(client);
   return client;
 }
 
@@ -130,7 +130,7 @@ const RENEWALS = new WeakMap<RedisClient, ReadonlyMap<string, Map<string, 'asked
  * them: one that fails would be an unhandled rejection, and the client deaf. One that is refused, or lost with its
  * connection, is asked for again over the next connection.
  */
-function attendResubscriptions(client: Redis): void {
+function renewSubscriptions(client: Redis): void {
   const renewals = new Map<Subscribing, Map<string, 'asked' | 'failed'>>();
   RENEWALS.set(client, renewals);
   for (const name of ['subscribe', 'psubscribe', 'ssubscribe'] as const) {
@@ -216,7 +216,7 @@ export async function end(client: RedisClient, patient: boolean): Promise<void> 
   if (patient && client.status === 'ready' && owesReplies(client)) await client.quit().catch(() => undefined);
   // One that isn't connected, or waits to reconnect, may never say that it has ended.
   const ended = client.status === 'ready' ? once(client, 'end') : undefined;
-  sever(client);
+  destroyClient(client);
   await ended;
 }
 

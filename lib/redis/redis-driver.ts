@@ -5,11 +5,11 @@ import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { ConnectionLostError } from '../errors.js';
 import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
-import { LentClient, type LendingTerms } from './lent-client.js';
+import { LentClient, type LendingOptions } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
 import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
 
-export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C> {
+export interface RedisDriverDependencies<C extends RedisClient> extends LendingOptions<C> {
   readonly credentials: Credentials;
   /** Makes a client that is not connected yet and never reconnects. */
   readonly make: () => C;
@@ -23,19 +23,23 @@ export interface RedisDriverParts<C extends RedisClient> extends LendingTerms<C>
 export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveConnection<C>, C> {
   /** The server has answered its handshake. */
   readonly openProvesAlive = true;
-  readonly #parts: RedisDriverParts<C>;
+  readonly #dependencies: RedisDriverDependencies<C>;
 
-  constructor(parts: RedisDriverParts<C>) {
-    this.#parts = parts;
+  constructor(dependencies: RedisDriverDependencies<C>) {
+    this.#dependencies = dependencies;
   }
 
   async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
-    const connection = new ExclusiveConnection(this.#parts.make(), this.#parts.database, this.#parts.ioredis);
+    const connection = new ExclusiveConnection(
+      this.#dependencies.make(),
+      this.#dependencies.database,
+      this.#dependencies.ioredis,
+    );
     try {
-      await connection.open(signal, this.#parts.credentials);
+      await connection.open(signal, this.#dependencies.credentials);
     } catch (error) {
       // A full server closes the connection at once: what it says is mostly lost with what ioredis has sent meanwhile.
-      if (!signal.aborted && isDropped(error) && (await this.#parts.isFull(signal))) throw serverFull(error);
+      if (!signal.aborted && isDropped(error) && (await this.#dependencies.isFull(signal))) throw serverFull(error);
       throw error;
     }
     return connection;
@@ -60,7 +64,7 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   lend(connection: ExclusiveConnection<C>, lease: LeaseInfo): C {
-    return new LentClient(connection, lease, this.#parts).proxy;
+    return new LentClient(connection, lease, this.#dependencies).proxy;
   }
 
   recycle(connection: ExclusiveConnection<C>): void | Promise<void> {
@@ -73,7 +77,7 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
 
   /** A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say nothing about it. */
   isFatal(error: unknown): boolean {
-    return error instanceof ConnectionLostError && error.poolId === this.#parts.poolId;
+    return error instanceof ConnectionLostError && error.poolId === this.#dependencies.poolId;
   }
 
   isServerFull(error: unknown): boolean {
@@ -81,6 +85,6 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   dispose(): Promise<void> {
-    return this.#parts.dispose();
+    return this.#dependencies.dispose();
   }
 }

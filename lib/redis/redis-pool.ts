@@ -14,7 +14,7 @@ import {
   createPoolCore,
   PoolHandle,
   type PoolCore,
-  type PoolSurroundings,
+  type PoolDependencies,
   type TenantBinding,
 } from '../pool/pool-handle.js';
 import type { CloseReport } from '../engine/drain.js';
@@ -23,7 +23,7 @@ import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { reportTo } from './caller-code.js';
-import type { FacadeTerms } from './client-facade.js';
+import type { FacadeOptions } from './client-facade.js';
 import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
@@ -127,40 +127,40 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
 export function createRedisPool(
   id: string,
   config: ResolvedRedisPoolOptions & { readonly cluster: object },
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): Promise<RedisPool<Cluster>>;
 export function createRedisPool(
   id: string,
   config: ResolvedRedisPoolOptions,
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): Promise<RedisPool>;
 export async function createRedisPool(
   id: string,
   config: ResolvedRedisPoolOptions,
-  surroundings: PoolSurroundings,
+  dependencies: PoolDependencies,
 ): Promise<RedisPool | RedisPool<Cluster>> {
   const ioredis = await loadIoredis(id);
-  const name = connectionName(surroundings.owner, id);
-  const report = reportTo(id, (message) => surroundings.logger.error(message));
-  const { random } = surroundings;
+  const name = connectionName(dependencies.owner, id);
+  const report = reportTo(id, (message) => dependencies.logger.error(message));
+  const { random } = dependencies;
   const { cluster } = config;
   if (cluster !== undefined) {
     const { nodes, client } = cluster;
     const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, random, report);
-    return assemble(config, surroundings, { poolId: id, ioredis, report }, deployment);
+    return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
   }
   const deployment = new ServerDeployment(ioredis, config, name, random, report);
-  return assemble(config, surroundings, { poolId: id, ioredis, report }, deployment);
+  return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
 }
 
 function assemble<C extends RedisClient>(
   config: ResolvedRedisPoolOptions,
-  surroundings: PoolSurroundings,
-  terms: FacadeTerms,
+  dependencies: PoolDependencies,
+  options: FacadeOptions,
   deployment: Deployment<C>,
 ): RedisPool<C> {
-  const { poolId } = terms;
-  const { clock, logger, tenants } = surroundings;
+  const { poolId } = options;
+  const { clock, logger, tenants } = dependencies;
   const { credentials, database, resends, shown, repeatable, reconnectOnError } = deployment;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(
@@ -171,7 +171,7 @@ function assemble<C extends RedisClient>(
   const deadlines = new Deadlines(clock);
   const endCalls: EndCalls = { count: 0 };
   const dedicated = new DedicatedClients<C>({
-    ...terms,
+    ...options,
     deployment,
     clock,
     deadlines,
@@ -216,7 +216,7 @@ function assemble<C extends RedisClient>(
     core.engine.recycle();
   }
   const shared = new SharedClient<C>({
-    ...terms,
+    ...options,
     shown,
     connection,
     dedicated,
@@ -236,7 +236,7 @@ function assemble<C extends RedisClient>(
     },
   });
   const driver = new RedisDriver<C>({
-    ...terms,
+    ...options,
     shown,
     dedicated,
     clock,
@@ -257,7 +257,7 @@ function assemble<C extends RedisClient>(
     type: 'redis',
     config,
     driver,
-    surroundings,
+    dependencies,
     observer: {
       connectFailed: () => outage.failed(),
       opened: () => outage.back(),

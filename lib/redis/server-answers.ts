@@ -3,7 +3,7 @@
  *
  * ioredis has neither classes nor codes for most of them, so they are told apart by their words, here and nowhere else.
  */
-import { isError } from '../engine/thrown.js';
+import { isError } from '../engine/to-error.js';
 
 /** Words by which ioredis says that a connection is gone. */
 const CONNECTION_GONE = [
@@ -27,7 +27,7 @@ const SOCKET_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether an error says no more than that there is no connection: it never explains why. */
-export function isEcho(error: Error): boolean {
+export function isGenericCloseError(error: Error): boolean {
   return CONNECTION_GONE.includes(error.message);
 }
 
@@ -39,7 +39,7 @@ export function isReply(error: unknown): error is Error {
 /** Whether an error says that the connection is gone, rather than that the server refused the command. */
 export function isConnectionError(error: unknown): error is Error {
   if (!isError(error)) return false;
-  if (isEcho(error) || error.name === 'MaxRetriesPerRequestError' || isOutOfStep(error)) return true;
+  if (isGenericCloseError(error) || error.name === 'MaxRetriesPerRequestError' || isOutOfStep(error)) return true;
   return 'code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code);
 }
 
@@ -68,7 +68,7 @@ export function isReadOnly(error: unknown): boolean {
 /** Whether a connection was accepted and then dropped, as far as the error of its connect tells. */
 export function isDropped(error: unknown): boolean {
   if (!isError(error)) return false;
-  return isEcho(error) || ('code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE'));
+  return isGenericCloseError(error) || ('code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE'));
 }
 
 const FULL = 'ERR max number of clients reached';

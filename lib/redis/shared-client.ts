@@ -14,10 +14,10 @@ import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
 import { isFunction } from './caller-code.js';
-import { ClientFacade, type FacadeTerms } from './client-facade.js';
+import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
@@ -31,9 +31,9 @@ import {
 } from './redis-client.js';
 import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
 import type { SharedConnection } from './shared-connection.js';
-import { refusalInPipeline, refusalOf } from './shared-refusals.js';
+import { rejectionInPipeline, rejectionOf } from './shared-rejections.js';
 
-export interface SharedClientParts<C extends RedisClient> extends FacadeTerms {
+export interface SharedClientDependencies<C extends RedisClient> extends FacadeOptions {
   /** What it shows as its options. */
   readonly shown: object;
   readonly connection: SharedConnection<C>;
@@ -60,22 +60,22 @@ const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
 const COLD_QUEUE = 10_000;
 
 export class SharedClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
-  readonly #parts: SharedClientParts<C>;
+  readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
 
-  constructor(parts: SharedClientParts<C>) {
-    const { client } = parts.connection;
+  constructor(dependencies: SharedClientDependencies<C>) {
+    const { client } = dependencies.connection;
     // Commands that may be refused are never sent together with others.
     const { autoPipeliningIgnoredCommands } = client.options;
-    super(client, parts, { ...parts.shown, autoPipeliningIgnoredCommands });
-    this.#parts = parts;
-    this.#connection = parts.connection;
+    super(client, dependencies, { ...dependencies.shown, autoPipeliningIgnoredCommands });
+    this.#dependencies = dependencies;
+    this.#connection = dependencies.connection;
   }
 
   /** Sends what has waited for the connection, which is there now. */
   sendHeld(): void {
-    const { clock, deadlines } = this.#parts;
+    const { clock, deadlines } = this.#dependencies;
     for (const { pending, stream, node } of this.#held.takeAll()) {
       // What is repeated has no more time than it had at first: a server could refuse it again and again.
       if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
@@ -125,8 +125,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   async #probe(name: string, args: string[], timeoutMs: number): Promise<unknown> {
-    const { clock, deadlines } = this.#parts;
-    const command = new this.#parts.ioredis.Command(name, args, { replyEncoding: 'utf8' });
+    const { clock, deadlines } = this.#dependencies;
+    const command = new this.#dependencies.ioredis.Command(name, args, { replyEncoding: 'utf8' });
     markAsCallers(command);
     const pending = new PendingCommand(command, this, timeoutMs);
     pending.limitAtMs = clock.now() + timeoutMs;
@@ -148,7 +148,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   /** Refuses further commands, waits for the replies that are owed, and ends the connection. */
   async close(): Promise<void> {
     const closed = this.#connection.close();
-    for (const { pending } of this.#held.takeAll()) pending.command.reject(new PoolClosedError(this.#parts.poolId));
+    for (const { pending } of this.#held.takeAll())
+      pending.command.reject(new PoolClosedError(this.#dependencies.poolId));
     await closed;
   }
 
@@ -172,24 +173,24 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   /** Whether the server is to get the command; if not, it has been answered here. */
   #isForServer(command: Command, stream: unknown): boolean {
-    const { poolId } = this.#parts;
+    const { poolId } = this.#dependencies;
     if (stream === undefined && isQuit(command.name)) {
-      this.#parts.onEndCalled('QUIT');
+      this.#dependencies.onEndCalled('QUIT');
       command.resolve(Buffer.from('OK'));
       return false;
     }
     // What comes with a stream is a part of a pipeline, which has been looked at as a whole.
-    const refusal = this.#connection.closed
+    const rejection = this.#connection.closed
       ? new PoolClosedError(poolId)
       : stream === undefined
-        ? refusalOf(poolId, command.name, command.args)
+        ? rejectionOf(poolId, command.name, command.args)
         : undefined;
-    if (refusal !== undefined) command.reject(refusal);
-    return refusal === undefined;
+    if (rejection !== undefined) command.reject(rejection);
+    return rejection === undefined;
   }
 
   #timed(command: Command): PendingCommand {
-    const { commandTimeoutMs, clock, deadlines } = this.#parts;
+    const { commandTimeoutMs, clock, deadlines } = this.#dependencies;
     const pending = new PendingCommand(command, this, commandTimeoutMs);
     if (commandTimeoutMs > 0) {
       pending.limitAtMs = clock.now() + commandTimeoutMs;
@@ -198,33 +199,33 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return pending;
   }
 
-  protected override refusalInPipeline(command: Command, bare: boolean): Error | undefined {
-    return refusalInPipeline(this.#parts.poolId, command, bare);
+  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+    return rejectionInPipeline(this.#dependencies.poolId, command, bare);
   }
 
-  protected override refusalOfPipeline(length: number): Error | undefined {
-    if (this.#connection.closed) return new PoolClosedError(this.#parts.poolId);
-    return isWritable(this.client) ? undefined : this.#refusalToHold(length);
+  protected override rejectionOfPipeline(length: number): Error | undefined {
+    if (this.#connection.closed) return new PoolClosedError(this.#dependencies.poolId);
+    return isWritable(this.client) ? undefined : this.#rejectionToHold(length);
   }
 
   protected override assertUsable(): void {
-    if (this.#connection.closed) throw new PoolClosedError(this.#parts.poolId);
+    if (this.#connection.closed) throw new PoolClosedError(this.#dependencies.poolId);
   }
 
   protected override duplicate(args: readonly unknown[]): C {
-    return this.#parts.dedicated.duplicate(args);
+    return this.#dependencies.dedicated.duplicate(args);
   }
 
   protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
-    return this.#parts.dedicated.duplicateNode(node, args);
+    return this.#dependencies.dedicated.duplicateNode(node, args);
   }
 
   protected override endNode(_node: Redis, method: string): void {
-    this.#parts.onEndCalled(`${method}() of a node`);
+    this.#dependencies.onEndCalled(`${method}() of a node`);
   }
 
   protected override replacement(key: string | symbol): unknown {
-    const { poolId } = this.#parts;
+    const { poolId } = this.#dependencies;
     switch (key) {
       case 'call':
       case 'callBuffer':
@@ -234,8 +235,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
         const send = this.guardingCallback(method);
         // Looked at here and not only in `send`: with auto-pipelining a refused command would fail its neighbours too.
         return (...args: readonly unknown[]): unknown => {
-          const refusal = isQuit(args[0]) ? undefined : refusalOf(poolId, String(args[0]), args.slice(1));
-          if (refusal !== undefined) return this.told(Promise.reject(refusal), args.at(-1));
+          const rejection = isQuit(args[0]) ? undefined : rejectionOf(poolId, String(args[0]), args.slice(1));
+          if (rejection !== undefined) return this.told(Promise.reject(rejection), args.at(-1));
           return Reflect.apply(send, this.proxy, args);
         };
       }
@@ -243,12 +244,12 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
         return (callback?: unknown) => this.told(this.#connection.attempt(), callback);
       case 'quit':
         return (callback?: unknown) => {
-          this.#parts.onEndCalled('quit()');
+          this.#dependencies.onEndCalled('quit()');
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#parts.onEndCalled(`${key}()`);
+        return (): void => this.#dependencies.onEndCalled(`${key}()`);
       default:
         return undefined;
     }
@@ -266,11 +267,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   #hold(command: Command, stream: unknown, node: unknown): unknown {
-    const { commandTimeoutMs, clock, deadlines } = this.#parts;
+    const { commandTimeoutMs, clock, deadlines } = this.#dependencies;
     this.#connection.start();
     // A pipeline was let in as a whole.
-    const refusal = stream === undefined ? this.#refusalToHold(1) : undefined;
-    if (refusal !== undefined) return reject(command, refusal);
+    const rejection = stream === undefined ? this.#rejectionToHold(1) : undefined;
+    if (rejection !== undefined) return reject(command, rejection);
     const pending = new PendingCommand(command, this, commandTimeoutMs);
     const nowMs = clock.now();
     if (commandTimeoutMs > 0) pending.limitAtMs = nowMs + commandTimeoutMs;
@@ -281,20 +282,20 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
 
   /** Until when a command waits for the connection. Before the first connect has failed there is no outage. */
   #waitEndsMs(nowMs: number): number {
-    const { failFastAfterMs, connectTimeoutMs } = this.#parts;
+    const { failFastAfterMs, connectTimeoutMs } = this.#dependencies;
     if (this.#connection.isNew) return nowMs + Math.max(failFastAfterMs, connectTimeoutMs);
     return (this.#connection.downSinceMs ?? nowMs) + failFastAfterMs;
   }
 
   /** The connection is lost, or could not be made: what waits for it does so as long as the outage may last. */
   connectionLost(): void {
-    const { clock, deadlines } = this.#parts;
+    const { clock, deadlines } = this.#dependencies;
     const waitEndsMs = this.#waitEndsMs(clock.now());
     for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
   }
 
-  #refusalToHold(count: number): Error | undefined {
-    const { poolId, maxQueue, clock } = this.#parts;
+  #rejectionToHold(count: number): Error | undefined {
+    const { poolId, maxQueue, clock } = this.#dependencies;
     const unavailable = this.#connection.unavailable(clock.now());
     if (unavailable !== undefined) return unavailable;
     // Before its first connect, and unless ioredis' own queue was switched off, a pool without a queue serves too.
@@ -307,11 +308,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────
 
   settled(pending: PendingCommand): void {
-    this.#parts.deadlines.remove(pending);
+    this.#dependencies.deadlines.remove(pending);
   }
 
   overdue(pending: PendingCommand, nowMs: number): void {
-    const { poolId } = this.#parts;
+    const { poolId } = this.#dependencies;
     if (pending.sent) {
       this.#reconnectIfStuck(pending.command);
       pending.command.reject(new OperationTimeoutError(pending.title, pending.timeoutMs, { poolId }));
@@ -326,7 +327,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   repeats(error: Error, pending: PendingCommand): boolean {
-    const { repeatable } = this.#parts;
+    const { repeatable } = this.#dependencies;
     const { command } = pending;
     // A part of a transaction alone would be another transaction, or none.
     const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
@@ -338,9 +339,11 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   explain(error: Error, pending: PendingCommand): Error {
-    if (isReadOnly(error)) this.#parts.onReadOnly();
+    if (isReadOnly(error)) this.#dependencies.onReadOnly();
     if (isReply(error) || !isConnectionError(error)) return error;
-    return new ConnectionLostError(this.#parts.poolId, pending.title, pending.sent, { cause: withoutSecrets(error) });
+    return new ConnectionLostError(this.#dependencies.poolId, pending.title, pending.sent, {
+      cause: withoutSecrets(error),
+    });
   }
 
   /** The oldest unanswered command is overdue: nothing that came after it can be answered over this connection either. */

@@ -5,16 +5,16 @@
  * connection that died is rejected; one whose handshake failed in part is never used. It can be replaced by a new one
  * without losing a reply.
  */
-import { settleWithin } from '../engine/time/bounded.js';
+import { withTimeout } from '../engine/time/with-timeout.js';
 import type { Clock, TimerHandle } from '../engine/time/clock.js';
 import { runOutside } from '../engine/outside-context.js';
-import { toError } from '../engine/thrown.js';
+import { toError } from '../engine/to-error.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
 import type { Credentials } from './credentials.js';
-import { dropConnection, end, isWritable, rejectUnanswered, sever, type RedisClient } from './redis-client.js';
-import { isEcho, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
+import { dropConnection, end, isWritable, rejectUnanswered, destroyClient, type RedisClient } from './redis-client.js';
+import { isGenericCloseError, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 
-export interface SharedConnectionParts<C extends RedisClient> {
+export interface SharedConnectionDependencies<C extends RedisClient> {
   readonly poolId: string;
   /** Makes a client that is not connected yet and reconnects by itself. */
   readonly make: () => C;
@@ -40,7 +40,7 @@ interface Awaiting {
 }
 
 export class SharedConnection<C extends RedisClient> {
-  readonly #parts: SharedConnectionParts<C>;
+  readonly #dependencies: SharedConnectionDependencies<C>;
   readonly #awaitingReady: Awaiting[] = [];
   /** Who waits for no more than one attempt. */
   readonly #awaitingAttempt: Awaiting[] = [];
@@ -56,10 +56,10 @@ export class SharedConnection<C extends RedisClient> {
   readonly #starting = new Set<C>();
   #retry: TimerHandle | undefined;
 
-  constructor(parts: SharedConnectionParts<C>) {
-    this.#parts = parts;
-    this.#client = parts.make();
-    this.#attend(this.#client);
+  constructor(dependencies: SharedConnectionDependencies<C>) {
+    this.#dependencies = dependencies;
+    this.#client = dependencies.make();
+    this.#listenTo(this.#client);
   }
 
   get client(): C {
@@ -91,7 +91,7 @@ export class SharedConnection<C extends RedisClient> {
    * @throws PoolClosedError when it is closed first.
    */
   whenReady(): Promise<void> {
-    if (this.#closed) return Promise.reject(new PoolClosedError(this.#parts.poolId));
+    if (this.#closed) return Promise.reject(new PoolClosedError(this.#dependencies.poolId));
     this.start();
     if (this.#client.status === 'ready') return Promise.resolve();
     return new Promise((resolve, reject) => this.#awaitingReady.push({ resolve, reject }));
@@ -103,7 +103,7 @@ export class SharedConnection<C extends RedisClient> {
    * @throws BackendUnavailableError, PoolClosedError
    */
   attempt(): Promise<void> {
-    if (this.#closed) return Promise.reject(new PoolClosedError(this.#parts.poolId));
+    if (this.#closed) return Promise.reject(new PoolClosedError(this.#dependencies.poolId));
     if (this.#client.status === 'ready') return Promise.resolve();
     this.start();
     return new Promise((resolve, reject) => this.#awaitingAttempt.push({ resolve, reject }));
@@ -113,7 +113,7 @@ export class SharedConnection<C extends RedisClient> {
   unavailable(nowMs: number): BackendUnavailableError | undefined {
     // Before the first connect has failed there is no outage, however little patience there is with one.
     if (this.#downSinceMs === undefined || this.isNew) return undefined;
-    if (nowMs - this.#downSinceMs < this.#parts.failFastAfterMs) return undefined;
+    if (nowMs - this.#downSinceMs < this.#dependencies.failFastAfterMs) return undefined;
     return this.#down(nowMs);
   }
 
@@ -125,12 +125,12 @@ export class SharedConnection<C extends RedisClient> {
   renew(): C | undefined {
     const old = this.#client;
     if (this.#closed || old.status === 'wait') return undefined;
-    const next = this.#parts.make();
+    const next = this.#dependencies.make();
     // One that is on its way already may still have what is to be replaced: an old password, an old address.
     const late = this.#next;
     this.#next = next;
-    this.#attend(next);
-    if (late !== undefined) sever(late);
+    this.#listenTo(next);
+    if (late !== undefined) destroyClient(late);
     if (isWritable(old)) this.#begin(next);
     else this.#promote(next);
     return next;
@@ -141,15 +141,15 @@ export class SharedConnection<C extends RedisClient> {
     this.#closed = true;
     this.#retry?.cancel();
     const waiting = [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)];
-    for (const { reject } of waiting) reject(new PoolClosedError(this.#parts.poolId));
-    if (this.#next !== undefined) sever(this.#next);
+    for (const { reject } of waiting) reject(new PoolClosedError(this.#dependencies.poolId));
+    if (this.#next !== undefined) destroyClient(this.#next);
     await this.#end(this.#client);
   }
 
   #begin(client: C): void {
     if (this.#closed || (client.status !== 'wait' && client.status !== 'end') || this.#starting.has(client)) return;
     this.#starting.add(client);
-    if (client === this.#client) this.#downSinceMs ??= this.#parts.clock.now();
+    if (client === this.#client) this.#downSinceMs ??= this.#dependencies.clock.now();
     void runOutside(() => this.#connect(client));
   }
 
@@ -163,7 +163,7 @@ export class SharedConnection<C extends RedisClient> {
   }
 
   async #connect(client: C): Promise<void> {
-    const { credentials, clock } = this.#parts;
+    const { credentials, clock } = this.#dependencies;
     try {
       if (credentials.rotate) await credentials.renew(client);
       if (!this.#closed) await client.connect();
@@ -183,13 +183,13 @@ export class SharedConnection<C extends RedisClient> {
   }
 
   async #end(client: C): Promise<void> {
-    const { clock, closeTimeoutMs } = this.#parts;
-    const outcome = await settleWithin(clock, closeTimeoutMs, () => end(client, true));
-    if (outcome.kind !== 'done') sever(client);
+    const { clock, closeTimeoutMs } = this.#dependencies;
+    const outcome = await withTimeout(clock, closeTimeoutMs, () => end(client, true));
+    if (outcome.kind !== 'done') destroyClient(client);
   }
 
-  #attend(client: C): void {
-    this.#parts.credentials.follow(client);
+  #listenTo(client: C): void {
+    this.#dependencies.credentials.follow(client);
     client.on('error', (error: Error) => {
       const outOfStep = isOutOfStep(error);
       this.#failed(client, withoutSecrets(error));
@@ -202,10 +202,10 @@ export class SharedConnection<C extends RedisClient> {
     });
     client.on('node error', (error: Error) => this.#failed(client, withoutSecrets(error)));
     client.on('-node', () => {
-      if (client === this.#client) this.#parts.onNodeLost();
+      if (client === this.#client) this.#dependencies.onNodeLost();
     });
     client.on('close', () => {
-      if (!('nodes' in client) && !this.#parts.resends) {
+      if (!('nodes' in client) && !this.#dependencies.resends) {
         rejectUnanswered(client, () => new Error('Connection is closed.', { cause: this.#lastError }));
       }
       if (client !== this.#client) return;
@@ -221,16 +221,17 @@ export class SharedConnection<C extends RedisClient> {
   }
 
   #failed(client: C, error: Error): void {
-    if (client === this.#client && (this.#lastError === undefined || !isEcho(error))) this.#lastError = error;
+    if (client === this.#client && (this.#lastError === undefined || !isGenericCloseError(error)))
+      this.#lastError = error;
   }
 
   #lost(): void {
     if (this.#closed) return;
     const wasUp = this.#downSinceMs === undefined;
-    this.#downSinceMs ??= this.#parts.clock.now();
+    this.#downSinceMs ??= this.#dependencies.clock.now();
     this.#failures++;
     this.#attemptFailed();
-    if (wasUp || this.#failures === 1) this.#parts.onLost(this.#lastError);
+    if (wasUp || this.#failures === 1) this.#dependencies.onLost(this.#lastError);
   }
 
   #found(): void {
@@ -239,19 +240,19 @@ export class SharedConnection<C extends RedisClient> {
     this.#failures = 0;
     this.#lastError = undefined;
     for (const { resolve } of [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)]) resolve();
-    this.#parts.onReady();
+    this.#dependencies.onReady();
   }
 
   #attemptFailed(): void {
     const waiting = this.#awaitingAttempt.splice(0);
     if (waiting.length === 0) return;
-    const error = this.#down(this.#parts.clock.now());
+    const error = this.#down(this.#dependencies.clock.now());
     for (const { reject } of waiting) reject(error);
   }
 
   #down(nowMs: number): BackendUnavailableError {
     const cause = this.#lastError ?? new Error('no connect has finished yet');
     const downForMs = nowMs - (this.#downSinceMs ?? nowMs);
-    return new BackendUnavailableError(this.#parts.poolId, downForMs, this.#failures, { cause });
+    return new BackendUnavailableError(this.#dependencies.poolId, downForMs, this.#failures, { cause });
   }
 }

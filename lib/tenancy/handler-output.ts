@@ -10,7 +10,7 @@ import { finished, Readable } from 'node:stream';
 import { HttpException, StreamableFile } from '@nestjs/common';
 
 import { runOutside } from '../engine/outside-context.js';
-import { isError } from '../engine/thrown.js';
+import { isError } from '../engine/to-error.js';
 import { property } from './execution-arguments.js';
 
 /** The request that a body belongs to. */

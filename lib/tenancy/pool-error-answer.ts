@@ -4,7 +4,7 @@
  * 429: this tenant is at its own limit; others are served. 503: nobody can be served just now. Both say when to try again. Promise: an answer
  * names no pool, host, tenant or number, and nothing that a driver said.
  */
-import { isError } from '../engine/thrown.js';
+import { isError } from '../engine/to-error.js';
 import {
   AcquireTimeoutError,
   BackendUnavailableError,
@@ -44,7 +44,7 @@ export const TENANT_MALFORMED: Answer = {
 /** How many errors deep a pool's error is looked for: query builders wrap what their driver throws. */
 const MAX_CAUSES = 8;
 
-/** The answer to an error of a handler; undefined for one that isn't a pool's refusal, or is its user's own mistake. */
+/** The answer to an error of a handler; undefined for one that isn't a pool's rejection, or is its user's own mistake. */
 export function answerTo(error: unknown): Answer | undefined {
   let current = error;
   for (let depth = 0; depth < MAX_CAUSES && isError(current); depth++) {

@@ -115,7 +115,7 @@ export class TenantGuardInterceptor implements NestInterceptor {
           .handle()
           .pipe(
             map((value: unknown) => (streams ? bodies.bind(value, owner) : value)),
-            catchError((error: unknown) => refusal(error, context)),
+            catchError((error: unknown) => rejection(error, context)),
           )
           // Not the subscriber itself: it would end what it is subscribed to before, and outside, the frame below.
           .subscribe({
@@ -143,7 +143,7 @@ function translated<T>(error: unknown, say: (answer: Answer) => T): T | undefine
   return answer === undefined ? undefined : say(answer);
 }
 
-function refusal(error: unknown, context: ExecutionContext): Observable<never> {
+function rejection(error: unknown, context: ExecutionContext): Observable<never> {
   const instead = translated(error, (answer) => transportError(answer, context, error));
   if (instead === undefined) return throwError(() => error);
   return from(Promise.resolve(instead)).pipe(mergeMap((said) => throwError(() => said)));

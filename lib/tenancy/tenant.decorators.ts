@@ -17,7 +17,7 @@ export const SKIP_TENANT = 'nestjs-pool-manager:skip-tenant';
 
 /**
  * Exempts a handler, or every handler of a class, from naming a tenant: health checks, metrics, sign-in. It runs without a tenant even where
- * the request names one. What it leases still belongs to the request, and a pool's refusal is still answered with 503.
+ * the request names one. What it leases still belongs to the request, and a pool's rejection is still answered with 503.
  *
  * @example
  * @SkipTenant()

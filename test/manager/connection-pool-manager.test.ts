@@ -25,15 +25,15 @@ afterEach(async () => {
   await Promise.all(managers.splice(0).map((manager) => manager.stop({ deadlineMs: 0 })));
 });
 
-function manage(options?: PoolManagerOptions, surroundings: PoolManagerSurroundings = {}) {
+function manage(options?: PoolManagerOptions, dependencies: PoolManagerSurroundings = {}) {
   const logger = new LogBook();
-  const manager = new ConnectionPoolManager(options, { logger, ...surroundings });
+  const manager = new ConnectionPoolManager(options, { logger, ...dependencies });
   managers.push(manager);
   return { manager, logger };
 }
 
 /** A manager with two declared pools over fake drivers. */
-function manageTwo(settings: Partial<PoolManagerOptions> = {}, surroundings: PoolManagerSurroundings = {}) {
+function manageTwo(settings: Partial<PoolManagerOptions> = {}, dependencies: PoolManagerSurroundings = {}) {
   const orders = new FakeDriver();
   const files = new FakeDriver();
   const parts = manage(
@@ -44,7 +44,7 @@ function manageTwo(settings: Partial<PoolManagerOptions> = {}, surroundings: Poo
       },
       ...settings,
     },
-    surroundings,
+    dependencies,
   );
   return { ...parts, orders, files };
 }

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { PoolHandle, PoolSurroundings } from '../../lib/pool/pool-handle.js';
+import type { PoolHandle, PoolDependencies } from '../../lib/pool/pool-handle.js';
 import { createHttpPool } from '../../lib/http/http-pool.js';
 import { parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { createPostgresPool } from '../../lib/postgres/postgres-pool.js';
@@ -27,7 +27,7 @@ const POSTGRES_GREETING = Buffer.concat([
 ]);
 
 interface Kind {
-  readonly create: (port: number, surroundings: PoolSurroundings) => Promise<PoolHandle>;
+  readonly create: (port: number, dependencies: PoolDependencies) => Promise<PoolHandle>;
   /** What the server answers before it drops the connection; undefined: it drops it as it comes. */
   readonly answer?: Buffer;
 }
@@ -36,7 +36,7 @@ const KINDS: readonly [name: string, kind: Kind][] = [
   [
     'PostgreSQL',
     {
-      create: (port, surroundings) =>
+      create: (port, dependencies) =>
         createPostgresPool(
           'pool',
           parsePostgresPoolOptions(
@@ -44,7 +44,7 @@ const KINDS: readonly [name: string, kind: Kind][] = [
             { connectionString: `postgres://user@127.0.0.1:${port}/db`, minSize: 1 },
             {},
           ),
-          surroundings,
+          dependencies,
         ),
       answer: POSTGRES_GREETING,
     },
@@ -52,7 +52,7 @@ const KINDS: readonly [name: string, kind: Kind][] = [
   [
     'Redis',
     {
-      create: (port, surroundings) =>
+      create: (port, dependencies) =>
         createRedisPool(
           'pool',
           parseRedisPoolOptions(
@@ -60,7 +60,7 @@ const KINDS: readonly [name: string, kind: Kind][] = [
             { url: `redis://127.0.0.1:${port}`, minSize: 1, client: { enableReadyCheck: false } },
             {},
           ),
-          surroundings,
+          dependencies,
         ),
       // As many as a handshake can have commands.
       answer: Buffer.from('+OK\r\n'.repeat(8)),
@@ -69,8 +69,8 @@ const KINDS: readonly [name: string, kind: Kind][] = [
   [
     'the upstream of an HTTP pool',
     {
-      create: (port, surroundings) =>
-        createHttpPool('pool', parseHttpPoolOptions('pool', { baseURL: `http://127.0.0.1:${port}` }), surroundings),
+      create: (port, dependencies) =>
+        createHttpPool('pool', parseHttpPoolOptions('pool', { baseURL: `http://127.0.0.1:${port}` }), dependencies),
     },
   ],
 ];

@@ -7,7 +7,7 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import QueryStream from 'pg-query-stream';
 
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
-import { toError } from '../../lib/engine/thrown.js';
+import { toError } from '../../lib/engine/to-error.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -18,13 +18,14 @@ import { Tenant, TenantGroup, type QueueLinks } from './tenant.js';
 /** Weight of the newest hold in a moving average of holds. */
 const HOLD_SMOOTHING = 0.1;
 
-/** How far a tenant's virtual time may run ahead of the pool's: one monstrous lease is not paid for all day. */
+/** How far a tenant's virtual time may run ahead of the pool's: it bounds how long one very long lease counts. */
 const MAX_DEBT_MS = 60_000;
 
 /**
- * Share of its fair pace at which virtual time moves on under contention even if no busier tenant is served. Were it
- * none, tenants that are always new would all start at the same moment for ever: their debts would never be forgotten,
- * and whoever came before them would not come first. At the full pace it would run ahead of those who wait.
+ * Under contention, each grant moves virtual time on by at least this share of the grant's cost divided by the weight of
+ * all active tenants. With a share of 0, virtual time stands still while only new tenants are served: each new tenant
+ * starts at the same virtual time as the one before it, the older of two is not preferred, and debts never expire. With a
+ * share of 1, virtual time can pass the waiting tenants, and a new tenant then starts behind them.
  */
 const LEAST_PACE = 0.5;
 
@@ -69,9 +70,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
    * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
    */
-  readonly #lingering = new Set<Tenant<W, S>>();
+  readonly #retained = new Set<Tenant<W, S>>();
   /** Where the clean-up is: beginning anew each time would walk over all that have been deleted at the front. */
-  #cleaning = this.#lingering.values();
+  #cleaning = this.#retained.values();
   /** Of the tenants that hold or wait for something. */
   #activeWeight = 0;
   #virtualMs = 0;
@@ -225,7 +226,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.grantable < tenant.limits.max - tenant.inUse) this.#refresh(tenant);
   }
 
-  /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `rest` comes next. */
+  /** Takes a waiter that gets nothing out of its queue, wherever in it it stands. `forgetIfIdle` comes next. */
   dequeue(waiter: W, nowMs: number): void {
     this.#unlink(waiter);
     if (waiter.tenant.waiting === 0) this.#weigh(waiter.tenant);
@@ -282,36 +283,36 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
-  heir(tenant: Tenant<W, S>): W | undefined {
+  nextOfSameTenant(tenant: Tenant<W, S>): W | undefined {
     const othersMay = this.#known.ready.size > 0 || this.#unknown.ready.size > 0;
     return othersMay || tenant.inUse > tenant.limits.max ? undefined : tenant.firstWaiting;
   }
 
   /**
-   * `released` and `grant` at once, for the heir of a slot: its tenant is at its maximum before and after, so it needs no
+   * `released` and `grant` at once, for the next waiter of the same tenant: its tenant is at its maximum before and after, so it needs no
    * place among those that may have one.
    */
-  inherit(heir: W, hold: Hold, nowMs: number): void {
-    const { tenant } = heir;
+  transfer(next: W, hold: Hold, nowMs: number): void {
+    const { tenant } = next;
     this.#settle(tenant, hold, nowMs);
-    this.#unlink(heir);
+    this.#unlink(next);
     this.#chargeAhead(tenant, hold, nowMs);
     // Known by the lease that has just ended, it was placed among those below their maximum.
     if (tenant.grantable > 0) this.#refresh(tenant);
     this.#keepPace(tenant);
   }
 
-  /** Forgets `tenant` if nothing about it matters any more: after a refusal, or when its last warm slot has gone. */
-  rest(tenant: Tenant<W, S>): void {
+  /** Forgets `tenant` if nothing about it matters any more: after a rejection, or when its last warm slot has gone. */
+  forgetIfIdle(tenant: Tenant<W, S>): void {
     if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
-    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#linger(tenant);
+    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#retain(tenant);
     else this.#forget(tenant);
   }
 
   /** `tenant` neither holds nor waits for anything any more. */
   #leave(tenant: Tenant<W, S>): void {
     this.#weigh(tenant);
-    this.rest(tenant);
+    this.forgetIfIdle(tenant);
   }
 
   #beginToWait(tenant: Tenant<W, S>, nowMs: number): void {
@@ -383,7 +384,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.inUse === 1) this.#weigh(tenant);
   }
 
-  /** Moves the pool's virtual time on by what a grant under contention is worth at least. */
+  /** Moves the pool's virtual time on by the least step of a grant under contention. */
   #keepPace({ meanHoldMs }: Tenant<W, S>): void {
     this.#virtualMs += (LEAST_PACE * meanHoldMs) / this.#activeWeight;
   }
@@ -430,27 +431,27 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
   #forgetSome(): void {
-    for (let steps = 0; steps < 2 && this.#lingering.size > 0; steps++) {
+    for (let steps = 0; steps < 2 && this.#retained.size > 0; steps++) {
       const { value: tenant } = this.#cleaning.next();
       if (tenant === undefined) {
-        this.#cleaning = this.#lingering.values();
+        this.#cleaning = this.#retained.values();
         continue;
       }
-      this.#lingering.delete(tenant);
-      tenant.lingers = false;
-      this.rest(tenant);
+      this.#retained.delete(tenant);
+      tenant.isRetained = false;
+      this.forgetIfIdle(tenant);
     }
   }
 
-  #linger(tenant: Tenant<W, S>): void {
-    if (tenant.lingers) return;
-    tenant.lingers = true;
-    this.#lingering.add(tenant);
+  #retain(tenant: Tenant<W, S>): void {
+    if (tenant.isRetained) return;
+    tenant.isRetained = true;
+    this.#retained.add(tenant);
   }
 
   #forget(tenant: Tenant<W, S>): void {
-    if (tenant.lingers) this.#lingering.delete(tenant);
-    tenant.lingers = false;
+    if (tenant.isRetained) this.#retained.delete(tenant);
+    tenant.isRetained = false;
     if (this.#last === tenant) this.#last = this.anonymous;
     // Links of lists that were given up: without them whoever still points here keeps nobody else alive.
     tenant.nextOfLength = undefined;

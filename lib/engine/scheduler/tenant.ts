@@ -54,7 +54,7 @@ export class Tenant<W extends QueueLinks<W>, S> {
   /** @internal Its weight while it holds or waits for something; owned by the scheduler. */
   activeWeight = 0;
   /** @internal Whether the scheduler looks at it when it cleans up. */
-  lingers = false;
+  isRetained = false;
   /** @internal Place in the scheduler's heap; -1: not in it. */
   heapIndex = -1;
   /** @internal Links among tenants with queues of the same length. */

@@ -7,7 +7,7 @@
  * decides nothing either: it may be about a file, or another service's socket. That this connection's own socket has
  * died, the session is told by the socket.
  */
-import { isError } from '../../engine/thrown.js';
+import { isError } from '../../engine/to-error.js';
 
 /** What the server reports only as it ends a session. */
 const SESSION_ENDED = new Set([
@@ -79,7 +79,7 @@ const TOO_MANY_CONNECTIONS = '53300';
 /**
  * Poolers have other codes (PgBouncer's 08P01 and Supavisor's XX000 stand for any failure), so their words have to do.
  * They aren't translated. PgBouncer: `max_client_conn`, `max_db_client_connections`, `max_user_client_connections`, and
- * PostgreSQL's own refusal handed on; Supavisor: `EMAXCONN`, `MaxClientsInSessionMode` and older wordings.
+ * PostgreSQL's own rejection handed on; Supavisor: `EMAXCONN`, `MaxClientsInSessionMode` and older wordings.
  */
 const POOLER_FULL =
   /no more connections allowed|client connections exceeded|max client(?:s| connections) reached|too many (?:clients already|connections for)|remaining connection slots are reserved/i;

@@ -1,9 +1,9 @@
 /**
- * Loads `pg` and checks the few parts of it that its types don't describe.
+ * Loads the optional package `pg` when the first PostgreSQL pool is created.
  *
- * `pg` is an optional peer: it is imported when the first PostgreSQL pool is created, never before. What we rely on
- * beyond its documented face is named in this file and checked at run time, so that a version of `pg` that changed it
- * is refused with a clear error instead of failing in the middle of a query.
+ * The library uses some members of `pg` that its types and its documentation don't describe. This file declares all of
+ * them, and checks at run time that they exist. If a version of `pg` has changed one, creating the pool fails with an
+ * error that names it; without the check, a query would fail later.
  */
 import type { Duplex } from 'node:stream';
 import type { Client, ClientConfig, Connection, FieldDef, QueryResult, Submittable } from 'pg';

@@ -31,7 +31,7 @@ export class PgQueue {
   }
 
   /** Why nothing can be sent any more, in pg's own words. */
-  get refusal(): Error | undefined {
+  get rejection(): Error | undefined {
     if (!this.#client._queryable) return new Error('Client has encountered a connection error and is not queryable');
     if (this.#client._ending) return new Error('Client was closed and is not queryable');
     return undefined;

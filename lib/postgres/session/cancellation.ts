@@ -7,7 +7,7 @@
 import type { Client } from 'pg';
 
 import { DeadlineEntry } from '../../engine/time/deadlines.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import { cancelRunning } from '../protocol/cancel-request.js';
 import type { SessionTiming } from './session-queue.js';
 

@@ -31,7 +31,7 @@ export class LeaseBinding {
   #provedInBlock = false;
   /** A statement has gone out that may set something now or later: when it is executed by name, or fetched from. */
   #maySetAnyTime = false;
-  #refusal: Error | undefined = undefined;
+  #rejection: Error | undefined = undefined;
   #isTransaction = false;
   /** What ended the lease's transaction. */
   #endedBy: string | undefined = undefined;
@@ -42,7 +42,7 @@ export class LeaseBinding {
     this.#isProved = false;
     this.#provedInBlock = false;
     this.#maySetAnyTime = false;
-    this.#refusal = undefined;
+    this.#rejection = undefined;
     this.#isTransaction = false;
     this.#endedBy = undefined;
   }
@@ -54,11 +54,11 @@ export class LeaseBinding {
 
   /** Nothing may run in this lease any more. */
   refuse(error: Error): void {
-    this.#refusal ??= error;
+    this.#rejection ??= error;
   }
 
-  get refusal(): Error | undefined {
-    return this.#refusal;
+  get rejection(): Error | undefined {
+    return this.#rejection;
   }
 
   /** BEGIN has worked, and with it `setting`, local to the transaction. */

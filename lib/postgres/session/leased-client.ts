@@ -13,11 +13,11 @@ import type { Deadlines } from '../../engine/time/deadlines.js';
 import type { Clock } from '../../engine/time/clock.js';
 import type { LeaseInfo } from '../../engine/driver.js';
 import { PoolLease } from '../../engine/lease.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import { LeaseReleasedError } from '../../errors.js';
 import type { ConnectionParsers } from '../statement/caller-code.js';
 import type { CallerStatement } from '../statement/caller-statement.js';
-import { ForeignQuery, type ForeignSubmittable, textOwner } from '../statement/foreign-query.js';
+import { SubmittableTask, type CallerSubmittable, textOwner } from '../statement/submittable-task.js';
 import type { Instrumentation, ObservedCall, StatementText } from '../statement/instrumentation.js';
 import { LeaseEvents } from './lease-events.js';
 import { LeaseStatement } from '../statement/lease-statement.js';
@@ -27,7 +27,7 @@ import type { PgSession } from './pg-session.js';
 import { type QueryRequest, type StatementLimits, strictest } from '../statement/query-arguments.js';
 
 /** What of the pool its clients need. */
-export interface ClientSurroundings {
+export interface ClientDependencies {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   /** Undefined for what the pool does for its own ends: instrumentation is not told of it. */
@@ -43,10 +43,10 @@ export type PoolSession = PgSession<LeasedClient>;
 export class LeasedClient extends LeaseEvents {
   readonly #lease: LeaseInfo;
   readonly #session: PgSession;
-  readonly #surroundings: ClientSurroundings;
+  readonly #dependencies: ClientDependencies;
   #parsers: Map<string, TypeParser> | undefined = undefined;
   #bound = false;
-  #condemned = false;
+  #mustBeDestroyed = false;
   /** Queries wait for each other. */
   readonly pipeline = false;
   /** @internal What the borrower gave `release()`, for the pool's event of that name. */
@@ -55,11 +55,11 @@ export class LeasedClient extends LeaseEvents {
   releaseTold = false;
 
   /** @internal */
-  constructor(session: PgSession, lease: LeaseInfo, surroundings: ClientSurroundings) {
+  constructor(session: PgSession, lease: LeaseInfo, dependencies: ClientDependencies) {
     super();
     this.#session = session;
     this.#lease = lease;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
   }
 
   /** @internal */
@@ -93,7 +93,8 @@ export class LeasedClient extends LeaseEvents {
     if (!(this.lease instanceof PoolLease)) return;
     if (!this.lease.released) this.releasedWith = destroy === false ? undefined : destroy;
     const gone =
-      this.#condemned || (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
+      this.#mustBeDestroyed ||
+      (destroy !== undefined && destroy !== false && destroy !== null && !isStatementError(destroy));
     this.lease.release(gone ? true : undefined);
   }
 
@@ -102,7 +103,7 @@ export class LeasedClient extends LeaseEvents {
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
     const ended = this.#alive().end();
-    this.#condemned = true;
+    this.#mustBeDestroyed = true;
     if (callback === undefined) return ended;
     ended.then(() => callback(), callback);
   }
@@ -117,12 +118,12 @@ export class LeasedClient extends LeaseEvents {
 
   /** @internal */
   awaitLastWordOf(statement: LeaseStatement): void {
-    statement.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+    statement.awaitLastWord(this.#dependencies.deadlines, this.#dependencies.clock.now());
   }
 
   /** @internal Whether results go through type parsers of an application's own. */
   get hasOwnParsers(): boolean {
-    return this.#parsers !== undefined || this.#surroundings.parsers.mayBeOwn;
+    return this.#parsers !== undefined || this.#dependencies.parsers.mayBeOwn;
   }
 
   /** @internal The lease is over. */
@@ -156,7 +157,7 @@ export class LeasedClient extends LeaseEvents {
 
   /** @internal What `query` comes down to. */
   execute(request: QueryRequest): unknown {
-    if (request.foreign !== undefined) return this.runForeign(request.foreign, request.callback);
+    if (request.submittable !== undefined) return this.runSubmittable(request.submittable, request.callback);
     const { text, values, config, callback } = request;
     const statement = new LeaseStatement(this, text, values, config);
     const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
@@ -189,7 +190,7 @@ export class LeasedClient extends LeaseEvents {
   }
 
   #observe(statement: StatementText): ObservedCall | undefined {
-    const { instrumentation } = this.#surroundings;
+    const { instrumentation } = this.#dependencies;
     if (this.lease.released || instrumentation?.isPresent() !== true) return undefined;
     const observed = instrumentation.observe(this.session.client, statement);
     if (observed?.blocked === undefined) for (const text of observed?.ahead ?? []) this.#runAhead(text);
@@ -202,7 +203,7 @@ export class LeasedClient extends LeaseEvents {
   }
 
   #run(statement: LeaseStatement): void {
-    const { deadlines, clock, limits } = this.#surroundings;
+    const { deadlines, clock, limits } = this.#dependencies;
     const signal = statement.config?.signal;
     const own = statement.config?.timeoutMs;
     const timeoutMs = limits.queryTimeoutMs === undefined ? own : strictest(own, limits.queryTimeoutMs);
@@ -222,7 +223,7 @@ export class LeasedClient extends LeaseEvents {
    * @internal Runs a Submittable.
    * @param over called when the connection is ready again, or gone.
    */
-  runForeign<T extends ForeignSubmittable>(
+  runSubmittable<T extends CallerSubmittable>(
     query: T,
     callback: QueryCallback | undefined,
     over?: (error: Error | undefined) => void,
@@ -232,13 +233,13 @@ export class LeasedClient extends LeaseEvents {
     if (observed?.blocked !== undefined) {
       const { blocked } = observed;
       process.nextTick(() => {
-        ForeignQuery.refuse(query, blocked, callback);
+        SubmittableTask.refuse(query, blocked, callback);
         over?.(blocked);
       });
       return query;
     }
-    const { clock, deadlines, limits } = this.#surroundings;
-    const foreign = new ForeignQuery(query, callback, {
+    const { clock, deadlines, limits } = this.#dependencies;
+    const submittable = new SubmittableTask(query, callback, {
       session,
       tenantId: this.lease.tenantId,
       queryTimeoutMs: limits.queryTimeoutMs,
@@ -249,7 +250,7 @@ export class LeasedClient extends LeaseEvents {
       over,
     });
     this.#bind();
-    session.runInLease(foreign);
+    session.runInLease(submittable);
     return query;
   }
 
@@ -269,11 +270,11 @@ export class LeasedClient extends LeaseEvents {
   /** A caller's named statement has another name for each role or schema. */
   #nameApart(statement: LeaseStatement): void {
     const { binding, rules } = this.session;
-    if (statement.name === undefined || binding.refusal !== undefined) return;
+    if (statement.name === undefined || binding.rejection !== undefined) return;
     try {
       statement.name = rules.isolation.statementName(statement.name, this.lease.tenantId);
     } catch (error) {
-      statement.refusal = toError(error);
+      statement.rejection = toError(error);
     }
   }
 

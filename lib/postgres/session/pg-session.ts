@@ -3,7 +3,7 @@
  *
  * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
  * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
- * back at once. The reset travels with the next borrower's first statement (see session-preamble.ts), or by itself: when
+ * back at once. The reset travels with the next borrower's first statement (see session-reset.ts), or by itself: when
  * none comes within the same turn of the event loop after a lease, and when the session has been idle for a moment after
  * one-shot queries (see idle-resets.ts). Until the server has confirmed it the borrower hears nothing of the
  * connection: a notification may be meant for the tenant before.
@@ -29,10 +29,10 @@ import type {
   WireValue,
 } from '../protocol/pg-module.js';
 import { backendKeyOf, wireOf } from '../protocol/pg-module.js';
-import { type PreambleSession, SessionPreamble, type SetupStatement } from './session-preamble.js';
+import { type ResetSession, SessionReset, type SetupStatement } from './session-reset.js';
 import { endsTransaction, unboundBehind } from '../statement/script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
-import { Ping } from './session-turns.js';
+import { SyncPoint } from './sync-point.js';
 import { hasSeveralStatements, Statement } from '../statement/statement.js';
 import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
@@ -56,7 +56,7 @@ const COMMITS_AT_ONCE_SINCE = 15;
 type Residue = 'nothing' | 'oneShot' | 'lease';
 
 /** @typeParam B what a lease of it is given. */
-export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
+export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   readonly client: Client;
   readonly wire: WireConnection;
   readonly writer = new MessageWriter();
@@ -225,7 +225,7 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
   reset(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const reset = this.#preamble(true, undefined, undefined, (error) =>
+      const reset = this.#reset(true, undefined, undefined, (error) =>
         error === undefined ? resolve() : reject(error),
       );
       this.#queue.run(reset);
@@ -276,7 +276,7 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
   /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
   ping(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.run(new Ping(this, resolve, reject));
+      this.#queue.run(new SyncPoint(this, resolve, reject));
     });
   }
 
@@ -305,26 +305,26 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
   }
 
   /** A Sync whose answer nothing waits for. @param drops the name of a prepared statement to drop. */
-  #sync(drops?: string): Ping {
+  #sync(drops?: string): SyncPoint {
     const ignore = (): void => {};
-    return new Ping(this, ignore, ignore, drops);
+    return new SyncPoint(this, ignore, ignore, drops);
   }
 
   /** Asked by the queue. */
-  refusalOf(task: SessionTask): Error | undefined {
+  rejectionOf(task: SessionTask): Error | undefined {
     if (task.kind === 'end') this.binding.transactionEnds();
     if (task.kind !== 'caller') return undefined;
-    const { refusal } = this.binding;
-    if (refusal !== undefined) return refusal;
-    const facts = { tenantId: this.#servedTenant };
+    const { rejection } = this.binding;
+    if (rejection !== undefined) return rejection;
+    const details = { tenantId: this.#servedTenant };
     const endedBy = this.binding.endedBy(this.transactionStatus);
-    if (endedBy !== undefined) return new TransactionEndedError(this.rules.poolId, endedBy, facts);
+    if (endedBy !== undefined) return new TransactionEndedError(this.rules.poolId, endedBy, details);
     const culprit = hasSeveralStatements(task.text) ? unboundBehind(task.text, this.binding) : undefined;
-    return culprit === undefined ? undefined : new ScriptRefusedError(this.rules.poolId, culprit, facts);
+    return culprit === undefined ? undefined : new ScriptRefusedError(this.rules.poolId, culprit, details);
   }
 
   /** Asked by the queue. */
-  preambleFor(task: SessionTask): ActiveQuery | undefined {
+  resetAheadOf(task: SessionTask): ActiveQuery | undefined {
     if (task.kind === 'own') return undefined;
     const isOneShot = task.kind === 'oneShot';
     const setting = isOneShot ? undefined : this.binding.owed(this.transactionStatus);
@@ -334,7 +334,7 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
       task.resetsSession = true;
       return undefined;
     }
-    return this.#preamble(this.#owesReset, setting, task, undefined);
+    return this.#reset(this.#owesReset, setting, task, undefined);
   }
 
   /** What a task executes: of a named statement that goes without its text, the text it was prepared with. */
@@ -418,13 +418,13 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     this.interrupt();
   }
 
-  #preamble(
+  #reset(
     discard: boolean,
     setting: TenantSetting | undefined,
     next: SessionTask | undefined,
     done: ((error: Error | undefined) => void) | undefined,
-  ): SessionPreamble {
-    // From here on the preamble answers for it: should it fail, the connection dies or the lease is refused.
+  ): SessionReset {
+    // From here on the reset answers for it: should it fail, the connection dies or the lease is refused.
     if (discard) {
       // What is reset on its way back the engine counts itself.
       if (!this.#settling) this.rules.onReset();
@@ -434,7 +434,7 @@ export class PgSession<B = unknown> implements QueueOwner, PreambleSession {
     }
     if (next?.kind === 'oneShot') this.#residue = 'oneShot';
     else if (next !== undefined) this.#residue = 'lease';
-    return new SessionPreamble(this, {
+    return new SessionReset(this, {
       discard,
       mark: `pool_mark_${randomUUID()}`,
       setting,

@@ -12,7 +12,7 @@ import type { Client } from 'pg';
 
 import type { Clock } from '../../engine/time/clock.js';
 import type { Deadlines } from '../../engine/time/deadlines.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import type { MessageWriter } from '../protocol/message-writer.js';
 import type { ActiveQuery } from '../protocol/pg-module.js';
 import { PgQueue } from '../protocol/pg-queue.js';
@@ -55,9 +55,9 @@ export interface SessionTiming {
 /** The session whose queue it is. */
 export interface QueueOwner {
   /** Why `task` must not be sent. Asked when its turn has come. */
-  refusalOf(task: SessionTask): Error | undefined;
+  rejectionOf(task: SessionTask): Error | undefined;
   /** What has to go out ahead of `task`. */
-  preambleFor(task: SessionTask): ActiveQuery | undefined;
+  resetAheadOf(task: SessionTask): ActiveQuery | undefined;
   /** pg threw: its queue and ours may have lost step. */
   lostStep(error: Error): void;
 }
@@ -163,11 +163,11 @@ export class SessionQueue {
   }
 
   #start(task: SessionTask): void {
-    const refusal = this.#closed ?? this.#pg.refusal ?? this.#owner.refusalOf(task);
-    if (refusal !== undefined) return refuse(task, refusal);
+    const rejection = this.#closed ?? this.#pg.rejection ?? this.#owner.rejectionOf(task);
+    if (rejection !== undefined) return refuse(task, rejection);
     this.#active = task;
     try {
-      this.#pg.submit(this.#owner.preambleFor(task), task);
+      this.#pg.submit(this.#owner.resetAheadOf(task), task);
     } catch (error) {
       this.#owner.lostStep(toError(error));
     }

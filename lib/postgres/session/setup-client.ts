@@ -6,11 +6,11 @@
  */
 import type { LeaseInfo } from '../../engine/driver.js';
 import type { LeaseStatement } from '../statement/lease-statement.js';
-import { type ClientSurroundings, LeasedClient } from './leased-client.js';
+import { type ClientDependencies, LeasedClient } from './leased-client.js';
 import type { QueryRequest } from '../statement/query-arguments.js';
 import type { TypeParser } from '../protocol/pg-module.js';
 import type { PgSession } from './pg-session.js';
-import type { SetupStatement } from './session-preamble.js';
+import type { SetupStatement } from './session-reset.js';
 
 class SetupLease implements LeaseInfo {
   readonly tenantId = undefined;
@@ -22,16 +22,16 @@ class SetupLease implements LeaseInfo {
 
 export class SetupClient extends LeasedClient {
   readonly #lease: SetupLease;
-  readonly #surroundings: ClientSurroundings;
+  readonly #dependencies: ClientDependencies;
   readonly #statements: SetupStatement[] = [];
   #script: string | undefined = undefined;
   /** Queries that were asked for. */
   #asked = 0;
 
-  private constructor(session: PgSession, lease: SetupLease, surroundings: ClientSurroundings) {
-    super(session, lease, surroundings);
+  private constructor(session: PgSession, lease: SetupLease, dependencies: ClientDependencies) {
+    super(session, lease, dependencies);
     this.#lease = lease;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
     this.bindNothing();
   }
 
@@ -39,10 +39,10 @@ export class SetupClient extends LeasedClient {
   static async run(
     poolId: string,
     session: PgSession,
-    surroundings: ClientSurroundings,
+    dependencies: ClientDependencies,
     work: (client: LeasedClient) => Promise<void>,
   ): Promise<void> {
-    const client = new SetupClient(session, new SetupLease(poolId), surroundings);
+    const client = new SetupClient(session, new SetupLease(poolId), dependencies);
     try {
       await work(client);
       // What a listener began without returning its promise goes on from answer to answer, as it does in pg.
@@ -74,7 +74,7 @@ export class SetupClient extends LeasedClient {
   /** For the connection's whole life, through resets, as in pg. */
   override setTypeParser(oid: number, format: string | TypeParser, parser?: TypeParser): void {
     const { client } = this.session;
-    this.#surroundings.parsers.added();
+    this.#dependencies.parsers.added();
     if (typeof format === 'function') client.setTypeParser(oid, format);
     else if (parser === undefined) throw new TypeError('setTypeParser() needs a parser');
     else client.setTypeParser(oid, format === 'binary' ? 'binary' : 'text', parser);

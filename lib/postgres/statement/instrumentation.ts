@@ -12,7 +12,7 @@
  */
 import type { Client } from 'pg';
 
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
 
 /** A statement as instrumentation is told of it. */
@@ -63,7 +63,7 @@ export class Instrumentation {
     let blocked: Error | undefined;
     let isOver = false;
     const done: QueryCallback = (error) => {
-      // Before the end only a refusal can come: nothing has been sent.
+      // Before the end only a rejection can come: nothing has been sent.
       if (!isOver) blocked ??= toError(error ?? new Error('The query was answered by what instruments pg'));
     };
     const { text, values, name } = statement;

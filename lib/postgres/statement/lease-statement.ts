@@ -53,7 +53,7 @@ export class LeaseStatement extends CallerStatement {
 
   override submit(): Error | null {
     // Asked again: what went ahead of it may have failed to bind the session.
-    this.refusal ??= this.isSent ? undefined : this.session?.refusalOf(this);
+    this.rejection ??= this.isSent ? undefined : this.session?.rejectionOf(this);
     return super.submit();
   }
 
@@ -68,7 +68,7 @@ export class LeaseStatement extends CallerStatement {
     if (this.#mayPrepareAgain(error)) return this.#prepareAgain();
     this.#over = true;
     this.lastWord();
-    this.reject(this.session?.binding.refusal ?? error);
+    this.reject(this.session?.binding.rejection ?? error);
   }
 
   /** Outside a transaction: in one the failure has undone what came before. */
@@ -87,7 +87,7 @@ export class LeaseStatement extends CallerStatement {
     const { session } = this;
     if (session === undefined || this.#over) return;
     // Not sent yet: it never will be.
-    this.refusal = new Error('The query was given up before it was sent');
+    this.rejection = new Error('The query was given up before it was sent');
     if (!this.isSent) return;
     this.#client.awaitLastWordOf(this);
     session.interrupt();

@@ -8,12 +8,12 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Lease } from '../../engine/lease.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
 import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../../errors.js';
 import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
-import type { ClientSurroundings, LeasedClient } from '../session/leased-client.js';
+import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import type { ResultBuilder } from '../protocol/pg-module.js';
 import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
 import type { StatementConfig, StatementSession } from './statement.js';
@@ -25,7 +25,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   readonly kind = 'oneShot';
   protected override readonly poolId: string;
   protected override readonly tenantId: string | undefined;
-  readonly #surroundings: ClientSurroundings;
+  readonly #dependencies: ClientDependencies;
   /** What its caller waits for, when the end of a request may withdraw it: by then there may be no one to handle it. */
   withdrawable: Promise<unknown> | undefined = undefined;
   #resent = false;
@@ -34,7 +34,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   constructor(
     poolId: string,
     tenantId: string | undefined,
-    surroundings: ClientSurroundings,
+    dependencies: ClientDependencies,
     text: string | undefined,
     values: readonly unknown[] | undefined,
     config: StatementConfig | undefined,
@@ -42,11 +42,11 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     super(text, values, config);
     this.poolId = poolId;
     this.tenantId = tenantId;
-    this.#surroundings = surroundings;
+    this.#dependencies = dependencies;
     // Instrumentation is told once the slot is there.
     const needsContext =
-      surroundings.parsers.mayBeOwn ||
-      surroundings.instrumentation?.isPresent() === true ||
+      dependencies.parsers.mayBeOwn ||
+      dependencies.instrumentation?.isPresent() === true ||
       callsCaller(values, config);
     if (needsContext) this.context = new AsyncResource('PostgresQuery');
   }
@@ -148,8 +148,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     // Without a lease it is still waiting for one; the waiter has the same deadline and signal.
     if (this.#lease === undefined) return;
     // Not sent yet: it never will be.
-    this.refusal = new Error('The query was given up before it was sent');
-    this.awaitLastWord(this.#surroundings.deadlines, this.#surroundings.clock.now());
+    this.rejection = new Error('The query was given up before it was sent');
+    this.awaitLastWord(this.#dependencies.deadlines, this.#dependencies.clock.now());
     if (this.isSent) this.session?.interrupt();
   }
 

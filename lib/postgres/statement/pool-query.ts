@@ -3,14 +3,14 @@
  * connection, and a database user that must be bound by row security.
  */
 import type { Lease } from '../../engine/lease.js';
-import type { ClientSurroundings, LeasedClient } from '../session/leased-client.js';
+import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import { OneShot } from './one-shot.js';
 import type { UnsafeRoleError } from '../../errors.js';
 import type { RoleSafety, WaitingCall } from '../role-safety.js';
 import type { StatementConfig } from './statement.js';
 
 /** What a pool's statements have to obey. */
-export interface StatementRules extends ClientSurroundings {
+export interface StatementRules extends ClientDependencies {
   readonly safety: RoleSafety;
 }
 

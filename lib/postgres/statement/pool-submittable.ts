@@ -8,9 +8,9 @@ import { AsyncResource } from 'node:async_hooks';
 
 import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import type { UnsafeRoleError } from '../../errors.js';
-import { ForeignQuery, type ForeignSubmittable } from './foreign-query.js';
+import { SubmittableTask, type CallerSubmittable } from './submittable-task.js';
 import type { LeasedClient } from '../session/leased-client.js';
 import type { RoleSafety, WaitingCall } from '../role-safety.js';
 import { SubmittableEnd } from './submittable-end.js';
@@ -18,7 +18,7 @@ import { throwLater } from './throw-later.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
 
 export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall {
-  readonly #query: ForeignSubmittable;
+  readonly #query: CallerSubmittable;
   readonly #callback: QueryCallback | undefined;
   readonly #safety: RoleSafety;
   readonly #context = new AsyncResource('PostgresSubmittable');
@@ -27,7 +27,7 @@ export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall
   /** It has been refused, or has got a connection. */
   #isOver = false;
 
-  constructor(query: ForeignSubmittable, callback: QueryCallback | undefined, safety: RoleSafety) {
+  constructor(query: CallerSubmittable, callback: QueryCallback | undefined, safety: RoleSafety) {
     this.#query = query;
     this.#callback = callback;
     this.#safety = safety;
@@ -52,7 +52,7 @@ export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall
     if (this.#isOver) return over(undefined);
     this.#leave();
     try {
-      this.#context.runInAsyncScope(() => lease.connection.runForeign(this.#query, this.#callback, over));
+      this.#context.runInAsyncScope(() => lease.connection.runSubmittable(this.#query, this.#callback, over));
     } catch (error) {
       over(undefined);
       this.#tell(toError(error));
@@ -79,7 +79,7 @@ export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall
     // A stream that was destroyed has told of its end already.
     if (this.#withdrawal.signal.aborted && 'destroyed' in this.#query) return;
     process.nextTick(() =>
-      this.#context.runInAsyncScope(() => throwLater(() => ForeignQuery.refuse(this.#query, error, this.#callback))),
+      this.#context.runInAsyncScope(() => throwLater(() => SubmittableTask.refuse(this.#query, error, this.#callback))),
     );
   }
 }

@@ -2,9 +2,9 @@
  * Reads the many forms in which pg lets one call `query`.
  */
 import { durationOf } from '../../engine/time/deadlines.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import { LONGEST_TIMER_MS } from '../../engine/time/clock.js';
-import type { ForeignSubmittable } from './foreign-query.js';
+import type { CallerSubmittable } from './submittable-task.js';
 import type { StatementConfig } from './statement.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
 
@@ -34,9 +34,9 @@ export interface StatementLimits {
 
 /** What was asked for. */
 export type QueryRequest =
-  | { readonly foreign: ForeignSubmittable; readonly callback: QueryCallback | undefined }
+  | { readonly submittable: CallerSubmittable; readonly callback: QueryCallback | undefined }
   | {
-      readonly foreign: undefined;
+      readonly submittable: undefined;
       readonly text: string | undefined;
       readonly values: readonly unknown[] | undefined;
       readonly config: StatementConfig | undefined;
@@ -71,7 +71,7 @@ export function readQuery(query: unknown, values: unknown, callback: unknown): Q
   const valuesGiven = typeof values === 'function' ? undefined : values;
   if (typeof query === 'string') {
     return {
-      foreign: undefined,
+      submittable: undefined,
       text: query,
       values: asValues(valuesGiven),
       config: undefined,
@@ -80,11 +80,11 @@ export function readQuery(query: unknown, values: unknown, callback: unknown): Q
   }
   if (typeof query !== 'object' || query === null)
     throw new TypeError('query() needs a text, a config object or a Submittable');
-  if (isForeign(query)) return { foreign: query, callback: asCallback(callbackGiven) };
+  if (isSubmittable(query)) return { submittable: query, callback: asCallback(callbackGiven) };
   const given: StatementConfig & { readonly callback?: unknown; readonly query_timeout?: unknown } = query;
   const config = withLimits(withName(given));
   return {
-    foreign: undefined,
+    submittable: undefined,
     text: config.text,
     values: asValues(valuesGiven) ?? withinProtocol(config.values),
     config,
@@ -129,7 +129,7 @@ export function refuseQuery(error: unknown, args: readonly unknown[]): Promise<n
   return undefined;
 }
 
-function isForeign(query: object): query is ForeignSubmittable {
+function isSubmittable(query: object): query is CallerSubmittable {
   return 'submit' in query && typeof query.submit === 'function';
 }
 

@@ -12,7 +12,7 @@ import type { AsyncResource } from 'node:async_hooks';
 import type { Connection, QueryArrayResult, QueryResult, TransactionStatus } from 'pg';
 
 import { DeadlineEntry } from '../../engine/time/deadlines.js';
-import { toError } from '../../engine/thrown.js';
+import { toError } from '../../engine/to-error.js';
 import type { TenantSetting } from '../isolation.js';
 import { sqlStateOf } from '../protocol/pg-errors.js';
 import type {
@@ -72,7 +72,7 @@ export interface StatementSession extends WireSession {
   /** Runs what is all there is to a lease. */
   runOneShot(statement: Statement): void;
   /** Why a task must not be sent, if so. */
-  refusalOf(task: SessionTask): Error | undefined;
+  rejectionOf(task: SessionTask): Error | undefined;
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
   /** `error` as the caller is told: a connection that ended is told as such. */
   toCallersError(error: Error, sent: boolean): Error;
@@ -107,8 +107,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   /** The reset that the session owes goes out with it. */
   resetsSession = false;
   /** Why it must not be sent any more. */
-  refusal: Error | undefined = undefined;
-  /** Its messages are on the wire, alone or behind those of a preamble. */
+  rejection: Error | undefined = undefined;
+  /** Its messages are on the wire, alone or behind those of a reset. */
   #written = false;
   /** Results of what is in front of it that are still to come, and not for the caller. */
   #resultsToSkip = 0;
@@ -156,7 +156,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   submit(_connection?: Connection): Error | null {
     // What the server has been sent, it answers for.
     if (this.#written) return null;
-    if (this.refusal !== undefined) return this.refusal;
+    if (this.rejection !== undefined) return this.rejection;
     const { session } = this;
     if (session === undefined) return new Error('A statement was submitted without a session');
     const error = this.#encodeWhole(session, undefined);
@@ -186,13 +186,15 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   /**
-   * Puts its messages behind those of a preamble, led by the mark that the preamble leaves (`undefined`: what binds the
-   * statement is one). When they can't be encoded nothing is put there, and the error is
-   * reported when its turn comes.
+   * Writes its messages into the buffer behind those of a session reset. They begin with a Bind of `guard`, the prepared
+   * statement that the reset creates as its last step: if the reset fails, the server executes nothing of this statement.
+   * If encoding fails, the buffer is unchanged, and `submit` returns the error when pg calls it.
+   *
+   * @param guard `undefined`: its own tenant binding uses the prepared statement that the reset creates.
    */
   encodeBehind(session: StatementSession, guard: string | undefined): void {
-    this.refusal ??= this.#encodeWhole(session, guard);
-    this.#written = this.refusal === undefined;
+    this.rejection ??= this.#encodeWhole(session, guard);
+    this.#written = this.rejection === undefined;
   }
 
   /** Its values as they go over the wire. */

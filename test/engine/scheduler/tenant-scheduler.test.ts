@@ -241,9 +241,9 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
             if (passer !== undefined) scheduler.enqueue(passer, nowMs);
             const [done] = held.splice(0, 1);
             if (done === undefined) throw new Error('nothing is held');
-            const heir = inherits ? scheduler.heir(tenant) : undefined;
-            expect(heir !== undefined && other).toBe(false);
-            if (heir !== undefined) scheduler.inherit(heir, done, nowMs);
+            const next = inherits ? scheduler.nextOfSameTenant(tenant) : undefined;
+            expect(next !== undefined && other).toBe(false);
+            if (next !== undefined) scheduler.transfer(next, done, nowMs);
             else {
               scheduler.released(tenant, done, nowMs);
               const first = tenant.firstWaiting;
@@ -268,9 +268,9 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
     const tenant = scheduler.tenant('acme', 0);
     for (let slot = 0; slot < 2; slot++) lent(scheduler, tenant, 0);
     scheduler.enqueue(new Ticket(tenant), 0);
-    expect(scheduler.heir(tenant)).toBe(tenant.firstWaiting);
+    expect(scheduler.nextOfSameTenant(tenant)).toBe(tenant.firstWaiting);
     scheduler.changePolicy({ ...noTenantLimits, max: 1 });
-    expect(scheduler.heir(tenant)).toBeUndefined();
+    expect(scheduler.nextOfSameTenant(tenant)).toBeUndefined();
   });
 });
 
@@ -285,7 +285,7 @@ describe('the longest queue', () => {
           const tenant = scheduler.tenant(index === 0 ? undefined : `t${index}`, 0);
           if (comes) scheduler.enqueue(new Ticket(tenant), 0);
           else if (tenant.lastWaiting !== undefined) scheduler.dequeue(tenant.lastWaiting, 0);
-          scheduler.rest(tenant);
+          scheduler.forgetIfIdle(tenant);
           if (asked > 0) continue;
           const longest = Math.max(...[...scheduler.tenants()].map(({ waiting }) => waiting));
           expect(scheduler.longestQueue(Infinity)?.waiting ?? 0).toBe(longest);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { settleWithin } from '../../../lib/engine/time/bounded.js';
+import { withTimeout } from '../../../lib/engine/time/with-timeout.js';
 import { setDeadline } from '../../../lib/engine/time/late-timer.js';
 import { FakeClock } from '../../support/fakes/fake-clock.js';
 import { fakePool } from '../../support/fakes/fake-pool.js';
@@ -96,7 +96,7 @@ describe('a single deadline', () => {
   it('is not over when it is cancelled by what the poll phase delivers', async () => {
     const clock = new FakeClock();
     let answer: (() => void) | undefined;
-    const outcome = settleWithin(clock, 100, () => new Promise((resolve) => (answer = resolve)));
+    const outcome = withTimeout(clock, 100, () => new Promise((resolve) => (answer = resolve)));
     clock.block(10_000);
     await clock.unblock(() => answer?.());
     expect(await outcome).toEqual({ kind: 'done' });

@@ -2,7 +2,7 @@
 import { systemClock } from '../../../lib/engine/time/clock.js';
 import { createHttpPool, type HttpPool } from '../../../lib/http/http-pool.js';
 import { parseHttpPoolOptions, type HttpPoolOptions } from '../../../lib/http/http-pool.options.js';
-import type { PoolSurroundings } from '../../../lib/pool/pool-handle.js';
+import type { PoolDependencies } from '../../../lib/pool/pool-handle.js';
 import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
 
 export interface MadePool extends AsyncDisposable {
@@ -20,7 +20,7 @@ export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool>
   const log: string[] = [];
   const write = (message: string) => void log.push(message);
   const tenants = new TenantContext();
-  const surroundings: PoolSurroundings = {
+  const dependencies: PoolDependencies = {
     tenants,
     clock: systemClock,
     random: Math.random,
@@ -28,7 +28,7 @@ export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool>
     owner: 'tests',
   };
   const config = parseHttpPoolOptions('billing', { startup: 'background', healthCheck: { intervalMs: 0 }, ...options });
-  const pool = await createHttpPool('billing', config, surroundings);
+  const pool = await createHttpPool('billing', config, dependencies);
   await pool.start();
   return { pool, tenants, log, [Symbol.asyncDispose]: async () => void (await pool.close({ deadlineMs: 0 })) };
 }

@@ -19,17 +19,17 @@ import { totalLimitMs, waitLimitMs } from './time-limits.js';
 import { checkUpload, failedUpload, type Sent, type Transport } from './transport.js';
 
 /** Where a request gets its slot, and gives it back. */
-export interface Berth {
+export interface SlotSource {
   readonly tenantId: string | undefined;
-  /** Calls `launch` or `refuse` of the flight, at once or later. */
-  enter(flight: Flight): void;
-  /** The flight no longer wants what it waits for. */
-  forget(flight: Flight): void;
+  /** Calls `start` or `refuse` of the request, at once or later. */
+  enter(pooledRequest: PooledRequest): void;
+  /** The request no longer wants what it waits for. */
+  forget(pooledRequest: PooledRequest): void;
   /** The request is over; `error` is what the backend did wrong, if it did. */
-  leave(flight: Flight, error: unknown): void;
+  leave(pooledRequest: PooledRequest, error: unknown): void;
 }
 
-export interface FlightParts {
+export interface PooledRequestDependencies {
   readonly poolId: string;
   readonly axios: AxiosStatic;
   readonly deadlines: Deadlines;
@@ -38,12 +38,12 @@ export interface FlightParts {
   readonly timeoutMs: number;
 }
 
-export class Flight extends DeadlineEntry implements Cancellable {
+export class PooledRequest extends DeadlineEntry implements Cancellable {
   override readonly keepsProcessAlive = true;
   readonly config: InternalAxiosRequestConfig & HttpRequestOptions;
   readonly response: Promise<AxiosResponse>;
-  readonly #parts: FlightParts;
-  readonly #berth: Berth;
+  readonly #dependencies: PooledRequestDependencies;
+  readonly #slotSource: SlotSource;
   readonly #transport: Transport;
   #resolve!: (response: AxiosResponse) => void;
   #reject!: (error: unknown) => void;
@@ -57,20 +57,25 @@ export class Flight extends DeadlineEntry implements Cancellable {
   #slot: HttpSlot | undefined;
   #sent: Sent | undefined;
 
-  constructor(parts: FlightParts, berth: Berth, transport: Transport, config: InternalAxiosRequestConfig) {
+  constructor(
+    dependencies: PooledRequestDependencies,
+    slotSource: SlotSource,
+    transport: Transport,
+    config: InternalAxiosRequestConfig,
+  ) {
     super();
-    this.#parts = parts;
-    this.#berth = berth;
+    this.#dependencies = dependencies;
+    this.#slotSource = slotSource;
     this.#transport = transport;
     this.config = config;
-    this.#totalMs = totalLimitMs(parts.axios, config, parts.timeoutMs);
-    this.waitMs = waitLimitMs(parts.axios, config);
+    this.#totalMs = totalLimitMs(dependencies.axios, config, dependencies.timeoutMs);
+    this.waitMs = waitLimitMs(dependencies.axios, config);
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     this.#listen();
-    if (this.#waits) berth.enter(this);
+    if (this.#waits) slotSource.enter(this);
     if (this.#waits) this.#settleIn();
   }
 
@@ -84,9 +89,9 @@ export class Flight extends DeadlineEntry implements Cancellable {
   }
 
   /** The slot is there: sends the request. */
-  launch(slot: HttpSlot): void {
+  start(slot: HttpSlot): void {
     if (!this.#waits) {
-      this.#berth.leave(this, undefined);
+      this.#slotSource.leave(this, undefined);
       return;
     }
     const context = this.#context;
@@ -98,10 +103,10 @@ export class Flight extends DeadlineEntry implements Cancellable {
     this.#phase = 'sent';
     this.#slot = slot;
     slot.occupy(this);
-    if (this.#totalMs > 0) this.#parts.deadlines.add(this, this.#parts.clock.now() + this.#totalMs);
+    if (this.#totalMs > 0) this.#dependencies.deadlines.add(this, this.#dependencies.clock.now() + this.#totalMs);
     let sent: Sent;
     try {
-      checkUpload(this.#parts.axios, this.config);
+      checkUpload(this.#dependencies.axios, this.config);
       this.#guardUpload();
       sent = this.#transport.send(this.config, slot, () => this.#forgetUpload?.());
     } catch (error) {
@@ -111,7 +116,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
     this.#sent = sent;
     sent.response.then(
       (response) => {
-        this.#landAfter(sent.body, undefined);
+        this.#finishAfter(sent.body, undefined);
         this.#resolve(response);
       },
       (error: unknown) => this.#fail(error),
@@ -130,7 +135,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
     if (this.#forgetUpload !== undefined || !(upload instanceof Readable)) return;
     this.#forgetUpload = finished(upload, { writable: false }, (error) => {
       if (error !== undefined && error !== null)
-        this.abort(failedUpload(this.#parts.axios, this.config, error.code === CLOSED_EARLY ? null : error));
+        this.abort(failedUpload(this.#dependencies.axios, this.config, error.code === CLOSED_EARLY ? null : error));
     });
   }
 
@@ -147,41 +152,41 @@ export class Flight extends DeadlineEntry implements Cancellable {
   abort(reason: Error): void {
     if (this.#waits) {
       this.refuse(reason);
-      this.#berth.forget(this);
+      this.#slotSource.forget(this);
     } else if (this.#phase === 'sent') this.#sent?.abort(reason);
   }
 
   /** Nobody wants the answer any more. */
   abandon(): void {
-    this.abort(new this.#parts.axios.CanceledError(undefined, this.config));
+    this.abort(new this.#dependencies.axios.CanceledError(undefined, this.config));
   }
 
   /** The total deadline has passed. */
   override expire(): void {
-    const { poolId } = this.#parts;
-    const { tenantId } = this.#berth;
+    const { poolId } = this.#dependencies;
+    const { tenantId } = this.#slotSource;
     this.abort(new OperationTimeoutError(describe(this.config), this.#totalMs, { poolId, tenantId }));
   }
 
   #fail(error: unknown): void {
-    this.#landAfter(this.#sent?.body, this.#sent?.blameless === true ? undefined : error);
+    this.#finishAfter(this.#sent?.body, this.#sent?.countsAsFailure === false ? undefined : error);
     this.#reject(error);
   }
 
   /** Gives the slot back, after `body` if it is still to be read. */
-  #landAfter(body: StreamedBody | undefined, error: unknown): void {
-    if (body === undefined) this.#land(error);
-    else body.onEnd(() => this.#land(undefined));
+  #finishAfter(body: StreamedBody | undefined, error: unknown): void {
+    if (body === undefined) this.#finish(error);
+    else body.onEnd(() => this.#finish(undefined));
   }
 
-  #land(error: unknown): void {
+  #finish(error: unknown): void {
     if (this.#phase === 'over') return;
     this.#phase = 'over';
     this.#forgetUpload?.();
-    this.#parts.deadlines.remove(this);
+    this.#dependencies.deadlines.remove(this);
     this.#unlisten();
     this.#slot?.vacate(this);
-    this.#berth.leave(this, error);
+    this.#slotSource.leave(this, error);
   }
 
   /** axios has two ways to cancel; both reject with the same error. */
@@ -200,7 +205,7 @@ export class Flight extends DeadlineEntry implements Cancellable {
 
   readonly #onCancel = (reason?: unknown): void => {
     // A CancelToken brings the error itself, an AbortSignal an event.
-    if (this.#parts.axios.isCancel(reason)) this.abort(reason);
+    if (this.#dependencies.axios.isCancel(reason)) this.abort(reason);
     else this.abandon();
   };
 }

@@ -10,18 +10,18 @@ import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
 import { requestWithin } from '../engine/scoped-request.js';
 import type { LeaseReceiver } from '../engine/receivers.js';
 import { LeaseReleasedError } from '../errors.js';
-import type { Berth, Flight } from './flight.js';
+import type { SlotSource, PooledRequest } from './pooled-request.js';
 import type { HttpSlot } from './http-slot.js';
 
 export type HttpEngine = LendingEngine<AxiosInstance>;
 
 /** A slot from the pool, for one request. */
-export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
+export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance> {
   readonly tenantId: string | undefined;
   readonly #engine: HttpEngine;
   readonly #slotOf: (lease: LeaseInfo) => HttpSlot | undefined;
   readonly #scope: LeaseScope | undefined;
-  #flight: Flight | undefined;
+  #pooledRequest: PooledRequest | undefined;
   #lease: Lease<AxiosInstance> | undefined;
   #cancel: AbortController | undefined;
 
@@ -38,55 +38,62 @@ export class PoolBerth implements Berth, LeaseReceiver<AxiosInstance> {
     this.#scope = scope?.ended === true ? undefined : scope;
   }
 
-  enter(flight: Flight): void {
-    this.#flight = flight;
+  enter(pooledRequest: PooledRequest): void {
+    this.#pooledRequest = pooledRequest;
     const lease = this.#engine.tryAcquire(this.tenantId);
     if (lease !== undefined) {
       // A request ends by itself; a body that is to be read may be forgotten, as a lease may.
-      if (flight.streams) this.#scope?.add(lease);
+      if (pooledRequest.streams) this.#scope?.add(lease);
       return this.granted(lease);
     }
     this.#cancel = new AbortController();
     const limits: AcquireLimits = {
       signal: this.#cancel.signal,
-      ...(flight.waitMs !== undefined && { timeoutMs: flight.waitMs }),
+      ...(pooledRequest.waitMs !== undefined && { timeoutMs: pooledRequest.waitMs }),
     };
-    requestWithin(this.#engine, this.#scope, flight.streams ? 'taken back' : 'left', this, this.tenantId, limits);
+    requestWithin(
+      this.#engine,
+      this.#scope,
+      pooledRequest.streams ? 'taken back' : 'left',
+      this,
+      this.tenantId,
+      limits,
+    );
   }
 
   granted(lease: Lease<AxiosInstance>): void {
     this.#lease = lease;
-    const flight = this.#flight;
+    const pooledRequest = this.#pooledRequest;
     const slot = this.#slotOf(lease);
-    if (slot === undefined || flight === undefined) {
+    if (slot === undefined || pooledRequest === undefined) {
       const { poolId, tenantId } = lease;
       lease.release();
-      flight?.refuse(new LeaseReleasedError(poolId, { tenantId }));
+      pooledRequest?.refuse(new LeaseReleasedError(poolId, { tenantId }));
       return;
     }
-    flight.launch(slot);
+    pooledRequest.start(slot);
   }
 
   refused(error: Error): void {
-    this.#flight?.refuse(error);
+    this.#pooledRequest?.refuse(error);
   }
 
   forget(): void {
     this.#cancel?.abort();
   }
 
-  leave(_flight: Flight, error: unknown): void {
+  leave(_request: PooledRequest, error: unknown): void {
     // The pool may have taken the slot back itself: cut at close.
     if (this.#lease?.released === false) this.#lease.release(error);
   }
 }
 
 /** The slot of a lease. Requests that are made at once are sent one after the other. */
-export class LeaseBerth implements Berth {
+export class LeaseSlotSource implements SlotSource {
   readonly #lease: LeaseInfo;
   readonly #slot: HttpSlot;
-  readonly #waiting: Flight[] = [];
-  #current: Flight | undefined;
+  readonly #waiting: PooledRequest[] = [];
+  #current: PooledRequest | undefined;
 
   constructor(lease: LeaseInfo, slot: HttpSlot) {
     this.#lease = lease;
@@ -97,18 +104,18 @@ export class LeaseBerth implements Berth {
     return this.#lease.tenantId;
   }
 
-  enter(flight: Flight): void {
-    this.#waiting.push(flight);
+  enter(pooledRequest: PooledRequest): void {
+    this.#waiting.push(pooledRequest);
     this.#next();
   }
 
-  forget(flight: Flight): void {
-    const place = this.#waiting.indexOf(flight);
+  forget(pooledRequest: PooledRequest): void {
+    const place = this.#waiting.indexOf(pooledRequest);
     if (place >= 0) this.#waiting.splice(place, 1);
   }
 
-  leave(flight: Flight): void {
-    if (this.#current !== flight) return;
+  leave(pooledRequest: PooledRequest): void {
+    if (this.#current !== pooledRequest) return;
     this.#current = undefined;
     this.#next();
   }
@@ -116,14 +123,14 @@ export class LeaseBerth implements Berth {
   #next(): void {
     const { poolId, tenantId } = this.#lease;
     while (this.#current === undefined) {
-      const flight = this.#waiting.shift();
-      if (flight === undefined) return;
+      const pooledRequest = this.#waiting.shift();
+      if (pooledRequest === undefined) return;
       if (this.#lease.released) {
-        flight.refuse(new LeaseReleasedError(poolId, { tenantId }));
+        pooledRequest.refuse(new LeaseReleasedError(poolId, { tenantId }));
         continue;
       }
-      this.#current = flight;
-      flight.launch(this.#slot);
+      this.#current = pooledRequest;
+      pooledRequest.start(this.#slot);
     }
   }
 }

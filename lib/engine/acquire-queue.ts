@@ -11,14 +11,14 @@ import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
 import { refuse } from './receivers.js';
-import { Refusals, type PoolFacts } from './refusals.js';
+import { Rejections, type RejectingPool } from './rejections.js';
 import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
 import { SharedDeadline } from './time/shared-deadline.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
-import { Waiter, WaiterTies, type WaiterOwner } from './waiter.js';
+import { Waiter, WaiterCancellation, type WaiterOwner } from './waiter.js';
 
 /** What those who wait have to know of their pool. */
-export interface AwaitedPool extends PoolFacts {
+export interface QueuedPool extends RejectingPool {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
@@ -27,24 +27,24 @@ export interface AwaitedPool extends PoolFacts {
   readonly servingLeases: number;
 }
 
-export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
-  readonly #pool: AwaitedPool;
+export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
+  readonly #pool: QueuedPool;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #currentHolder: (() => Lease<unknown> | undefined) | undefined;
-  readonly #refusals: Refusals;
+  readonly #rejections: Rejections;
   /** Of those who wait with the pool's own time-out. */
   readonly #deadline: SharedDeadline<PoolWaiter<C, L>>;
 
   /** @param currentHolder the lease in whose `use` or `transaction` the running code is, of whichever pool. */
   constructor(
-    pool: AwaitedPool,
+    pool: QueuedPool,
     scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>,
     currentHolder: (() => Lease<unknown> | undefined) | undefined,
   ) {
     this.#pool = pool;
     this.#scheduler = scheduler;
     this.#currentHolder = currentHolder;
-    this.#refusals = new Refusals(pool);
+    this.#rejections = new Rejections(pool);
     this.#deadline = new SharedDeadline<PoolWaiter<C, L>>(
       pool.deadlines,
       pool.limits.acquireTimeoutMs,
@@ -64,11 +64,11 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
     // Most have nothing but their place in the queue.
     const alone = signal === undefined && timeoutMs === undefined && this.#pool.limits.leakDetectionMs === 0;
-    const ties = alone ? undefined : this.#ties(signal, timeoutMs);
+    const cancellation = alone ? undefined : this.#cancellation(signal, timeoutMs);
     return new Waiter<L, Slot<C, L>>(
       tenant,
       nowMs,
-      this.#pool.servingLeases === 0 ? ties : this.#tiesToHolders(tenant, ties),
+      this.#pool.servingLeases === 0 ? cancellation : this.#cancellationOfNested(tenant, cancellation),
     );
   }
 
@@ -80,8 +80,8 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   enter(waiter: PoolWaiter<C, L>, nowMs: number): PoolWaiter<C, L> | undefined {
     const displaced = this.#isFull() && !this.#hasSlotFor(waiter.tenant) ? this.#displaceOne(nowMs) : undefined;
     this.#scheduler.enqueue(waiter, nowMs);
-    if (waiter.ties?.timeoutMs === undefined) this.#deadline.add(waiter);
-    if (waiter.ties !== undefined) this.#tie(waiter, waiter.ties);
+    if (waiter.cancellation?.timeoutMs === undefined) this.#deadline.add(waiter);
+    if (waiter.cancellation !== undefined) this.#attach(waiter, waiter.cancellation);
     return displaced;
   }
 
@@ -113,14 +113,14 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   #refuseOverload(tenant: PoolTenant<C, L>, nowMs: number): void {
     const { limits } = tenant;
     if (this.isBackendDown(nowMs))
-      throw this.#refusedBy(tenant, 'backendDown', this.#refusals.backendUnavailable(tenant, nowMs));
+      throw this.#rejectedBy(tenant, 'backendDown', this.#rejections.backendUnavailable(tenant, nowMs));
     if (this.#hasSlotFor(tenant)) return;
     const waiting = tenant.waiting - Math.min(tenant.grantable, this.#free);
     if ((limits.whenFull === 'reject' && !tenant.mayTake) || waiting >= limits.maxWaiting) {
-      throw this.#refusedBy(tenant, 'tenantLimit', this.#refusals.tenantLimit(tenant));
+      throw this.#rejectedBy(tenant, 'tenantLimit', this.#rejections.tenantLimit(tenant));
     }
     if (this.#isFull() && !this.#givesWayTo(tenant)) {
-      throw this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant));
+      throw this.#rejectedBy(tenant, 'queueFull', this.#rejections.queueFull(tenant));
     }
   }
 
@@ -147,23 +147,23 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     return displaced;
   }
 
-  #ties(signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterTies<L, Slot<C, L>> {
-    return new WaiterTies<L, Slot<C, L>>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
+  #cancellation(signal: AbortSignal | undefined, timeoutMs: number | undefined): WaiterCancellation<L, Slot<C, L>> {
+    return new WaiterCancellation<L, Slot<C, L>>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
   }
 
   /** Throws when whoever holds the leases around the acquire would wait for itself. */
-  #tiesToHolders(
+  #cancellationOfNested(
     tenant: PoolTenant<C, L>,
-    others: WaiterTies<L, Slot<C, L>> | undefined,
-  ): WaiterTies<L, Slot<C, L>> | undefined {
+    others: WaiterCancellation<L, Slot<C, L>> | undefined,
+  ): WaiterCancellation<L, Slot<C, L>> | undefined {
     const holders = this.#holdersAround();
     if (holders.length === 0) return others;
-    const ties = others ?? this.#ties(undefined, undefined);
-    ties.holders = holders;
-    if (!this.#wouldDeadlock(tenant)) return ties;
-    ties.letGo();
+    const cancellation = others ?? this.#cancellation(undefined, undefined);
+    cancellation.holders = holders;
+    if (!this.#wouldDeadlock(tenant)) return cancellation;
+    cancellation.detach();
     const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
-    throw this.#refusedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
+    throw this.#rejectedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
   }
 
   /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
@@ -182,23 +182,24 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     return active >= limits.maxSize && blockedLeases === active;
   }
 
-  #tie(waiter: PoolWaiter<C, L>, ties: WaiterTies<L, Slot<C, L>>): void {
-    ties.bind(waiter);
-    if (ties.timeoutMs !== undefined) this.#pool.deadlines.add(ties, waiter.enqueuedAtMs + durationOf(ties.timeoutMs));
+  #attach(waiter: PoolWaiter<C, L>, cancellation: WaiterCancellation<L, Slot<C, L>>): void {
+    cancellation.bind(waiter);
+    if (cancellation.timeoutMs !== undefined)
+      this.#pool.deadlines.add(cancellation, waiter.enqueuedAtMs + durationOf(cancellation.timeoutMs));
   }
 
   // ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Takes everything from a waiter that could settle it a second time: it gets a slot, or it leaves. */
-  untie(waiter: PoolWaiter<C, L>): void {
+  detach(waiter: PoolWaiter<C, L>): void {
     if (waiter.place >= 0) this.#deadline.remove(waiter);
-    if (waiter.ties === undefined) return;
-    this.#pool.deadlines.remove(waiter.ties);
-    waiter.ties.letGo();
+    if (waiter.cancellation === undefined) return;
+    this.#pool.deadlines.remove(waiter.cancellation);
+    waiter.cancellation.detach();
   }
 
   refuseDisplaced({ receiver, tenant }: PoolWaiter<C, L>): void {
-    refuse(receiver, this.#refusedBy(tenant, 'queueFull', this.#refusals.queueFull(tenant)));
+    refuse(receiver, this.#rejectedBy(tenant, 'queueFull', this.#rejections.queueFull(tenant)));
   }
 
   /** Whether an outage has lasted so long that waiting for its end is no use. */
@@ -210,7 +211,7 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   /** Refuses everyone if so. */
   failFast(nowMs: number): void {
     if (!this.isBackendDown(nowMs)) return;
-    this.refuseAll('backendDown', nowMs, (tenant) => this.#refusals.backendUnavailable(tenant, nowMs));
+    this.refuseAll('backendDown', nowMs, (tenant) => this.#rejections.backendUnavailable(tenant, nowMs));
   }
 
   /** Refuses everyone: the pool lends nothing until it is resumed. */
@@ -231,7 +232,7 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
       for (let left = tenant.waiting; left > 0 && tenant.firstWaiting !== undefined; left--) {
         const waiter = tenant.firstWaiting;
         this.#leave(waiter, nowMs);
-        refuse(waiter.receiver, this.#refusedBy(tenant, reason, errorFor(tenant, nowMs - waiter.enqueuedAtMs)));
+        refuse(waiter.receiver, this.#rejectedBy(tenant, reason, errorFor(tenant, nowMs - waiter.enqueuedAtMs)));
         refused++;
       }
     }
@@ -245,13 +246,13 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     const error = suspended
       ? new PoolSuspendedError(id, waitedMs, { tenantId: tenant.id })
-      : this.#refusals.timedOut(tenant, waiter.enqueuedAtMs, waitedMs);
+      : this.#rejections.timedOut(tenant, waiter.enqueuedAtMs, waitedMs);
     this.#leave(waiter, nowMs);
     if (error instanceof AcquireTimeoutError) {
       tenant.timeouts++;
       counters.timeouts[error.kind]++;
     } else counters.rejections.suspended++;
-    this.#scheduler.rest(tenant);
+    this.#scheduler.forgetIfIdle(tenant);
     refuse(waiter.receiver, error);
   }
 
@@ -263,18 +264,18 @@ export class WaitingRoom<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
       tenantId: waiter.tenant.id,
       cause: reason,
     });
-    refuse(waiter.receiver, this.#refusedBy(waiter.tenant, 'aborted', error));
+    refuse(waiter.receiver, this.#rejectedBy(waiter.tenant, 'aborted', error));
   }
 
   #leave(waiter: PoolWaiter<C, L>, nowMs: number): void {
-    this.untie(waiter);
+    this.detach(waiter);
     this.#scheduler.dequeue(waiter, nowMs);
   }
 
-  #refusedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
+  #rejectedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
     tenant.rejections++;
     this.#pool.counters.rejections[reason]++;
-    this.#scheduler.rest(tenant);
+    this.#scheduler.forgetIfIdle(tenant);
     return error;
   }
 }

@@ -15,7 +15,7 @@ import type { Connection, Submittable } from 'pg';
 import type { Clock } from '../../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';
 import { OperationTimeoutError } from '../../engine/errors.js';
-import { isError, toError } from '../../engine/thrown.js';
+import { isError, toError } from '../../engine/to-error.js';
 import { takeConnection } from './ended-connection.js';
 import type { ObservedCall } from './instrumentation.js';
 import type {
@@ -31,7 +31,7 @@ import { isClosable, SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
 
 /** What pg calls on a Submittable, and reads and writes of it. The types of pg know `submit` alone. */
-export interface ForeignSubmittable extends Submittable {
+export interface CallerSubmittable extends Submittable {
   name?: string | undefined;
   text?: string | undefined;
   binary?: boolean | undefined;
@@ -55,7 +55,7 @@ export interface SubmittableSession {
   /** Whether pg reads what the server sends. */
   readonly isRead: boolean;
   /** Why a task must not be sent, if so. */
-  refusalOf(task: SessionTask): Error | undefined;
+  rejectionOf(task: SessionTask): Error | undefined;
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
   finished(task: SessionTask): void;
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
@@ -72,7 +72,7 @@ export interface SubmittableSession {
 }
 
 /** What running one takes. */
-export interface ForeignQueryDependencies {
+export interface SubmittableTaskDependencies {
   readonly session: SubmittableSession;
   readonly tenantId: string | undefined;
   /** On each round of the server's work, in milliseconds. */
@@ -89,11 +89,11 @@ export interface ForeignQueryDependencies {
 /** How long one that was destroyed in the middle, or cancelled, may take to end. */
 const END_GRACE_MS = 2_000;
 
-export class ForeignQuery extends DeadlineEntry implements SessionTask {
+export class SubmittableTask extends DeadlineEntry implements SessionTask {
   readonly kind = 'caller';
   override readonly keepsProcessAlive = true;
-  readonly #query: ForeignSubmittable;
-  readonly #dependencies: ForeignQueryDependencies;
+  readonly #query: CallerSubmittable;
+  readonly #dependencies: SubmittableTaskDependencies;
   readonly #context = new AsyncResource('PostgresSubmittable');
   readonly #end: SubmittableEnd;
   readonly #rounds: ServerRounds | undefined;
@@ -108,7 +108,11 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   /** What its own code has thrown. */
   #thrown: Error | undefined = undefined;
 
-  constructor(query: ForeignSubmittable, callback: QueryCallback | undefined, dependencies: ForeignQueryDependencies) {
+  constructor(
+    query: CallerSubmittable,
+    callback: QueryCallback | undefined,
+    dependencies: SubmittableTaskDependencies,
+  ) {
     super();
     this.#query = query;
     this.#dependencies = dependencies;
@@ -133,7 +137,7 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   }
 
   /** Tells a Submittable that it will never run. */
-  static refuse(query: ForeignSubmittable, error: Error, callback: QueryCallback | undefined): void {
+  static refuse(query: CallerSubmittable, error: Error, callback: QueryCallback | undefined): void {
     if (query.callback === undefined && callback !== undefined) callback(error);
     // Before they are submitted they don't touch the connection.
     else query.handleError?.(error);
@@ -159,8 +163,8 @@ export class ForeignQuery extends DeadlineEntry implements SessionTask {
   submit(connection: Connection): Error | null {
     const { session } = this.#dependencies;
     // Asked again: what went ahead of it may have failed to bind the session.
-    const refusal = session.refusalOf(this);
-    if (refusal !== undefined) return refusal;
+    const rejection = session.rejectionOf(this);
+    if (rejection !== undefined) return rejection;
     if (this.#end.isGivenUp) return new Error('The query was given up before it was sent');
     if (session.binary && this.#query.binary !== true) this.#query.binary = true;
     this.#connection = connection;

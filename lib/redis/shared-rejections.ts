@@ -30,7 +30,7 @@ const INSTEAD: Readonly<Record<Exclude<CommandEffect, 'ordinary'>, string>> = {
 };
 
 /** Why a command can't be sent over the shared connection; `undefined`: it can. */
-export function refusalOf(poolId: string, name: string, args: readonly unknown[]): CommandRefusedError | undefined {
+export function rejectionOf(poolId: string, name: string, args: readonly unknown[]): CommandRefusedError | undefined {
   const effect = effectOf(name, args);
   if (effect === 'ordinary') return undefined;
   return new CommandRefusedError(`${name.toUpperCase()} on the shared client of pool "${poolId}"`, INSTEAD[effect], {
@@ -43,8 +43,8 @@ export function refusalOf(poolId: string, name: string, args: readonly unknown[]
  *
  * @param bare it is a MULTI that the pipeline itself won't close.
  */
-export function refusalInPipeline(poolId: string, command: Command, bare: boolean): CommandRefusedError | undefined {
+export function rejectionInPipeline(poolId: string, command: Command, bare: boolean): CommandRefusedError | undefined {
   const effect = effectOf(command.name, command.args);
   if (effect === 'end of transaction' || (effect === 'multi' && !bare)) return undefined;
-  return refusalOf(poolId, command.name, command.args);
+  return rejectionOf(poolId, command.name, command.args);
 }

@@ -8,13 +8,13 @@ import {
   QueueFullError,
   TenantLimitError,
   type AcquireTimeoutKind,
-  type HolderFacts,
+  type LeaseHolder,
 } from './errors.js';
 import type { TenantNumbers } from './lending-engine.js';
 import type { PoolLimits } from './limits.js';
 
 /** What the errors tell of a pool. */
-export interface PoolFacts {
+export interface RejectingPool {
   readonly id: string;
   readonly limits: PoolLimits;
   readonly idle: number;
@@ -33,7 +33,7 @@ export interface PoolFacts {
   /** What last failed for want of a backend, if anything has since `sinceMs`, a reading of the clock, or still does. */
   backendFailure(sinceMs: number): BackendFailure | undefined;
   downForMs(nowMs: number): number;
-  oldestHolders(): readonly HolderFacts[];
+  oldestHolders(): readonly LeaseHolder[];
 }
 
 /** Why there was no connection. */
@@ -42,10 +42,10 @@ export interface BackendFailure {
   readonly error: Error;
 }
 
-export class Refusals {
-  readonly #pool: PoolFacts;
+export class Rejections {
+  readonly #pool: RejectingPool;
 
-  constructor(pool: PoolFacts) {
+  constructor(pool: RejectingPool) {
     this.#pool = pool;
   }
 

@@ -26,14 +26,14 @@ export interface SetupStatement {
   readonly values: readonly WireValue[];
 }
 
-/** What a preamble needs of its session. */
-export interface PreambleSession extends StatementSession {
+/** What a reset needs of its session. */
+export interface ResetSession extends StatementSession {
   /** What was done once, when it was opened. */
   readonly setup: readonly SetupStatement[];
   lacksBindStatement(task: SessionTask | undefined): boolean;
 }
 
-export interface PreambleParts {
+export interface ResetOptions {
   /** Something of another borrower's may be in the session. */
   readonly discard: boolean;
   /** Name of the mark: one that could not be foreseen. */
@@ -47,22 +47,22 @@ export interface PreambleParts {
   readonly done: ((error: Error | undefined) => void) | undefined;
 }
 
-export class SessionPreamble implements SessionTask {
+export class SessionReset implements SessionTask {
   readonly kind = 'own';
-  readonly #session: PreambleSession;
-  readonly #parts: PreambleParts;
+  readonly #session: ResetSession;
+  readonly #dependencies: ResetOptions;
   /** Commands that have to complete before the session is clean. */
   #cleaningLeft = 0;
   #error: Error | undefined = undefined;
 
-  constructor(session: PreambleSession, parts: PreambleParts) {
+  constructor(session: ResetSession, dependencies: ResetOptions) {
     this.#session = session;
-    this.#parts = parts;
+    this.#dependencies = dependencies;
   }
 
   submit(): null {
     const session = this.#session;
-    const { discard, mark, setting, isLocal, next } = this.#parts;
+    const { discard, mark, setting, isLocal, next } = this.#dependencies;
     const { writer } = session;
     if (discard) this.#encodeReset();
     if (setting !== undefined) assign(writer, setting, isLocal);
@@ -110,7 +110,7 @@ export class SessionPreamble implements SessionTask {
 
   handleReadyForQuery(): void {
     const session = this.#session;
-    const { discard, setting, done } = this.#parts;
+    const { discard, setting, done } = this.#dependencies;
     if (this.#cleaningLeft > 0)
       return session.lostStep(new Error('The server left a part of a session reset unanswered'));
     if (discard) session.cleaned();
@@ -125,9 +125,9 @@ export class SessionPreamble implements SessionTask {
     this.#error = error;
     this.#session.noteError(error);
     // What has gone out behind it is skipped by the server, but answered for.
-    if (this.#cleaningLeft > 0 || this.#parts.setting === undefined) this.#session.kill(error);
+    if (this.#cleaningLeft > 0 || this.#dependencies.setting === undefined) this.#session.kill(error);
     else this.#session.binding.refuse(error);
-    this.#parts.done?.(error);
+    this.#dependencies.done?.(error);
   }
 }
 

@@ -6,7 +6,7 @@ import { setDeadline } from './late-timer.js';
 import { runOutside } from '../outside-context.js';
 
 /** How a bounded call ended. */
-export type BoundedOutcome =
+export type TimedOutcome =
   { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown } | { readonly kind: 'late' };
 
 /**
@@ -14,7 +14,7 @@ export type BoundedOutcome =
  * that arrived in time counts, though the event loop was blocked when it came. The timer keeps the process alive:
  * the caller that waits here must get an answer.
  */
-export function settleWithin(clock: Clock, timeoutMs: number, run: () => Promise<void>): Promise<BoundedOutcome> {
+export function withTimeout(clock: Clock, timeoutMs: number, run: () => Promise<void>): Promise<TimedOutcome> {
   return new Promise((resolve) => {
     const timer = setDeadline(clock, () => resolve({ kind: 'late' }), timeoutMs);
     timer.ref();

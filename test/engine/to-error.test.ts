@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 
 import { describeError } from '../../lib/engine/redact.js';
-import { isError, toError } from '../../lib/engine/thrown.js';
+import { isError, toError } from '../../lib/engine/to-error.js';
 import { freePort } from '../support/servers/index.js';
 
 describe('what was thrown', () => {

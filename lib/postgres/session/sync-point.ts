@@ -5,7 +5,7 @@
 import type { ActiveQuery } from '../protocol/pg-module.js';
 import type { SessionTask, WireSession } from './session-queue.js';
 
-export class Ping implements SessionTask, ActiveQuery {
+export class SyncPoint implements SessionTask, ActiveQuery {
   readonly kind = 'own';
   readonly #session: WireSession;
   readonly #answered: () => void;
