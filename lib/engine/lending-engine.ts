@@ -75,7 +75,7 @@ export interface LendingEngine<L> {
   probe(options: ProbeOptions): Promise<ProbeOutcome>;
   changeLimits(change: Partial<PoolLimits>): void;
   changeTenantPolicy(policy: TenantPolicy): void;
-  recycle(): void;
+  evict(): void;
   suspend(mode?: 'queue' | 'reject'): void;
   resume(): void;
   close(options: CloseOptions): Promise<CloseReport>;

@@ -13,7 +13,7 @@ export type DestroyReason =
   | 'lifetime'
   | 'uses'
   | 'idle'
-  | 'generation' // recycle()
+  | 'generation' // evict()
   | 'resize'
   | 'validation' // it did not answer a ping
   | 'cleaning' // it could not be made clean in time

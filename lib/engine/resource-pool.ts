@@ -1179,7 +1179,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
    * Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a
    * failover: what is under way with the old server is not waited for.
    */
-  recycle(): void {
+  evict(): void {
     this.#generation++;
     const nowMs = this.clock.now();
     this.#connector.abandonAll();

@@ -23,7 +23,7 @@ export interface SlotOwner<C, L> extends LeaseOwner {
 export class Slot<C, L> implements Hold, LeasedSlot<L> {
   readonly pool: SlotOwner<C, L>;
   readonly connection: C;
-  /** Pools raise their generation on `recycle()`; a slot of an older one is not lent again. */
+  /** Pools raise their generation on `evict()`; a slot of an older one is not lent again. */
   readonly generation: number;
   /** Readings of the clock. */
   readonly openedAtMs: number;

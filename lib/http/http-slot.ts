@@ -2,7 +2,7 @@
  * A slot of an HTTP pool: room for one request in flight, with the sockets that its requests use.
  *
  * Each slot owns its connections, so that the engine's rules hold for sockets as they do for database sessions: a pool
- * has no more sockets to an origin than slots, `recycle()`, `maxLifetimeMs` and `idleTimeoutMs` close sockets, and what
+ * has no more sockets to an origin than slots, `evict()`, `maxLifetimeMs` and `idleTimeoutMs` close sockets, and what
  * is known of a socket (has it served before?) is known exactly. Nothing is opened before a request needs it.
  */
 import http from 'node:http';

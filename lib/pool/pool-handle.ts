@@ -187,8 +187,8 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   }
 
   /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
-  recycle(): void {
-    this.core.engine.recycle();
+  evict(): void {
+    this.core.engine.evict();
   }
 
   /** Stops lending: acquires wait for `resume()` (`queue`) or fail at once (`reject`). What is lent stays so. */

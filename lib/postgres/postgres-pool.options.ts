@@ -95,7 +95,7 @@ export const postgresPoolShape = {
     })
     .optional(),
   /**
-   * The password, or a function that gives it for every new connection (rotation: change it, then `recycle()` the pool).
+   * The password, or a function that gives it for every new connection (rotation: change it, then `evict()` the pool).
    * @defaultValue that of the connection string
    */
   password: secretText().optional(),

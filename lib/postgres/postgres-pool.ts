@@ -491,7 +491,7 @@ export async function createPostgresPool(
     failover: new Failover({
       poolId: id,
       clock,
-      evict: () => engine.recycle(),
+      evict: () => engine.evict(),
       warn: (message) => logger.warn(message),
     }),
     isEnding: false,

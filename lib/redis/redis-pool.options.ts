@@ -85,7 +85,7 @@ export const redisPoolShape = {
    */
   username: z.string().min(1).optional(),
   /**
-   * The password, or a function that gives it for every new connection (rotation: change it, then `recycle()` the pool).
+   * The password, or a function that gives it for every new connection (rotation: change it, then `evict()` the pool).
    * @defaultValue that of the URL
    */
   password: secretText().optional(),

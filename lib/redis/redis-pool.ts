@@ -98,8 +98,8 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   }
 
   /** Replaces every connection: idle ones now, leased ones when they come back, the shared one without losing a reply. Duplicates are their owners'. */
-  override recycle(): void {
-    super.recycle();
+  override evict(): void {
+    super.evict();
     this.#companions.shared.renew();
   }
 
@@ -213,7 +213,7 @@ function assemble<C extends RedisClient>(
   const onReadOnly = deployment.writes && reconnectOnError === undefined ? sparingly(clock, replaceAll) : ignore;
   function replaceAll(): void {
     shared.renew();
-    core.engine.recycle();
+    core.engine.evict();
   }
   const shared = new SharedClient<C>({
     ...options,

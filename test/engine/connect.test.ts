@@ -151,7 +151,7 @@ describe('opening connections', () => {
     const { pool, driver } = fakePool({ limits: { minSize: 1, maxSize: 3, connectConcurrency: 3 } });
     const held = await pool.acquire(undefined);
     (await pool.acquire(undefined)).release();
-    pool.recycle();
+    pool.evict();
     await settle();
     expect(driver.opened[1]?.state).toBe('closed');
     expect(held.released).toBe(false);
@@ -168,7 +168,7 @@ describe('opening connections', () => {
     const waiting = pool.acquire(undefined);
     await settle();
     driver.openBehaviour = 'ok';
-    pool.recycle();
+    pool.evict();
     expect(driver.aborted).toBe(1);
     (await waiting).release();
     expect([driver.opens, pool.total, pool.connectFailures]).toEqual([2, 1, 0]);

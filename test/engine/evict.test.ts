@@ -10,7 +10,7 @@ describe('replacing every connection after a failover', () => {
     const leases = await Promise.all([pool.acquire('a'), pool.acquire('b')]);
     for (const lease of leases) lease.release();
     driver.closeBehaviour = 'hang';
-    pool.recycle();
+    pool.evict();
     const waiting = pool.acquire('a');
     await clock.advance(240);
     expect([pool.closing, pool.waiting]).toEqual([2, 1]);
@@ -23,7 +23,7 @@ describe('replacing every connection after a failover', () => {
     const { pool, driver, clock } = fakePool({ limits: { maxSize: 1, closeTimeoutMs: 5_000 } });
     (await pool.acquire('a')).release();
     driver.closeBehaviour = 'hang';
-    pool.recycle();
+    pool.evict();
     await clock.advance(2_000);
     expect([pool.closing, driver.opened[0]?.state]).toEqual([1, 'open']);
     (await pool.acquire('a')).release();
@@ -43,7 +43,7 @@ describe('replacing every connection after a failover', () => {
     cleaned.release();
     await clock.advance(0);
     expect([pool.validating, pool.recycling]).toEqual([1, 1]);
-    pool.recycle();
+    pool.evict();
     await settle();
     (await first).release(true);
     expect([pool.validating, pool.recycling]).toEqual([0, 0]);
@@ -56,7 +56,7 @@ describe('replacing every connection after a failover', () => {
     await clock.advance(20_000);
     driver.openBehaviour = 'ok';
     const { opens } = driver;
-    pool.recycle();
+    pool.evict();
     await settle();
     expect(driver.opens).toBe(opens);
     await clock.advance(60);
@@ -66,7 +66,7 @@ describe('replacing every connection after a failover', () => {
   it('does not begin a hot loop when every connection is replaced as it is opened', async () => {
     const { pool, driver, clock } = fakePool({
       limits: { minSize: 1 },
-      observer: { opened: () => pool.recycle(), connectFailed: () => pool.recycle() },
+      observer: { opened: () => pool.evict(), connectFailed: () => pool.evict() },
     });
     pool.start();
     await clock.advance(1_000);

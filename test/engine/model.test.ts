@@ -110,7 +110,7 @@ class World implements Mischief {
       () => pick(this.waiting, index)?.controller.abort(),
       () => pick(driver.live, index)?.breakNow(),
       () => this.resize(1 + (index % 4)),
-      () => pool.recycle(),
+      () => pool.evict(),
       () => pool.suspend(index % 2 === 0 ? 'queue' : 'reject'),
       () => pool.resume(),
       () => void pool.probe({ timeoutMs: 100, recentMs: 0 }).catch(() => undefined),
@@ -389,7 +389,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     1,
     once,
     () => 'recycle',
-    (world) => world.fake.pool.recycle(),
+    (world) => world.fake.pool.evict(),
   ),
   step(
     1,

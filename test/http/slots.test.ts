@@ -220,10 +220,10 @@ describe('the slots of an HTTP pool', () => {
     },
   );
 
-  it('are reopened by recycle(): the next requests use new sockets', async () => {
+  it('are reopened by evict(): the next requests use new sockets', async () => {
     const { pool } = await start({ maxSize: 1 });
     await pool.axiosRef.get('/echo');
-    pool.recycle();
+    pool.evict();
     await server.waitUntil(({ counters }) => counters.openSockets === 0);
     await pool.axiosRef.get('/echo');
     expect(server.counters.socketsAccepted).toBe(2);

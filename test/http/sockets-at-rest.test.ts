@@ -102,7 +102,7 @@ describe.each(['undici', "Node's client"])('over %s', (client) => {
       socket?.write(answer('for somebody else'));
       if (when === 'idle') await eventually(() => server.sockets.size === 0);
       expect((await made.pool.axiosRef.get('/second')).data).toBe(`own of ${2 * round}`);
-      made.pool.recycle();
+      made.pool.evict();
       await eventually(() => server.sockets.size === 0);
     }
   });

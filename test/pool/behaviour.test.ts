@@ -171,7 +171,7 @@ describe.each(kinds)('a pool of the kind $name', ({ start, slotIsConnection }: K
     it('replace its connections lends none of the old ones again', async () => {
       const pool = await create({ maxSize: 1 });
       const before = await pool.use((connection) => kind.work(connection));
-      pool.recycle();
+      pool.evict();
       const after = await pool.use((connection) => kind.work(connection));
       if (slotIsConnection) expect(after).not.toBe(before);
       expect(pool.stats().connects).toBe(2);
@@ -180,7 +180,7 @@ describe.each(kinds)('a pool of the kind $name', ({ start, slotIsConnection }: K
     it('replace its connections lets leases end first', async () => {
       const pool = await create({ maxSize: 1 });
       const lease = await pool.acquire();
-      pool.recycle();
+      pool.evict();
       await kind.work(lease.connection);
       lease.release();
       await expectSound(pool);

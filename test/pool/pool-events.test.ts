@@ -123,7 +123,7 @@ describe('A driver', () => {
         await clock.advance(10);
         (await checked).release();
         await pool.healthCheck();
-        pool.recycle();
+        pool.evict();
         await clock.advance(10_000);
         await pool.close({ deadlineMs: 0 });
       }),

@@ -364,7 +364,7 @@ describe('listeners that call the pool', () => {
     ['acquire', (pool) => done(pool.acquire({ timeoutMs: 1 }).then((lease) => lease.release()))],
     ['tryAcquire', (pool) => pool.tryAcquire()?.release()],
     ['resize it', (pool) => pool.resize({ minSize: 0, maxSize: 1 })],
-    ['replace its connections', (pool) => pool.recycle()],
+    ['replace its connections', (pool) => pool.evict()],
     ['suspend and resume it', (pool) => (pool.suspend('reject'), pool.resume())],
     ['check it', (pool) => done(pool.healthCheck())],
     ['listen once more', (pool) => void pool.once('status', () => undefined)],

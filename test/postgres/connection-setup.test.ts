@@ -154,7 +154,7 @@ describe('a listener', () => {
     await pool.query('select 1');
     expect(seen.slice(0, 3)).toEqual(['first begins', 'second begins', 'once']);
     expect(seen.slice(3).sort()).toEqual(['first is done', 'second is done']);
-    pool.recycle();
+    pool.evict();
     await pool.query('select 1');
     expect(seen.filter((entry) => entry === 'once')).toHaveLength(1);
   });
@@ -167,7 +167,7 @@ describe('a listener', () => {
       pool.on(event, () => listener());
       await pool.start();
       await pool.query('select 1');
-      pool.recycle();
+      pool.evict();
       await eventually(() => pools.log.lines.some((line) => line.includes(`${event} went wrong`)));
     },
   );

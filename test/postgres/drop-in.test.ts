@@ -206,7 +206,7 @@ describe('a PostgresPool in place of a pg.Pool', () => {
       await database.query(`alter role "${role}" password 'second'`);
       expect(await pid()).toBe(before);
       password = 'second';
-      pool.recycle();
+      pool.evict();
       expect(await pid()).not.toBe(before);
       await pool.close();
     } finally {

@@ -180,7 +180,7 @@ describe('connections that lead to a server that takes no writes any more', () =
     await pool.query(writeForReal);
     await database.query(`alter database "${database.name}" set default_transaction_read_only = on`);
     try {
-      pool.recycle();
+      pool.evict();
       await pool.query('select 1');
     } finally {
       await database.query('begin read write');

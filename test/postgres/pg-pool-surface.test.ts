@@ -163,7 +163,7 @@ describe('events', () => {
     await eventually(() => seen.length > 0);
     expect(seen).toEqual([['release', expect.objectContaining({ code: '42703' }), 1]]);
     seen.length = 0;
-    pool.recycle();
+    pool.evict();
     await eventually(() => seen.length > 0);
     expect(seen).toEqual([['remove', 0]]);
   });
@@ -174,7 +174,7 @@ describe('events', () => {
     const seen: unknown[] = [];
     pool.on('release', () => seen.push('release'));
     pool.on('remove', () => seen.push('remove'));
-    pool.recycle();
+    pool.evict();
     await eventually(() => seen.length > 0);
     expect(seen).toEqual(['remove']);
   });

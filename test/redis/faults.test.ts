@@ -255,7 +255,7 @@ describe('when the way to Redis fails', () => {
     password = 'r0tated';
     await outside.config('SET', 'requirepass', password);
     try {
-      pool.recycle();
+      pool.evict();
       expect(await pool.client.ping()).toBe('PONG');
       expect(await pool.use((mine) => mine.ping())).toBe('PONG');
       expect(await pool.client.duplicate().ping()).toBe('PONG');

@@ -124,7 +124,7 @@ describe('on the shared client', () => {
     client.defineCommand('answer', { numberOfKeys: 0, lua: 'return 42' });
     await client.ping();
     const replies = Array.from({ length: 20 }, (_, index) => client.set(`auto:${index}`, index));
-    test.pool.recycle();
+    test.pool.evict();
     replies.push(...Array.from({ length: 20 }, (_, index) => client.set(`auto:${index}`, index)));
     expect(new Set(await Promise.all(replies))).toEqual(new Set(['OK']));
     const answer: unknown = Reflect.get(client, 'answer');

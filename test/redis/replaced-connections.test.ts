@@ -198,12 +198,12 @@ describe('evict', () => {
     await pool.client.connect();
     let hold = true;
     server.answer = (name) => (hold && name === 'info' ? undefined : ordinary(name));
-    pool.recycle();
+    pool.evict();
     await eventually(() => server.accepted === 2);
     for (let round = 0; round < 3; round++) expect(await pool.client.get('a')).toBeNull();
     expect(server.sockets.size).toBe(2);
     hold = false;
-    pool.recycle();
+    pool.evict();
     await eventually(() => server.accepted === 3 && server.sockets.size === 1);
     expect(await pool.client.get('a')).toBeNull();
   });
@@ -214,7 +214,7 @@ describe('evict', () => {
     const { pool } = test;
     await pool.start();
     const [first] = server.sockets;
-    pool.recycle();
+    pool.evict();
     first?.destroy();
     await eventually(async () => (await pool.client.ping()) === 'PONG');
     await eventually(() => server.sockets.size === 1);
