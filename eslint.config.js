@@ -50,7 +50,8 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its own.
+  // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its
+  // own.
   globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/']),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
@@ -61,6 +62,11 @@ export default defineConfig(
     linterOptions: { noInlineConfig: true, reportUnusedDisableDirectives: 'error' },
     rules: {
       eqeqeq: ['error', 'always', { null: 'ignore' }],
+      // One width for code and comments; the formatter keeps that of code.
+      'max-len': [
+        'error',
+        { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true },
+      ],
       'no-restricted-syntax': ['error', noDoubleCast],
       '@typescript-eslint/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],
       '@typescript-eslint/consistent-type-definitions': 'off',

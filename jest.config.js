@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 /**
  * SWC's options for one part of the repository.
  *
- * The library is compiled without decorator metadata, so that a missing `@Inject` fails in our tests and not at its user's,
- * whose build may not emit metadata either. Tests and the sample app are written as an application is, with it.
+ * The library is compiled without decorator metadata, so that a missing `@Inject` fails in our tests and not at its
+ * user's, whose build may not emit metadata either. Tests and the sample app are written as an application is, with it.
  *
  * @param {boolean} decoratorMetadata
  * @returns {[string, Record<string, unknown>]}

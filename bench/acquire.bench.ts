@@ -1,8 +1,8 @@
 /**
  * Claim: acquire + release costs less than in any other pool, with tenant limits, deadlines and statistics on.
  *
- * Resources without I/O, ten of them. Each pool has a process of its own, and another in which everything happens inside
- * an AsyncLocalStorage context: a tenant's, for ours.
+ * Resources without I/O, ten of them. Each pool has a process of its own, and another in which everything happens
+ * inside an AsyncLocalStorage context: a tenant's, for ours.
  */
 import { bench } from './harness/bench.js';
 import { OwnProcess } from './harness/own-process.js';

@@ -135,7 +135,8 @@ async function victim(report: Report, url: string): Promise<void> {
 async function shortAndLong(report: Report, url: string, callers: number, jainClaim: number): Promise<void> {
   const load = `25 tenants holding 5 ms and 25 holding 50 ms, ${callers === 1 ? 'a single caller' : `${callers} callers`} each`;
   await withFairnessSubjects(url, SIZE, {}, async (subjects) => {
-    // Over all counted rounds: in one alone each tenant has only a few holds of 50 ms, and that grain isn't the scheduler's.
+    // Over all counted rounds: in one alone each tenant has only a few holds of 50 ms, and that grain isn't the
+    // scheduler's.
     const slotMs = new Map<string, Map<string, number>>(subjects.map(({ name }) => [name, new Map<string, number>()]));
     const figure = await Rounds.runManifold(
       subjects.map((subject) => ({

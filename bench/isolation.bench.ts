@@ -1,6 +1,6 @@
 /**
- * Claim: a query as a tenant costs hardly more than a bare one, and a fraction of BEGIN / set_config / query / COMMIT one
- * after the other, which is how it is done on pg-pool.
+ * Claim: a query as a tenant costs hardly more than a bare one, and a fraction of BEGIN / set_config / query / COMMIT
+ * one after the other, which is how it is done on pg-pool.
  *
  * A real PostgreSQL with a row security policy; ten connections. Round trips are counted by a proxy, and the case
  * "1 ms away" goes through it with a delay.
@@ -153,7 +153,8 @@ await bench('isolation', async (report) => {
       ['another tenant each time', TENANTS],
     ] as const) {
       proxy.resetCounters();
-      // Whatever else goes through the proxy would be counted too: the other pool on it is idle and isn't probed meanwhile.
+      // Whatever else goes through the proxy would be counted too: the other pool on it is idle and isn't probed
+      // meanwhile.
       const queries = 200;
       for (let turn = 0; turn < queries; turn++) await counted.forTenant(tenantOf(turn % turns)).query(QUERY, [turn]);
       report.claim(`round trips per query, ${load}`, proxy.counters.roundTrips / queries, 'lower', 1, 'round trips');

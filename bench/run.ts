@@ -1,5 +1,6 @@
 /**
- * Runs benchmarks by name, all of them by default, each in a process of its own so that none warms or litters another's.
+ * Runs benchmarks by name, all of them by default, each in a process of its own so that none warms or litters
+ * another's.
  *
  * `npm run bench -- acquire fairness --json figures.json`
  */

@@ -6,7 +6,9 @@ import { closestName } from './options/closest-name.js';
 
 export * from './engine/errors.js';
 
-/** No pool of that name, or none yet; the message lists those that exist, and suggests the one that may have been meant. */
+/**
+ * No pool of that name, or none yet; the message lists those that exist, and suggests the one that may have been meant.
+ */
 export class PoolNotFoundError extends PoolError {
   readonly code = 'POOL_NOT_FOUND';
 
@@ -105,7 +107,10 @@ export class CommandRefusedError extends PoolError {
   }
 }
 
-/** A text of several statements, one of which would leave those behind it without their tenant or transaction. None was sent. */
+/**
+ * A text of several statements, one of which would leave those behind it without their tenant or transaction. None was
+ * sent.
+ */
 export class ScriptRefusedError extends PoolError {
   readonly code = 'POOL_SCRIPT_REFUSED';
 
@@ -165,7 +170,9 @@ export class TransactionLeftOpenError extends PoolError {
   }
 }
 
-/** A statement was sent on a transaction that is over: it would have run outside of it. It was not sent to the server. */
+/**
+ * A statement was sent on a transaction that is over: it would have run outside of it. It was not sent to the server.
+ */
 export class TransactionEndedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ENDED';
 
@@ -226,7 +233,10 @@ export class QueryAbortedError extends PoolError {
   }
 }
 
-/** The transaction was rolled back although its function returned: a statement in it had failed, and the error was swallowed. */
+/**
+ * The transaction was rolled back although its function returned: a statement in it had failed, and the error was
+ * swallowed.
+ */
 export class TransactionAbortedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ABORTED';
 

@@ -1,5 +1,6 @@
 /**
- * `npm run demo`: thirty seconds of traffic from three tenants, of which one floods; what became of each; the shutdown report.
+ * `npm run demo`: thirty seconds of traffic from three tenants, of which one floods; what became of each; the shutdown
+ * report.
  *
  * `DEMO_SECONDS` changes how long it takes.
  */
@@ -23,7 +24,10 @@ const HEADINGS = ['tenant', 'requests', '2xx', '429', '503', 'other', 'p50 ms', 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
 
-/** What the service prints. It would bury the table, so only its last words are shown, or all of it when something fails. */
+/**
+ * What the service prints. It would bury the table, so only its last words are shown, or all of it when something
+ * fails.
+ */
 const output: string[] = [];
 
 try {

@@ -1,5 +1,6 @@
 /**
- * The service's pools by name, so that `getPool('orders')` and `@InjectPool('orders')` are typed and a misspelt name is an error.
+ * The service's pools by name, so that `getPool('orders')` and `@InjectPool('orders')` are typed and a misspelt name is
+ * an error.
  */
 import type { HttpPool, PostgresPool, RedisPool } from 'nestjs-pool-manager';
 

@@ -1,9 +1,11 @@
 /**
- * `npm run test:apm`: the packed project in processes that APMs have instrumented, with the real packages. Each run makes the same
- * calls as one without an APM and must get the same answers; and the APM must have recorded a span for each statement, command and
- * request of the caller, below the span that was active where it was made, and none for what the pools do by themselves.
+ * `npm run test:apm`: the packed project in processes that APMs have instrumented, with the real packages. Each run
+ * makes the same calls as one without an APM and must get the same answers; and the APM must have recorded a span for
+ * each statement, command and request of the caller, below the span that was active where it was made, and none for
+ * what the pools do by themselves.
  *
- * Usage: node scripts/apm.mjs [--all] [part of an APM's name …]; --all prints every difference, not only the first ones.
+ * Usage: node scripts/apm.mjs [--all] [part of an APM's name …]; --all prints every difference, not only the first
+ * ones.
  */
 import './ensure-installed.mjs';
 import { spawn } from 'node:child_process';

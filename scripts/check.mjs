@@ -1,6 +1,6 @@
 /**
- * `npm run check`: everything about the sources that a machine can judge, without running them. Every check runs, also after
- * one has failed, and each prints its own output; exits with 1 if any failed.
+ * `npm run check`: everything about the sources that a machine can judge, without running them. Every check runs, also
+ * after one has failed, and each prints its own output; exits with 1 if any failed.
  *
  * Usage: node scripts/check.mjs [name …]
  */

@@ -1,6 +1,6 @@
 /**
- * Installs the dependencies when they are absent or older than the lock file, so that `npm start`, `npm test`, `npm run demo`
- * and `npm run bench` work in a fresh clone. It runs before anything is installed, so it uses nothing but Node.
+ * Installs the dependencies when they are absent or older than the lock file, so that `npm start`, `npm test`, `npm run
+ * demo` and `npm run bench` work in a fresh clone. It runs before anything is installed, so it uses nothing but Node.
  */
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';

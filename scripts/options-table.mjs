@@ -1,9 +1,9 @@
 /**
- * The README's tables of options, made from the schemas that check them: names, types and defaults from the schemas themselves, what an
- * option is for from the comment above it in the source.
+ * The README's tables of options, made from the schemas that check them: names, types and defaults from the schemas
+ * themselves, what an option is for from the comment above it in the source.
  *
- * Usage: node scripts/options-table.mjs [--check] [file]
- * With --check nothing is written; exits with 1 when the file (README.md) is out of date. An option without a comment is an error.
+ * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file
+ * (README.md) is out of date. An option without a comment is an error.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -40,7 +40,10 @@ const readme = resolve(
 );
 const marks = /(<!-- options:begin.*-->\n)[^]*(<!-- options:end -->)/;
 
-/** The comment of every option, by its schema: an option that several kinds share is one schema. @type {Map<Schema, Documentation>} */
+/**
+ * The comment of every option, by its schema: an option that several kinds share is one schema. @type {Map<Schema,
+ * Documentation>}
+ */
 const documentation = new Map();
 /** What is listed under "Every pool", and not once more under a kind that leaves it as it is. @type {Set<Schema>} */
 const common = new Set();
@@ -181,7 +184,8 @@ function nestedRows(schema, key, isListed) {
 }
 
 /**
- * Alternatives that are told apart by one of their options (`isolation.mode`): what it may be in one row, then what belongs to each.
+ * Alternatives that are told apart by one of their options (`isolation.mode`): what it may be in one row, then what
+ * belongs to each.
  *
  * @param {any} schema
  * @param {string} key
@@ -213,7 +217,8 @@ function alternativeRows(schema, key, isListed) {
 
 /**
  * @param {any} schema
- * @returns {{ inner: any, defaultValue: string }} the schema without what only says that it may be missing, and what it is then
+ * @returns {{ inner: any, defaultValue: string }} the schema without what only says that it may be missing, and what it
+ * is then
  */
 function unwrap(schema) {
   let defaultValue = 'required';

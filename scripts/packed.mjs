@@ -1,4 +1,7 @@
-/** The project as its users get it, for the scripts that try it out: the tarball, and npm and Node without the repository's own flags. */
+/**
+ * The project as its users get it, for the scripts that try it out: the tarball, and npm and Node without the
+ * repository's own flags.
+ */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

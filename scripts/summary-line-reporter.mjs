@@ -1,7 +1,8 @@
 /**
  * A Jest reporter for CI: prints `N passed, N failed` alone on a line, for readers that don't know Jest.
  *
- * A test file that could not be run counts as a failure. So does a skipped test: in CI a missing server is an error, not a reason.
+ * A test file that could not be run counts as a failure. So does a skipped test: in CI a missing server is an error,
+ * not a reason.
  */
 export default class SummaryLineReporter {
   /** @type {Error | undefined} */

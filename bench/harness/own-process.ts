@@ -6,8 +6,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * Each process has the young generation (in MiB) to which V8 lets that of a busy service grow. A benchmark keeps so little
- * alive that it would be left with the first of them, and be collected sixteen times as often.
+ * Each process has the young generation (in MiB) to which V8 lets that of a busy service grow. A benchmark keeps so
+ * little alive that it would be left with the first of them, and be collected sixteen times as often.
  */
 const SERVICE_FLAGS = ['--expose-gc', '--min-semi-space-size=16'];
 

@@ -25,7 +25,10 @@ export class Report {
       this.add({ case: load, subject, value: rounds.median(subject), unit, better });
   }
 
-  /** Compares ours with the best of `peers`, and the ratio with what is claimed; `figure` says of what, where one load has several. */
+  /**
+   * Compares ours with the best of `peers`, and the ratio with what is claimed; `figure` says of what, where one load
+   * has several.
+   */
   claimRatio(
     rounds: Rounds,
     load: string,

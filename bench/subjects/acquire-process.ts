@@ -4,7 +4,9 @@
 import { answer, type Figures } from '../harness/own-process.js';
 import { acquireSubject } from './acquire-subjects.js';
 
-/** What is asked of a pool: so many callers, each of which acquires and releases in a loop for a while, or all at once. */
+/**
+ * What is asked of a pool: so many callers, each of which acquires and releases in a loop for a while, or all at once.
+ */
 export type AcquireLoad =
   | { readonly kind: 'callers'; readonly callers: number; readonly durationMs: number }
   | { readonly kind: 'tryAcquire'; readonly durationMs: number }

@@ -1,5 +1,6 @@
 /**
- * The pools that are compared in `fairness`: each lends sessions of the same PostgreSQL, which sleep while they are lent.
+ * The pools that are compared in `fairness`: each lends sessions of the same PostgreSQL, which sleep while they are
+ * lent.
  *
  * Only ours knows whom it lends to; the others can't be told, which is the point.
  */

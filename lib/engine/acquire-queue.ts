@@ -166,7 +166,10 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     throw this.#rejectedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
   }
 
-  /** The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the pool. */
+  /**
+   * The leases of this pool in whose `use` or `transaction` the running code is; each is marked as waiting for the
+   * pool.
+   */
   #holdersAround(): readonly Lease<unknown>[] {
     const holders: Lease<unknown>[] = [];
     for (let lease = this.#currentHolder?.(); lease !== undefined; lease = lease.within) {

@@ -1,9 +1,9 @@
 /**
  * Connections on their way out: they still take up room, but no longer than a graceful close may take.
  *
- * Promise: each ends once. A graceful close that takes longer than its time-out is followed by `kill`; so is one that has
- * had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is being
- * cancelled on the server) is waited for under the same limits.
+ * Promise: each ends once. A graceful close that takes longer than its time-out is followed by `kill`; so is one that
+ * has had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is
+ * being cancelled on the server) is waited for under the same limits.
  */
 import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
 import { guarded, isThenable } from './guard.js';

@@ -129,7 +129,8 @@ export class Connector<C, A> {
       let admitted: A;
       try {
         if (!this.#attempts.has(attempt)) return this.#options.discard(connection);
-        // It takes up its room as a connect until it has its place: the driver's code runs meanwhile, and may ask for more.
+        // It takes up its room as a connect until it has its place: the driver's code runs meanwhile, and may ask for
+        // more.
         admitted = this.#options.admit(connection, generation);
       } catch (error) {
         this.#options.discard(connection);
@@ -159,7 +160,9 @@ export class Connector<C, A> {
     this.#endPause();
   }
 
-  /** Something may have changed for the better: the pause under way becomes a first one, which it does not do without. */
+  /**
+   * Something may have changed for the better: the pause under way becomes a first one, which it does not do without.
+   */
   hurry(): void {
     this.#pauses = 0;
     if (this.#backoff === undefined) return;
@@ -222,7 +225,8 @@ export class Connector<C, A> {
   #pause(): TimerHandle {
     const { clock, random, mayRetry } = this.#options;
     const ceilingMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#pauses++);
-    // Half of the pause is fixed, so that it can't be nothing; half is random, so that pools of many processes drift apart.
+    // Half of the pause is fixed, so that it can't be nothing; half is random, so that pools of many processes drift
+    // apart.
     const pauseMs = ceilingMs / 2 + (ceilingMs / 2) * random();
     return runOutside(() =>
       clock.setTimer(() => {

@@ -1,12 +1,13 @@
 /**
  * The one seam between the engine and a kind of resource.
  *
- * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are on
- * the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a time-out.
+ * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are
+ * on the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a
+ * time-out.
  *
- * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of the call that
- * needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method may call
- * the pool.
+ * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of the call
+ * that needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method
+ * may call the pool.
  */
 
 /** What a driver may know of the lease it lends for. */
@@ -35,8 +36,8 @@ export interface PoolDriver<C, L = C> {
   /**
    * Ends a connection now. Called at most once after `open`, also while `close` is still under way.
    *
-   * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes up
-   * its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while somebody waits.
+   * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes
+   * up its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while somebody waits.
    */
   kill(connection: C): void | Promise<void>;
   /** Resolves when the connection answers. */
@@ -51,6 +52,8 @@ export interface PoolDriver<C, L = C> {
   isFatal(error: unknown): boolean;
   /** Whether a failed `open` says that the server is up, and has no room for one more connection. Default: never. */
   isServerFull?(error: unknown): boolean;
-  /** Ends what the kind shares between connections (clients, agents). Once, after the last connection of a closed pool. */
+  /**
+   * Ends what the kind shares between connections (clients, agents). Once, after the last connection of a closed pool.
+   */
   dispose?(): Promise<void>;
 }

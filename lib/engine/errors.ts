@@ -118,8 +118,8 @@ export interface AcquireTimeoutDetails extends PoolErrorDetails {
 
 /**
  * An acquire reached its deadline. `kind` says why: `pool`: every slot was in use; `tenant`: the tenant was at its own
- * maximum; `backend`: there was room, but no connection could be opened, or none answered a ping (`cause` is the error of
- * the last connect or ping, if one has failed).
+ * maximum; `backend`: there was room, but no connection could be opened, or none answered a ping (`cause` is the error
+ * of the last connect or ping, if one has failed).
  */
 export class AcquireTimeoutError extends PoolError {
   readonly code = 'POOL_ACQUIRE_TIMEOUT';

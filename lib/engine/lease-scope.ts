@@ -1,5 +1,6 @@
 /**
- * What one request (or any other stretch of work) holds of pools, and what it still waits for, so that its end finds what was forgotten.
+ * What one request (or any other stretch of work) holds of pools, and what it still waits for, so that its end finds
+ * what was forgotten.
  */
 import type { Lease } from './lease.js';
 import { toError } from './to-error.js';
@@ -44,7 +45,9 @@ export class LeaseScope {
     return this.#leases.size + (this.#work?.size ?? 0);
   }
 
-  /** A lease taken after the end of its scope stays outside: work that goes on after the response answers for itself. */
+  /**
+   * A lease taken after the end of its scope stays outside: work that goes on after the response answers for itself.
+   */
   add(lease: Lease<unknown>): void {
     if (this.#ended) return;
     this.#leases.add(lease);
@@ -66,8 +69,8 @@ export class LeaseScope {
   }
 
   /**
-   * Ends the scope: what is still waited for is withdrawn, and what is still out is taken back and its connection destroyed, because its
-   * borrower may still be using it. One that can't be ended doesn't keep the others.
+   * Ends the scope: what is still waited for is withdrawn, and what is still out is taken back and its connection
+   * destroyed, because its borrower may still be using it. One that can't be ended doesn't keep the others.
    *
    * @returns what was left.
    */

@@ -26,11 +26,14 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   /**
    * Gives the slot back. Harmless when called again, though reported.
    *
-   * @param error what went wrong with the connection, if anything did: a connection-class error costs the connection, as does `true`.
+   * @param error what went wrong with the connection, if anything did: a connection-class error costs the connection,
+   * as does `true`.
    */
   release(error?: unknown): void;
 
-  /** Takes the lease out of the current request's scope, for work that outlives the response. Its release is up to you. */
+  /**
+   * Takes the lease out of the current request's scope, for work that outlives the response. Its release is up to you.
+   */
   detach(): this;
 
   toJSON(): Record<string, unknown>;
@@ -92,8 +95,9 @@ type LeaseState = 'out' | 'cut' | 'over';
 
 /**
  * The engine's side of a lease; borrowers see it as {@link Lease}. One is made for every acquire, so there is no class
- * above it, whose constructor would be called, and its fields aren't #private, which cost more to define: but for the one
- * that leads to the connection and to what others wait for. Code that walks, spreads or clones a lease must not get there.
+ * above it, whose constructor would be called, and its fields aren't #private, which cost more to define: but for the
+ * one that leads to the connection and to what others wait for. Code that walks, spreads or clones a lease must not get
+ * there.
  */
 export class PoolLease<L> implements Lease<L> {
   /**

@@ -13,8 +13,8 @@ import type { LeaseReceiver } from './receivers.js';
 
 export interface AcquireLimits {
   /**
-   * How long to wait for a slot, in milliseconds. What is no duration (0, less, NaN): no longer than a tick of the pool's
-   * clock, 10 ms; `Infinity`: without end. Default: the pool's `acquireTimeoutMs`.
+   * How long to wait for a slot, in milliseconds. What is no duration (0, less, NaN): no longer than a tick of the
+   * pool's clock, 10 ms; `Infinity`: without end. Default: the pool's `acquireTimeoutMs`.
    */
   readonly timeoutMs?: number | undefined;
   /** Ends the wait. */

@@ -36,7 +36,10 @@ export interface PoolLimits {
   readonly [FOLLOWS_MAX_SIZE]?: boolean;
 }
 
-/** Set where `connectConcurrency` was left to its default, which follows `maxSize`. Spreads keep it, prints don't show it. */
+/**
+ * Set where `connectConcurrency` was left to its default, which follows `maxSize`. Spreads keep it, prints don't show
+ * it.
+ */
 export const FOLLOWS_MAX_SIZE: unique symbol = Symbol('connectConcurrency follows maxSize');
 
 /** How many connects may be under way at once unless the options say otherwise. */
@@ -91,6 +94,9 @@ export interface TenantPolicy extends TenantLimits {
    * the pool has served for a while.
    */
   readonly known?: ((tenantId: string) => boolean) | undefined;
-  /** Slots that tenants which aren't known may have in use together while known ones wait. Default: half of them, at least 1. */
+  /**
+   * Slots that tenants which aren't known may have in use together while known ones wait. Default: half of them, at
+   * least 1.
+   */
   readonly maxUnknown?: number | undefined;
 }

@@ -27,9 +27,9 @@ export interface PoolObserver<C, L> {
 }
 
 /**
- * An observer as the pool calls it. What it throws, or what a promise that it returns rejects with, becomes a warning of
- * the process: a slot that is on its way from one state to the next would be lost otherwise. Only `acquired` is called as
- * it is: its error is the answer to the acquire, and costs the connection that was to be lent.
+ * An observer as the pool calls it. What it throws, or what a promise that it returns rejects with, becomes a warning
+ * of the process: a slot that is on its way from one state to the next would be lost otherwise. Only `acquired` is
+ * called as it is: its error is the answer to the acquire, and costs the connection that was to be lent.
  */
 export class GuardedObserver<C, L> {
   readonly #observer: PoolObserver<C, L>;

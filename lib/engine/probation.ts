@@ -1,9 +1,9 @@
 /**
  * New connections that have yet to show that they are of use.
  *
- * A backend may accept a connection and drop it at once: a proxy without a healthy upstream, a server that shuts down. Until
- * a connection has served a lease, answered a ping or stayed alive for {@link SETTLE_MS}, no observer is told that the backend
- * is there; a connection that dies within {@link YOUNG_MS} is a failed connect.
+ * A backend may accept a connection and drop it at once: a proxy without a healthy upstream, a server that shuts down.
+ * Until a connection has served a lease, answered a ping or stayed alive for {@link SETTLE_MS}, no observer is told
+ * that the backend is there; a connection that dies within {@link YOUNG_MS} is a failed connect.
  */
 import { DeadlineEntry, type Deadlines } from './time/deadlines.js';
 

@@ -5,7 +5,8 @@
  */
 import { isError, textOf } from './to-error.js';
 
-// Starts at the colon: a pattern that tried every letter as the start of a scheme would take quadratic time on a long word.
+// Starts at the colon: a pattern that tried every letter as the start of a scheme would take quadratic time on a long
+// word.
 const CREDENTIALS_IN_URL = /(:\/\/)[^\s/?#]*@/g;
 const SECRET_PAIR =
   /\b(password|passwd|pwd|pass|secret|token|authorization|api[-_]?key)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,"']+)/gi;

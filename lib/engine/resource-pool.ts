@@ -5,7 +5,8 @@
  * release → destroy, clean, or hand over.
  *
  * Promises, kept after every synchronous step:
- *  - idle + leased + recycling + validating + connecting + closing ≤ maxSize (after a downward `resize`, once the surplus is back);
+ *  - idle + leased + recycling + validating + connecting + closing ≤ maxSize (after a downward `resize`, once the
+ *    surplus is back);
  *  - no tenant has more slots in use than its maximum;
  *  - no idle connection stands beside a waiter that may have it;
  *  - every waiter settles exactly once.
@@ -66,14 +67,19 @@ const CHARGE_PERIOD_MS = 50;
 const LONGEST_KILL_MS = 1_000;
 /** A close ends within a day, whatever it is told. */
 const LONGEST_DRAIN_MS = 86_400_000;
-/** While others are lent, the last idle connection is not closed before one more is idle; how often that is looked at. */
+/**
+ * While others are lent, the last idle connection is not closed before one more is idle; how often that is looked at.
+ */
 const LAST_IDLE_LOOK_MS = 1_000;
 /**
  * How many receivers may be served inside each other. Each that gives its slot back at once has the next one served: a
  * queue of thousands would be as deep a stack.
  */
 const DEEPEST_GRANT = 16;
-/** Without waiting, a connection counts as fresh for this long at least: a ping for an acquire that can't wait is for the next one. */
+/**
+ * Without waiting, a connection counts as fresh for this long at least: a ping for an acquire that can't wait is for
+ * the next one.
+ */
 const FRESH_FOR_TRY_MS = 500;
 /** How many of the oldest holders an error names. */
 const HOLDERS_NAMED = 3;
@@ -95,7 +101,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly #housekeeping: DueTask;
   readonly #runningCharge: RecurringTask;
   readonly #failFast: FailFastDeadline;
-  /** Every slot with a connection, but for those that are being closed. Whichever is not idle, recycling or validating is lent, or just being taken back. */
+  /**
+   * Every slot with a connection, but for those that are being closed. Whichever is not idle, recycling or validating
+   * is lent, or just being taken back.
+   */
   readonly #slots = new Set<Slot<C, L>>();
   readonly #idle = new IdleStack<C, L>();
   readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
@@ -326,7 +335,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
   }
 
-  /** The same without a promise, for kinds whose own operation has one already. Uncontended, `granted` is called at once. */
+  /**
+   * The same without a promise, for kinds whose own operation has one already. Uncontended, `granted` is called at
+   * once.
+   */
   request(receiver: LeaseReceiver<L>, tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): void {
     let lease: Lease<L> | undefined;
     try {
@@ -360,8 +372,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   /**
-   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is made
-   * ready here.
+   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is
+   * made ready here.
    */
   takeIdle(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
@@ -483,8 +495,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   #waiter(tenant: PoolTenant<C, L>, options: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
-    // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed or
-    // suspended the pool, and the tenant may have been forgotten meanwhile.
+    // The application's functions about tenants have run, and the driver's code does in `start`: they may have closed
+    // or suspended the pool, and the tenant may have been forgotten meanwhile.
     const admitted = this.#drain === undefined && this.#suspended !== 'reject' && options.signal?.aborted !== true;
     if (this.#started && admitted) return this.#queue.waiter(tenant, options, nowMs);
     this.start();
@@ -502,7 +514,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
 
-  /** Gives what is idle to whoever should have it, and opens what is missing. Everything that frees a slot ends here. */
+  /**
+   * Gives what is idle to whoever should have it, and opens what is missing. Everything that frees a slot ends here.
+   */
   #dispatch(nowMs: number): void {
     if (this.#drain !== undefined) return this.#endIfDrained(nowMs);
     this.#serveIdle(nowMs);
@@ -606,8 +620,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   /**
-   * One has failed to answer; others that were idle for as long may be as dead. All of them are pinged at once, and those
-   * who wait rely on none: were each pinged in its turn, an acquire would wait for one time-out after the other.
+   * One has failed to answer; others that were idle for as long may be as dead. All of them are pinged at once, and
+   * those who wait rely on none: were each pinged in its turn, an acquire would wait for one time-out after the other.
    */
   #checkIdle(nowMs: number): void {
     for (const slot of this.#idle) {
@@ -641,7 +655,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
-    // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody waits.
+    // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody
+    // waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
     return Math.max(needed, floor - this.total);
@@ -968,7 +983,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #broke(slot: Slot<C, L>, error: Error): void {
     if (slot.state === 'closing') return;
     slot.broken = error;
-    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at all.
+    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at
+    // all.
     if (slot.state === 'leased' || slot.state === 'new') return;
     const nowMs = this.clock.now();
     const cleaning = this.#recycling.get(slot);
@@ -985,7 +1001,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#releaseWarm(slot.tenant);
   }
 
-  /** Ends a connection that is neither idle nor being looked at or cleaned any more: gracefully if there is no hurry, else at once. */
+  /**
+   * Ends a connection that is neither idle nor being looked at or cleaned any more: gracefully if there is no hurry,
+   * else at once.
+   */
   #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
     this.#slots.delete(slot);
     this.counters.destroyed[reason]++;
@@ -1082,7 +1101,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return nextMs;
   }
 
-  /** A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones. */
+  /**
+   * A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones.
+   */
   #chargeRunning(nowMs: number): boolean {
     for (const slot of this.#slots)
       if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
@@ -1291,7 +1312,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 }
 
-/** Reasons that leave time for a graceful close; with the others the connection no longer answers, or is not waited for. */
+/**
+ * Reasons that leave time for a graceful close; with the others the connection no longer answers, or is not waited for.
+ */
 const GRACEFUL: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
   'lifetime',
   'uses',

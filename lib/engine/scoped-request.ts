@@ -1,8 +1,9 @@
 /**
  * Asks for a slot on behalf of a request whose end withdraws what is still waited for.
  *
- * Promises: what is free is granted at once, at no cost but a look-up; a wait that the scope's end withdraws is refused with
- * {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it before its receiver is told.
+ * Promises: what is free is granted at once, at no cost but a look-up; a wait that the scope's end withdraws is refused
+ * with {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it
+ * before its receiver is told.
  */
 import { epochMs } from './time/clock.js';
 import { RequestEndedError } from './errors.js';
@@ -14,8 +15,8 @@ import { toError } from './to-error.js';
 import type { LeaseReceiver } from './receivers.js';
 
 /**
- * What becomes of the lease at the end of the scope. `taken back`: it is forgotten otherwise. `left`: it ends by itself, with a function or a
- * statement, and only the wait for it is withdrawn.
+ * What becomes of the lease at the end of the scope. `taken back`: it is forgotten otherwise. `left`: it ends by
+ * itself, with a function or a statement, and only the wait for it is withdrawn.
  */
 export type AtScopeEnd = 'taken back' | 'left';
 
@@ -44,8 +45,8 @@ export function requestWithin<L>(
 }
 
 /**
- * Lets `answer`, which comes of `acquired`, go unhandled when the end of a request has withdrawn the wait: a client that goes
- * away must not be able to end the process with an unhandled rejection. The scope reports the withdrawal.
+ * Lets `answer`, which comes of `acquired`, go unhandled when the end of a request has withdrawn the wait: a client
+ * that goes away must not be able to end the process with an unhandled rejection. The scope reports the withdrawal.
  */
 export function mayBeWithdrawn<T>(acquired: Promise<unknown>, answer: Promise<T>): Promise<T> {
   acquired.catch((error: unknown) => {

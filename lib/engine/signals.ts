@@ -1,8 +1,8 @@
 /**
  * Listens to AbortSignals that many calls share: of a request, of an application that stops.
  *
- * A listener each would be a warning of Node's from the eleventh on, and leaving one of many costs a look through all of
- * them. Here a signal has one listener, which knows all that wait for it: joining and leaving cost O(1).
+ * A listener each would be a warning of Node's from the eleventh on, and leaving one of many costs a look through all
+ * of them. Here a signal has one listener, which knows all that wait for it: joining and leaving cost O(1).
  *
  * Promise: a listener is told once, in the order in which they joined, and never after it has left. One that throws
  * becomes a warning of the process; the others are told all the same. A signal without waiting callers has no listener,

@@ -49,7 +49,10 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
   chargedMs = 0;
   /** The lease that was reported as leaked last. */
   leaked: PoolLease<L> | undefined = undefined;
-  /** The tenant that it serves, or served last: that tenant's session is still warm in it. A new one is that of no tenant. */
+  /**
+   * The tenant that it serves, or served last: that tenant's session is still warm in it. A new one is that of no
+   * tenant.
+   */
   tenant: PoolTenant<C, L>;
 
   /** @internal Links among all idle slots. */

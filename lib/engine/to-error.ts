@@ -1,7 +1,8 @@
 /**
  * What was thrown, as an Error.
  *
- * `instanceof Error` alone fails for errors of another realm: under Jest every error that Node's own modules make (ECONNREFUSED, ECONNRESET) is one.
+ * `instanceof Error` alone fails for errors of another realm: under Jest every error that Node's own modules make
+ * (ECONNREFUSED, ECONNRESET) is one.
  */
 import { types } from 'node:util';
 

@@ -112,8 +112,8 @@ export class WaiterCancellation<L, S> extends DeadlineEntry implements AbortList
 }
 
 /**
- * Rejects a promise through its `resolve` function: resolving a promise with a thenable adopts the thenable's state, and
- * this one calls only its second callback. So a waiter stores one function of its promise, not two.
+ * Rejects a promise through its `resolve` function: resolving a promise with a thenable adopts the thenable's state,
+ * and this one calls only its second callback. So a waiter stores one function of its promise, not two.
  */
 class Rejection implements PromiseLike<never> {
   readonly #error: Error;

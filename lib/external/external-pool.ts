@@ -1,8 +1,9 @@
 /**
- * A pool over an application's own driver: the limits, fairness, health, statistics and shutdown of every pool, for any other resource.
+ * A pool over an application's own driver: the limits, fairness, health, statistics and shutdown of every pool, for any
+ * other resource.
  *
- * What is lent is what the driver's `lend` returns. A driver without one lends the raw connection, and then nothing stops a borrower from using
- * it after release: the promise of every other kind ends there.
+ * What is lent is what the driver's `lend` returns. A driver without one lends the raw connection, and then nothing
+ * stops a borrower from using it after release: the promise of every other kind ends there.
  */
 import type { PoolDriver } from '../engine/driver.js';
 import { createPoolCore, PoolHandle, type PoolDependencies, type TenantBinding } from '../pool/pool-handle.js';

@@ -1,6 +1,7 @@
 /**
- * Health routes, ready-made: `/health` tells about every pool, `/health/ready` whether to send requests here, `/health/live` whether the process
- * can answer at all. They ask for no tenant and are the same whatever version an API is at.
+ * Health routes, ready-made: `/health` tells about every pool, `/health/ready` whether to send requests here,
+ * `/health/live` whether the process can answer at all. They ask for no tenant and are the same whatever version an API
+ * is at.
  */
 import { Controller, Get, Header, Inject, VERSION_NEUTRAL } from '@nestjs/common';
 import { HealthCheck, HealthCheckService, type HealthCheckResult } from '@nestjs/terminus';
@@ -23,7 +24,10 @@ export class PoolHealthController {
     return this.health.check([() => this.pools.checkAll()]);
   }
 
-  /** 200 from the end of the start until the beginning of the shutdown, while every critical pool is available; else 503. */
+  /**
+   * 200 from the end of the start until the beginning of the shutdown, while every critical pool is available; else
+   * 503.
+   */
   @Get('ready')
   @HealthCheck()
   ready(): Promise<HealthCheckResult> {

@@ -1,8 +1,8 @@
 /**
  * Pools as Terminus sees them.
  *
- * Promises: an answer is never later than `timeoutMs`, asking often doesn't load the backends, and nothing in an answer names a host, a URL, a
- * credential or a driver's message.
+ * Promises: an answer is never later than `timeoutMs`, asking often doesn't load the backends, and nothing in an answer
+ * names a host, a URL, a credential or a driver's message.
  */
 import { Inject, Injectable } from '@nestjs/common';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
@@ -14,8 +14,8 @@ import type { HealthCheckRequest, PoolStatus } from '../pool/pool-monitor.js';
 
 export interface PoolHealthOptions {
   /**
-   * How long to wait for a probe, in milliseconds, before answering with what is known already. Default 800: less than the second that an
-   * orchestrator waits unless told otherwise.
+   * How long to wait for a probe, in milliseconds, before answering with what is known already. Default 800: less than
+   * the second that an orchestrator waits unless told otherwise.
    */
   readonly timeoutMs?: number;
   /** A probe no older than this, in milliseconds, is good enough. Default 1,000. */
@@ -47,8 +47,8 @@ export class PoolHealthIndicator {
   ) {}
 
   /**
-   * One pool, under its own name. A pool that isn't critical is degraded at worst. With Terminus 11, which has no word for it, a degraded pool
-   * is up and its data says `degraded: true`.
+   * One pool, under its own name. A pool that isn't critical is degraded at worst. With Terminus 11, which has no word
+   * for it, a degraded pool is up and its data says `degraded: true`.
    *
    * @throws {PoolNotFoundError}
    */
@@ -70,8 +70,8 @@ export class PoolHealthIndicator {
   }
 
   /**
-   * Whether requests should be sent here, under the key `pools`: down until the application has started, while a critical pool is unavailable,
-   * and from the beginning of the shutdown on.
+   * Whether requests should be sent here, under the key `pools`: down until the application has started, while a
+   * critical pool is unavailable, and from the beginning of the shutdown on.
    */
   async checkReadiness(options: PoolHealthOptions = {}): Promise<HealthIndicatorResult<'pools'>> {
     const { ready, status } = await this.manager.healthCheck(request(options));

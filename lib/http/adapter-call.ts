@@ -1,8 +1,8 @@
 /**
  * A request through an adapter of axios: one that the caller named, or axios' own for Node.
  *
- * Promise: what the caller's functions throw while the adapter calls them (`validateStatus`, progress listeners, in places
- * where axios lets an exception end the process) ends the request with that error, and nothing else.
+ * Promise: what the caller's functions throw while the adapter calls them (`validateStatus`, progress listeners, in
+ * places where axios lets an exception end the process) ends the request with that error, and nothing else.
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
@@ -76,7 +76,8 @@ export class AdapterCall {
     own: Partial<InternalAxiosRequestConfig>,
     received: (response: AxiosResponse) => void,
   ): Promise<AxiosResponse> {
-    // The signal tells an abort once: the adapter would not see one that came before it listens, and would send the request.
+    // The signal tells an abort once: the adapter would not see one that came before it listens, and would send the
+    // request.
     this.#throwIfAborted();
     try {
       const response = await this.#adapter({

@@ -1,6 +1,6 @@
 /**
- * An axios instance that works like another one, defaults and interceptors included, with an adapter of its own: for the
- * views of a pool, whose tenant is fixed, and for leases, whose slot is.
+ * An axios instance that works like another one, defaults and interceptors included, with an adapter of its own: for
+ * the views of a pool, whose tenant is fixed, and for leases, whose slot is.
  */
 import type { AxiosAdapter, AxiosInstance, AxiosRequestConfig, AxiosStatic, CreateAxiosDefaults } from 'axios';
 
@@ -43,7 +43,10 @@ class Binding implements ProxyHandler<AxiosInstance> {
     return boundAxios(this.#axios, this.#base.create(defaults), this.#choose);
   }
 
-  /** What the methods of axios work on: shares defaults and interceptors with the base, and adds the adapter to each request. */
+  /**
+   * What the methods of axios work on: shares defaults and interceptors with the base, and adds the adapter to each
+   * request.
+   */
   #context(): InstanceType<AxiosStatic['Axios']> {
     if (this.#made !== undefined) return this.#made;
     const { Axios } = this.#axios;

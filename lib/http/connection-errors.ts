@@ -28,8 +28,8 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /**
- * Whether the backend could not be reached, or broke the connection. What it answers with never counts. The cause is looked
- * at too: axios has one code for its own time-out and for a connect that took too long.
+ * Whether the backend could not be reached, or broke the connection. What it answers with never counts. The cause is
+ * looked at too: axios has one code for its own time-out and for a connect that took too long.
  */
 export function isConnectionError(error: unknown): boolean {
   return CONNECTION_CODES.has(errorCode(error) ?? '') || CONNECTION_CODES.has(errorCode(causeOf(error)) ?? '');

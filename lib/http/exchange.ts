@@ -1,8 +1,8 @@
 /**
  * One request and its answer on one undici connection.
  *
- * Promises: `answer` settles exactly once; after `abort` the socket is closed and no byte reaches the caller any more; a body
- * that the connection cut off is never taken for a whole one.
+ * Promises: `answer` settles exactly once; after `abort` the socket is closed and no byte reaches the caller any more;
+ * a body that the connection cut off is never taken for a whole one.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
@@ -42,8 +42,8 @@ export interface ExchangeOptions {
 }
 
 /**
- * A server that refuses an upload larger than this may not have read all of it. What of it the kernel still holds can't be
- * seen from here, and would be in the way of the next request.
+ * A server that refuses an upload larger than this may not have read all of it. What of it the kernel still holds can't
+ * be seen from here, and would be in the way of the next request.
  */
 const LARGE_UPLOAD_BYTES = 64 * 1024;
 
@@ -82,8 +82,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /**
    * Sends the request. Failures come through `answer`.
    *
-   * A connection that has served before first lets the event loop deliver what the server may have sent since: the end of
-   * the connection, or unsolicited bytes, which would pass for the answer to this request.
+   * A connection that has served before first lets the event loop deliver what the server may have sent since: the end
+   * of the connection, or unsolicited bytes, which would pass for the answer to this request.
    */
   send(request: OutgoingRequest): void {
     this.#uploadBytes = request.body?.length ?? 0;
@@ -118,7 +118,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#fail(reason);
   }
 
-  /** Not by the controller of undici: a client whose request is aborted opens another socket at once, for nobody (undici 7.30). */
+  /**
+   * Not by the controller of undici: a client whose request is aborted opens another socket at once, for nobody (undici
+   * 7.30).
+   */
   #disconnect(reason: Error): void {
     this.#connection.destroy(reason);
   }
@@ -175,7 +178,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks.push(chunk);
   }
 
-  /** The answer isn't given before the parser has seen what came with its end: garbage there makes Node's client fail it. */
+  /**
+   * The answer isn't given before the parser has seen what came with its end: garbage there makes Node's client fail
+   * it.
+   */
   onResponseEnd(): void {
     const head = this.head;
     if (head === undefined || this.#done) return;
@@ -218,8 +224,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /**
-   * undici (7.25) takes the end of a connection, a reset included, for the end of every body on a connection that isn't kept.
-   * That is right only for a body without a length, and only for an end in order; lengths it checks itself.
+   * undici (7.25) takes the end of a connection, a reset included, for the end of every body on a connection that isn't
+   * kept. That is right only for a body without a length, and only for an end in order; lengths it checks itself.
    */
   #cutOff(head: AnswerHead): Error | undefined {
     const { incoming } = this.#connection;

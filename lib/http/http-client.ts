@@ -88,7 +88,10 @@ export class HttpClient {
     );
   }
 
-  /** The adapter that a request names, or else the instance (a mock may have taken our place there), unless it is one of ours. */
+  /**
+   * The adapter that a request names, or else the instance (a mock may have taken our place there), unless it is one of
+   * ours.
+   */
   #callersAdapter(named: AdapterChoice | undefined): AdapterChoice | undefined {
     const choice = named ?? this.instance.defaults.adapter;
     return typeof choice === 'function' && this.#ownAdapters.has(choice) ? undefined : choice;

@@ -22,13 +22,13 @@ import { proxyProblem, urlProblem } from './http-urls.js';
 /** What can be said of one request beyond axios' own options. */
 export interface HttpRequestOptions {
   /**
-   * Total time of this request, from dispatch to the end of its body, in milliseconds; 0 or Infinity: as long as it likes. What
-   * is no such number fails the request with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   * Total time of this request, from dispatch to the end of its body, in milliseconds; 0 or Infinity: as long as it
+   * likes. What is no such number fails the request with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
    */
   timeoutMs?: number;
   /**
-   * How long this request waits for a slot, in milliseconds; 0: not at all. What is no such number fails the request with the
-   * code ERR_BAD_OPTION_VALUE. Default: the pool's.
+   * How long this request waits for a slot, in milliseconds; 0: not at all. What is no such number fails the request
+   * with the code ERR_BAD_OPTION_VALUE. Default: the pool's.
    */
   acquireTimeoutMs?: number;
 }
@@ -41,8 +41,9 @@ const HEADER_VALUE = /^[^\0\r\n]*$/;
 export const httpHealthCheckShape = {
   ...healthCheckShape,
   /**
-   * What a probe asks for: a path on `baseURL`, or a whole URL. Any answer below 500 means alive. Without it a probe only opens
-   * a TCP connection to the host of `baseURL`, and closes it; not even that where a request was answered within `intervalMs`.
+   * What a probe asks for: a path on `baseURL`, or a whole URL. Any answer below 500 means alive. Without it a probe
+   * only opens a TCP connection to the host of `baseURL`, and closes it; not even that where a request was answered
+   * within `intervalMs`.
    * @defaultValue none
    */
   path: z.string().min(1).optional(),
@@ -65,7 +66,10 @@ export const httpPoolShape = {
   baseURL: z.string().optional(),
   /** How long a request may take in all, from dispatch to the end of its body; 0: as long as it likes. */
   timeoutMs: durationMs(0).default(30_000),
-  /** How long an idle connection is kept for the next request, at most: a server can only shorten it. Less than the server keeps it avoids resets (many close after 5 s). */
+  /**
+   * How long an idle connection is kept for the next request, at most: a server can only shorten it. Less than the
+   * server keeps it avoids resets (many close after 5 s).
+   */
   keepAliveTimeoutMs: durationMs(1).default(4_000),
   /**
    * A slot that was idle for longer is probed before it is lent; 0: always.

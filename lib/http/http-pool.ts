@@ -45,9 +45,9 @@ interface HttpDependencies {
  * What `@InjectPool` injects for a pool of type `http`.
  *
  * The tenant of a request is the one of the code that calls `get()` and its likes, not of the code that subscribes.
- * Unsubscribing aborts the request and frees its slot. What fails with axios fails with the same `AxiosError` here; on top of
- * that a request can fail with what `acquire()` fails with, with `OperationTimeoutError` (its `timeoutMs` has passed) and with
- * `PoolClosedError` (cut by the end of a shutdown).
+ * Unsubscribing aborts the request and frees its slot. What fails with axios fails with the same `AxiosError` here; on
+ * top of that a request can fail with what `acquire()` fails with, with `OperationTimeoutError` (its `timeoutMs` has
+ * passed) and with `PoolClosedError` (cut by the end of a shutdown).
  *
  * @example
  * const { data } = await firstValueFrom(this.billing.get<Invoice>('/invoices/7'));
@@ -64,8 +64,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
   }
 
   /**
-   * The axios instance behind the pool. Its requests take slots, whether or not they name an adapter of their own, and so do
-   * those of instances made with its `create()`. Interceptors and defaults are shared by all views of the pool.
+   * The axios instance behind the pool. Its requests take slots, whether or not they name an adapter of their own, and
+   * so do those of instances made with its `create()`. Interceptors and defaults are shared by all views of the pool.
    */
   get axiosRef(): AxiosInstance {
     const { client } = this.#dependencies;
@@ -141,7 +141,10 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return new HttpPool(this.core, this.#dependencies, binding) as this;
   }
 
-  /** `HttpService` makes the observable; ours adds the tenant of this moment, and the end that its own leaves out for streams. */
+  /**
+   * `HttpService` makes the observable; ours adds the tenant of this moment, and the end that its own leaves out for
+   * streams.
+   */
   #observe<T, D>(
     config: HttpPoolRequestConfig<D> | undefined,
     call: (service: HttpService, own: AxiosRequestConfig<D>) => Observable<AxiosResponse<T, D>>,
@@ -177,7 +180,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
 /**
  * Builds an HTTP pool. Nothing is opened before its `start()`.
  *
- * @throws MissingDriverError when `axios` or `@nestjs/axios` isn't installed. `undici` is optional, and makes it faster.
+ * @throws MissingDriverError when `axios` or `@nestjs/axios` isn't installed. `undici` is optional, and makes it
+ * faster.
  */
 export async function createHttpPool(
   id: string,

@@ -115,8 +115,8 @@ function watchIdle(agent: http.Agent): void {
 }
 
 /**
- * Node's agents, with at most one idle socket an origin. Their sockets are opened in the context of the request that needs
- * one, and change to that of each further request: Node's agent does so itself.
+ * Node's agents, with at most one idle socket an origin. Their sockets are opened in the context of the request that
+ * needs one, and change to that of each further request: Node's agent does so itself.
  */
 export class KeepAliveAgents {
   readonly http: http.Agent;

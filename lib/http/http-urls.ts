@@ -1,6 +1,6 @@
 /**
- * What is wrong with an address that an HTTP pool is configured with. No message carries any part of it: what looks like a
- * host may be the end of a password.
+ * What is wrong with an address that an HTTP pool is configured with. No message carries any part of it: what looks
+ * like a host may be the end of a password.
  */
 
 /** Why `text` is no address to send requests to; `undefined`: it is one. */

@@ -1,10 +1,10 @@
 /**
  * Takes the interim answers (100 Continue, 102, 103) out of what a socket reads, before undici sees them.
  *
- * undici (7 and 8) takes a 100 that it has not asked for as a broken answer and fails the request, though a client must be
- * able to parse one at any time and may ignore it (RFC 9110, 15.2). Node's client, and so axios, ignores them all.
- * Only the beginning of an answer is looked at, and only heads without a fault are taken out: bodies pass untouched, and
- * whatever the parser would refuse it still gets to see.
+ * undici (7 and 8) takes a 100 that it has not asked for as a broken answer and fails the request, though a client must
+ * be able to parse one at any time and may ignore it (RFC 9110, 15.2). Node's client, and so axios, ignores them all.
+ * Only the beginning of an answer is looked at, and only heads without a fault are taken out: bodies pass untouched,
+ * and whatever the parser would refuse it still gets to see.
  */
 import type { Socket } from 'node:net';
 

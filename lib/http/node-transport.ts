@@ -2,8 +2,8 @@
  * Sends axios requests through axios' own adapter for Node, with the slot's keep-alive agents. For what undici can't do
  * (proxies, own agents, uploads from streams, progress events, …), and for everything where undici isn't installed.
  *
- * Promise: what the caller gets, body and errors included, leads to no socket, agent or request of Node's client, because the
- * next borrower of the slot uses the same ones.
+ * Promise: what the caller gets, body and errors included, leads to no socket, agent or request of Node's client,
+ * because the next borrower of the slot uses the same ones.
  */
 import { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -125,7 +125,10 @@ class NodeRequest extends DeadlineEntry implements Sent {
     return url?.origin ?? this.#dependencies.requests.origin(this.#config);
   }
 
-  /** The answer; to a second attempt, when the server closed an idle connection just as an idempotent request set out on it. */
+  /**
+   * The answer; to a second attempt, when the server closed an idle connection just as an idempotent request set out on
+   * it.
+   */
   async #answer(): Promise<AxiosResponse> {
     const idle = this.#ownsAgents ? idleSockets(this.#slot) : [];
     if (idle.length > 0) await this.#letArrive();
@@ -143,8 +146,8 @@ class NodeRequest extends DeadlineEntry implements Sent {
   }
 
   /**
-   * Lets the event loop deliver what the server may have sent on an idle socket: the end of the connection, or unsolicited
-   * bytes, which would pass for the answer to this request.
+   * Lets the event loop deliver what the server may have sent on an idle socket: the end of the connection, or
+   * unsolicited bytes, which would pass for the answer to this request.
    */
   async #letArrive(): Promise<void> {
     await new Promise<void>(afterArrivals);
@@ -180,8 +183,8 @@ class NodeRequest extends DeadlineEntry implements Sent {
   }
 
   /**
-   * An answer can be over before the upload that it answers is. Its socket would then belong to no request and to no agent,
-   * and would stay open for as long as the server reads no further.
+   * An answer can be over before the upload that it answers is. Its socket would then belong to no request and to no
+   * agent, and would stay open for as long as the server reads no further.
    */
   #endUpload(body: unknown, request: UnfinishedRequest): void {
     const end = (): void => {

@@ -1,7 +1,9 @@
 /**
- * What goes over the wire for one axios config: origin, path, headers and body, as axios' own Node adapter would send them.
+ * What goes over the wire for one axios config: origin, path, headers and body, as axios' own Node adapter would send
+ * them.
  *
- * Promise: `undefined` for everything that undici can't do exactly as axios does it; such a request goes through axios' own adapter.
+ * Promise: `undefined` for everything that undici can't do exactly as axios does it; such a request goes through axios'
+ * own adapter.
  */
 import { isArrayBuffer } from 'node:util/types';
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
@@ -173,7 +175,9 @@ function bytesOf(data: unknown): Buffer | undefined {
   return undefined;
 }
 
-/** Several fields, but for cookies, of which there may be one field only (RFC 6265, 5.4): Node's client joins them too. */
+/**
+ * Several fields, but for cookies, of which there may be one field only (RFC 6265, 5.4): Node's client joins them too.
+ */
 function list(name: string, values: string[]): string | string[] {
   return name.toLowerCase() === 'cookie' ? values.join('; ') : values;
 }

@@ -1,9 +1,10 @@
 /**
  * One request from its wait for a slot to the end of its body.
  *
- * Promises: the slot is held from the dispatch until the body has been read, closed or aborted; it comes back exactly once,
- * whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in every phase; a
- * request that waited is sent in the async context of its caller, not of the caller that gave the slot back.
+ * Promises: the slot is held from the dispatch until the body has been read, closed or aborted; it comes back exactly
+ * once, whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in
+ * every phase; a request that waited is sent in the async context of its caller, not of the caller that gave the slot
+ * back.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { finished, Readable } from 'node:stream';

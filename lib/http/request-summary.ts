@@ -1,8 +1,8 @@
 /**
  * What a caller finds as `response.request` and `error.request`: enough to see where a chain of redirects ended.
  *
- * Not the request of Node's client itself: that leads to the slot's agent and socket, and through the socket to the request
- * of the next holder of the slot.
+ * Not the request of Node's client itself: that leads to the slot's agent and socket, and through the socket to the
+ * request of the next holder of the slot.
  */
 export class RequestSummary {
   readonly method: string;

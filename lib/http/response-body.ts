@@ -14,7 +14,9 @@ const LENIENT_BROTLI: zlib.BrotliOptions = {
   finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH,
 };
 
-/** The coding that must be undone, if there is one that we can undo. Removes the header, which would no longer be true. */
+/**
+ * The coding that must be undone, if there is one that we can undo. Removes the header, which would no longer be true.
+ */
 export function contentCoding(head: AnswerHead, method: string): Coding | undefined {
   const field = head.headers['content-encoding'];
   if (typeof field !== 'string' || field === '') return undefined;
@@ -30,7 +32,10 @@ function isCoding(coding: string): coding is Coding {
   return ['gzip', 'x-gzip', 'compress', 'x-compress', 'deflate', 'br'].includes(coding);
 }
 
-/** Errors of the source and of the decompression come out of the stream that is returned; destroying that one ends the source. */
+/**
+ * Errors of the source and of the decompression come out of the stream that is returned; destroying that one ends the
+ * source.
+ */
 export function decompressed(source: Readable, coding: Coding): Readable {
   switch (coding) {
     case 'br':

@@ -1,8 +1,8 @@
 /**
  * One listener for each AbortSignal or CancelToken, however many requests share it.
  *
- * A signal warns of more than ten listeners, and looks at all of them whenever one is added or removed: with thousands of
- * requests on one signal that is a quadratic cost.
+ * A signal warns of more than ten listeners, and looks at all of them whenever one is added or removed: with thousands
+ * of requests on one signal that is a quadratic cost.
  */
 import type { CancelToken, GenericAbortSignal } from 'axios';
 

@@ -1,10 +1,10 @@
 /**
  * What the time-outs of a request mean, with either client.
  *
- * `timeoutMs` and `acquireTimeoutMs` are numbers of milliseconds from 0 on; anything else (NaN, a text, less than nothing) is
- * refused, because a limit that is silently none would be worse. Infinity, and what a timer can't hold, is no limit for
- * `timeoutMs`, as 0 is. axios' own `timeout` is read as axios reads it, except that what would crash it or fire at once there
- * (less than nothing, beyond a timer) is refused and bounded here.
+ * `timeoutMs` and `acquireTimeoutMs` are numbers of milliseconds from 0 on; anything else (NaN, a text, less than
+ * nothing) is refused, because a limit that is silently none would be worse. Infinity, and what a timer can't hold, is
+ * no limit for `timeoutMs`, as 0 is. axios' own `timeout` is read as axios reads it, except that what would crash it or
+ * fire at once there (less than nothing, beyond a timer) is refused and bounded here.
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';

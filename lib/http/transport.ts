@@ -13,11 +13,13 @@ export interface Sent extends Cancellable {
   /** Once the response is there, or an error with one: its body, if the caller is still to read it. */
   readonly body: StreamedBody | undefined;
   /**
-   * Whether its failure counts against the upstream. That of an idle connection which the server had closed does not, nor
-   * that of a caller's own adapter, or of another host than the pool's own.
+   * Whether its failure counts against the upstream. That of an idle connection which the server had closed does not,
+   * nor that of a caller's own adapter, or of another host than the pool's own.
    */
   readonly countsAsFailure: boolean;
-  /** Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`. */
+  /**
+   * Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`.
+   */
   abort(reason: Error): void;
 }
 

@@ -2,7 +2,8 @@
  * Sends axios requests over a slot's undici connections, with the results that axios' own adapter gives.
  *
  * Promises: redirects and the one retry of the keep-alive race stay inside the slot; a request that undici can't do as
- * axios does it goes to the fallback; axios' `timeout` runs until the answer begins and again between parts of its body.
+ * axios does it goes to the fallback; axios' `timeout` runs until the answer begins and again between parts of its
+ * body.
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
@@ -122,7 +123,10 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     }
   }
 
-  /** Whether undici found something in the request that it doesn't send, and that Node's client may, or has its own words for. */
+  /**
+   * Whether undici found something in the request that it doesn't send, and that Node's client may, or has its own
+   * words for.
+   */
   #isRefused(error: unknown): boolean {
     const code = errorCode(error);
     const isRejection = code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED';

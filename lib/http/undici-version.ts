@@ -1,9 +1,9 @@
 /**
  * Which versions of undici may be used.
  *
- * 7.26.0 to 7.30.2 and 8.3.0 to 8.4.0 assert that the parser isn't paused when a connection ends: a server that closes (or
- * resets) the connection while a body waits for its reader ends the whole process. Later releases of 7 are not known to be
- * mended; those from 8.4.1 on are.
+ * 7.26.0 to 7.30.2 and 8.3.0 to 8.4.0 assert that the parser isn't paused when a connection ends: a server that closes
+ * (or resets) the connection while a body waits for its reader ends the whole process. Later releases of 7 are not
+ * known to be mended; those from 8.4.1 on are.
  */
 
 /** Newest release of 7 that is known to be sound is 7.25. */

@@ -1,11 +1,12 @@
 /**
  * Whether the upstream of an HTTP pool is alive, found out in a way that doesn't surprise it.
  *
- * With `healthCheck.path`: a GET of it; any answer below 500 means alive. Else a TCP connection to the host of `baseURL`,
- * closed at once; none where the upstream has answered a request within the interval, because a connection takes a place in
- * the queue of a server that is busy, and a short queue is full soon. Without either, or where requests take another way than a connection to that host (a proxy, agents, a
- * look-up or a socket of the caller's), there is nothing to ask: the check passes, and no failed request counts against the
- * pool, because no check could clear it again.
+ * With `healthCheck.path`: a GET of it; any answer below 500 means alive. Else a TCP connection to the host of
+ * `baseURL`, closed at once; none where the upstream has answered a request within the interval, because a connection
+ * takes a place in the queue of a server that is busy, and a short queue is full soon. Without either, or where
+ * requests take another way than a connection to that host (a proxy, agents, a look-up or a socket of the caller's),
+ * there is nothing to ask: the check passes, and no failed request counts against the pool, because no check could
+ * clear it again.
  */
 import net from 'node:net';
 import { Readable } from 'node:stream';
@@ -81,7 +82,10 @@ export class UpstreamCheck {
     if (host !== undefined && !this.#answeredWithin(this.#dependencies.recentMs)) return connects(host, signal);
   }
 
-  /** An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health answers. */
+  /**
+   * An AxiosError has the request with it, credentials included, and this one goes to listeners, logs and health
+   * answers.
+   */
   #fail(error: unknown): never {
     if (!this.#dependencies.axios.isAxiosError(error)) throw error;
     throw Object.assign(new Error(error.message), { name: error.name, code: error.code });

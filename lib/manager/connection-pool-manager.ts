@@ -1,8 +1,8 @@
 /**
  * The registry of an application's pools: create, find, acquire, close, stats, health. Works without Nest's container.
  *
- * Promises: an id names one pool; a pool that could not be opened leaves nothing open; after `stop()` nothing is created or lent any more, and
- * stopping once or ten times is the same.
+ * Promises: an id names one pool; a pool that could not be opened leaves nothing open; after `stop()` nothing is
+ * created or lent any more, and stopping once or ten times is the same.
  */
 import { Logger } from '@nestjs/common';
 import type { Cluster } from 'ioredis';
@@ -107,8 +107,8 @@ export class ConnectionPoolManager {
   }
 
   /**
-   * Opens every pool: those with `startup: 'wait'` are connected when it resolves, the others go on trying. When one can't be opened, all are
-   * closed again, and the manager is stopped. Called again, it is the same start.
+   * Opens every pool: those with `startup: 'wait'` are connected when it resolves, the others go on trying. When one
+   * can't be opened, all are closed again, and the manager is stopped. Called again, it is the same start.
    *
    * @throws {AcquireTimeoutError} of the kind `backend` when a pool was not connected within its `startupTimeoutMs`.
    * @throws {MissingDriverError} when the package of a kind isn't installed.
@@ -121,8 +121,9 @@ export class ConnectionPoolManager {
   }
 
   /**
-   * Ends all pools: readiness turns off at once; after `shutdown.readinessGraceMs`, `drain` is called and work in flight gets until the
-   * deadline; then leases are cut and the pools closed. Called again, it is the same stop. Never rejects.
+   * Ends all pools: readiness turns off at once; after `shutdown.readinessGraceMs`, `drain` is called and work in
+   * flight gets until the deadline; then leases are cut and the pools closed. Called again, it is the same stop. Never
+   * rejects.
    */
   stop(options: StopOptions = {}): Promise<ShutdownReport> {
     this.stopping ??= this.shutDown(options);
@@ -132,7 +133,8 @@ export class ConnectionPoolManager {
   /**
    * Creates a PostgreSQL pool; opens it too, as its `startup` says, once the manager has been started.
    *
-   * @throws {PoolConfigError}, {PoolExistsError}, {ManagerStoppedError}, {MissingDriverError}, and what {@link start} throws.
+   * @throws {PoolConfigError}, {PoolExistsError}, {ManagerStoppedError}, {MissingDriverError}, and what {@link start}
+   * throws.
    */
   async createDatabasePool(id: string, options: PostgresPoolOptions = {}): Promise<PostgresPool> {
     const config = parsePostgresPoolOptions(parsePoolId(id), options);
@@ -175,7 +177,8 @@ export class ConnectionPoolManager {
   /**
    * The pool of that name; the same object that `@InjectPool` injects.
    *
-   * @param kind checks that the pool is of this class, and gives it its type. Names listed in {@link PoolRegistry} have theirs already.
+   * @param kind checks that the pool is of this class, and gives it its type. Names listed in {@link PoolRegistry} have
+   * theirs already.
    * @throws {PoolNotFoundError} naming the pools that there are.
    * @throws {PoolConfigError} when the pool isn't of that class.
    */
@@ -201,7 +204,10 @@ export class ConnectionPoolManager {
     return this.table.get(id).acquire(options);
   }
 
-  /** Gives a connection back; with `error`, one of the connection-class costs it. Harmless when called twice, though reported. */
+  /**
+   * Gives a connection back; with `error`, one of the connection-class costs it. Harmless when called twice, though
+   * reported.
+   */
   releaseConnection(lease: Lease<unknown>, error?: unknown): void {
     lease.release(error);
   }

@@ -8,8 +8,8 @@ export interface ManagerHealth {
   /** Whether requests should be sent here: started, not stopping, and every critical pool available. */
   readonly ready: boolean;
   /**
-   * `draining` once the manager stops. Before that the worst of the critical pools, `starting` included; and `degraded` when only a pool that
-   * isn't critical is unwell.
+   * `draining` once the manager stops. Before that the worst of the critical pools, `starting` included; and `degraded`
+   * when only a pool that isn't critical is unwell.
    */
   readonly status: PoolStatus;
   readonly pools: Readonly<Record<string, HealthCheckResult>>;

@@ -1,5 +1,6 @@
 /**
- * The options of a whole registration: `PoolManagerModule.forRoot`, `forRootAsync` and a `ConnectionPoolManager` without Nest.
+ * The options of a whole registration: `PoolManagerModule.forRoot`, `forRootAsync` and a `ConnectionPoolManager`
+ * without Nest.
  *
  * Promise: everything that is wrong comes in one `PoolConfigError`, and nothing of it is a secret.
  */

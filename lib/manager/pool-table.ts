@@ -1,8 +1,9 @@
 /**
  * Which pools a manager has, by id.
  *
- * Promise: an id is taken in the same step in which it is found free, so of two creations that race exactly one wins; it is free again when a
- * creation fails or its pool has closed. A declared pool is built at most once, and only when somebody asks for it.
+ * Promise: an id is taken in the same step in which it is found free, so of two creations that race exactly one wins;
+ * it is free again when a creation fails or its pool has closed. A declared pool is built at most once, and only when
+ * somebody asks for it.
  */
 import { PoolExistsError, PoolNotFoundError } from '../errors.js';
 import type { PoolHandle } from '../pool/pool-handle.js';

@@ -1,7 +1,9 @@
 /**
- * The end of a manager: not ready at once, a grace in which nothing changes yet, work in flight until the drain deadline, then the pools.
+ * The end of a manager: not ready at once, a grace in which nothing changes yet, work in flight until the drain
+ * deadline, then the pools.
  *
- * Promises: it always ends, at the latest a connection's `closeTimeoutMs` after the deadline; it never rejects; and nothing is cut before its time.
+ * Promises: it always ends, at the latest a connection's `closeTimeoutMs` after the deadline; it never rejects; and
+ * nothing is cut before its time.
  */
 import type { Clock } from '../engine/time/clock.js';
 import { durationOf } from '../engine/time/deadlines.js';
@@ -24,15 +26,16 @@ export interface ShutdownReport {
 
 export interface StopOptions {
   /**
-   * How long work in flight gets from the end of the grace on, in milliseconds. Default `shutdown.drainTimeoutMs`. What is no duration (0, less,
-   * NaN): no time; at most a day.
+   * How long work in flight gets from the end of the grace on, in milliseconds. Default `shutdown.drainTimeoutMs`. What
+   * is no duration (0, less, NaN): no time; at most a day.
    */
   readonly deadlineMs?: number | undefined;
   /**
-   * Ends what sends work to the pools: a server, a consumer. Called when the readiness grace is over; the pools go on lending until it settles,
-   * or until the deadline. Default: nothing to wait for, so the pools begin to close at once.
+   * Ends what sends work to the pools: a server, a consumer. Called when the readiness grace is over; the pools go on
+   * lending until it settles, or until the deadline. Default: nothing to wait for, so the pools begin to close at once.
    *
-   * @param cut aborts after the deadline, once the leases still out have been cut: whatever is still being served can't be finished any more.
+   * @param cut aborts after the deadline, once the leases still out have been cut: whatever is still being served can't
+   * be finished any more.
    * @example
    * await manager.stop({
    *   drain: (cut) => {

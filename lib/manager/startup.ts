@@ -1,7 +1,8 @@
 /**
  * The start of one pool: at once with `startup: 'background'`; with `'wait'` when its first connections are there.
  *
- * Promise: whoever waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it is; closing it is the caller's.
+ * Promise: whoever waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it is;
+ * closing it is the caller's.
  */
 import type { Clock } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
@@ -11,7 +12,8 @@ import type { PoolHandle } from '../pool/pool-handle.js';
 /**
  * Opens `pool`.
  *
- * @throws {AcquireTimeoutError} of the kind `backend` when nothing could be opened in time; `cause` is the last connect error.
+ * @throws {AcquireTimeoutError} of the kind `backend` when nothing could be opened in time; `cause` is the last connect
+ * error.
  * @throws {UnsafeRoleError} or {PoolConfigError} at once, when that is why the connect failed: no retry mends it.
  * @throws {PoolClosedError} when the pool is closed meanwhile.
  */

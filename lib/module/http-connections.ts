@@ -1,9 +1,9 @@
 /**
  * Closes the connections of an HTTP server during shutdown, so that the server's `close` does not wait for its clients.
  *
- * Nest waits for its server to close before it goes on, and a server waits for all its connections. Node closes those that are idle when the
- * closing begins, but one that is answered later stays open for as long as keep-alive allows (72 s on Fastify); and one handler that never
- * returns keeps the process for as long as its client is patient.
+ * Nest waits for its server to close before it goes on, and a server waits for all its connections. Node closes those
+ * that are idle when the closing begins, but one that is answered later stays open for as long as keep-alive allows (72
+ * s on Fastify); and one handler that never returns keeps the process for as long as its client is patient.
  */
 
 /** The part of Node's servers that is needed. HTTP/2 servers don't have it. */

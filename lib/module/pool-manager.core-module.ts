@@ -1,8 +1,10 @@
 /**
- * What stands behind one registration of the module: its options, its manager, and the hooks that open and close the pools.
+ * What stands behind one registration of the module: its options, its manager, and the hooks that open and close the
+ * pools.
  *
- * Promise: the factories here build cold handles. Nothing is opened before the application's `onModuleInit`, so an application whose other
- * providers can't be built has nothing to clean up, and a pool that a test overrides is never built at all.
+ * Promise: the factories here build cold handles. Nothing is opened before the application's `onModuleInit`, so an
+ * application whose other providers can't be built has nothing to clean up, and a pool that a test overrides is never
+ * built at all.
  */
 import { Logger, Module, type DynamicModule, type FactoryProvider } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
@@ -34,7 +36,10 @@ interface RegistrationDependencies {
   readonly poolNames: readonly string[] | undefined;
 }
 
-/** Turns what Nest's builder made of the options into the two modules of a registration: one for the manager, one for its pools' tokens. */
+/**
+ * Turns what Nest's builder made of the options into the two modules of a registration: one for the manager, one for
+ * its pools' tokens.
+ */
 export function register(definition: DynamicModule, dependencies: RegistrationDependencies): DynamicModule {
   const { name, poolNames = [], isGlobal } = dependencies;
   const pools = poolNames.map((pool) => poolProvider(pool, name));
@@ -71,7 +76,8 @@ function tenancyProviders(registered: string): FactoryProvider[] {
     },
     {
       provide: TENANCY_OPTIONS,
-      // A copy, because the manager's own are frozen: an APM that wraps injectables in proxies could not wrap `resolve`, and every access throws.
+      // A copy, because the manager's own are frozen: an APM that wraps injectables in proxies could not wrap
+      // `resolve`, and every access throws.
       useFactory: ({ options: { tenancy } }: ConnectionPoolManager) => tenancy && { ...tenancy },
       inject: [registered],
     },
@@ -83,7 +89,10 @@ function tenancyProviders(registered: string): FactoryProvider[] {
   ];
 }
 
-/** Global whatever `isGlobal` says: `forFeature`, health routes and tenant guards anywhere in the application need the manager. */
+/**
+ * Global whatever `isGlobal` says: `forFeature`, health routes and tenant guards anywhere in the application need the
+ * manager.
+ */
 function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationDependencies): DynamicModule {
   const registered = getRegisteredManagerToken(name);
   const isDefault = name === DEFAULT_MANAGER;

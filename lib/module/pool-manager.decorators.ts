@@ -17,7 +17,10 @@ export function InjectPool(pool: PoolName, manager?: string): PropertyDecorator 
   return Inject(getPoolToken(pool, manager));
 }
 
-/** Injects the {@link ConnectionPoolManager}, of the registration with that `name` where an application has more than one. */
+/**
+ * Injects the {@link ConnectionPoolManager}, of the registration with that `name` where an application has more than
+ * one.
+ */
 export function InjectPoolManager(manager?: string): PropertyDecorator & ParameterDecorator {
   return Inject(getPoolManagerToken(manager));
 }

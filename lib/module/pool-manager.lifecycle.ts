@@ -1,11 +1,12 @@
 /**
- * Ties a manager to the life of its application: opens the pools in `onModuleInit`, before other modules' hooks, and ends them with the
- * application, after other modules' hooks.
+ * Ties a manager to the life of its application: opens the pools in `onModuleInit`, before other modules' hooks, and
+ * ends them with the application, after other modules' hooks.
  *
- * Nest calls the shutdown hooks of all modules in three rounds, and between the second and the third it closes its servers, which takes as long
- * as the slowest handler. So the end begins with the very first hook, with a deadline that runs meanwhile, and the pools close in the very last
- * one: what other modules do with them in their hooks has ended by then. A hook or a handler that never returns would keep Nest from getting
- * there; the deadline cuts what is still open, and closes the pools without it.
+ * Nest calls the shutdown hooks of all modules in three rounds, and between the second and the third it closes its
+ * servers, which takes as long as the slowest handler. So the end begins with the very first hook, with a deadline that
+ * runs meanwhile, and the pools close in the very last one: what other modules do with them in their hooks has ended by
+ * then. A hook or a handler that never returns would keep Nest from getting there; the deadline cuts what is still
+ * open, and closes the pools without it.
  *
  * Promises: one start and one end each, however often the hooks are called; nothing is thrown on the way down.
  */
@@ -79,7 +80,10 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     await this.dependencies.manager.start();
   }
 
-  /** The application has begun to end: no longer ready; the pools go on serving what is in flight, and other modules' hooks. */
+  /**
+   * The application has begun to end: no longer ready; the pools go on serving what is in flight, and other modules'
+   * hooks.
+   */
   shutdownBegins(): void {
     this.ending ??= this.end();
   }
@@ -109,7 +113,8 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
         return others.opened;
       },
     });
-    // The application may have stopped the manager before, in a way of its own: then there is no grace to wait for but that end.
+    // The application may have stopped the manager before, in a way of its own: then there is no grace to wait for but
+    // that end.
     return { report, graceOver: Promise.race([grace.opened, report]), othersDone: () => others.open() };
   }
 
@@ -150,7 +155,10 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     throw new PoolConfigError([{ key: 'name', rule }]);
   }
 
-  /** A pool whose factory has never run by now was overridden in a test: it is not opened, and the manager finds what took its place. */
+  /**
+   * A pool whose factory has never run by now was overridden in a test: it is not opened, and the manager finds what
+   * took its place.
+   */
   private leaveOverriddenPools(): void {
     const { manager, moduleRef, name, poolNames } = this.dependencies;
     for (const pool of poolNames.filter((id) => manager.table.isUnbuilt(id))) {
@@ -159,7 +167,10 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   }
 }
 
-/** Hears of the shutdown before any other provider. It is in a module of its own, because a module has one place in the order of hooks. */
+/**
+ * Hears of the shutdown before any other provider. It is in a module of its own, because a module has one place in the
+ * order of hooks.
+ */
 export class ShutdownNotice implements OnModuleDestroy {
   private readonly lifecycle: PoolManagerLifecycle;
 

@@ -10,8 +10,9 @@ import { DEFAULT_MANAGER, MODULE_OPTIONS } from './pool-manager.tokens.js';
 /** What a registration says beside its options, because Nest must know it before any factory runs. */
 export interface PoolManagerRegistration {
   /**
-   * Whether every module can inject the pools. Default true. With false a module imports `PoolManagerModule.forFeature([…])` to inject the
-   * pools that it names. The manager can be injected everywhere in either case.
+   * Whether every module can inject the pools. Default true. With false a module imports
+   * `PoolManagerModule.forFeature([…])` to inject the pools that it names. The manager can be injected everywhere in
+   * either case.
    */
   readonly isGlobal?: boolean;
   /** Tells registrations of one application apart; each has a manager and pools of its own. Default `default`. */
@@ -30,8 +31,9 @@ export interface PoolManagerModuleOptions extends PoolManagerOptions, PoolManage
 export interface PoolManagerModuleAsyncOptions
   extends ConfigurableModuleAsyncOptions<PoolManagerOptions, 'createPoolManagerOptions'>, PoolManagerRegistration {
   /**
-   * The names of the pools that the factory will return. Injection tokens are made from them before it runs, so they must be the same, all of
-   * them; where they aren't, the application doesn't start. Without a list nothing can be injected by name, only found with `manager.getPool`.
+   * The names of the pools that the factory will return. Injection tokens are made from them before it runs, so they
+   * must be the same, all of them; where they aren't, the application doesn't start. Without a list nothing can be
+   * injected by name, only found with `manager.getPool`.
    */
   readonly pools?: readonly string[];
 }

@@ -1,7 +1,8 @@
 /**
  * The module that an application imports: every outgoing connection, declared in one place.
  *
- * Each `forRoot` or `forRootAsync` is a registration with a manager of its own. An application has one, or gives the others a `name`.
+ * Each `forRoot` or `forRootAsync` is a registration with a manager of its own. An application has one, or gives the
+ * others a `name`.
  */
 import { Module, type DynamicModule } from '@nestjs/common';
 
@@ -32,7 +33,8 @@ export class PoolManagerModule extends ConfigurableModuleClass {
   }
 
   /**
-   * Declares pools whose options come from a factory (`useFactory`, `useClass` or `useExisting`, with `inject` and `imports`).
+   * Declares pools whose options come from a factory (`useFactory`, `useClass` or `useExisting`, with `inject` and
+   * `imports`).
    *
    * @example
    * PoolManagerModule.forRootAsync({

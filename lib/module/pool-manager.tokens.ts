@@ -30,7 +30,8 @@ export function getPoolManagerToken(manager: string = DEFAULT_MANAGER): Injectio
 }
 
 /**
- * The manager as the registration made it. Pools depend on this token, so that replacing the public one in a test replaces nothing else.
+ * The manager as the registration made it. Pools depend on this token, so that replacing the public one in a test
+ * replaces nothing else.
  *
  * @internal
  */

@@ -1,8 +1,9 @@
 /**
  * Turns what a schema found wrong into problems for people: the key, the rule, and what was received.
  *
- * Promise: a value is repeated only where it can't be a secret. Numbers and booleans of ordinary options are; of texts only those that look like
- * a number or stand where one of a few words belongs, and those without credentials. Under a secret's name nothing is but the type.
+ * Promise: a value is repeated only where it can't be a secret. Numbers and booleans of ordinary options are; of texts
+ * only those that look like a number or stand where one of a few words belongs, and those without credentials. Under a
+ * secret's name nothing is but the type.
  */
 import type { z } from 'zod';
 

@@ -80,8 +80,9 @@ export function optionsObject<S extends z.core.$ZodLooseShape>(
 }
 
 /**
- * An object whose keys are names that others have chosen. As entries of a map they are all alike: `z.record` leaves out a key `__proto__`, which
- * an attacker may pick as a name, and which `JSON.parse` and `Object.fromEntries` make an ordinary key.
+ * An object whose keys are names that others have chosen. As entries of a map they are all alike: `z.record` leaves out
+ * a key `__proto__`, which an attacker may pick as a name, and which `JSON.parse` and `Object.fromEntries` make an
+ * ordinary key.
  */
 export function namedRecord<K extends z.ZodType<string, string>, V extends z.ZodType>(
   name: K,

@@ -1,8 +1,8 @@
 /**
  * Resolved options that can be logged.
  *
- * Promise: an option that is named secret is read by its name and in no other way. `util.inspect`, `JSON.stringify`, a spread and a structured
- * clone of sealed options never carry its value. Sealed options can't be changed.
+ * Promise: an option that is named secret is read by its name and in no other way. `util.inspect`, `JSON.stringify`, a
+ * spread and a structured clone of sealed options never carry its value. Sealed options can't be changed.
  */
 import { inspect } from 'node:util';
 

@@ -52,8 +52,8 @@ export interface PoolCoreOptions<C, L> {
   /** What the kind itself wants to know of the engine's work. */
   readonly observer?: PoolObserver<C, L> | undefined;
   /**
-   * Asks what the kind has besides its slots, a shared client for one, whether it is alive; rejects within the time given
-   * when it isn't. Resolves with an error when it is there, and says why it can't serve.
+   * Asks what the kind has besides its slots, a shared client for one, whether it is alive; rejects within the time
+   * given when it isn't. Resolves with an error when it is there, and says why it can't serve.
    */
   readonly probe?: ((timeoutMs: number) => Promise<Error | undefined>) | undefined;
   /** Whether the kind has told the log of the present outage already. */

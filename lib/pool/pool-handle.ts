@@ -155,7 +155,8 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /**
    * Changes the pool's size while it runs. Surplus connections go when they come back.
    *
-   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other or what tenants have reserved.
+   * @throws PoolConfigError when a size is no whole number, or the sizes contradict each other or what tenants have
+   * reserved.
    */
   resize(sizes: { readonly minSize?: number; readonly maxSize?: number }): void {
     const { engine } = this.core;
@@ -186,7 +187,10 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     engine.changeTenantPolicy(tenants);
   }
 
-  /** Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a failover. */
+  /**
+   * Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a
+   * failover.
+   */
   evict(): void {
     this.core.engine.evict();
   }
@@ -276,7 +280,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   /** A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
 
-  /** Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it. */
+  /**
+   * Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it.
+   */
   protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
     return this.acquireFor('left', options, frame);
   }
@@ -298,7 +304,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
       : this.acquireWithin(scope, atEnd, tenantId, options);
   }
 
-  /** Apart, because the variables that a closure shares with its function cost each call of that function an allocation. */
+  /**
+   * Apart, because the variables that a closure shares with its function cost each call of that function an allocation.
+   */
   private acquireWithin(
     scope: LeaseScope,
     atEnd: AtScopeEnd,
@@ -345,7 +353,8 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
     const { tenants } = this.core.dependencies;
     const { frame } = this;
-    // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease there was.
+    // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease
+    // there was.
     let within = frame?.holding;
     while (within?.released === true) within = within.within;
     lease.serve(within);

@@ -1,7 +1,8 @@
 /**
  * What a pool writes to the application's log.
  *
- * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws harms nothing.
+ * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws
+ * harms nothing.
  */
 import type { Clock } from '../engine/time/clock.js';
 import type { LeaseHolder } from '../engine/errors.js';

@@ -1,13 +1,14 @@
 /**
  * Watches one pool from the background and says what state it is in.
  *
- * Evidence comes from three sides: the monitor's own probes, connects that fail or succeed, and connections that die by themselves.
- * `failureThreshold` failures in a row make the pool `unhealthy`, fewer `degraded`; the first success clears them. A pool without a free slot is
- * `degraded`, never `unhealthy`: a saturated pool is not a dead backend. Nor is a backend that answers why it can't serve, or a server that has
- * no room for one more connection while those that there are work.
+ * Evidence comes from three sides: the monitor's own probes, connects that fail or succeed, and connections that die by
+ * themselves. `failureThreshold` failures in a row make the pool `unhealthy`, fewer `degraded`; the first success
+ * clears them. A pool without a free slot is `degraded`, never `unhealthy`: a saturated pool is not a dead backend. Nor
+ * is a backend that answers why it can't serve, or a server that has no room for one more connection while those that
+ * there are work.
  *
- * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed. Timers are never referenced:
- * watching keeps no process alive.
+ * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed.
+ * Timers are never referenced: watching keeps no process alive.
  */
 import type { Clock, TimerHandle } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
@@ -18,8 +19,8 @@ import { toError } from '../engine/to-error.js';
 /**
  * - `starting`: nothing has been heard of the backend yet.
  * - `healthy`: the last sign was a good one.
- * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, the server takes no more connections, or the
- *   backend answers, and says why it can't serve at the moment.
+ * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, the server takes no
+ *   more connections, or the backend answers, and says why it can't serve at the moment.
  * - `unhealthy`: `failureThreshold` failures in a row; the pool keeps trying.
  * - `draining`: closing; leases are being waited for.
  * - `closed`: nothing is lent any more.
@@ -35,7 +36,10 @@ export interface HealthCheckOptions {
   readonly failureThreshold: number;
 }
 
-/** What one health check found. `error` is not enumerable: it is for logs, and may name hosts that a public answer must not. */
+/**
+ * What one health check found. `error` is not enumerable: it is for logs, and may name hosts that a public answer must
+ * not.
+ */
 export interface HealthCheckResult {
   readonly status: PoolStatus;
   /** Whether the backend can be expected to serve: `healthy` or `degraded`. */
@@ -60,21 +64,21 @@ export interface StatusChange {
 
 export interface HealthCheckRequest {
   /**
-   * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no duration (less, NaN).
-   * Keeps a busy health route from becoming load.
+   * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no
+   * duration (less, NaN). Keeps a busy health route from becoming load.
    */
   readonly maxAgeMs?: number;
   /**
-   * How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default, and with `Infinity`: until it
-   * ends. What is no duration (0, less, NaN): not at all.
+   * How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default, and with
+   * `Infinity`: until it ends. What is no duration (0, less, NaN): not at all.
    */
   readonly waitMs?: number;
 }
 
 export interface PoolMonitorDependencies {
   /**
-   * Rejects with the ping's or the connect's error; must settle within the time it is given. Resolves with an error when
-   * the backend is there, and says why it can't serve at the moment.
+   * Rejects with the ping's or the connect's error; must settle within the time it is given. Resolves with an error
+   * when the backend is there, and says why it can't serve at the moment.
    */
   readonly probe: (options: ProbeOptions) => Promise<ProbeOutcome | Error>;
   readonly options: HealthCheckOptions;
@@ -88,16 +92,25 @@ export interface PoolMonitorDependencies {
 /** What breaks within one second is one failure: a server that restarts takes every connection with it at once. */
 const BURST_MS = 1_000;
 
-/** A pool that isn't well is probed ten times as often, but not more than once a second (unless its interval is shorter still). */
+/**
+ * A pool that isn't well is probed ten times as often, but not more than once a second (unless its interval is shorter
+ * still).
+ */
 const FASTER = 10;
 const FASTEST_INTERVAL_MS = 1_000;
 
-/** Scheduled probes come up to this share of their interval early or late, so that pools and processes don't probe in step. */
+/**
+ * Scheduled probes come up to this share of their interval early or late, so that pools and processes don't probe in
+ * step.
+ */
 const JITTER = 0.1;
 /** Those of a pool that isn't well more so: an outage is what puts many processes in step. */
 const FASTER_JITTER = 0.5;
 
-/** A server that was full counts as such for this long at least where there are no probes, else for an interval: it is refused again and again. */
+/**
+ * A server that was full counts as such for this long at least where there are no probes, else for an interval: it is
+ * refused again and again.
+ */
 const FULL_MS = 1_000;
 
 type Phase = 'cold' | 'watching' | 'draining' | 'closed';
@@ -183,7 +196,10 @@ export class PoolMonitor {
     this.report();
   }
 
-  /** A connection was opened. Enough to call a starting pool healthy; a failing one is probed at once, for a server may accept and still not serve. */
+  /**
+   * A connection was opened. Enough to call a starting pool healthy; a failing one is probed at once, for a server may
+   * accept and still not serve.
+   */
   connected(): void {
     if (this.phase !== 'watching') return;
     if (this.failures > 0) void this.check();
@@ -267,7 +283,10 @@ export class PoolMonitor {
     return this.result(finding);
   }
 
-  /** How old a success may be to say that the backend is alive now: it counts for an interval, but never from before the last failure. */
+  /**
+   * How old a success may be to say that the backend is alive now: it counts for an interval, but never from before the
+   * last failure.
+   */
   private recentMs(nowMs: number): number {
     const { intervalMs } = this.dependencies.options;
     return this.failures === 0 ? intervalMs : Math.min(intervalMs, nowMs - this.failedAtMs);
@@ -313,7 +332,10 @@ export class PoolMonitor {
     this.report();
   }
 
-  /** A failure that no probe asked for. Unlike probes, which come one at a time, these come in bursts; a burst counts once. */
+  /**
+   * A failure that no probe asked for. Unlike probes, which come one at a time, these come in bursts; a burst counts
+   * once.
+   */
   private failedInPassing(error: unknown): void {
     const { clock, options } = this.dependencies;
     const burstMs = options.intervalMs > 0 ? Math.min(BURST_MS, options.intervalMs) : BURST_MS;

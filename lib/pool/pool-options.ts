@@ -1,8 +1,9 @@
 /**
- * The options that pools of every kind have: one schema from which their types, defaults, messages and the README's table come.
+ * The options that pools of every kind have: one schema from which their types, defaults, messages and the README's
+ * table come.
  *
- * A kind's schema is its own shape on top of `basePoolShape`, checked by `checkPool` and resolved by `resolvePool`. The comment above an
- * option is its documentation: it is what editors show and what the table in the README is made of.
+ * A kind's schema is its own shape on top of `basePoolShape`, checked by `checkPool` and resolved by `resolvePool`. The
+ * comment above an option is its documentation: it is what editors show and what the table in the README is made of.
  */
 import { z } from 'zod';
 
@@ -74,15 +75,21 @@ export interface TenantLimitOptions extends z.input<z.ZodObject<typeof tenantLim
 
 export const tenantsShape = {
   /**
-   * Slots that each tenant may have in use at once; `Infinity` for no maximum. More than `maxSize` is the same as `maxSize`.
+   * Slots that each tenant may have in use at once; `Infinity` for no maximum. More than `maxSize` is the same as
+   * `maxSize`.
    * @defaultValue none
    */
   max: tenantMaximum.optional(),
-  /** Each tenant's share of a contended pool, relative to other tenants: with 2 a tenant gets twice the slot time of one with 1. */
+  /**
+   * Each tenant's share of a contended pool, relative to other tenants: with 2 a tenant gets twice the slot time of one
+   * with 1.
+   */
   weight: tenantWeight.default(1),
   /** Slots that are each tenant's first as soon as they come free; others may use them until then. */
   reserved: count(0).default(0),
-  /** Acquires of one tenant that may wait at once, besides those for which a slot is free already; further ones fail. */
+  /**
+   * Acquires of one tenant that may wait at once, besides those for which a slot is free already; further ones fail.
+   */
   maxWaiting: count(0).default(256),
   /** What an acquire does while its tenant is at its `max`: wait (`'queue'`) or fail at once (`'reject'`). */
   whenFull: z.enum(['queue', 'reject']).default('queue'),
@@ -99,13 +106,14 @@ export const tenantsShape = {
   /** Limits of a tenant by its id, asked once for each tenant that the pool gets to know; wins over `overrides`. */
   resolve: callback<(tenantId: string) => TenantLimitOptions | undefined>().optional(),
   /**
-   * Whether there is a tenant of that id; asked once for each that the pool gets to know, unless it has limits of its own. Give it where ids
-   * come from requests: who can invent ids would otherwise be as many tenants as they like.
+   * Whether there is a tenant of that id; asked once for each that the pool gets to know, unless it has limits of its
+   * own. Give it where ids come from requests: who can invent ids would otherwise be as many tenants as they like.
    * @defaultValue those are known that the pool has served for 10 seconds
    */
   known: callback<(tenantId: string) => boolean>().optional(),
   /**
-   * Slots that tenants which aren't known may have in use together while known ones wait; they have no `reserved` either.
+   * Slots that tenants which aren't known may have in use together while known ones wait; they have no `reserved`
+   * either.
    * @defaultValue half of `maxSize`, at least 1
    */
   maxUnknown: count(0).optional(),
@@ -134,7 +142,10 @@ export const basePoolShape = {
   minSize: count(0).default(1),
   /** Slots that may be open at once, in whatever state. */
   maxSize: count(1).default(10),
-  /** Acquires of all tenants together that may wait at once, besides those for which a slot is free already (being opened, or pinged); 0: none waits for others. */
+  /**
+   * Acquires of all tenants together that may wait at once, besides those for which a slot is free already (being
+   * opened, or pinged); 0: none waits for others.
+   */
   maxQueue: count(0).default(10_000),
   /** How long an acquire waits unless it says otherwise. */
   acquireTimeoutMs: durationMs(1).default(10_000),
@@ -145,7 +156,10 @@ export const basePoolShape = {
    * @defaultValue a quarter of `maxSize`, at least 2
    */
   connectConcurrency: count(1).optional(),
-  /** When the backend has been unreachable for so long, waiting acquires fail with the last connect error instead of waiting on. */
+  /**
+   * When the backend has been unreachable for so long, waiting acquires fail with the last connect error instead of
+   * waiting on.
+   */
   failFastAfterMs: durationMs(0).default(5_000),
   /** A connection that was idle for longer is pinged before it is lent; 0: always. */
   validateAfterIdleMs: durationMs(0).default(500),
@@ -175,7 +189,8 @@ export const basePoolShape = {
   /** Whether readiness fails while the pool is unhealthy. A pool that isn't critical only degrades the answer. */
   critical: z.boolean().default(true),
   /**
-   * Whether the application's start waits until the pool is connected (`'wait'`) or goes on without it (`'background'`).
+   * Whether the application's start waits until the pool is connected (`'wait'`) or goes on without it
+   * (`'background'`).
    * @defaultValue `'wait'` for a critical pool, else `'background'`
    */
   startup: z.enum(['wait', 'background']).optional(),
@@ -229,7 +244,10 @@ interface Reporter {
   addIssue(issue: { code: 'custom'; path: PropertyKey[]; message: string }): void;
 }
 
-/** The rules between options of one pool. They are checked even while single options are wrong: all problems come in one error. */
+/**
+ * The rules between options of one pool. They are checked even while single options are wrong: all problems come in one
+ * error.
+ */
 export function checkPool(pool: Partial<ParsedPool>, report: Reporter, rules: { failsClosed?: boolean } = {}): void {
   const { minSize, maxSize, maxConnectionsPerTenant: short } = pool;
   const refuse = (path: PropertyKey[], message: string) => report.addIssue({ code: 'custom', path, message });

@@ -6,8 +6,8 @@
 import type { PoolHandle } from './pool-handle.js';
 
 /**
- * Empty here, filled in by the application (and only by it), so that `getPool('orders')` is known to be a `PostgresPool` and a misspelt name
- * can't be injected.
+ * Empty here, filled in by the application (and only by it), so that `getPool('orders')` is known to be a
+ * `PostgresPool` and a misspelt name can't be injected.
  *
  * @example
  * declare module 'nestjs-pool-manager' {

@@ -119,7 +119,10 @@ export class PoolStats {
     this.tenants = [...engine.tenants()].map(tenantStats);
   }
 
-  /** One tenant's numbers; `undefined` when the scheduler doesn't know it (any more). Without an id: work without a tenant. */
+  /**
+   * One tenant's numbers; `undefined` when the scheduler doesn't know it (any more). Without an id: work without a
+   * tenant.
+   */
   tenant(tenantId?: string): TenantStats | undefined {
     return this.tenants.find((tenant) => tenant.tenantId === tenantId);
   }

@@ -1,13 +1,14 @@
 /**
- * A stand-in for the module `pg`, for libraries that insist on making their pool themselves (TypeORM: `new driver.Pool()`).
+ * A stand-in for the module `pg`, for libraries that insist on making their pool themselves (TypeORM: `new
+ * driver.Pool()`).
  */
 import { ClientRefusedError } from '../errors.js';
 import { standInFor } from './as-pg-pool.js';
 import type { PostgresPool } from './postgres-pool.js';
 
 /**
- * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one leaves
- * ours open: it is closed by the manager, or by `pool.close()`. Its `Client` can't be constructed: that throws
+ * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one
+ * leaves ours open: it is closed by the manager, or by `pool.close()`. Its `Client` can't be constructed: that throws
  * ClientRefusedError, because such a connection would not be bound to a tenant.
  *
  * @example

@@ -1,14 +1,14 @@
 /**
- * A stand-in for an instance of `pg.Pool`, for libraries that ask for one by `instanceof` (Prisma's adapter, which opens
- * a pool of its own otherwise: past the limits, and as no tenant).
+ * A stand-in for an instance of `pg.Pool`, for libraries that ask for one by `instanceof` (Prisma's adapter, which
+ * opens a pool of its own otherwise: past the limits, and as no tenant).
  */
 import type { Pool } from 'pg';
 
 import type { PostgresPool } from './postgres-pool.js';
 
 /**
- * An object that is an `instanceof pg.Pool` and does what `pool` does. Ending it leaves `pool` open: that is closed by the
- * manager, or by `pool.close()`.
+ * An object that is an `instanceof pg.Pool` and does what `pool` does. Ending it leaves `pool` open: that is closed by
+ * the manager, or by `pool.close()`.
  *
  * @example
  * const adapter = new PrismaPg(asPgPool(pool.forTenant('acme')));
@@ -21,8 +21,8 @@ export function asPgPool(pool: PostgresPool): Pool {
 }
 
 /**
- * @internal An object with `prototype` in its chain, so that it passes for an instance of its class, whose every property
- * is the pool's. What the class has of its own besides (pg-pool's inner workings) it has not.
+ * @internal An object with `prototype` in its chain, so that it passes for an instance of its class, whose every
+ * property is the pool's. What the class has of its own besides (pg-pool's inner workings) it has not.
  */
 export function standInFor(pool: PostgresPool, prototype: object): object {
   const standIn = Object.create(prototype) as object;

@@ -34,7 +34,10 @@ export function clientConfigOf(id: string, config: ResolvedPostgresPoolOptions, 
   };
 }
 
-/** Where a pool's connections lead, and what limits them: options, connection string, environment and `pg.defaults` together. */
+/**
+ * Where a pool's connections lead, and what limits them: options, connection string, environment and `pg.defaults`
+ * together.
+ */
 export interface ResolvedServer {
   readonly host: string | undefined;
   readonly port: number | undefined;
@@ -108,8 +111,8 @@ function reasonOf(error: unknown): string {
 }
 
 /**
- * Has a client that hasn't connected obey the pool's options where `pg` lets the connection string, or `pg.defaults`, win
- * over them; and none of pg's own timers, which would take a query out from under the session.
+ * Has a client that hasn't connected obey the pool's options where `pg` lets the connection string, or `pg.defaults`,
+ * win over them; and none of pg's own timers, which would take a query out from under the session.
  */
 export function overrideParameters(client: Client, config: ClientConfig, options: ResolvedPostgresPoolOptions): void {
   const parameters = parametersOf(client);

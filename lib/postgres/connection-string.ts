@@ -3,8 +3,8 @@
  *
  * Promise: a string that passes means to `pg` what it says, and nothing else. `pg` reads strings by the rules of URLs,
  * with amendments: a password with a `/`, `?` or `#` in it ends the address early, so that a part of the password
- * becomes a host or a database; a `%` out of place is decoded in one of two ways; a misspelt parameter is ignored. All of
- * that is refused here, in words that carry nothing of the string itself.
+ * becomes a host or a database; a `%` out of place is decoded in one of two ways; a misspelt parameter is ignored. All
+ * of that is refused here, in words that carry nothing of the string itself.
  */
 import { closestName } from '../options/closest-name.js';
 

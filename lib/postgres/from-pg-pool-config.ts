@@ -23,8 +23,8 @@ interface MorePoolConfig {
  * The same pool in our words. What pg-pool has no word for keeps our defaults; pool options of your own go on top.
  *
  * As with pg.Pool, what isn't given comes from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGAPPNAME and PGSSLMODE
- * (`DATABASE_URL` isn't looked at), and a connect that fails fails the calls that wait at once: the driver's error, with
- * its `code`, is their error's `cause`.
+ * (`DATABASE_URL` isn't looked at), and a connect that fails fails the calls that wait at once: the driver's error,
+ * with its `code`, is their error's `cause`.
  *
  * @throws TypeError for a `Client` that isn't pg's own, and for a `Promise` that isn't the language's.
  * @example

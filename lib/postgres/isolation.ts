@@ -1,8 +1,8 @@
 /**
  * What "as this tenant" means to the server.
  *
- * Every mode comes down to one setting: the policy's own (`rls`), `role`, or `search_path`. Set locally it lasts for one
- * transaction, and a one-shot query is one; set for the session it lasts for one lease and goes with the reset that
+ * Every mode comes down to one setting: the policy's own (`rls`), `role`, or `search_path`. Set locally it lasts for
+ * one transaction, and a one-shot query is one; set for the session it lasts for one lease and goes with the reset that
  * follows it. Names of tenants only ever travel as parameters of `set_config`, never as part of a statement's text.
  */
 import { createHash } from 'node:crypto';
@@ -85,8 +85,8 @@ export function searchPath(schemas: string | readonly string[]): string {
 /**
  * The statement that makes a setting the session's, or undefined where only a parameter will do.
  *
- * SET takes a quoted identifier for a value, and costs the server a quarter of a `select set_config(…)`; identifiers are
- * cut, though, where parameters are not.
+ * SET takes a quoted identifier for a value, and costs the server a quarter of a `select set_config(…)`; identifiers
+ * are cut, though, where parameters are not.
  */
 export function sessionAssignment({ name, value }: TenantSetting): string | undefined {
   // Its value is a list of quoted identifiers already.

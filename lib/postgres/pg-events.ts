@@ -12,8 +12,8 @@ import type { LeasedClient, PoolSession } from './session/leased-client.js';
 /** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
 export interface PostgresEventMap extends PoolEventMap {
   /**
-   * A connection was opened. A promise that a listener returns is awaited; an error refuses the connection. What it sets on
-   * it, one statement a query, stays set, and so do type parsers and listeners.
+   * A connection was opened. A promise that a listener returns is awaited; an error refuses the connection. What it
+   * sets on it, one statement a query, stays set, and so do type parsers and listeners.
    */
   connect: [client: LeasedClient];
   /** A connection was lent. */

@@ -43,7 +43,9 @@ export const rlsIsolationShape = {
       if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .default('app.tenant_id'),
-  /** What to do at start when the database user is not bound by row security: refuse, or only warn (for development). */
+  /**
+   * What to do at start when the database user is not bound by row security: refuse, or only warn (for development).
+   */
   unsafeRole: z.enum(['refuse', 'warn']).default('refuse'),
 };
 
@@ -73,8 +75,8 @@ const isolationSchema = z.discriminatedUnion('mode', [noIsolation, rlsIsolation,
 
 export const sessionShape = {
   /**
-   * Whether one-shot queries are trusted to leave nothing behind in their session, so that a session that served nothing else isn't reset
-   * before it serves another tenant.
+   * Whether one-shot queries are trusted to leave nothing behind in their session, so that a session that served
+   * nothing else isn't reset before it serves another tenant.
    */
   trustOneShot: z.boolean().default(false),
 };
@@ -112,9 +114,9 @@ export const postgresPoolShape = {
   /** After this time the server cancels a statement; 0: never. */
   statementTimeoutMs: durationMs(0).default(0),
   /**
-   * After this time, counted from the moment it has a connection, a statement is given up here, also when the server or the network has
-   * gone silent, and cancelled on the server; 0: never. It is pg's `query_timeout`, which works here too, in `client`, in the connection string
-   * and in `pg.defaults`: the shortest limit holds.
+   * After this time, counted from the moment it has a connection, a statement is given up here, also when the server or
+   * the network has gone silent, and cancelled on the server; 0: never. It is pg's `query_timeout`, which works here
+   * too, in `client`, in the connection string and in `pg.defaults`: the shortest limit holds.
    */
   queryTimeoutMs: durationMs(0).default(0),
   /** After this time the server ends a session that sits idle in a transaction; 0: never. */
@@ -124,8 +126,9 @@ export const postgresPoolShape = {
   /** How sessions are handed from one borrower to the next. */
   session: sessionSchema.prefault({}),
   /**
-   * Called with each new connection before it serves anybody; a promise is awaited. What it sets, one statement a query, is set again after
-   * every reset; type parsers and listeners stay for the connection's life. An error or rejection closes the connection.
+   * Called with each new connection before it serves anybody; a promise is awaited. What it sets, one statement a
+   * query, is set again after every reset; type parsers and listeners stay for the connection's life. An error or
+   * rejection closes the connection.
    */
   onConnect: callback<(client: LeasedClient) => unknown>().optional(),
   /** As pg-pool's: called with each new connection after `onConnect`; `done(error)` refuses the connection. */

@@ -4,8 +4,8 @@
  * Superusers, roles with BYPASSRLS and the owners of tables without FORCE see every row whatever the policies say: a
  * pool that isolates tenants by row security must not work as one of them.
  *
- * The verdict belongs to a moment: a migration may be between two of its steps, a table may be created later, a role may
- * be given a power while the pool runs. Promise: every new connection looks, a pool in use looks again every half
+ * The verdict belongs to a moment: a migration may be between two of its steps, a table may be created later, a role
+ * may be given a power while the pool runs. Promise: every new connection looks, a pool in use looks again every half
  * minute, and one that was found unsafe looks again, with growing pauses, until it is mended; meanwhile it serves no
  * tenant, on no way in, and says why.
  */
@@ -60,7 +60,10 @@ const LOOK_WITHIN_MS = 10_000;
 export interface RoleSafetyDependencies {
   readonly poolId: string;
   readonly clock: Clock;
-  /** `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: the application does not rely on row security. */
+  /**
+   * `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: the application does not rely on row
+   * security.
+   */
   readonly policy: 'refuse' | 'warn' | 'ignore';
   /** A connection for a look, even while the pool refuses its user. */
   readonly acquire: (timeoutMs: number) => Promise<Lease<LeasedClient>>;

@@ -39,7 +39,8 @@ export interface TransactionOptions {
   readonly retries?: number | undefined;
   /**
    * For the call as a whole, in milliseconds: waiting for a connection and retries included. `Infinity`, and what is
-   * longer than a timer can run (24.8 days): none. What isn't a duration (NaN, less than 0): no time at all. Default: none.
+   * longer than a timer can run (24.8 days): none. What isn't a duration (NaN, less than 0): no time at all. Default:
+   * none.
    */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -70,7 +71,9 @@ export class PgTransaction extends Queryable {
   #ended = false;
   /** The first statement that failed: what a swallowed error was. */
   #failure: Error | undefined = undefined;
-  /** The nested transactions so far. They take turns: a savepoint can't be undone without undoing what came after it. */
+  /**
+   * The nested transactions so far. They take turns: a savepoint can't be undone without undoing what came after it.
+   */
   #turns: Promise<unknown> = Promise.resolve();
   /** The nested transaction whose turn it is. */
   #current: PgTransaction | undefined = undefined;

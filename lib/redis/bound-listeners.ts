@@ -2,8 +2,8 @@
  * The event listeners that callers add to a client of ours.
  *
  * Promise: each runs in the async context of the code that added it (a connection's own events run outside every
- * request's), and what it throws is logged; those added through one facade can all be removed, and no others; `off` finds
- * them by the function that was passed to `on`.
+ * request's), and what it throws is logged; those added through one facade can all be removed, and no others; `off`
+ * finds them by the function that was passed to `on`.
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';

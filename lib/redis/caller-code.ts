@@ -1,8 +1,8 @@
 /**
  * Code of callers that ioredis runs: callbacks, event listeners, strategies, connectors.
  *
- * Promise: what it throws is logged. ioredis would make it an uncaught exception, or stop in the middle of a reply or of
- * a reconnect: one caller's mistake would cost the process, or a connection that others share.
+ * Promise: what it throws is logged. ioredis would make it an uncaught exception, or stop in the middle of a reply or
+ * of a reconnect: one caller's mistake would cost the process, or a connection that others share.
  */
 import type { RedisOptions } from 'ioredis';
 import { describeError } from '../engine/redact.js';

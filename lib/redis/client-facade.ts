@@ -2,10 +2,10 @@
  * A client of ioredis as a caller sees it: the same object to use, with a gate in front.
  *
  * Promise: every command, alone, in a pipeline, in a MULTI block, by name, through `call()` or a defined script, passes
- * `send` first; listeners and callbacks run in the context of the code that handed them in, and what they throw is logged;
- * `duplicate()` makes a client that the pool knows. What a caller sets on the facade (a spy in place of a method, a
- * defined command) stays on the facade, where calls through it find it; the client behind never sees it. The client's own
- * handshake doesn't go through the facade and so is never gated. Nothing of the client can be enumerated.
+ * `send` first; listeners and callbacks run in the context of the code that handed them in, and what they throw is
+ * logged; `duplicate()` makes a client that the pool knows. What a caller sets on the facade (a spy in place of a
+ * method, a defined command) stays on the facade, where calls through it find it; the client behind never sees it. The
+ * client's own handshake doesn't go through the facade and so is never gated. Nothing of the client can be enumerated.
  */
 import { inspect } from 'node:util';
 
@@ -393,7 +393,9 @@ function emptyClient<C extends RedisClient>(first: C, describe: () => string): C
   return empty;
 }
 
-/** Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`. */
+/**
+ * Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`.
+ */
 function isSendable(command: Command): boolean {
   const resolve: Command['resolve'] | undefined = command.resolve;
   return resolve !== undefined;

@@ -45,8 +45,8 @@ export class Credentials {
   }
 
   /**
-   * Has `client` ask again whenever its connection was lost. ioredis reconnects after a delay with what its options then
-   * say; a cluster makes clients for its nodes as it finds them.
+   * Has `client` ask again whenever its connection was lost. ioredis reconnects after a delay with what its options
+   * then say; a cluster makes clients for its nodes as it finds them.
    */
   follow(client: RedisClient): void {
     if (!this.rotate) return;

@@ -3,8 +3,8 @@
  *
  * Promise: the pool knows every one of them and of their duplicates, lets no more than `max` be open at once, and ends
  * what is left when it closes. Everything is allowed on them, and they reconnect by themselves like any ioredis client;
- * what a caller sent over a connection that died is rejected rather than repeated or forgotten, what ioredis itself sent
- * (a resubscription) is sent again.
+ * what a caller sent over a connection that died is rejected rather than repeated or forgotten, what ioredis itself
+ * sent (a resubscription) is sent again.
  */
 import type { Command, Redis, RedisOptions } from 'ioredis';
 import { withTimeout } from '../engine/time/with-timeout.js';
@@ -124,7 +124,9 @@ export class DedicatedClients<C extends RedisClient> {
       .proxy;
   }
 
-  /** Ends all that are open: after the replies they are owed, except those that wait for something that may never come. */
+  /**
+   * Ends all that are open: after the replies they are owed, except those that wait for something that may never come.
+   */
   async close(timeoutMs: number, clock: Clock): Promise<void> {
     this.#closed = true;
     this.#pings.stop();

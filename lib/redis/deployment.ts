@@ -2,8 +2,8 @@
  * Where the data is, and what clients are made for it: one server (or a group that sentinels watch over), or a cluster.
  *
  * Promise: what the pool must decide itself (reconnecting, queueing, repeating) is decided here and in no other place;
- * all other options of ioredis reach it as they were given, functions among them guarded. Clients are made unconnected, but
- * for duplicates that are not lazy.
+ * all other options of ioredis reach it as they were given, functions among them guarded. Clients are made unconnected,
+ * but for duplicates that are not lazy.
  */
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 
@@ -32,8 +32,8 @@ export interface Deployment<C extends RedisClient> {
   /** For one borrower: never reconnects, queues nothing, repeats nothing. */
   exclusive(): C;
   /**
-   * For a caller of its own: like `original` (by default the shared client as it shows itself), with the caller's options
-   * on top; `args` as ioredis' `duplicate()` takes them. Connects by itself unless it is lazy.
+   * For a caller of its own: like `original` (by default the shared client as it shows itself), with the caller's
+   * options on top; `args` as ioredis' `duplicate()` takes them. Connects by itself unless it is lazy.
    */
   duplicate(args: readonly unknown[], original?: Made<C>): Made<C>;
   readonly credentials: Credentials;
@@ -52,8 +52,8 @@ export interface Deployment<C extends RedisClient> {
 export type ReconnectOnError = (error: Error) => boolean | 1 | 2;
 
 /**
- * Options for the constructor. `replyMapping` passes unseen: it is a parameter of ioredis 6's classes, and would make the type of
- * every client depend on a value in somebody's configuration.
+ * Options for the constructor. `replyMapping` passes unseen: it is a parameter of ioredis 6's classes, and would make
+ * the type of every client depend on a value in somebody's configuration.
  */
 type ServerOptions = Omit<RedisOptions, 'replyMapping'>;
 type NodeOptions = Omit<NonNullable<ClusterOptions['redisOptions']>, 'replyMapping'>;
@@ -65,11 +65,17 @@ const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 2_000;
 /** A server that is loading its data is asked again this often at least. */
 const LOADING_RETRY_MS = 500;
-/** How long ioredis lets the other side take to close; its timer keeps the process alive even when there is no socket any more. */
+/**
+ * How long ioredis lets the other side take to close; its timer keeps the process alive even when there is no socket
+ * any more.
+ */
 const DISCONNECT_TIMEOUT_MS = 500;
 const SENTINEL_PORT = 26_379;
 
-/** Turns ioredis' own connect time-out off: {@link ConnectDeadline} bounds connects without cutting those that a blocked event loop delays. */
+/**
+ * Turns ioredis' own connect time-out off: {@link ConnectDeadline} bounds connects without cutting those that a blocked
+ * event loop delays.
+ */
 const NO_TIMEOUT = 0;
 
 export class ServerDeployment implements Deployment<Redis> {
@@ -173,7 +179,8 @@ export class ServerDeployment implements Deployment<Redis> {
     };
     const client = this.#make({
       ...shown,
-      // What callers sent is rejected when the connection is lost; what ioredis itself sent, a resubscription, is sent again.
+      // What callers sent is rejected when the connection is lost; what ioredis itself sent, a resubscription, is sent
+      // again.
       autoResendUnfulfilledCommands: true,
       reconnectOnError:
         guardedReconnectOnError(shown.reconnectOnError, this.#report) ?? (this.writes ? isReadOnly : null),
@@ -244,7 +251,8 @@ export class ClusterDeployment implements Deployment<Cluster> {
       ...client,
       lazyConnect: client.lazyConnect ?? false,
       clusterRetryStrategy: client.clusterRetryStrategy ?? this.#backoff,
-      // ioredis sends again what was on its way to a node whose connection was lost, as it can't tell it from what was never sent.
+      // ioredis sends again what was on its way to a node whose connection was lost, as it can't tell it from what was
+      // never sent.
       retryDelayOnFailover: client.retryDelayOnFailover ?? (this.resends ? undefined : 0),
       redisOptions: {
         ...ofNodes,
@@ -350,8 +358,8 @@ function guardedReconnectOnError(
 }
 
 /**
- * Reconnects as `own` says. A command that is to be sent again is noted rather than left to ioredis, which would give it
- * to the connection that it has just begun to close.
+ * Reconnects as `own` says. A command that is to be sent again is noted rather than left to ioredis, which would give
+ * it to the connection that it has just begun to close.
  */
 function repeating(own: ReconnectOnError, repeatable: WeakSet<Error>): ReconnectOnError {
   return (error) => {
@@ -384,7 +392,10 @@ function ownOfNodes(client: Readonly<RedisOptions>): NodeOptions {
   return own;
 }
 
-/** Doubles with every attempt up to the last; half of it at random, so that clients of many processes don't come back in step. */
+/**
+ * Doubles with every attempt up to the last; half of it at random, so that clients of many processes don't come back in
+ * step.
+ */
 function backoffMs(attempt: number, random: () => number): number {
   const fullMs = Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), LAST_RETRY_MS);
   return fullMs / 2 + (fullMs / 2) * random();

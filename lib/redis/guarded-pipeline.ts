@@ -1,8 +1,8 @@
 /**
  * Pipelines whose callbacks can't disturb the connection: as those of single commands, what they throw is logged.
  *
- * A pipeline's methods are those of the class, so they are replaced for all pipelines of ioredis at once, on a prototype of
- * its own: to wrap some five hundred methods of each pipeline would cost more than its commands.
+ * A pipeline's methods are those of the class, so they are replaced for all pipelines of ioredis at once, on a
+ * prototype of its own: to wrap some five hundred methods of each pipeline would cost more than its commands.
  */
 import type { Pipeline } from 'ioredis';
 import { guardingCallback, isFunction, type ReportThrown } from './caller-code.js';

@@ -1,8 +1,8 @@
 /**
  * Commands that wait for a connection, in the order in which they came.
  *
- * Promise: those of one pipeline stay together. ioredis writes a pipeline only once each of its commands has asked to be
- * written, so to drop one of them would leave the others waiting for ever.
+ * Promise: those of one pipeline stay together. ioredis writes a pipeline only once each of its commands has asked to
+ * be written, so to drop one of them would leave the others waiting for ever.
  */
 import type { PendingCommand } from './pending-command.js';
 

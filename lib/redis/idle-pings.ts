@@ -1,9 +1,9 @@
 /**
  * Finds connections of duplicates that are dead without having been closed.
  *
- * A subscriber sends nothing, so it would never hear of a firewall or a host that has dropped its connection: it would be
- * deaf for as long as it lives. Promise: every connection that waits for nothing is pinged once an interval, and one that
- * doesn't answer within `timeoutMs` is dropped, whereupon ioredis connects and subscribes again. While there is no
+ * A subscriber sends nothing, so it would never hear of a firewall or a host that has dropped its connection: it would
+ * be deaf for as long as it lives. Promise: every connection that waits for nothing is pinged once an interval, and one
+ * that doesn't answer within `timeoutMs` is dropped, whereupon ioredis connects and subscribes again. While there is no
  * duplicate there is no timer.
  */
 import type { Redis } from 'ioredis';

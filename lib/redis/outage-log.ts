@@ -1,8 +1,8 @@
 /**
  * Knows whether the present outage is in the log already, whichever of a pool's connections has seen it first.
  *
- * Promise: an outage is said once. It is over when the server has been back for a while: one that accepts connections and
- * drops them is in one outage all the time.
+ * Promise: an outage is said once. It is over when the server has been back for a while: one that accepts connections
+ * and drops them is in one outage all the time.
  */
 import type { Clock } from '../engine/time/clock.js';
 

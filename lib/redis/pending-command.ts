@@ -26,7 +26,10 @@ export class PendingCommand extends DeadlineEntry {
   sent = false;
   /** It has been sent before, and is to be sent again within the same limit. */
   repeated = false;
-  /** When its own time is over, while it waits to be sent or, once it is sent, for its reply; a reading of the clock. `Infinity`: it has as long as it likes. */
+  /**
+   * When its own time is over, while it waits to be sent or, once it is sent, for its reply; a reading of the clock.
+   * `Infinity`: it has as long as it likes.
+   */
   limitAtMs = Infinity;
   /** How long it may take once it is sent; 0: as long as it likes. */
   readonly timeoutMs: number;

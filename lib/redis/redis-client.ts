@@ -126,8 +126,8 @@ type Subscribing = 'subscribe' | 'psubscribe' | 'ssubscribe';
 const RENEWALS = new WeakMap<RedisClient, ReadonlyMap<string, Map<string, 'asked' | 'failed'>>>();
 
 /**
- * Takes care of the subscriptions that ioredis renews by itself once it has reconnected. It doesn't look at what comes of
- * them: one that fails would be an unhandled rejection, and the client deaf. One that is refused, or lost with its
+ * Takes care of the subscriptions that ioredis renews by itself once it has reconnected. It doesn't look at what comes
+ * of them: one that fails would be an unhandled rejection, and the client deaf. One that is refused, or lost with its
  * connection, is asked for again over the next connection.
  */
 function renewSubscriptions(client: Redis): void {

@@ -1,8 +1,8 @@
 /**
  * What a Redis command does to the connection that carries it.
  *
- * Promise: every command that changes or stalls its connection is known here by name (and arguments, where they decide);
- * everything else is ordinary. Pure: looks at names and arguments only.
+ * Promise: every command that changes or stalls its connection is known here by name (and arguments, where they
+ * decide); everything else is ordinary. Pure: looks at names and arguments only.
  */
 
 /** What a command leaves behind, or how it holds up whoever comes next. */

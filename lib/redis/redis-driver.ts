@@ -75,7 +75,10 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
     connection.onBroken(listener);
   }
 
-  /** A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say nothing about it. */
+  /**
+   * A connection knows itself when it is lost, stuck, or leads to a server that can't serve; other pools' errors say
+   * nothing about it.
+   */
   isFatal(error: unknown): boolean {
     return error instanceof ConnectionLostError && error.poolId === this.#dependencies.poolId;
   }

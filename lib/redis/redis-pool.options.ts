@@ -64,8 +64,8 @@ const clusterSchema = clusterOptions.transform((cluster) => seal(cluster, { clie
 
 export const redisPoolShape = {
   /**
-   * Where the server is: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or the path of a socket. Not needed with `sentinel`,
-   * `cluster` or `client.host`.
+   * Where the server is: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or the path of a socket. Not needed
+   * with `sentinel`, `cluster` or `client.host`.
    * @defaultValue the environment variable `REDIS_URL`
    */
   url: z
@@ -100,15 +100,17 @@ export const redisPoolShape = {
    */
   tls: tlsOptions<ConnectionOptions>().optional(),
   /**
-   * How long a command may take, on the shared client and on a leased connection alike; 0: as long as it likes. A blocking command has that
-   * long on top of its own time-out. A leased connection that let a command go overdue is destroyed.
+   * How long a command may take, on the shared client and on a leased connection alike; 0: as long as it likes. A
+   * blocking command has that long on top of its own time-out. A leased connection that let a command go overdue is
+   * destroyed.
    */
   commandTimeoutMs: durationMs(0).default(10_000),
   /** Clients from `duplicate()` that may be open at once, besides `maxSize` and the shared client. */
   maxDuplicates: count(0).default(50),
   /**
-   * Options of `ioredis` that have no name above; they are passed on as they are. `autoResendUnfulfilledCommands` is false unless it is set
-   * here: commands that were unanswered when the connection was lost fail, and are not sent again.
+   * Options of `ioredis` that have no name above; they are passed on as they are. `autoResendUnfulfilledCommands` is
+   * false unless it is set here: commands that were unanswered when the connection was lost fail, and are not sent
+   * again.
    */
   client: untouched<Readonly<RedisOptions>>().default({}),
 };
@@ -194,7 +196,10 @@ function hasOwnServer(client: unknown): boolean {
   return isRecord(client) && [client.host, client.path, client.sentinels].some((place) => place != null);
 }
 
-/** Not a URL, nor a host with its port: what is wrong about it may be a part of a password, and would be looked up as a name. */
+/**
+ * Not a URL, nor a host with its port: what is wrong about it may be a part of a password, and would be looked up as a
+ * name.
+ */
 function isHost(text: string): boolean {
   return /^[a-z0-9._-]+$/i.test(text) || isIPv6(text);
 }

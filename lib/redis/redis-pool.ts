@@ -1,9 +1,10 @@
 /**
- * The Redis pool: a shared client for ordinary commands, and leases of exclusive connections for what must not be shared.
+ * The Redis pool: a shared client for ordinary commands, and leases of exclusive connections for what must not be
+ * shared.
  *
  * Besides its `maxSize` exclusive connections a pool has one shared client and at most `maxDuplicates` clients from
- * `duplicate()`. With a cluster, each of all these is a client of the cluster, with a connection to every node it has talked to and
- * one or two of its own besides; so keep `maxSize` small there.
+ * `duplicate()`. With a cluster, each of all these is a client of the cluster, with a connection to every node it has
+ * talked to and one or two of its own besides; so keep `maxSize` small there.
  */
 import type { Cluster, Redis } from 'ioredis';
 
@@ -45,7 +46,10 @@ interface EndCalls {
   count: number;
 }
 
-/** How long the connections of a server that refuses to write are kept at least, in milliseconds; doubled while it goes on. */
+/**
+ * How long the connections of a server that refuses to write are kept at least, in milliseconds; doubled while it goes
+ * on.
+ */
 const FIRST_REPLACEMENT_MS = 1_000;
 const LAST_REPLACEMENT_MS = 60_000;
 
@@ -69,16 +73,17 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   }
 
   /**
-   * The shared client, to be used like any client of ioredis. It belongs to no tenant, counts against no limit, and isn't held
-   * back by `suspend()`.
+   * The shared client, to be used like any client of ioredis. It belongs to no tenant, counts against no limit, and
+   * isn't held back by `suspend()`.
    *
-   * Commands that would change or stall the connection for its other users (blocking ones, WATCH and an open MULTI, SELECT,
-   * SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR) are rejected with CommandRefusedError: use `use()` or
-   * `acquire()`, or `client.duplicate()` for a connection that you keep. Pipelines and pipelined `multi()` are fine.
+   * Commands that would change or stall the connection for its other users (blocking ones, WATCH and an open MULTI,
+   * SELECT, SUBSCRIBE, AUTH, CLIENT SETNAME and the like, MONITOR) are rejected with CommandRefusedError: use `use()`
+   * or `acquire()`, or `client.duplicate()` for a connection that you keep. Pipelines and pipelined `multi()` are fine.
    * `quit()` and `disconnect()` resolve and end nothing; `connect()` rejects when the server can't be reached.
    *
-   * Rejects further with ConnectionLostError, OperationTimeoutError, BackendUnavailableError, QueueFullError (too many commands
-   * wait for a lost connection) and PoolClosedError. `duplicate()` throws DedicatedLimitError at `maxDuplicates`.
+   * Rejects further with ConnectionLostError, OperationTimeoutError, BackendUnavailableError, QueueFullError (too many
+   * commands wait for a lost connection) and PoolClosedError. `duplicate()` throws DedicatedLimitError at
+   * `maxDuplicates`.
    */
   get client(): C {
     return this.#companions.shared.proxy;
@@ -97,7 +102,10 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
     return this.#companions.dedicated.size;
   }
 
-  /** Replaces every connection: idle ones now, leased ones when they come back, the shared one without losing a reply. Duplicates are their owners'. */
+  /**
+   * Replaces every connection: idle ones now, leased ones when they come back, the shared one without losing a reply.
+   * Duplicates are their owners'.
+   */
   override evict(): void {
     super.evict();
     this.#companions.shared.renew();

@@ -1,8 +1,8 @@
 /**
  * Addresses of Redis servers as URLs.
  *
- * Promise: what is accepted means what it means to ioredis; what ioredis would misread, or read in one of several ways, is
- * refused. A message never repeats a part of the URL: what stands in the wrong place is often a piece of a password.
+ * Promise: what is accepted means what it means to ioredis; what ioredis would misread, or read in one of several ways,
+ * is refused. A message never repeats a part of the URL: what stands in the wrong place is often a piece of a password.
  */
 import type { RedisOptions } from 'ioredis';
 
@@ -35,7 +35,10 @@ const HOST_NAME = /^[a-z0-9._-]*$/i;
 const IPV6 = /^\[[0-9a-f:.]+\]$/i;
 const WHOLE_NUMBER = /^\d{1,9}$/;
 
-/** Reads `redis://user:password@host:port/db`, `rediss://…` for TLS, or the path of a socket; with `?db=1&family=6` and the like. */
+/**
+ * Reads `redis://user:password@host:port/db`, `rediss://…` for TLS, or the path of a socket; with `?db=1&family=6` and
+ * the like.
+ */
 export function readRedisUrl(text: string): RedisUrlReading {
   // ioredis takes this for a host without a scheme; to other readers it is a path.
   if (text.startsWith('//')) return { problem: WRONG_FORM };

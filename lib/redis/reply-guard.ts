@@ -2,8 +2,9 @@
  * Replies that ioredis can't handle.
  *
  * Its handler of replies throws on some that no healthy server sends: a null that was not asked for, a subscription's
- * reply or message without its channel. ioredis 6 throws it again in a tick of its own, ioredis 5 from the socket's event:
- * the process ends either way. ioredis has no hook there, so its handler is replaced, once for all of its clients.
+ * reply or message without its channel. ioredis 6 throws it again in a tick of its own, ioredis 5 from the socket's
+ * event: the process ends either way. ioredis has no hook there, so its handler is replaced, once for all of its
+ * clients.
  *
  * Promise: on a connection that was opened under `guardReplies` such a reply ends the connection as one that can't be
  * parsed does, and rejects the commands that wait for a reply on it. Other clients of the process behave as before.

@@ -43,11 +43,16 @@ export function isConnectionError(error: unknown): error is Error {
   return 'code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code);
 }
 
-/** ioredis adds this to what its parser throws; and this is how it says that a reply came to which there was no command. */
+/**
+ * ioredis adds this to what its parser throws; and this is how it says that a reply came to which there was no command.
+ */
 const NOT_PARSED = 'Please report this.';
 const NOT_ASKED_FOR = 'Command queue state error.';
 
-/** Whether what the server sent was no reply to what had been asked: its replies can't be matched with commands any more. */
+/**
+ * Whether what the server sent was no reply to what had been asked: its replies can't be matched with commands any
+ * more.
+ */
 export function isOutOfStep(error: Error): boolean {
   return error.message.endsWith(NOT_PARSED) || error.message.startsWith(NOT_ASKED_FOR);
 }

@@ -78,7 +78,8 @@ export class SessionState {
   }
 
   /**
-   * What it takes to be as good as new, in this order: a queued transaction would swallow the others. Empty when nothing was left.
+   * What it takes to be as good as new, in this order: a queued transaction would swallow the others. Empty when
+   * nothing was left.
    *
    * @param database the one that the connection belongs on.
    */

@@ -104,7 +104,10 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     }
   }
 
-  /** Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or `signal` aborts. */
+  /**
+   * Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or
+   * `signal` aborts.
+   */
   async isServerFull(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     if ('nodes' in this.client || !isWritable(this.client)) return false;
     const asked = new AbortController();
@@ -115,7 +118,8 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
       const [clients = 0, replicas = 0, max = Infinity] = ['connected_clients', 'connected_slaves', 'maxclients'].map(
         (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? NaN),
       );
-      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to be.
+      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to
+      // be.
       return clients + replicas >= max;
     } catch {
       return false;
@@ -346,7 +350,9 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     });
   }
 
-  /** The oldest unanswered command is overdue: nothing that came after it can be answered over this connection either. */
+  /**
+   * The oldest unanswered command is overdue: nothing that came after it can be answered over this connection either.
+   */
   #reconnectIfStuck(command: Command): void {
     for (const connection of connectionsOf(this.client)) {
       if (connection.commandQueue.peekFront()?.command === command)

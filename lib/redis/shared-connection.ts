@@ -70,7 +70,10 @@ export class SharedConnection<C extends RedisClient> {
     return this.#closed;
   }
 
-  /** Since when there has been no connection, as a reading of the clock; `undefined`: there is one, or none was wanted yet. */
+  /**
+   * Since when there has been no connection, as a reading of the clock; `undefined`: there is one, or none was wanted
+   * yet.
+   */
   get downSinceMs(): number | undefined {
     return this.#downSinceMs;
   }

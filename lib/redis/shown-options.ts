@@ -1,9 +1,9 @@
 /**
  * The options of a client as a caller sees them.
  *
- * Promise: they say how the client behaves towards its callers, which ioredis' own options behind it may not (the shared
- * client is made lazy, and queues by itself). A secret is read by its name and in no other way: an enumeration, a spread,
- * `util.inspect` and `JSON.stringify` don't carry it.
+ * Promise: they say how the client behaves towards its callers, which ioredis' own options behind it may not (the
+ * shared client is made lazy, and queues by itself). A secret is read by its name and in no other way: an enumeration,
+ * a spread, `util.inspect` and `JSON.stringify` don't carry it.
  */
 
 /** Options that are, or contain, a secret. */

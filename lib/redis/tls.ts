@@ -1,7 +1,8 @@
 /**
  * TLS options that come from several places: the pool's `tls`, ioredis' own `client.tls`, and a `rediss:` URL.
  *
- * Promise: they are merged. Where two places contradict each other there is no TLS to be had: {@link tlsConflict} says so.
+ * Promise: they are merged. Where two places contradict each other there is no TLS to be had: {@link tlsConflict} says
+ * so.
  */
 import type { RedisOptions } from 'ioredis';
 

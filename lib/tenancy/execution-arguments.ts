@@ -1,8 +1,8 @@
 /**
  * Where each transport of Nest keeps what a tenant can be read from: request, response, headers, payload, user.
  *
- * Nest hands all of it over untyped, and the packages of most transports aren't installed in most applications. So nothing is imported from
- * them and nothing is assumed: every property is looked up, and what isn't there is undefined.
+ * Nest hands all of it over untyped, and the packages of most transports aren't installed in most applications. So
+ * nothing is imported from them and nothing is assumed: every property is looked up, and what isn't there is undefined.
  */
 import type { ArgumentsHost } from '@nestjs/common';
 
@@ -29,8 +29,8 @@ export function unwrapped(wrapped: unknown): object | undefined {
 }
 
 /**
- * The HTTP request behind a call: that of an HTTP route, of a GraphQL operation (`req` of its context, or mercurius' `reply.request`), or the
- * handshake of a socket. Undefined for messages.
+ * The HTTP request behind a call: that of an HTTP route, of a GraphQL operation (`req` of its context, or mercurius'
+ * `reply.request`), or the handshake of a socket. Undefined for messages.
  */
 export function requestOf(host: ArgumentsHost): unknown {
   switch (host.getType<string>()) {
@@ -102,8 +102,9 @@ export function userOf(host: ArgumentsHost): unknown {
 }
 
 /**
- * Every value that a header has: of the HTTP request, or of the message, where its transport has headers (TCP and Redis metadata, NATS, Kafka,
- * RabbitMQ, MQTT 5 user properties, gRPC metadata). Values that a transport keeps apart come apart.
+ * Every value that a header has: of the HTTP request, or of the message, where its transport has headers (TCP and Redis
+ * metadata, NATS, Kafka, RabbitMQ, MQTT 5 user properties, gRPC metadata). Values that a transport keeps apart come
+ * apart.
  *
  * @param name in lower case.
  */

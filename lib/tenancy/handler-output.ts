@@ -1,9 +1,10 @@
 /**
  * Bodies that are produced while they are sent: streams, async generators, files.
  *
- * Nest reads them after the interceptors are through, each time in the async context of whatever made room for more (a drained socket, a closed
- * connection, another request's response). Promise: every step of a body runs in the frame of the request whose handler returned it, its
- * `finally` blocks included; what it throws is translated like an error of the handler; and the request's scope stays open until it is done.
+ * Nest reads them after the interceptors are through, each time in the async context of whatever made room for more (a
+ * drained socket, a closed connection, another request's response). Promise: every step of a body runs in the frame of
+ * the request whose handler returned it, its `finally` blocks included; what it throws is translated like an error of
+ * the handler; and the request's scope stays open until it is done.
  */
 import { finished, Readable } from 'node:stream';
 
@@ -29,7 +30,9 @@ export class ResponseBodies {
   /** The request that first sent a stream, and whether another did as well. */
   readonly #owned = new WeakMap<Readable, { readonly scope: object; shared: boolean }>();
 
-  /** The body to send in place of `value`: `value` itself, unless it is one that yields its parts when asked for them. */
+  /**
+   * The body to send in place of `value`: `value` itself, unless it is one that yields its parts when asked for them.
+   */
   bind(value: unknown, owner: BodyOwner): unknown {
     if (value instanceof StreamableFile) {
       const stream: unknown = value.getStream();
@@ -44,7 +47,8 @@ export class ResponseBodies {
       return value;
     }
     if (value instanceof ReadableStream) return boundWebStream(value, owner);
-    // One that came from fetch() is passed on as it is: Nest treats those in a way of their own, and nothing of ours runs in them.
+    // One that came from fetch() is passed on as it is: Nest treats those in a way of their own, and nothing of ours
+    // runs in them.
     if (value instanceof Response && value.type === 'default' && value.body !== null) {
       return new Response(boundWebStream(value.body, owner), {
         status: value.status,
@@ -56,8 +60,8 @@ export class ResponseBodies {
   }
 
   /**
-   * Changes the stream itself, because others know it by its identity. A stream that two requests send is neither's: it is read as nobody then,
-   * rather than as the wrong one, and neither request ends it for the other.
+   * Changes the stream itself, because others know it by its identity. A stream that two requests send is neither's: it
+   * is read as nobody then, rather than as the wrong one, and neither request ends it for the other.
    */
   #bindReadable(stream: Readable, owner: BodyOwner): void {
     const known = this.#owned.get(stream);
@@ -85,7 +89,10 @@ function asError(value: unknown): Error {
   return isError(value) ? value : new Error('A response body failed', { cause: value });
 }
 
-/** Nest's own handler of a failing file answers 400 on Express, whatever the error; one that has a translation has an answer of its own. */
+/**
+ * Nest's own handler of a failing file answers 400 on Express, whatever the error; one that has a translation has an
+ * answer of its own.
+ */
 function answerTranslatedErrors(file: StreamableFile, owner: BodyOwner): void {
   const answerOthers = file.errorHandler;
   file.setErrorHandler((error, response) => {

@@ -1,8 +1,8 @@
 /**
  * What the client of a request is told when a pool refused the work.
  *
- * 429: this tenant is at its own limit; others are served. 503: nobody can be served just now. Both say when to try again. Promise: an answer
- * names no pool, host, tenant or number, and nothing that a driver said.
+ * 429: this tenant is at its own limit; others are served. 503: nobody can be served just now. Both say when to try
+ * again. Promise: an answer names no pool, host, tenant or number, and nothing that a driver said.
  */
 import { isError } from '../engine/to-error.js';
 import {
@@ -44,7 +44,9 @@ export const TENANT_MALFORMED: Answer = {
 /** How many errors deep a pool's error is looked for: query builders wrap what their driver throws. */
 const MAX_CAUSES = 8;
 
-/** The answer to an error of a handler; undefined for one that isn't a pool's rejection, or is its user's own mistake. */
+/**
+ * The answer to an error of a handler; undefined for one that isn't a pool's rejection, or is its user's own mistake.
+ */
 export function answerTo(error: unknown): Answer | undefined {
   let current = error;
   for (let depth = 0; depth < MAX_CAUSES && isError(current); depth++) {

@@ -1,9 +1,9 @@
 /**
  * One request (or message) while it is served: whose it is, and what was leased on its behalf.
  *
- * Promise: it ends exactly once, when its response is over and the body that was being sent has let go of what it reads from; a body that
- * doesn't let go is waited for only so long. Leases that are still out then are reported, and their connections destroyed; acquires that
- * still wait are reported and withdrawn.
+ * Promise: it ends exactly once, when its response is over and the body that was being sent has let go of what it reads
+ * from; a body that doesn't let go is waited for only so long. Leases that are still out then are reported, and their
+ * connections destroyed; acquires that still wait are reported and withdrawn.
  */
 import type { Logger } from '@nestjs/common';
 
@@ -14,8 +14,8 @@ import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';
 
 /**
- * How long the end of a scope waits for a stopped body, in milliseconds. A cursor that is closed when its stream is destroyed needs a round
- * trip before it gives its connection back, and that comes after the response has closed.
+ * How long the end of a scope waits for a stopped body, in milliseconds. A cursor that is closed when its stream is
+ * destroyed needs a round trip before it gives its connection back, and that comes after the response has closed.
  */
 const STOP_GRACE_MS = 1_000;
 

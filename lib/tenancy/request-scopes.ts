@@ -1,8 +1,9 @@
 /**
  * Finds the scope that a call belongs to, or opens one.
  *
- * A scope belongs to a request, not to an async context: contexts get lost on the way from middleware to handler (a body parser that continues
- * from a socket's event), and a server that was started inside some context would hand it to every request.
+ * A scope belongs to a request, not to an async context: contexts get lost on the way from middleware to handler (a
+ * body parser that continues from a socket's event), and a server that was started inside some context would hand it to
+ * every request.
  */
 import { type ArgumentsHost, Inject, Injectable, Logger } from '@nestjs/common';
 
@@ -24,8 +25,8 @@ export class RequestScopes {
   constructor(@Inject(TenantContext) readonly tenants: TenantContext) {}
 
   /**
-   * The scope of the request behind a call. A request that is answered over HTTP has one scope, whoever asks first; it ends with the response.
-   * A message has a scope of its own, which whoever opened it ends (`handlerDone`).
+   * The scope of the request behind a call. A request that is answered over HTTP has one scope, whoever asks first; it
+   * ends with the response. A message has a scope of its own, which whoever opened it ends (`handlerDone`).
    */
   of(host: ArgumentsHost): { readonly scope: RequestScope; readonly endsWithResponse: boolean } {
     const response = unwrapped(responseOf(host));

@@ -13,8 +13,9 @@ function isEmitter(value: unknown): value is Emitter {
 
 export class ResponseWatch {
   /**
-   * Responses that wait for their turn, by connection. While earlier ones of a pipelining client are being sent, a response has no socket, and
-   * never learns that the connection has closed. The client chooses how many it pipelines, so they share one listener.
+   * Responses that wait for their turn, by connection. While earlier ones of a pipelining client are being sent, a
+   * response has no socket, and never learns that the connection has closed. The client chooses how many it pipelines,
+   * so they share one listener.
    */
   readonly #queued = new WeakMap<object, Set<() => void>>();
 

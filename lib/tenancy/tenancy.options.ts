@@ -9,9 +9,10 @@ import { callback, optionsObject } from '../options/option-types.js';
 /**
  * Finds the tenant of a request, message or event; null or undefined where it names none.
  *
- * What it returns is checked like every tenant id. It may throw `TenantInvalidError` for something that was meant as a tenant and can't be one;
- * both answer 400. Other errors answer as they would anywhere in a request. In {@link TenantMiddleware} it runs before there is a handler, and
- * before guards have set `request.user`: what it finds there is only used until the interceptor asks again.
+ * What it returns is checked like every tenant id. It may throw `TenantInvalidError` for something that was meant as a
+ * tenant and can't be one; both answer 400. Other errors answer as they would anywhere in a request. In {@link
+ * TenantMiddleware} it runs before there is a handler, and before guards have set `request.user`: what it finds there
+ * is only used until the interceptor asks again.
  *
  * @example
  * // HTTP requests by header, messages by a property of their payload:
@@ -24,7 +25,10 @@ export type TenantResolver = (
 ) => string | null | undefined | Promise<string | null | undefined>;
 
 export const tenancyShape = {
-  /** Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of one's own. */
+  /**
+   * Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of
+   * one's own.
+   */
   resolve: callback<TenantResolver>(),
   /** Whether a guarded request without a tenant is refused with 400. A malformed one always is. */
   required: z.boolean().default(true),

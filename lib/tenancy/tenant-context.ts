@@ -1,9 +1,10 @@
 /**
  * Which tenant the running code works for.
  *
- * There is one context per manager: it owns an AsyncLocalStorage of its own, so two applications in one process never see each other's tenants.
- * The tenant is only ever set with `run`, for the duration of a function and everything it starts. There is no `enterWith`: that leaks into
- * whatever else the same call chain goes on to do, another request included (nestjs-cls #404).
+ * There is one context per manager: it owns an AsyncLocalStorage of its own, so two applications in one process never
+ * see each other's tenants. The tenant is only ever set with `run`, for the duration of a function and everything it
+ * starts. There is no `enterWith`: that leaks into whatever else the same call chain goes on to do, another request
+ * included (nestjs-cls #404).
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
@@ -18,7 +19,9 @@ export interface ContextFrame {
   readonly tenantId: string | undefined;
   /** The request whose end gives back what was leased on its behalf. */
   readonly scope: LeaseScope | undefined;
-  /** The lease that the surrounding `use` or `transaction` holds, by which a deadlock of nested acquires is recognised. */
+  /**
+   * The lease that the surrounding `use` or `transaction` holds, by which a deadlock of nested acquires is recognised.
+   */
   readonly holding: Lease<unknown> | undefined;
 }
 
@@ -33,11 +36,11 @@ export class TenantContext {
   private readonly storage = new AsyncLocalStorage<ContextFrame>();
 
   /**
-   * Runs `fn`, and everything asynchronous that it starts, as the given tenant. Inside a request the leases that `fn` takes still belong to
-   * that request's scope.
+   * Runs `fn`, and everything asynchronous that it starts, as the given tenant. Inside a request the leases that `fn`
+   * takes still belong to that request's scope.
    *
-   * A thenable that runs when it is awaited (a Drizzle, Knex or Mongoose query, a Prisma promise) is started here, as this tenant: `run`
-   * calls its `then` and returns a native promise. So finish building a query inside `fn`.
+   * A thenable that runs when it is awaited (a Drizzle, Knex or Mongoose query, a Prisma promise) is started here, as
+   * this tenant: `run` calls its `then` and returns a native promise. So finish building a query inside `fn`.
    *
    * @returns what `fn` returns; a native promise in place of any other thenable.
    * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
@@ -51,16 +54,17 @@ export class TenantContext {
   }
 
   /**
-   * Runs `fn`, and everything asynchronous that it starts, as the given tenant and as part of no request: what it acquires, queries or waits
-   * for is not taken back when the response ends. For work that is meant to go on after it, where the lease that would be `detach()`ed is
-   * hidden inside an ORM. Lazy thenables are started as in {@link run}.
+   * Runs `fn`, and everything asynchronous that it starts, as the given tenant and as part of no request: what it
+   * acquires, queries or waits for is not taken back when the response ends. For work that is meant to go on after it,
+   * where the lease that would be `detach()`ed is hidden inside an ORM. Lazy thenables are started as in {@link run}.
    *
    * @param tenantId undefined: for no tenant. To keep the tenant of the request, pass `current()`.
    * @returns what `fn` returns.
    * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
    * @example
    * // The response doesn't wait for it; a failure is the job's own to log.
-   * void tenants.runDetached(tenants.current(), () => this.audit.record(order)).catch((error) => this.logger.error(error));
+   * const recorded = tenants.runDetached(tenants.current(), () => this.audit.record(order));
+   * recorded.catch((error) => this.logger.error(error));
    */
   runDetached<T>(tenantId: string | undefined, fn: () => PromiseLike<T>): Promise<T>;
   runDetached<T>(tenantId: string | undefined, fn: () => T): T;
@@ -81,8 +85,8 @@ export class TenantContext {
   }
 
   /**
-   * @internal Runs `fn` in a frame that the caller made: a request's scope, or a `use` that records the lease it holds. Lazy thenables are
-   * started as in {@link run}.
+   * @internal Runs `fn` in a frame that the caller made: a request's scope, or a `use` that records the lease it holds.
+   * Lazy thenables are started as in {@link run}.
    */
   runFrame<T>(frame: ContextFrame, fn: () => PromiseLike<T>): Promise<T>;
   runFrame<T>(frame: ContextFrame, fn: () => T): T;

@@ -25,13 +25,13 @@ import { assertTenantId } from './tenant-id.js';
 import { httpException, transportError } from './transport-error.js';
 
 /**
- * Resolves the tenant of a request with the `tenancy` options of the manager, refuses one that is missing or malformed with 400, and runs the
- * handler, and everything that its response still does (Observables, files, event streams, generators), in the tenant's context. For HTTP on
- * Express and Fastify, GraphQL, microservices and WebSocket.
+ * Resolves the tenant of a request with the `tenancy` options of the manager, refuses one that is missing or malformed
+ * with 400, and runs the handler, and everything that its response still does (Observables, files, event streams,
+ * generators), in the tenant's context. For HTTP on Express and Fastify, GraphQL, microservices and WebSocket.
  *
- * Refusals of a pool become answers: 429 where the tenant is at its own limit, 503 where the pool is busy, closing or cut off from its backend,
- * each with `Retry-After`. Leases that are still out when the response is over are reported, and their connections destroyed; `detach()` exempts
- * those that are meant to outlive it.
+ * Refusals of a pool become answers: 429 where the tenant is at its own limit, 503 where the pool is busy, closing or
+ * cut off from its backend, each with `Retry-After`. Leases that are still out when the response is over are reported,
+ * and their connections destroyed; `detach()` exempts those that are meant to outlive it.
  *
  * @throws {PoolConfigError} when it is created and the manager has no `tenancy` options.
  * @example
@@ -71,8 +71,8 @@ export class TenantGuardInterceptor implements NestInterceptor {
   }
 
   /**
-   * Asked once a route, by the first interceptor; what a middleware found before the guards doesn't count. The fields of a GraphQL operation
-   * share a scope, but each may name a tenant of its own in its arguments.
+   * Asked once a route, by the first interceptor; what a middleware found before the guards doesn't count. The fields
+   * of a GraphQL operation share a scope, but each may name a tenant of its own in its arguments.
    */
   async #tenantOf(context: ExecutionContext, scope: RequestScope): Promise<string | undefined> {
     const isRoute = context.getType<string>() === 'http';
@@ -91,8 +91,8 @@ export class TenantGuardInterceptor implements NestInterceptor {
   }
 
   /**
-   * Nest's `handle()` is lazy: the handler runs when its Observable is subscribed to, and whatever it returns goes on from there. So the
-   * subscription is what runs in the frame, and its end as well.
+   * Nest's `handle()` is lazy: the handler runs when its Observable is subscribed to, and whatever it returns goes on
+   * from there. So the subscription is what runs in the frame, and its end as well.
    */
   #inFrame(
     frame: ContextFrame,

@@ -1,11 +1,13 @@
 /**
  * What a tenant id may look like.
  *
- * An id reaches logs, metrics, SQL settings and messages, so it holds 1 to 128 printable characters and nothing that a reader can't see:
- * no control, format or private-use characters, no lone surrogates, no separators but the plain space, and no space at either end.
- * Two ids are the same tenant only if they are the same string; nothing is trimmed, folded or normalised here.
+ * An id reaches logs, metrics, SQL settings and messages, so it holds 1 to 128 printable characters and nothing that a
+ * reader can't see: no control, format or private-use characters, no lone surrogates, no separators but the plain
+ * space, and no space at either end. Two ids are the same tenant only if they are the same string; nothing is trimmed,
+ * folded or normalised here.
  *
- * It runs on the path of every acquire that names a tenant: for ASCII ids it is one loop over the characters and allocates nothing.
+ * It runs on the path of every acquire that names a tenant: for ASCII ids it is one loop over the characters and
+ * allocates nothing.
  */
 import { TenantInvalidError } from '../errors.js';
 
@@ -16,8 +18,9 @@ const SPACE = 0x20;
 const LAST_PRINTABLE_ASCII = 0x7e;
 
 /**
- * Letters, marks, numbers, punctuation, symbols and the space, one to 128 of them. Unassigned, private, surrogate and control characters are
- * in none of these classes; characters that are drawn as nothing (variation selectors, Hangul fillers, joiners) are taken out by name.
+ * Letters, marks, numbers, punctuation, symbols and the space, one to 128 of them. Unassigned, private, surrogate and
+ * control characters are in none of these classes; characters that are drawn as nothing (variation selectors, Hangul
+ * fillers, joiners) are taken out by name.
  */
 const PRINTABLE = /^(?:(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{M}\p{N}\p{P}\p{S} ]){1,128}$/u;
 

@@ -1,8 +1,8 @@
 /**
  * Ready-made answers to the question where a request names its tenant.
  *
- * Promise: none of them guesses. Where a request names two tenants, or one that could be read in two ways, it is malformed and refused; the
- * first or the last of several never wins.
+ * Promise: none of them guesses. Where a request names two tenants, or one that could be read in two ways, it is
+ * malformed and refused; the first or the last of several never wins.
  */
 import type { ArgumentsHost } from '@nestjs/common';
 
@@ -17,11 +17,12 @@ const DNS_LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
 const PORT = /:\d*$/;
 
 /**
- * The tenant is the value of a header: of the HTTP request (also behind GraphQL, also of a WebSocket's handshake), or of the message, where
- * its transport has headers.
+ * The tenant is the value of a header: of the HTTP request (also behind GraphQL, also of a WebSocket's handshake), or
+ * of the message, where its transport has headers.
  *
- * A header that comes twice is malformed unless both say the same. So is one with a comma, because that is how two headers look after a proxy
- * has joined them, and one with a character outside ASCII, because clients don't agree on how such bytes are to be read.
+ * A header that comes twice is malformed unless both say the same. So is one with a comma, because that is how two
+ * headers look after a proxy has joined them, and one with a character outside ASCII, because clients don't agree on
+ * how such bytes are to be read.
  *
  * @example tenancy: { resolve: fromHeader('x-tenant-id') }
  */
@@ -49,8 +50,9 @@ export function fromHeader(name: string): TransportTenantResolver {
 /**
  * The tenant is the label in front of a domain: `acme` for `acme.example.com` and `fromSubdomain('example.com')`.
  *
- * Requests for the domain itself, for another domain or for an excepted label name no tenant; more than one label in front is malformed. Behind
- * a proxy the framework's own setting (Express `trust proxy`, Fastify `trustProxy`) decides whether `X-Forwarded-Host` counts.
+ * Requests for the domain itself, for another domain or for an excepted label name no tenant; more than one label in
+ * front is malformed. Behind a proxy the framework's own setting (Express `trust proxy`, Fastify `trustProxy`) decides
+ * whether `X-Forwarded-Host` counts.
  *
  * @param baseDomain without a leading dot.
  * @param options.except labels that are no tenants, such as `www`.
@@ -90,16 +92,16 @@ function isHostHeader(name: unknown): boolean {
 }
 
 /**
- * The tenant is a parameter of the route: `fromPath('tenant')` for `@Controller(':tenant/orders')`. In middleware routes aren't matched yet, so
- * there it finds nothing.
+ * The tenant is a parameter of the route: `fromPath('tenant')` for `@Controller(':tenant/orders')`. In middleware
+ * routes aren't matched yet, so there it finds nothing.
  */
 export function fromPath(param: string): TransportTenantResolver {
   return (host) => textOf(property(property(requestOf(host), 'params'), param), `The path parameter "${param}"`);
 }
 
 /**
- * The tenant is a property of the user that a guard has authenticated (`request.user`; on a socket `client.user` or `client.data.user`). Whole
- * numbers are taken as their decimal digits.
+ * The tenant is a property of the user that a guard has authenticated (`request.user`; on a socket `client.user` or
+ * `client.data.user`). Whole numbers are taken as their decimal digits.
  */
 export function fromUser(name: string): TransportTenantResolver {
   return (host) => {
@@ -109,8 +111,8 @@ export function fromUser(name: string): TransportTenantResolver {
 }
 
 /**
- * The tenant is a property of what was sent: of the data of a message (microservices, WebSocket), or an argument of a GraphQL field. Whoever
- * may send messages may then name any tenant.
+ * The tenant is a property of what was sent: of the data of a message (microservices, WebSocket), or an argument of a
+ * GraphQL field. Whoever may send messages may then name any tenant.
  */
 export function fromPayload(name: string): TransportTenantResolver {
   return (host) => {

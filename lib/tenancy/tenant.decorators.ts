@@ -16,8 +16,9 @@ import { TenantContext } from './tenant-context.js';
 export const SKIP_TENANT = 'nestjs-pool-manager:skip-tenant';
 
 /**
- * Exempts a handler, or every handler of a class, from naming a tenant: health checks, metrics, sign-in. It runs without a tenant even where
- * the request names one. What it leases still belongs to the request, and a pool's rejection is still answered with 503.
+ * Exempts a handler, or every handler of a class, from naming a tenant: health checks, metrics, sign-in. It runs
+ * without a tenant even where the request names one. What it leases still belongs to the request, and a pool's
+ * rejection is still answered with 503.
  *
  * @example
  * @SkipTenant()
@@ -29,8 +30,8 @@ export function SkipTenant(): CustomDecorator {
 }
 
 /**
- * Reads the tenant when Nest works out the arguments of a handler. A pipe, because a parameter decorator can't have anything injected, and the
- * tenant is known to this application's {@link TenantContext} only.
+ * Reads the tenant when Nest works out the arguments of a handler. A pipe, because a parameter decorator can't have
+ * anything injected, and the tenant is known to this application's {@link TenantContext} only.
  *
  * @internal
  */
@@ -46,7 +47,8 @@ export class CurrentTenantPipe implements PipeTransform {
 const tenantParameter = createParamDecorator(() => undefined);
 
 /**
- * The tenant of the call as an argument of the handler: a string behind `TenantGuardInterceptor`, undefined where there is none.
+ * The tenant of the call as an argument of the handler: a string behind `TenantGuardInterceptor`, undefined where there
+ * is none.
  *
  * @example
  * @Get()

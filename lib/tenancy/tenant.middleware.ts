@@ -11,8 +11,8 @@ import { isTenantId } from './tenant-id.js';
 type HttpArgumentsHost = ReturnType<ExecutionContext['switchToHttp']>;
 
 /**
- * For Express and Fastify, beside `TenantGuardInterceptor` and not in its place: the middleware refuses nothing, because it can't know which
- * handlers need no tenant. Where it finds none, or a malformed one, the guards run without.
+ * For Express and Fastify, beside `TenantGuardInterceptor` and not in its place: the middleware refuses nothing,
+ * because it can't know which handlers need no tenant. Where it finds none, or a malformed one, the guards run without.
  *
  * @example
  * class AppModule implements NestModule {

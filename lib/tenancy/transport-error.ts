@@ -1,8 +1,10 @@
 /**
- * Says an answer in the words of the transport: an HttpException with a `Retry-After` header, an RpcException, a WsException.
+ * Says an answer in the words of the transport: an HttpException with a `Retry-After` header, an RpcException, a
+ * WsException.
  *
- * Nest's filters for messages and sockets pass on what is an instance of their own exception class, and hide everything else. Those classes come
- * from packages that an application without microservices or sockets doesn't have, so they are loaded when the first such error is on its way.
+ * Nest's filters for messages and sockets pass on what is an instance of their own exception class, and hide everything
+ * else. Those classes come from packages that an application without microservices or sockets doesn't have, so they are
+ * loaded when the first such error is on its way.
  */
 import { type ArgumentsHost, HttpException } from '@nestjs/common';
 

@@ -42,8 +42,8 @@ const CALM: readonly Load[] = [
   { tenantId: 'initech', callers: 3, pauseMs: 50 },
 ];
 /**
- * Sixty callers who ignore Retry-After: five times what the whole pool could serve at once. Their pause keeps them from becoming
- * a test of how many refusals one Node process can write, which no pool can do anything about.
+ * Sixty callers who ignore Retry-After: five times what the whole pool could serve at once. Their pause keeps them from
+ * becoming a test of how many refusals one Node process can write, which no pool can do anything about.
  */
 const FLOOD: readonly Load[] = CALM.map((load) =>
   load.tenantId === 'globex' ? { ...load, callers: 60, pauseMs: 150 } : load,

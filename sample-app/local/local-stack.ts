@@ -39,7 +39,8 @@ export interface LocalStackOptions {
 }
 
 /**
- * Starts all of it. `DATABASE_URL` and `REDIS_URL` name servers to use instead of own ones, `PORT` where the service listens.
+ * Starts all of it. `DATABASE_URL` and `REDIS_URL` name servers to use instead of own ones, `PORT` where the service
+ * listens.
  *
  * @throws Error when one of these is malformed, or when something could not be started; nothing is left running then.
  */

@@ -32,7 +32,8 @@ export class SharedServers {
     const program = spawn(
       process.execPath,
       ['--import', './test/support/typescript/register.mjs', 'test/support/shared-servers.ts'],
-      // A session of its own: Ctrl-C ends this process, and with it the standard input of the other. Then it tidies up, undisturbed.
+      // A session of its own: Ctrl-C ends this process, and with it the standard input of the other. Then it tidies up,
+      // undisturbed.
       { cwd: root, detached: true, stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' } },
     );
     const ended = once(program, 'exit').then(() => {
@@ -95,7 +96,8 @@ export class SharedServers {
 /** @typedef {{ name: string, user: string, url: string, superuserUrl: string }} Database */
 
 /**
- * In one database what each mode of isolation needs: a table with row security for the setting and the roles, a schema a tenant.
+ * In one database what each mode of isolation needs: a table with row security for the setting and the roles, a schema
+ * a tenant.
  *
  * @param {Database} database
  * @param {Record<string, string>} roles

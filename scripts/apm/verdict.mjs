@@ -14,7 +14,8 @@
  * @property {boolean} failed
  * @property {boolean} ended
  *
- * @typedef {{ value: unknown, error?: undefined } | { value?: undefined, error: { name?: string, code?: string, message: string } }} Outcome
+ * @typedef {{ value: unknown, error?: undefined } | { value?: undefined, error: { name?: string, code?: string,
+ * message: string } }} Outcome
  *
  * @typedef {object} Run
  * @property {Map<string, readonly ExpectedSpan[]>} expected the spans that each call must leave

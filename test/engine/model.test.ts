@@ -240,8 +240,8 @@ class World implements Mischief {
         'an idle connection stands beside a waiter that may have it',
       );
 
-    // What the driver opened is in the pool, or gone: nothing is lost. (Unless settled, an open or a close may have ended
-    // of which the pool hears next.)
+    // What the driver opened is in the pool, or gone: nothing is lost. (Unless settled, an open or a close may have
+    // ended of which the pool hears next.)
     const there = pool.idle + pool.active + pool.recycling + pool.validating;
     assert.ok(driver.live.length >= there + (settled ? pool.closing : 0), 'a connection was lost');
     // A connect that a nasty driver had given up ends a moment later.

@@ -1,5 +1,5 @@
-// Whatever a caller's code throws while its request holds a slot is that caller's error: the slot comes back, and the next
-// request is served.
+// Whatever a caller's code throws while its request holds a slot is that caller's error: the slot comes back, and the
+// next request is served.
 import http from 'node:http';
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';

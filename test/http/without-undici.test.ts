@@ -1,4 +1,5 @@
-// undici is optional: without it requests go through axios' own adapter and Node's keep-alive agents, with the same results.
+// undici is optional: without it requests go through axios' own adapter and Node's keep-alive agents, with the same
+// results.
 import { describe, jest } from '@jest/globals';
 
 jest.unstable_mockModule('undici', () => {

@@ -1,4 +1,5 @@
-// Nothing that a pool hands out leads to its connections, its queues, another caller's work or a secret: for every kind.
+// Nothing that a pool hands out leads to its connections, its queues, another caller's work or a secret: for every
+// kind.
 import { ClientRequest } from 'node:http';
 import { Socket } from 'node:net';
 import { inspect } from 'node:util';

@@ -1,4 +1,5 @@
-// Applications whose instances are wrapped by an APM: Nest hands every instance to the `instanceDecorator` of its options.
+// Applications whose instances are wrapped by an APM: Nest hands every instance to the `instanceDecorator` of its
+// options.
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, type INestApplication, Inject, Module, UseInterceptors } from '@nestjs/common';
 import { ModulesContainer, NestFactory } from '@nestjs/core';
@@ -55,7 +56,10 @@ function hasPrivateMembers(instance: object): boolean {
 
 const wrapped = new Set<object>();
 
-/** What an APM does to an instance: each method that is read is another function, which calls the method in a span of its own. */
+/**
+ * What an APM does to an instance: each method that is read is another function, which calls the method in a span of
+ * its own.
+ */
 function instrument(instance: unknown): unknown {
   // The collections of Nest's own have internal slots, which no proxy has.
   if (typeof instance !== 'object' || instance === null || instance instanceof Map) return instance;

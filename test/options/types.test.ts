@@ -1,5 +1,6 @@
 /**
- * What the compiler lets through. The compiler is the test (`npm run check` runs it); what is run here only shows that the accepted is accepted.
+ * What the compiler lets through. The compiler is the test (`npm run check` runs it); what is run here only shows that
+ * the accepted is accepted.
  */
 import { describe, expect, it } from '@jest/globals';
 

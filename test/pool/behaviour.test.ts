@@ -1,4 +1,5 @@
-// What every kind of pool does alike, on a real backend: tenants, deadlines, aborts, leaks, lost connections, replacing, closing.
+// What every kind of pool does alike, on a real backend: tenants, deadlines, aborts, leaks, lost connections,
+// replacing, closing.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 
 import {

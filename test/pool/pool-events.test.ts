@@ -1,5 +1,5 @@
-// In whose async context the code of an application runs that a pool calls: its registrant's or its caller's, never that of the request
-// which happened to open, free or end something.
+// In whose async context the code of an application runs that a pool calls: its registrant's or its caller's, never
+// that of the request which happened to open, free or end something.
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { afterEach, describe, expect, it } from '@jest/globals';

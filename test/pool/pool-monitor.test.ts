@@ -8,7 +8,10 @@ import { FakeClock } from '../support/fakes/fake-clock.js';
 
 const OPTIONS: HealthCheckOptions = { intervalMs: 30_000, timeoutMs: 5_000, failureThreshold: 3 };
 
-/** A backend that answers, is silent or refuses, as the test says; `random` in the middle leaves intervals as they are configured. */
+/**
+ * A backend that answers, is silent or refuses, as the test says; `random` in the middle leaves intervals as they are
+ * configured.
+ */
 function watch(options: Partial<HealthCheckOptions> = {}, random = 0.5) {
   const clock = new FakeClock();
   const changes: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * A stream or a cursor gives its connection back however its caller leaves it: while it waits, in its middle, or behind a
- * lease that is over.
+ * A stream or a cursor gives its connection back however its caller leaves it: while it waits, in its middle, or behind
+ * a lease that is over.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';

@@ -1,5 +1,6 @@
 /**
- * What a pool does about connections that have refused a write: a standby and a session that is read-only are told apart.
+ * What a pool does about connections that have refused a write: a standby and a session that is read-only are told
+ * apart.
  */
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { Failover } from '../../lib/postgres/failover.js';

@@ -1,6 +1,6 @@
 /**
- * No statement survives its lease: whatever ends the lease first, the server stops working on it. Otherwise a pool of one
- * connection keeps several of the server's processes busy.
+ * No statement survives its lease: whatever ends the lease first, the server stops working on it. Otherwise a pool of
+ * one connection keeps several of the server's processes busy.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';

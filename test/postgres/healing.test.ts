@@ -1,5 +1,6 @@
 /**
- * What a migration or a failover leaves behind in open connections heals by itself, where nothing can have been executed.
+ * What a migration or a failover leaves behind in open connections heals by itself, where nothing can have been
+ * executed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';

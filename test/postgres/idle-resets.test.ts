@@ -1,6 +1,6 @@
 /**
- * What a one-shot query leaves on the server is gone soon after its session has become idle, and not only when the session
- * serves another tenant.
+ * What a one-shot query leaves on the server is gone soon after its session has become idle, and not only when the
+ * session serves another tenant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { LOOK_MS } from '../../lib/postgres/session/idle-resets.js';

@@ -1,6 +1,6 @@
 /**
- * Libraries that bring their own SQL, on our pool: each does CRUD, a transaction, a rollback and an error, and once under
- * a tenant.
+ * Libraries that bring their own SQL, on our pool: each does CRUD, a transaction, a rollback and an error, and once
+ * under a tenant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { PrismaPg } from '@prisma/adapter-pg';

@@ -1,6 +1,7 @@
 /**
- * What becomes of cursors, query streams and COPY when their connection is lost, when a round of the server's work takes too
- * long, and when they are over: the caller is told by a typed error, they end, and they lead to no connection any more.
+ * What becomes of cursors, query streams and COPY when their connection is lost, when a round of the server's work
+ * takes too long, and when they are over: the caller is told by a typed error, they end, and they lead to no connection
+ * any more.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';

@@ -172,7 +172,8 @@ describe('a server that says more than it was asked', () => {
         (result) => (result as { rows: unknown[] }).rows,
         (error: unknown) => error,
       );
-      // Its own answer, what the server said of it, or that the connection is of no use; never another's, nor an empty one.
+      // Its own answer, what the server said of it, or that the connection is of no use; never another's, nor an empty
+      // one.
       if (!(outcome instanceof PoolError) && !isStatementError(outcome)) expect(outcome).toEqual([{ n: 1 }]);
       proxy.edit = asItIs;
       await eventually(() => pool.stats().active === 0);

@@ -1,6 +1,6 @@
 /**
- * A pool that isolates by row security refuses a user that no policy binds: on every way in, from the moment it is found
- * until the moment it is mended.
+ * A pool that isolates by row security refuses a user that no policy binds: on every way in, from the moment it is
+ * found until the moment it is mended.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';

@@ -1,6 +1,6 @@
 /**
- * pg's own time-outs, from wherever pg takes them: `query_timeout` is kept here, for pool.query from the moment it has a
- * connection, and never by a timer of pg's; the others are kept by the server.
+ * pg's own time-outs, from wherever pg takes them: `query_timeout` is kept here, for pool.query from the moment it has
+ * a connection, and never by a timer of pg's; the others are kept by the server.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';

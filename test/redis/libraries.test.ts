@@ -43,6 +43,8 @@ describe('on the shared client', () => {
     expect(await heard).toBe(1);
     clearInterval(again);
     await Promise.all(servers.map((server) => server.close()));
+    // What the adapter has begun is answered: it looks after none of its promises.
+    await test.pool.close({ deadlineMs: 5_000 });
   });
 
   describe.each(['shared', 'duplicate', 'lease'] as const)('a spy on a client (%s)', (kind) => {

@@ -1,4 +1,5 @@
-// A program that a test starts beside itself, reads the output of, and signals: for what only a process of its own can show.
+// A program that a test starts beside itself, reads the output of, and signals: for what only a process of its own can
+// show.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { once, EventEmitter } from 'node:events';
@@ -13,7 +14,10 @@ export interface ChildProgram extends AsyncDisposable {
   readonly pid: number;
   /** Everything that it has written so far, standard output and standard error as they came. */
   output(): string;
-  /** Resolves with the match in the first line, past or future, that matches; rejects with the output so far when none comes. */
+  /**
+   * Resolves with the match in the first line, past or future, that matches; rejects with the output so far when none
+   * comes.
+   */
   waitForLine(pattern: RegExp, options?: { readonly withinMs?: number }): Promise<RegExpMatchArray>;
   signal(signal: NodeJS.Signals): void;
   /** Closes its standard input. */

@@ -6,7 +6,10 @@ import type { TestDatabaseAccess, TestRedisAccess } from './shared-servers.js';
 
 /** A fresh PostgreSQL database. */
 export interface TestDatabase extends TestDatabaseAccess, AsyncDisposable {
-  /** Runs a statement as superuser, on a connection of its own whose application name is `observer`; resolves with the rows. */
+  /**
+   * Runs a statement as superuser, on a connection of its own whose application name is `observer`; resolves with the
+   * rows.
+   */
   query<Row extends pg.QueryResultRow = pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
   /** Ends every session on it and drops it. Idempotent. */
   drop(): Promise<void>;

@@ -1,4 +1,5 @@
-// Waiting for something that no event announces (a server's own view, a process table). Where there is an event, await the event.
+// Waiting for something that no event announces (a server's own view, a process table). Where there is an event, await
+// the event.
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface EventuallyOptions {

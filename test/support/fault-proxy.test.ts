@@ -170,7 +170,8 @@ describe('the fault proxy', () => {
     client.write('old');
     second.write('new');
     client.end();
-    // Another connection to the same server, past the proxy: whatever the proxy let through would have arrived before this answer.
+    // Another connection to the same server, past the proxy: whatever the proxy let through would have arrived before
+    // this answer.
     const beside = await open(upstream.port);
     await say(beside, 'x');
     beside.destroy();

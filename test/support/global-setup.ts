@@ -1,5 +1,6 @@
-// Jest's global set-up: starts the program that keeps the servers which all test files share (shared-servers.ts). That program starts
-// a server only when the first test file asks for it, so that a run without servers doesn't wait for any.
+// Jest's global set-up: starts the program that keeps the servers which all test files share (shared-servers.ts). That
+// program starts a server only when the first test file asks for it, so that a run without servers doesn't wait for
+// any.
 //
 // Jest loads this file outside its own module system: it imports nothing of ours.
 import { spawn } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * Every kind of pool as the behaviour suite needs it: made by a manager, on a real backend, with a way to work on what is
- * lent and a way to lose it.
+ * Every kind of pool as the behaviour suite needs it: made by a manager, on a real backend, with a way to work on what
+ * is lent and a way to lose it.
  */
 import type { AxiosInstance } from 'axios';
 import type { Redis } from 'ioredis';

@@ -3,7 +3,10 @@
  */
 import { type ConfigProblem, PoolConfigError } from '../../lib/errors.js';
 
-/** The problems of the PoolConfigError that `parse` throws, as `key: rule` lines. Fails when it throws nothing or something else. */
+/**
+ * The problems of the PoolConfigError that `parse` throws, as `key: rule` lines. Fails when it throws nothing or
+ * something else.
+ */
 export function problemsOf(parse: () => unknown): string[] {
   return errorOf(parse).problems.map(({ key, rule }: ConfigProblem) => `${key}: ${rule}`);
 }

@@ -1,5 +1,6 @@
-// A program of its own, started by Jest's global set-up: keeps the PostgreSQL and the Redis that all test files share, starts each when
-// the first test file asks for it, and hands every file a database to itself. Everything goes when its standard input closes.
+// A program of its own, started by Jest's global set-up: keeps the PostgreSQL and the Redis that all test files share,
+// starts each when the first test file asks for it, and hands every file a database to itself. Everything goes when its
+// standard input closes.
 //
 //   POST   /postgres/databases        → 200 TestDatabaseAccess
 //   DELETE /postgres/databases/:name  → 204

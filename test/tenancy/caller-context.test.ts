@@ -1,4 +1,5 @@
-// What an application keeps in an AsyncLocalStorage of its own: every function that tenancy calls finds that of its request.
+// What an application keeps in an AsyncLocalStorage of its own: every function that tenancy calls finds that of its
+// request.
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { afterEach, describe, expect, it } from '@jest/globals';

@@ -1,4 +1,5 @@
-// What the transports hand over that have no test of their own with a real server: the shapes of their contexts, as their packages define them.
+// What the transports hand over that have no test of their own with a real server: the shapes of their contexts, as
+// their packages define them.
 import { describe, expect, it } from '@jest/globals';
 import { ExecutionContextHost } from '@nestjs/core/internal';
 

@@ -1,11 +1,13 @@
 /**
  * Which tenants a pool has served before, where the application doesn't say which there are.
  *
- * Tenant ids may come from a request's header: a caller that invents ids starts each time with nothing used and nothing owed.
- * A tenant is known once a lease of it has ended {@link KNOWN_AFTER_MS} after its first one. That bounds those who make up
- * an id a request; a caller that repeats invented ids for so long can only be told apart by the application.
+ * Tenant ids may come from a request's header: a caller that invents ids starts each time with nothing used and nothing
+ * owed. A tenant is known once a lease of it has ended {@link KNOWN_AFTER_MS} after its first one. That bounds those
+ * who make up an id a request; a caller that repeats invented ids for so long can only be told apart by the
+ * application.
  *
- * Promise: no more than {@link MAX_REMEMBERED} ids are remembered of each sort; ids that were seen once push out no known ones.
+ * Promise: no more than {@link MAX_REMEMBERED} ids are remembered of each sort; ids that were seen once push out no
+ * known ones.
  */
 
 /** How long a tenant has to be around, in milliseconds. */
@@ -23,7 +25,9 @@ export class KnownTenants {
     return this.#known.has(id);
   }
 
-  /** Notes that a lease of a tenant that isn't known has ended. @returns from when on it is known if it is still served. */
+  /**
+   * Notes that a lease of a tenant that isn't known has ended. @returns from when on it is known if it is still served.
+   */
   served(id: string, nowMs: number): number {
     const firstMs = this.#seen.get(id);
     if (firstMs === undefined) {

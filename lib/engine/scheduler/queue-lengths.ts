@@ -1,9 +1,10 @@
 /**
  * Tenants by the length of their queues, so that when the whole queue is full the longest one is found at once.
  *
- * A queue grows and shrinks by one, so a tenant moves between neighbouring lists only: O(1), no scan. The lists are made
- * when they are first asked for, and given up when half of those who waited then have gone: a pool that isn't overloaded
- * pays nothing for them, and one that is looks at all tenants once in as many requests as half a queue holds.
+ * A queue grows and shrinks by one, so a tenant moves between neighbouring lists only: O(1), no scan. The lists are
+ * made when they are first asked for, and given up when half of those who waited then have gone: a pool that isn't
+ * overloaded pays nothing for them, and one that is looks at all tenants once in as many requests as half a queue
+ * holds.
  */
 /** What the lists need to know of a tenant. */
 export interface Queued<T> {

@@ -7,7 +7,10 @@
  */
 const ARITY = 4;
 const LEAST_CAPACITY = 16;
-/** Comes off the key of tenants below their reserve: 35 years of virtual time, which leaves a quarter of a microsecond of precision. */
+/**
+ * Comes off the key of tenants below their reserve: 35 years of virtual time, which leaves a quarter of a microsecond
+ * of precision.
+ */
 const RESERVE_FIRST = 2 ** 40;
 
 /** What the heap needs to know of a tenant. */

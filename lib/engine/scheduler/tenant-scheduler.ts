@@ -7,9 +7,9 @@
  * charged as it runs.
  *
  * Promises: a tenant's own requests are served first in, first out; no tenant gets more than its `max`; tenants below
- * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it; tenants that may have been
- * invented have no more than their common share while known ones wait, however many they are. Pure: no timers, no I/O,
- * the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
+ * their `reserved` come first; idleness banks no credit; debt outlives the lease that made it; tenants that may have
+ * been invented have no more than their common share while known ones wait, however many they are. Pure: no timers, no
+ * I/O, the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
  */
 import { KnownTenants } from './known-tenants.js';
 import type { TenantLimits, TenantPolicy } from '../limits.js';
@@ -22,10 +22,10 @@ const HOLD_SMOOTHING = 0.1;
 const MAX_DEBT_MS = 60_000;
 
 /**
- * Under contention, each grant moves virtual time on by at least this share of the grant's cost divided by the weight of
- * all active tenants. With a share of 0, virtual time stands still while only new tenants are served: each new tenant
- * starts at the same virtual time as the one before it, the older of two is not preferred, and debts never expire. With a
- * share of 1, virtual time can pass the waiting tenants, and a new tenant then starts behind them.
+ * Under contention, each grant moves virtual time on by at least this share of the grant's cost divided by the weight
+ * of all active tenants. With a share of 0, virtual time stands still while only new tenants are served: each new
+ * tenant starts at the same virtual time as the one before it, the older of two is not preferred, and debts never
+ * expire. With a share of 1, virtual time can pass the waiting tenants, and a new tenant then starts behind them.
  */
 const LEAST_PACE = 0.5;
 
@@ -51,9 +51,9 @@ interface Standing {
 const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
 
 /**
- * No public field of it has an initializer: beside one, TypeScript has the constructor initialize the private fields too,
- * which exist by then, as `undefined`; V8 keeps a number in such a field in an object of its own, made anew for each
- * change. That cost a quarter of an acquire.
+ * No public field of it has an initializer: beside one, TypeScript has the constructor initialize the private fields
+ * too, which exist by then, as `undefined`; V8 keeps a number in such a field in an object of its own, made anew for
+ * each change. That cost a quarter of an acquire.
  */
 export class TenantScheduler<W extends Waiting<W, S>, S> {
   #policy: TenantPolicy;
@@ -67,8 +67,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   readonly #unknown = new TenantGroup<W, S>();
   readonly #remembered = new KnownTenants();
   /**
-   * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has come
-   * back since stays in it until the clean-up meets it: coming and going must cost no look-up.
+   * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has
+   * come back since stays in it until the clean-up meets it: coming and going must cost no look-up.
    */
   readonly #retained = new Set<Tenant<W, S>>();
   /** Where the clean-up is: beginning anew each time would walk over all that have been deleted at the front. */
@@ -124,8 +124,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /**
-   * The tenant with the longest queue: it gives way when the whole queue, of `maxQueue` places, is full. When those that
-   * aren't known take up more than half of it, it is one of them.
+   * The tenant with the longest queue: it gives way when the whole queue, of `maxQueue` places, is full. When those
+   * that aren't known take up more than half of it, it is one of them.
    */
   longestQueue(maxQueue: number): Tenant<W, S> | undefined {
     const unknown = this.#longestOf(this.#unknown);
@@ -282,15 +282,18 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     else if (tenant.inUse === 0) this.#leave(tenant);
   }
 
-  /** Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have one. */
+  /**
+   * Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have
+   * one.
+   */
   nextOfSameTenant(tenant: Tenant<W, S>): W | undefined {
     const othersMay = this.#known.ready.size > 0 || this.#unknown.ready.size > 0;
     return othersMay || tenant.inUse > tenant.limits.max ? undefined : tenant.firstWaiting;
   }
 
   /**
-   * `released` and `grant` at once, for the next waiter of the same tenant: its tenant is at its maximum before and after, so it needs no
-   * place among those that may have one.
+   * `released` and `grant` at once, for the next waiter of the same tenant: its tenant is at its maximum before and
+   * after, so it needs no place among those that may have one.
    */
   transfer(next: W, hold: Hold, nowMs: number): void {
     const { tenant } = next;
@@ -462,7 +465,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (this.#remembered.has(tenant.id)) this.#remembered.refresh(tenant.id);
   }
 
-  /** Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first. */
+  /**
+   * Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first.
+   */
   #standingOf(id: string, policy: TenantPolicy): Standing {
     const { overrides, resolve, known } = policy;
     const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;

@@ -33,7 +33,10 @@ export class Tenant<W extends QueueLinks<W>, S> {
   limits: TenantLimits;
   /** Whether it is known, or may have been invented; owned by the scheduler. */
   group: TenantGroup<W, S>;
-  /** @internal When a lease that ends is looked at, because it may be known then; a reading of the clock. `Infinity`: never. */
+  /**
+   * @internal When a lease that ends is looked at, because it may be known then; a reading of the clock. `Infinity`:
+   * never.
+   */
   knownAtMs: number;
   /** Slots leased or being cleaned after a lease. */
   inUse = 0;

@@ -1,15 +1,15 @@
 /**
  * The one coarse clock of a pool: every deadline in it shares one timer.
  *
- * A hashed timing wheel (Varghese & Lauck, 1987) for what is due within its span of ten seconds; what is due later waits
- * in a list apart, which is looked through once in half a span at most. Adding and removing cost O(1), because an entry
- * knows its place. The entries of a slot are in an array, not in a list: through it the garbage collector finds many of
- * them at once instead of one after the other.
+ * A hashed timing wheel (Varghese & Lauck, 1987) for what is due within its span of ten seconds; what is due later
+ * waits in a list apart, which is looked through once in half a span at most. Adding and removing cost O(1), because an
+ * entry knows its place. The entries of a slot are in an array, not in a list: through it the garbage collector finds
+ * many of them at once instead of one after the other.
  *
  * Promise: an entry expires within {@link TICK_MS} after its due time, never before it, at most once, and never after
  * `remove`. When the event loop was blocked, what has already arrived is delivered first. The timer is set for the next
- * entry that is due, however far away that is: nothing wakes the process in between. The cost of a clock that jumps does
- * not depend on how far it jumps.
+ * entry that is due, however far away that is: nothing wakes the process in between. The cost of a clock that jumps
+ * does not depend on how far it jumps.
  */
 import type { Clock, TimerHandle } from './clock.js';
 import { runOutside } from '../outside-context.js';

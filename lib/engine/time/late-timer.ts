@@ -1,17 +1,19 @@
 /**
- * A single deadline that is as patient as {@link Deadlines} are, for where there is no pool whose clock could be shared:
- * when its time has come, what has already arrived is delivered first, and may still cancel it.
+ * A single deadline that is as patient as {@link Deadlines} are, for where there is no pool whose clock could be
+ * shared: when its time has come, what has already arrived is delivered first, and may still cancel it.
  *
- * A plain timer fires before the poll phase. After the event loop was blocked, it would give up what was answered in time.
+ * A plain timer fires before the poll phase. After the event loop was blocked, it would give up what was answered in
+ * time.
  */
 import type { Clock, TimerHandle } from './clock.js';
 import { runOutside } from '../outside-context.js';
 
 /**
- * Calls `expired` once, outside every caller's context, after `delayMs` and one poll phase; unless it is cancelled before.
- * Starts unreferenced. What isn't a duration (NaN, less than nothing) is no time at all; `Infinity`: never.
+ * Calls `expired` once, outside every caller's context, after `delayMs` and one poll phase; unless it is cancelled
+ * before. Starts unreferenced. What isn't a duration (NaN, less than nothing) is no time at all; `Infinity`: never.
  *
- * @param expired is told by how many milliseconds the timer came late: for so long, at least, the event loop was blocked.
+ * @param expired is told by how many milliseconds the timer came late: for so long, at least, the event loop was
+ * blocked.
  */
 export function setDeadline(clock: Clock, expired: (lateByMs: number) => void, delayMs: number): TimerHandle {
   return new LateTimer(clock, expired, delayMs > 0 ? delayMs : 0);

@@ -1,6 +1,6 @@
 /**
- * Work of a pool on its coarse clock that isn't asked for by anyone: idle time-outs, lifetimes, keepalive, leak reports,
- * running charges.
+ * Work of a pool on its coarse clock that isn't asked for by anyone: idle time-outs, lifetimes, keepalive, leak
+ * reports, running charges.
  */
 import { DeadlineEntry, type Deadlines } from './deadlines.js';
 
@@ -46,7 +46,10 @@ export class DueTask extends DeadlineEntry {
   dueAtMs = Infinity;
   override readonly keepsProcessAlive = false;
 
-  /** @param run does what is due and returns when there will be more to do; `Infinity`: not before the next call of `by`. */
+  /**
+   * @param run does what is due and returns when there will be more to do; `Infinity`: not before the next call of
+   * `by`.
+   */
   constructor(deadlines: Deadlines, run: (nowMs: number) => number) {
     super();
     this.#deadlines = deadlines;

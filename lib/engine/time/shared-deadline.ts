@@ -1,11 +1,11 @@
 /**
- * One deadline for all waiters with the same time-out: they came one after the other, so the first in line is due first,
- * and nobody else's deadline needs looking at.
+ * One deadline for all waiters with the same time-out: they came one after the other, so the first in line is due
+ * first, and nobody else's deadline needs looking at.
  *
  * Joining costs a place in an array, leaving the emptying of it, wherever in the line it is; no tick of the clock is
- * worked out for either. Through that array the garbage collector also finds a hundred thousand waiters at once, instead
- * of one after the other along their queue. Promise: whoever is in line expires within a tick of the clock after its
- * due time, never before it, at most once, and never after `remove`.
+ * worked out for either. Through that array the garbage collector also finds a hundred thousand waiters at once,
+ * instead of one after the other along their queue. Promise: whoever is in line expires within a tick of the clock
+ * after its due time, never before it, at most once, and never after `remove`.
  */
 import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
 
@@ -24,7 +24,10 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
   readonly #deadlines: Deadlines;
   readonly #expired: (waiter: W, nowMs: number) => void;
   #timeoutMs: number;
-  /** A circular buffer: those in line stand in their order from #first on, among the empty places of those who have left. */
+  /**
+   * A circular buffer: those in line stand in their order from #first on, among the empty places of those who have
+   * left.
+   */
   #places: (W | undefined)[] = emptyPlaces(FEWEST_PLACES);
   #first = 0;
   /** From the first in line to the last, empty places included. */

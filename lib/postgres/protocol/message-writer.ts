@@ -2,8 +2,8 @@
  * Encodes messages of PostgreSQL's frontend protocol, several of them into one buffer.
  *
  * pg writes each message by itself; what belongs together in one round trip is one write here. A writer is reused: it
- * grows to the largest batch it has seen, and hands out copies, because the socket keeps what it is given until it is sent.
- * Formats: https://www.postgresql.org/docs/current/protocol-message-formats.html
+ * grows to the largest batch it has seen, and hands out copies, because the socket keeps what it is given until it is
+ * sent. Formats: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 import type { WireValue } from './pg-module.js';
 

@@ -31,7 +31,9 @@ export function isStatementError(error: unknown): boolean {
   return isError(error) && sqlStateOf(error) !== undefined && !isFatalError(error);
 }
 
-/** The SQLSTATE of an error that the server sent. Node's own codes (`EPIPE`) can look like one, but have no severity. */
+/**
+ * The SQLSTATE of an error that the server sent. Node's own codes (`EPIPE`) can look like one, but have no severity.
+ */
 export function sqlStateOf(error: unknown): string | undefined {
   if (!isError(error) || !('code' in error) || !('severity' in error)) return undefined;
   return typeof error.code === 'string' && SQLSTATE.test(error.code) ? error.code : undefined;

@@ -11,8 +11,8 @@ import type { Client, ClientConfig, Connection, FieldDef, QueryResult, Submittab
 import { MissingDriverError } from '../../errors.js';
 
 /**
- * Turns PostgreSQL's text or binary form of a type into a JavaScript value. Taken from a method, so that a parser of one
- * of the two forms is one, too: which form it gets is settled by the format it is registered for.
+ * Turns PostgreSQL's text or binary form of a type into a JavaScript value. Taken from a method, so that a parser of
+ * one of the two forms is one, too: which form it gets is settled by the format it is registered for.
  */
 export type TypeParser = { parse(value: string | Buffer): unknown }['parse'];
 

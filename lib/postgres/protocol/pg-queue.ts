@@ -4,7 +4,8 @@
  * Instrumentation replaces `Client.prototype.query`: it makes a span of each call, changes the text, and may queue
  * statements of its own in front. What goes out for the pool's own ends (resets, bindings, BEGIN, pings) and what is
  * written together with it must not pass there, or an answer reaches a statement that did not ask for it. So everything
- * is put into pg's queue directly; lib/postgres/statement/instrumentation.ts tells the wrappers of the caller's statements.
+ * is put into pg's queue directly; lib/postgres/statement/instrumentation.ts tells the wrappers of the caller's
+ * statements.
  */
 import type { Client, Submittable } from 'pg';
 

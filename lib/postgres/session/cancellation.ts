@@ -80,7 +80,10 @@ export class Cancellation extends DeadlineEntry {
   }
 }
 
-/** Cancels what the server does for a connection that is about to be destroyed. What becomes of the request changes nothing. */
+/**
+ * Cancels what the server does for a connection that is about to be destroyed. What becomes of the request changes
+ * nothing.
+ */
 export function cancelAbandoned(client: Client): Promise<void> {
   return cancelRunning(client).catch(() => {});
 }

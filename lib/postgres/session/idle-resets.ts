@@ -1,12 +1,12 @@
 /**
  * Resets sessions that have been idle for a moment after one-shot queries of tenants.
  *
- * That such a query left an advisory lock, a LISTEN or a temporary table can't be told from its text. While its tenant goes
- * on using the session that does no harm to others, and a reset after each query would cost a round trip each. So one
- * timer for all sessions looks every {@link LOOK_MS}, as long as there is one to look at, and resets those that
- * have been idle since the look before: after twice that time at the latest nothing is left. A busy session pays nothing; one
- * that was reset has its prepared statements parsed again at their next use. So unscoped queries of a pool without
- * isolation are left alone.
+ * That such a query left an advisory lock, a LISTEN or a temporary table can't be told from its text. While its tenant
+ * goes on using the session that does no harm to others, and a reset after each query would cost a round trip each. So
+ * one timer for all sessions looks every {@link LOOK_MS}, as long as there is one to look at, and resets those that
+ * have been idle since the look before: after twice that time at the latest nothing is left. A busy session pays
+ * nothing; one that was reset has its prepared statements parsed again at their next use. So unscoped queries of a pool
+ * without isolation are left alone.
  */
 import type { PoolSession } from './leased-client.js';
 import type { Clock } from '../../engine/time/clock.js';

@@ -6,10 +6,11 @@
  * binding that could not be made refuses the lease for good. A statement that may have undone it (SET, RESET, DISCARD
  * ALL, CALL, DO, any that has failed) takes the proof away, and the next statement binds anew; so does the end of a
  * transaction block in which the session was bound, because the end may have taken the binding back. Once a statement
- * that sets by a function has gone out, every later one binds anew: it may be a part of what is executed or fetched then.
+ * that sets by a function has gone out, every later one binds anew: it may be a part of what is executed or fetched
+ * then.
  *
- * In a lease that is a transaction the binding is local to it. A transaction that its own statements have ended is over:
- * what came behind would run outside of it.
+ * In a lease that is a transaction the binding is local to it. A transaction that its own statements have ended is
+ * over: what came behind would run outside of it.
  */
 import type { TransactionStatus } from 'pg';
 
@@ -19,8 +20,8 @@ import { rollsBackParts } from '../statement/script-check.js';
 /** Commands after which a setting may have another value. */
 const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 'CALL', 'DO']);
 /**
- * What does as SET does in any statement: the function, the view that calls it, and statements prepared before, which may
- * hold either.
+ * What does as SET does in any statement: the function, the view that calls it, and statements prepared before, which
+ * may hold either.
  */
 const MAY_SET = /set_config|pg_settings|u&"|\bexecute\b/i;
 
@@ -89,7 +90,9 @@ export class LeaseBinding {
     return this.#endedBy;
   }
 
-  /** The setting that has to go ahead of the next statement. In a failed transaction only its end can be sent anyway. */
+  /**
+   * The setting that has to go ahead of the next statement. In a failed transaction only its end can be sent anyway.
+   */
   owed(status: TransactionStatus): TenantSetting | undefined {
     return (this.#isProved && !this.#maySetAnyTime) || status === 'E' ? undefined : this.#setting;
   }

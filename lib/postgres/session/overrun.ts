@@ -2,9 +2,9 @@
  * Ends a statement that outlives its lease.
  *
  * A statement that is sent right before `release()`, and not waited for (`client.query('select …'); client.release()`),
- * is executed in pg: it gets the time of a round trip here too. One that takes longer is never waited for: its connection
- * is destroyed, and the statement cancelled on the server. What {@link OverrunSession.awaitsEnd} names is left to its own
- * limit, and what comes behind it gets the time of a round trip again.
+ * is executed in pg: it gets the time of a round trip here too. One that takes longer is never waited for: its
+ * connection is destroyed, and the statement cancelled on the server. What {@link OverrunSession.awaitsEnd} names is
+ * left to its own limit, and what comes behind it gets the time of a round trip again.
  */
 import type { Clock } from '../../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';

@@ -4,8 +4,8 @@
  * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
  * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
  * back at once. The reset travels with the next borrower's first statement (see session-reset.ts), or by itself: when
- * none comes within the same turn of the event loop after a lease, and when the session has been idle for a moment after
- * one-shot queries (see idle-resets.ts). Until the server has confirmed it the borrower hears nothing of the
+ * none comes within the same turn of the event loop after a lease, and when the session has been idle for a moment
+ * after one-shot queries (see idle-resets.ts). Until the server has confirmed it the borrower hears nothing of the
  * connection: a notification may be meant for the tenant before.
  */
 import { randomUUID } from 'node:crypto';
@@ -47,8 +47,8 @@ export interface SessionRules {
 }
 
 /**
- * PostgreSQL commits DISCARD ALL and its like within a pipeline at once since this version (and since August 2022 in the
- * ones before, which is not worth telling apart).
+ * PostgreSQL commits DISCARD ALL and its like within a pipeline at once since this version (and since August 2022 in
+ * the ones before, which is not worth telling apart).
  */
 const COMMITS_AT_ONCE_SINCE = 15;
 
@@ -155,7 +155,10 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     return this.#lastWords ?? this.#broken;
   }
 
-  /** What the caller of `error` is told: a connection that ended under a query is told as such, with what the server said last. */
+  /**
+   * What the caller of `error` is told: a connection that ended under a query is told as such, with what the server
+   * said last.
+   */
   toCallersError(error: Error, sent: boolean): Error {
     const lost = this.lostBecause ?? (isFatalError(error) ? error : undefined);
     if (error instanceof PoolError || lost === undefined || isStatementError(error)) return error;
@@ -213,8 +216,8 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   }
 
   /**
-   * Whether what runs after its lease is never cut off as an overrun. A transaction that is cancelled at its end would be
-   * lost; the time for cleaning the connection limits it.
+   * Whether what runs after its lease is never cut off as an overrun. A transaction that is cancelled at its end would
+   * be lost; the time for cleaning the connection limits it.
    */
   get awaitsEnd(): boolean {
     const { active } = this.#queue;
@@ -249,8 +252,8 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   }
 
   /**
-   * Something of a tenant's one-shot query may hold locks or listen, and nothing uses the session: it must not stay so for
-   * long. Without tenants there is no one to keep it from, and the plans of prepared statements are worth keeping.
+   * Something of a tenant's one-shot query may hold locks or listen, and nothing uses the session: it must not stay so
+   * for long. Without tenants there is no one to keep it from, and the plans of prepared statements are worth keeping.
    */
   get mustResetWhenIdle(): boolean {
     const { trustOneShot, isolation } = this.rules;
@@ -345,9 +348,9 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   }
 
   /**
-   * Whether the reset can go out as a part of `statement`, which saves an answer of the server's: DISCARD ALL commits at
-   * once, and should it fail nothing behind it is executed. On servers that don't commit it at once a failing statement
-   * would take it back.
+   * Whether the reset can go out as a part of `statement`, which saves an answer of the server's: DISCARD ALL commits
+   * at once, and should it fail nothing behind it is executed. On servers that don't commit it at once a failing
+   * statement would take it back.
    */
   #mayResetInPassing(statement: Statement): boolean {
     return (
@@ -525,8 +528,8 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   }
 
   /**
-   * Ends it now. What the server is still working on is cancelled there: without that it would go on, hold its locks and
-   * count as a connection until it notices that the socket is gone.
+   * Ends it now. What the server is still working on is cancelled there: without that it would go on, hold its locks
+   * and count as a connection until it notices that the socket is gone.
    *
    * @param reason given when the session itself has found that it can't go on.
    */

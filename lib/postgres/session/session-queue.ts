@@ -2,8 +2,8 @@
  * What a session does, one task after the other.
  *
  * Promise: a task is looked at when its turn comes, not when it is asked for: whether it may be sent at all, and what
- * has to go ahead of it, depends on what the task before it did. pg's own queue holds no more than one task and what goes
- * ahead of it.
+ * has to go ahead of it, depends on what the task before it did. pg's own queue holds no more than one task and what
+ * goes ahead of it.
  *
  * A turn ends at ReadyForQuery. pg tells the active query of it when it has worked; when it has failed pg tells nobody,
  * but emits `drain` as soon as its queue is empty and the server ready.

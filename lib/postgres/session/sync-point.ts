@@ -1,6 +1,6 @@
 /**
- * A bare Sync among the tasks of a session: the server answers ReadyForQuery and does nothing, but for dropping a prepared
- * statement if it is told to.
+ * A bare Sync among the tasks of a session: the server answers ReadyForQuery and does nothing, but for dropping a
+ * prepared statement if it is told to.
  */
 import type { ActiveQuery } from '../protocol/pg-module.js';
 import type { SessionTask, WireSession } from './session-queue.js';

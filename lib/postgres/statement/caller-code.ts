@@ -10,8 +10,9 @@ import type { StatementConfig } from './statement.js';
 /**
  * Whether parsers of an application's own are on the connections of a pool.
  *
- * Those that `pg.types.setTypeParser` sets for the whole process don't count, and may run outside of the caller's context:
- * pg has no list of them, and most (`setTypeParser(20, Number)`) look at no context, for which each query would pay.
+ * Those that `pg.types.setTypeParser` sets for the whole process don't count, and may run outside of the caller's
+ * context: pg has no list of them, and most (`setTypeParser(20, Number)`) look at no context, for which each query
+ * would pay.
  */
 export class ConnectionParsers {
   /** Not known before the first connection has been set up. */

@@ -126,9 +126,10 @@ export abstract class CallerStatement extends Statement implements AbortListener
 }
 
 /**
- * Rejects a promise by its `resolve`. Errors are made where the socket is read, so their stack says nothing. Taken again
- * in a reaction of the promise that the caller awaits, it leads through the caller's `await`s; only failures pay for the
- * second promise. It must be pending while the first one adopts it: the chain of promises is what V8 reads the stack from.
+ * Rejects a promise by its `resolve`. Errors are made where the socket is read, so their stack says nothing. Taken
+ * again in a reaction of the promise that the caller awaits, it leads through the caller's `await`s; only failures pay
+ * for the second promise. It must be pending while the first one adopts it: the chain of promises is what V8 reads the
+ * stack from.
  */
 function rejectAtCaller(resolve: (rejection: Promise<never>) => void, error: Error): void {
   let reject: (error: Error) => void = () => {};

@@ -6,9 +6,9 @@
  * statements of its own ahead. The pool's statements are objects of another shape, sent together with resets and
  * bindings: passing them through left spans open, lost answers and ended processes.
  *
- * So the replaced method is called with a plain config and a callback, on a stand-in: an object that inherits everything
- * from the client but its queue. What pg's own method, at the bottom of it, puts into that queue tells what text to send,
- * which statements to run ahead, and which callback ends the span. None of it decides over results.
+ * So the replaced method is called with a plain config and a callback, on a stand-in: an object that inherits
+ * everything from the client but its queue. What pg's own method, at the bottom of it, puts into that queue tells what
+ * text to send, which statements to run ahead, and which callback ends the span. None of it decides over results.
  */
 import type { Client } from 'pg';
 
@@ -118,9 +118,9 @@ function isQueryMethod(method: unknown): method is QueryMethod {
 }
 
 /**
- * A wrapper's source doesn't do pg's own work. Where pg's source has been rewritten while it was loaded (Sentry, from 11 on),
- * pg's own code is inside the traced method, whose parameters have other names. What can't be told, as in a minified bundle,
- * is taken for a wrapper, which costs a little time.
+ * A wrapper's source doesn't do pg's own work. Where pg's source has been rewritten while it was loaded (Sentry, from
+ * 11 on), pg's own code is inside the traced method, whose parameters have other names. What can't be told, as in a
+ * minified bundle, is taken for a wrapper, which costs a little time.
  */
 function isPgsOwn(method: object): boolean {
   const source = Function.prototype.toString.call(method);

@@ -1,10 +1,10 @@
 /**
  * Limits each round of the server's work for a Submittable.
  *
- * A round begins when it is submitted, and with each Execute that it sends (a read of a cursor). It ends when the server
- * has described what there is to read or that there is nothing, when it has sent the rows that were asked for, and when the Submittable is over.
- * The time in which a reader rests counts for nothing. A COPY is limited until its data flows: from then on the server
- * waits for the client.
+ * A round begins when it is submitted, and with each Execute that it sends (a read of a cursor). It ends when the
+ * server has described what there is to read or that there is nothing, when it has sent the rows that were asked for,
+ * and when the Submittable is over. The time in which a reader rests counts for nothing. A COPY is limited until its
+ * data flows: from then on the server waits for the client.
  */
 import type { Connection } from 'pg';
 

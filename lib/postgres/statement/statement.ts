@@ -186,9 +186,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   /**
-   * Writes its messages into the buffer behind those of a session reset. They begin with a Bind of `guard`, the prepared
-   * statement that the reset creates as its last step: if the reset fails, the server executes nothing of this statement.
-   * If encoding fails, the buffer is unchanged, and `submit` returns the error when pg calls it.
+   * Writes its messages into the buffer behind those of a session reset. They begin with a Bind of `guard`, the
+   * prepared statement that the reset creates as its last step: if the reset fails, the server executes nothing of this
+   * statement. If encoding fails, the buffer is unchanged, and `submit` returns the error when pg calls it.
    *
    * @param guard `undefined`: its own tenant binding uses the prepared statement that the reset creates.
    */
@@ -358,7 +358,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   handleError(error: Error): void {
-    // Only an answer of the server's tells that the reset failed; when the connection is lost the statement may have run.
+    // Only an answer of the server's tells that the reset failed; when the connection is lost the statement may have
+    // run.
     if (this.#resetting && sqlStateOf(error) !== undefined) {
       this.session?.kill(error);
       return this.failed(this.notExecuted(error));

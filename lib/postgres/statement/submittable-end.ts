@@ -21,8 +21,8 @@ export class SubmittableEnd {
     this.#query = query;
     this.#givenUp = givenUp;
     if (query instanceof EventEmitter && 'destroyed' in query) query.once('close', this.#closed);
-    // One that is written to closes only when the server has heard of its end (pg-copy-streams 7), and a query stream when
-    // the server has answered (pg-query-stream 4).
+    // One that is written to closes only when the server has heard of its end (pg-copy-streams 7), and a query stream
+    // when the server has answered (pg-query-stream 4).
     if (query instanceof Writable || (query instanceof Readable && 'cursor' in query))
       this.#watch('destroy', query.destroy);
     else if (!(query instanceof Readable) && isClosable(query)) this.#watch('close', query.close);

@@ -4,8 +4,8 @@
  * Promise: what it calls or emits runs in the async context of the call of `query`, not in that of the connection; what
  * it throws ends it and costs the connection, nothing else; and it always ends: one that is destroyed or closed before
  * its turn is not sent, one that is destroyed in the middle has some seconds to end by itself, and so has one whose
- * server has worked for too long. When the connection is lost its caller hears of it by a ConnectionLostError. Once it is
- * over it leads to no connection any more.
+ * server has worked for too long. When the connection is lost its caller hears of it by a ConnectionLostError. Once it
+ * is over it leads to no connection any more.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
@@ -299,7 +299,9 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     this.#dependencies.session.kill(new Error('A query that was given up in the middle did not end'));
   }
 
-  /** A round of the server's work has taken too long. The caller hears of it at once, even if the server says nothing. */
+  /**
+   * A round of the server's work has taken too long. The caller hears of it at once, even if the server says nothing.
+   */
   #tooLong(limitMs: number): void {
     if (this.#isOver || this.#isTold) return;
     const { session, tenantId } = this.#dependencies;
@@ -311,7 +313,9 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     session.interrupt();
   }
 
-  /** What a listener or a row parser throws ends the query. Left to pg, it would break off the reading of the socket. */
+  /**
+   * What a listener or a row parser throws ends the query. Left to pg, it would break off the reading of the socket.
+   */
   #guard(handle: () => void): void {
     if (this.#isOver || this.#isTold) return;
     try {

@@ -1,4 +1,7 @@
-/** The calls that the application makes: each runs in a span of its own, has a deadline, and says which spans it expects. */
+/**
+ * The calls that the application makes: each runs in a span of its own, has a deadline, and says which spans it
+ * expects.
+ */
 import { Journal } from './journal.mjs';
 
 /** So long a call may take; a call that hangs is a finding, and the other calls of its part are then not tried. */
@@ -8,7 +11,10 @@ const CALL_WITHIN_MS = 8_000;
 export const pg = (text, { failed = false } = {}) => ({ kind: 'pg', text, failed });
 /** A command of the caller, by its name. */
 export const redis = (name, { failed = false } = {}) => ({ kind: 'redis', text: name, failed });
-/** A request of the caller. Whether an answer of 400 and above, or an end by the caller, is a failed span is left to the APM. */
+/**
+ * A request of the caller. Whether an answer of 400 and above, or an end by the caller, is a failed span is left to the
+ * APM.
+ */
 export const http = (text, { failed } = {}) => ({ kind: 'http', text, failed });
 
 export class Calls {
@@ -84,7 +90,10 @@ class Part {
     }
   }
 
-  /** Spans that may be in nobody's trace: what a pool sends by itself, or by order of the application, when no call is made. */
+  /**
+   * Spans that may be in nobody's trace: what a pool sends by itself, or by order of the application, when no call is
+   * made.
+   */
   mayBeAlone(...spans) {
     for (const span of spans) this.#journal.write({ entry: 'alone', span });
   }

@@ -1,6 +1,6 @@
 /**
- * The application of the matrix: makes every kind of call through the pools, each in a span of its own, under one APM, and writes
- * down what came of it and which spans the APM recorded.
+ * The application of the matrix: makes every kind of call through the pools, each in a span of its own, under one APM,
+ * and writes down what came of it and which spans the APM recorded.
  *
  * Usage: node main.mjs <settings as JSON>; the settings are those of `runApplication` in ../run-application.mjs.
  */
@@ -10,7 +10,8 @@ import { Journal } from './journal.mjs';
 const settings = JSON.parse(process.argv[2]);
 const journal = new Journal(settings.journal);
 
-// A process with a handler that only logs lives on after an uncaught exception: what it answers then is part of the matrix.
+// A process with a handler that only logs lives on after an uncaught exception: what it answers then is part of the
+// matrix.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
   process.on(event, (error) => journal.write({ entry: 'uncaught', event, stack: error?.stack ?? String(error) }));
 }

@@ -358,7 +358,8 @@ describe('fairness under random loads', () => {
           }
           serve(nowMs);
           const virtual = backlogged.map(({ virtualMs }) => virtualMs);
-          // The least is served next; it can then be charged for as many leases at once as there are slots, and one more.
+          // The least is served next; it can then be charged for as many leases at once as there are slots, and one
+          // more.
           expect(Math.max(...virtual) - Math.min(...virtual)).toBeLessThanOrEqual((slots + 1) * LONGEST_HOLD_MS);
         }
       }),

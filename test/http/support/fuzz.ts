@@ -11,7 +11,9 @@ import { httpPool } from './http-pools.js';
 
 const FAILED = 'failed';
 const SLOTS = 20;
-/** A reset races with what was sent before it: how often an exchange is repeated until both sides have seen the same. */
+/**
+ * A reset races with what was sent before it: how often an exchange is repeated until both sides have seen the same.
+ */
 const RACES = 20;
 /** No exchange takes so long; without it a lost one would hang instead of failing. */
 const LOST_AFTER_MS = 10_000;
@@ -50,7 +52,8 @@ async function compare(seed: number, stock: AxiosInstance, ours: AxiosInstance):
   const isReset = end === 'reset';
   const seenOfStock = new Set<string>();
   const seenOfOurs = new Set<string>();
-  // A reset may come before or after a client has read what was sent: a body that is whole by its own account may be had.
+  // A reset may come before or after a client has read what was sent: a body that is whole by its own account may be
+  // had.
   if (isReset && delimited) seenOfStock.add(await outcome(`${seed}?calm`, seed, stock));
   for (let round = 0; round < RACES; round++) {
     seenOfStock.add(await outcome(`${seed}`, seed, stock));

@@ -1,4 +1,5 @@
-// Answers of servers that behave in every way but the usual one, made from a seed: the same seed is always the same answer.
+// Answers of servers that behave in every way but the usual one, made from a seed: the same seed is always the same
+// answer.
 import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import zlib from 'node:zlib';

@@ -69,7 +69,9 @@ export class FakeClock implements Clock {
     await settle();
   }
 
-  /** Moves the time without running anything: what a blocked event loop does. The timers run with the next `advance`. */
+  /**
+   * Moves the time without running anything: what a blocked event loop does. The timers run with the next `advance`.
+   */
   block(durationMs: number): void {
     this.#nowMs += durationMs;
   }

@@ -1,5 +1,6 @@
-// A TCP proxy between a client and a server that makes the network fail on demand: latency, resets, replies cut in the middle, bytes
-// in slices, a black hole, refused connections, another server behind the same address. It counts what passes, round trips included.
+// A TCP proxy between a client and a server that makes the network fail on demand: latency, resets, replies cut in the
+// middle, bytes in slices, a black hole, refused connections, another server behind the same address. It counts what
+// passes, round trips included.
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
@@ -30,7 +31,10 @@ export interface FaultProxy extends AsyncDisposable {
   readonly target: Target;
   readonly counters: ProxyCounters;
   resetCounters(): void;
-  /** Delays what arrives from now on, in milliseconds; a number is for each way. Timers being what they are, at least 1 ms. */
+  /**
+   * Delays what arrives from now on, in milliseconds; a number is for each way. Timers being what they are, at least 1
+   * ms.
+   */
   latency(ms: number | { readonly toServerMs?: number; readonly toClientMs?: number }): void;
   /** Resets (RST) every open connection, on both sides. Returns how many. */
   reset(): number;
@@ -38,7 +42,10 @@ export interface FaultProxy extends AsyncDisposable {
   cutReplyAfter(bytes: number): void;
   /** Forwards both ways in pieces of so many bytes; `undefined`: as they come. */
   slice(bytes: number | undefined): void;
-  /** From now on nothing is forwarded any more, not even the end of a connection. New connections are accepted, and wait. */
+  /**
+   * From now on nothing is forwarded any more, not even the end of a connection. New connections are accepted, and
+   * wait.
+   */
   blackHole(): void;
   /** New connections get ECONNREFUSED; open ones go on. */
   refuse(): void;
@@ -112,7 +119,9 @@ class Counters implements ProxyCounters {
   }
 }
 
-/** Resolves once what was written before can have been read by a client in this process: a whole turn of the event loop. */
+/**
+ * Resolves once what was written before can have been read by a client in this process: a whole turn of the event loop.
+ */
 async function readable(): Promise<void> {
   // The first immediate may come before the next poll for input; the second can't.
   await nextTurn();

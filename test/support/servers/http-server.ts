@@ -1,4 +1,5 @@
-// An HTTP upstream that behaves or misbehaves by route, and counts what reaches it: requests at once, per tenant, and open sockets.
+// An HTTP upstream that behaves or misbehaves by route, and counts what reaches it: requests at once, per tenant, and
+// open sockets.
 import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -14,7 +15,10 @@ export interface HttpServerOptions {
   readonly handler?: (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
 }
 
-/** Requests of one tenant, or of all. A request is in flight from its arrival until its response has finished or its socket closed. */
+/**
+ * Requests of one tenant, or of all. A request is in flight from its arrival until its response has finished or its
+ * socket closed.
+ */
 export interface RequestCounters {
   readonly requests: number;
   readonly inFlight: number;
@@ -87,7 +91,7 @@ type Route = (exchange: Exchange) => void | Promise<void>;
  * - `/never`       nothing, not even a status
  * - `/hang-up`     the socket is reset instead of an answer
  * - `/truncated`   promises 100 bytes, sends 10, resets
- * - `/last`        200 with keep-alive; the next request on this socket is met by a reset: a keep-alive race, without the race
+ * - `/last` 200 with keep-alive; the next request on this socket is met by a reset: a keep-alive race, without the race
  */
 const ROUTES: readonly (readonly [RegExp, Route])[] = [
   [/^\/echo/, echo],

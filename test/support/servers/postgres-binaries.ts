@@ -43,8 +43,8 @@ async function linkLibraries(native: string): Promise<void> {
 }
 
 /**
- * The folder with the server's `bin`, `lib` and `share`, complete; `copied` says that `owner` can't reach it where it is, so that
- * it has to be copied to where the server runs.
+ * The folder with the server's `bin`, `lib` and `share`, complete; `copied` says that `owner` can't reach it where it
+ * is, so that it has to be copied to where the server runs.
  */
 export async function postgresFiles(
   owner: Owner | undefined,

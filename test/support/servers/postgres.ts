@@ -44,7 +44,10 @@ const DATABASE = 'pool_test';
 /** What halts the postmaster how (PostgreSQL's documentation, "Shutting Down the Server"). */
 const HALT_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
-/** Quick, but what was committed survives the crash of the server (not the machine's): tests kill servers, and look afterwards. */
+/**
+ * Quick, but what was committed survives the crash of the server (not the machine's): tests kill servers, and look
+ * afterwards.
+ */
 const QUICK = {
   fsync: 'off',
   // PREPARE TRANSACTION works.
@@ -192,7 +195,10 @@ async function run(url: string, statements: readonly string[]): Promise<void> {
   }
 }
 
-/** This process's environment without what would configure PostgreSQL (PGDATA, PGPORT, …), in the language of the log lines we read. */
+/**
+ * This process's environment without what would configure PostgreSQL (PGDATA, PGPORT, …), in the language of the log
+ * lines we read.
+ */
 function serverEnvironment(): NodeJS.ProcessEnv {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')));
   return { ...env, LC_ALL: 'C' };

@@ -1,5 +1,5 @@
-// A redis-server to run: the machine's, or, where there is none and apt-get exists, the one of the distribution's packages, unpacked
-// into the project's cache. That needs neither root nor a system service, and installs nothing.
+// A redis-server to run: the machine's, or, where there is none and apt-get exists, the one of the distribution's
+// packages, unpacked into the project's cache. That needs neither root nor a system service, and installs nothing.
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
@@ -92,8 +92,8 @@ interface Apt {
 }
 
 /**
- * apt with the machine's package lists when they know the packages, else with fresh lists of our own (a container's image comes with
- * none; those of the machine only root could update).
+ * apt with the machine's package lists when they know the packages, else with fresh lists of our own (a container's
+ * image comes with none; those of the machine only root could update).
  */
 async function aptGet(work: string): Promise<Apt> {
   const withOptions = (options: readonly string[]): Apt => ({

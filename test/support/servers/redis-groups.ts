@@ -1,4 +1,5 @@
-// Several Redis servers that belong together: a cluster, and a primary with a replica and a sentinel. As small as they can be.
+// Several Redis servers that belong together: a cluster, and a primary with a replica and a sentinel. As small as they
+// can be.
 import { Redis } from 'ioredis';
 import { eventually } from '../eventually.js';
 import { startRedis, startSentinel, type RedisServer } from './redis.js';
@@ -25,7 +26,10 @@ export interface RedisSentinel extends AsyncDisposable {
 
 const SLOTS = 16_384;
 
-/** Starts a cluster of three primaries that share the slots, and waits until each of them says that the cluster is whole. */
+/**
+ * Starts a cluster of three primaries that share the slots, and waits until each of them says that the cluster is
+ * whole.
+ */
 export async function startRedisCluster(options: RedisGroupOptions = {}): Promise<RedisCluster> {
   const config = { 'cluster-enabled': 'yes', 'cluster-config-file': 'nodes.conf', 'cluster-node-timeout': '2000' };
   const nodes = await startAll([1, 2, 3].map(() => () => startRedis({ ...options, config })));

@@ -1,6 +1,9 @@
 // What the servers of the tests have in common, whether they are ours or were running already.
 
-/** A server that can be made to fail. All of it but `stop` throws {@link ServerNotOwnedError} on a server that was running already. */
+/**
+ * A server that can be made to fail. All of it but `stop` throws {@link ServerNotOwnedError} on a server that was
+ * running already.
+ */
 export interface TestServer extends AsyncDisposable {
   /** Whether we started it; false for the server of DATABASE_URL or REDIS_URL. */
   readonly own: boolean;
@@ -16,7 +19,10 @@ export interface TestServer extends AsyncDisposable {
   resume(): Promise<void>;
   /** The last lines that it printed. */
   log(): string;
-  /** Ends it for good: its processes and its directory are gone afterwards. Idempotent; leaves a server that isn't ours alone. */
+  /**
+   * Ends it for good: its processes and its directory are gone afterwards. Idempotent; leaves a server that isn't ours
+   * alone.
+   */
   stop(): Promise<void>;
 }
 

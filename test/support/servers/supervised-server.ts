@@ -1,5 +1,6 @@
-// A server process behind a supervisor (supervisor.mjs), which ends it and removes its directory when this process ends, however
-// that happens. What is the same for every server that the tests start: preparation, launch, halt, pause, log, final stop.
+// A server process behind a supervisor (supervisor.mjs), which ends it and removes its directory when this process
+// ends, however that happens. What is the same for every server that the tests start: preparation, launch, halt, pause,
+// log, final stop.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

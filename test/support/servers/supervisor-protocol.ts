@@ -1,5 +1,5 @@
-// What a program and the supervisor of one of its servers say to each other: one JSON object a line, requests one way, answers and
-// events the other.
+// What a program and the supervisor of one of its servers say to each other: one JSON object a line, requests one way,
+// answers and events the other.
 
 /** A program to run. `{directory}` in the file's path and in the arguments stands for the server's directory. */
 export interface Command {

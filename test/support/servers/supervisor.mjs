@@ -1,10 +1,10 @@
 /**
  * Keeps one server process, so that nothing of it outlives the program that wanted it.
  *
- * It is started in a session of its own (Ctrl-C in a terminal does not reach it) with a pipe as standard input. Requests come in on
- * that pipe; answers and events go out on standard output (supervisor-protocol.ts). When the pipe closes, for whatever reason (a
- * normal end, a crash, SIGKILL), the server is ended and its directory removed. That holds from the first moment on: the directory
- * is made here, not by the program.
+ * It is started in a session of its own (Ctrl-C in a terminal does not reach it) with a pipe as standard input.
+ * Requests come in on that pipe; answers and events go out on standard output (supervisor-protocol.ts). When the pipe
+ * closes, for whatever reason (a normal end, a crash, SIGKILL), the server is ended and its directory removed. That
+ * holds from the first moment on: the directory is made here, not by the program.
  *
  * Plain JavaScript: it must run as it is, from the sources as well as for compiled code.
  */
@@ -75,7 +75,8 @@ function placed(text) {
  * @param {Command} command
  * @param {NodeJS.Signals} quit the signal that ends it
  * @param {(line: string) => void} heard
- * @returns {{ readonly pid: number | undefined, readonly outcome: Promise<{ code: number | null, signal: string | null }> }}
+ * @returns {{ readonly pid: number | undefined, readonly outcome: Promise<{ code: number | null, signal: string | null
+ * }> }}
  */
 function begin(command, quit, heard) {
   if (ending) throw new Error('the program that wanted the server has gone');
@@ -136,7 +137,8 @@ async function launch(command) {
 }
 
 /**
- * The processes that the server has started. PostgreSQL's are sessions of their own, so that no group signal reaches them.
+ * The processes that the server has started. PostgreSQL's are sessions of their own, so that no group signal reaches
+ * them.
  *
  * @param {number} pid
  */
@@ -211,7 +213,8 @@ function stateOf(pid) {
 }
 
 /**
- * State, parent, and what else Linux says of a process. The line begins "pid (name) …", and the name may hold spaces and brackets.
+ * State, parent, and what else Linux says of a process. The line begins "pid (name) …", and the name may hold spaces
+ * and brackets.
  *
  * @param {number | string} pid
  */

@@ -1,4 +1,5 @@
-// A port whose connection attempts are neither accepted nor refused: what a firewall that drops packets looks like to a client.
+// A port whose connection attempts are neither accepted nor refused: what a firewall that drops packets looks like to a
+// client.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -12,8 +13,9 @@ export interface UnansweredPort extends AsyncDisposable {
 }
 
 /**
- * Listens with the shortest queue and then does nothing but wait, synchronously, for the end of its standard input: it never accepts.
- * Once the kernel's queue is full, further SYNs are dropped. (Linux does that; other systems may refuse instead.)
+ * Listens with the shortest queue and then does nothing but wait, synchronously, for the end of its standard input: it
+ * never accepts. Once the kernel's queue is full, further SYNs are dropped. (Linux does that; other systems may refuse
+ * instead.)
  */
 const LISTENER = `
   const server = require('node:net').createServer();

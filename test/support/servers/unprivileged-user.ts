@@ -1,5 +1,5 @@
-// Under root, PostgreSQL refuses to run: it then runs as an unprivileged user who exists already (nothing is added to the machine's
-// users), and that user must be able to reach its files.
+// Under root, PostgreSQL refuses to run: it then runs as an unprivileged user who exists already (nothing is added to
+// the machine's users), and that user must be able to reach its files.
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, realpath, stat } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** dd-trace, started by `--import dd-trace/initialize.mjs`; how statements name their spans is set by DD_DBM_PROPAGATION_MODE. */
+/**
+ * dd-trace, started by `--import dd-trace/initialize.mjs`; how statements name their spans is set by
+ * DD_DBM_PROPAGATION_MODE.
+ */
 import { subscribe } from 'node:diagnostics_channel';
 
 export async function start({ options }) {

@@ -1,4 +1,7 @@
-/** Tenants in every mode of isolation: two of them, interleaved on two connections, so that sessions change hands all the time. */
+/**
+ * Tenants in every mode of isolation: two of them, interleaved on two connections, so that sessions change hands all
+ * the time.
+ */
 import { ConnectionPoolManager } from 'nestjs-pool-manager';
 import Cursor from 'pg-cursor';
 import { called, failureOf, pg, rowsOf } from '../calls.mjs';
