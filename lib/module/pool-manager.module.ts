@@ -40,7 +40,9 @@ export class PoolManagerModule extends ConfigurableModuleClass {
    * PoolManagerModule.forRootAsync({
    *   pools: ['orders'],
    *   inject: [ConfigService],
-   *   useFactory: (env: ConfigService) => ({ pools: { orders: { type: 'database', connectionString: env.get('DATABASE_URL') } } }),
+   *   useFactory: (env: ConfigService) => ({
+   *     pools: { orders: { type: 'database', connectionString: env.get('DATABASE_URL') } },
+   *   }),
    * })
    */
   static override forRootAsync(options: PoolManagerModuleAsyncOptions): DynamicModule {

@@ -30,7 +30,7 @@ interface Kind {
   readonly create: (port: number, dependencies: PoolDependencies) => Promise<PoolHandle>;
   /** What the server answers before it drops the connection; undefined: it drops it as it comes. */
   readonly answer?: Buffer;
-  /** Whether connects are made by something else than the pool too: ioredis paces those of the shared client by real time. */
+  /** ioredis makes the connects of the shared client, and paces them by real time. */
   readonly isPacedElsewhere?: boolean;
 }
 
@@ -122,7 +122,7 @@ describe.each(KINDS)(
       pool.on('status', () => changes++);
       pool.start().catch(() => undefined);
       await eventually(() => counts.accepted > 0);
-      // Without time passing there is an end to it: 500 turns of the event loop, where a connect on this machine needs a
+    // Without time passing there is an end to it: a connect here needs a few turns of the event loop.
       // few.
       let seen = 0;
       for (let round = 0; round < 20 && seen !== counts.accepted; round++) {
