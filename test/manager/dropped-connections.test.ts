@@ -122,7 +122,7 @@ describe.each(KINDS)(
       pool.on('status', () => changes++);
       pool.start().catch(() => undefined);
       await eventually(() => counts.accepted > 0);
-    // Without time passing there is an end to it: a connect here needs a few turns of the event loop.
+      // Without time passing there is an end to it: a connect here needs a few turns of the event loop.
       // few.
       let seen = 0;
       for (let round = 0; round < 20 && seen !== counts.accepted; round++) {
