@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../engine/time/clock.js';
 import type { LeaseHolder } from '../engine/errors.js';
+import { whereAcquired } from '../engine/lease.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
 import type { StatusChange } from './pool-monitor.js';
@@ -70,10 +71,8 @@ export class PoolLog {
 
   leak({ tenantId, heldMs, stack }: LeaseHolder): void {
     const whose = tenantId === undefined ? 'without a tenant' : `of tenant "${tenantId}"`;
-    const where = stack ?? 'acquired elsewhere';
-    this.#logger.warn(
-      `Pool "${this.#poolId}": a lease ${whose} has been out for ${Math.round(heldMs)} ms; it was ${where}`,
-    );
+    const outFor = `${Math.round(heldMs)} ms`;
+    this.#logger.warn(`Pool "${this.#poolId}": a lease ${whose} has been out for ${outFor}.${whereAcquired(stack)}`);
   }
 
   releasedTwice(): void {

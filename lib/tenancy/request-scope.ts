@@ -9,6 +9,7 @@ import type { Logger } from '@nestjs/common';
 
 import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
+import { whereAcquired } from '../engine/lease.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';
@@ -116,16 +117,11 @@ export class RequestScope {
         );
       case 'open':
         return `An operation on ${placeOf(left)} was still open, for ${ageOf(left)}, when ${this.handler} had answered. It was ended. ${OUTLIVE}`;
-      case 'leased': {
-        const where =
-          left.stack === undefined
-            ? ' Set leakDetectionMs to see where it was acquired.'
-            : `\nIt was acquired at:\n${framesOf(left.stack)}`;
+      case 'leased':
         return (
           `A lease of ${placeOf(left)}, acquired ${ageOf(left)} ago, was still out when ${this.handler} had answered. Its connection was ` +
-          `destroyed. Release it before the response ends, or detach() it for work that outlives the response.${where}`
+          `destroyed. Release it before the response ends, or detach() it for work that outlives the response.${whereAcquired(left.stack)}`
         );
-      }
     }
   }
 }
@@ -140,9 +136,4 @@ function placeOf({ poolId, tenantId }: TakenBack): string {
 function ageOf({ since }: TakenBack): string {
   // By the clock that leases are dated by: the wall clock may have been set meanwhile.
   return `${Math.round(epochMs(systemClock.now()) - since)} ms`;
-}
-
-/** A stack without the line that names the error it was taken from. */
-function framesOf(stack: string): string {
-  return stack.slice(stack.indexOf('\n') + 1);
 }
