@@ -2,7 +2,7 @@
  * Those who wait for a slot: who may wait, until when, and how it ends for those who get none. Who of them is next is
  * the scheduler's business.
  *
- * Promise: every waiter settles exactly once. Whatever else could settle it is taken from it before it is told.
+ * Promise: every waiter settles exactly once. Everything else that could settle it is detached before it is told.
  */
 import type { Clock } from './time/clock.js';
 import { durationOf, type Deadlines } from './time/deadlines.js';
@@ -59,7 +59,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   // ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Somebody who may come in. Throws when nobody more may wait. */
+  /** Makes a waiter. Throws when no more may wait. */
   waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
     if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
     // Most have nothing but their place in the queue.
@@ -151,7 +151,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     return new WaiterCancellation<L, Slot<C, L>>(this, signal, timeoutMs, acquireStack(this.#pool.limits));
   }
 
-  /** Throws when whoever holds the leases around the acquire would wait for itself. */
+  /** Throws when the holder of the leases around the acquire would wait for itself. */
   #cancellationOfNested(
     tenant: PoolTenant<C, L>,
     others: WaiterCancellation<L, Slot<C, L>> | undefined,

@@ -2,14 +2,14 @@
  * Connections on their way out: they still take up room, but no longer than a graceful close may take.
  *
  * Promise: each ends once. A graceful close that takes longer than its time-out is followed by `kill`; so is one that
- * has had {@link PATIENCE_MS} while somebody waits for its room. A `kill` that returns a promise (a statement that is
+ * has had {@link PATIENCE_MS} while an acquire waits for its room. A `kill` that returns a promise (a statement that is
  * being cancelled on the server) is waited for under the same limits.
  */
 import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
 import { guarded, isThenable } from './guard.js';
 import { runOutside } from './outside-context.js';
 
-/** So long a connection may take to end while somebody waits for its room, in milliseconds. */
+/** So long a connection may take to end while an acquire waits for its room, in milliseconds. */
 export const PATIENCE_MS = 250;
 
 export interface ClosingsOptions<C> {
@@ -17,7 +17,7 @@ export interface ClosingsOptions<C> {
   readonly close: (connection: C) => Promise<void>;
   readonly kill: (connection: C) => unknown;
   readonly failed: (method: 'close' | 'kill', error: unknown) => void;
-  /** Whether somebody waits who could have a new connection, were there room for one. */
+  /** Whether an acquire waits that could have a new connection, were there room for one. */
   readonly isRoomAwaited: () => boolean;
   /** One has ended by itself, or its time was up: there is room. */
   readonly ended: () => void;
@@ -70,7 +70,7 @@ export class Closings<C> {
     }
   }
 
-  /** Cuts up to `count` of those that have had their time while somebody waits. @returns how many. */
+  /** Cuts up to `count` of those that have had their time while an acquire waits. @returns how many. */
   makeRoom(count: number, nowMs: number): number {
     let cut = 0;
     for (const closing of this.#all) {

@@ -2,8 +2,8 @@
  * The one seam between the engine and a kind of resource.
  *
  * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are
- * on the path of every lease, and run in the context of whoever acquires or releases. Each promise is bounded by a
- * time-out.
+ * on the path of every lease, and run in the async context of the call that acquires or releases. Each promise is
+ * bounded by a time-out.
  *
  * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of the call
  * that needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method
@@ -13,7 +13,7 @@
 /** What a driver may know of the lease it lends for. */
 export interface LeaseInfo {
   readonly poolId: string;
-  /** Whom the work is done for; `undefined`: nobody in particular. */
+  /** Whom the work is done for; `undefined`: no tenant. */
   readonly tenantId: string | undefined;
   /** Epoch milliseconds. */
   readonly acquiredAt: number;
@@ -29,7 +29,7 @@ export interface PoolDriver<C, L = C> {
    * called healthy, because something else, a proxy, may have accepted it.
    */
   readonly openProvesAlive?: boolean;
-  /** Opens a connection. When `signal` aborts, whatever was begun is torn down and the promise rejects. */
+  /** Opens a connection. When `signal` aborts, what was begun is torn down and the promise rejects. */
   open(signal: AbortSignal): Promise<C>;
   /** Ends a connection gracefully. */
   close(connection: C): Promise<void>;
@@ -37,7 +37,7 @@ export interface PoolDriver<C, L = C> {
    * Ends a connection now. Called at most once after `open`, also while `close` is still under way.
    *
    * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes
-   * up its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while somebody waits.
+   * up its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while an acquire waits.
    */
   kill(connection: C): void | Promise<void>;
   /** Resolves when the connection answers. */

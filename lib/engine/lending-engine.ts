@@ -52,7 +52,7 @@ export interface LendingEngine<L> {
   readonly suspended: boolean;
   readonly generation: number;
 
-  /** Slots taken in whatever state: what `maxSize` bounds. */
+  /** Slots taken, in all states together: what `maxSize` bounds. */
   readonly total: number;
   readonly idle: number;
   readonly active: number;

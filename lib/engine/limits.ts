@@ -4,7 +4,7 @@
 export interface PoolLimits {
   /** Connections kept open while the pool is idle. */
   readonly minSize: number;
-  /** Connections in whatever state, at most. */
+  /** Connections at most, in all states together. */
   readonly maxSize: number;
   /** Waiters of all tenants together, at most. */
   readonly maxQueue: number;

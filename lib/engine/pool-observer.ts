@@ -1,5 +1,5 @@
 /**
- * What a pool tells while it works, and the guard that keeps whoever listens from harming it.
+ * What a pool tells while it works, and the guard that keeps an observer from harming it.
  */
 import type { LeaseHolder } from './errors.js';
 import { guarded, warn } from './guard.js';

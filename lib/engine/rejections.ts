@@ -23,7 +23,7 @@ export interface RejectingPool {
   readonly validating: number;
   readonly connecting: number;
   readonly waiting: number;
-  /** Connections that are there, whatever they are doing. */
+  /** Connections that are open, in all states together. */
   readonly live: number;
   /** Leases whose holders wait for this pool. */
   readonly blockedLeases: number;

@@ -65,7 +65,7 @@ const LIFETIME_JITTER = 0.025;
 const CHARGE_PERIOD_MS = 50;
 /** How long a driver's `kill` may go on, in milliseconds. */
 const LONGEST_KILL_MS = 1_000;
-/** A close ends within a day, whatever it is told. */
+/** A close ends within a day, however long its deadline. */
 const LONGEST_DRAIN_MS = 86_400_000;
 /**
  * While others are lent, the last idle connection is not closed before one more is idle; how often that is looked at.
@@ -214,7 +214,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   get grantable(): number {
     return this.#scheduler.grantable;
   }
-  /** Slots taken in whatever state: what `maxSize` bounds. */
+  /** Slots taken, in all states together: what `maxSize` bounds. */
   get total(): number {
     return this.live + this.#connector.connecting + this.#closing.size;
   }
@@ -253,7 +253,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   get meanHoldMs(): number {
     return this.#scheduler.meanHoldMs;
   }
-  /** Connections that are there, whatever they are doing. */
+  /** Connections that are open, in all states together. */
   get live(): number {
     return this.#slots.size;
   }
@@ -265,7 +265,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   get knownTenants(): number {
     return this.#scheduler.known;
   }
-  /** Since when the waiter that waits longest has waited, in milliseconds; 0 when nobody waits. */
+  /** Since when the waiter that waits longest has waited, in milliseconds; 0 when none waits. */
   get oldestWaiterMs(): number {
     let oldestMs = Infinity;
     for (const tenant of this.#scheduler.tenants()) {
@@ -508,14 +508,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#runningCharge.wake(nowMs);
     // With every slot taken there is nothing to give and no room for more.
     if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
-    // Last of all: whoever is told may acquire, release or close at once.
+    // Last of all: the receiver that is told may acquire, release or close at once.
     if (displaced !== undefined) this.#queue.refuseDisplaced(displaced);
   }
 
   // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Gives what is idle to whoever should have it, and opens what is missing. Everything that frees a slot ends here.
+   * Gives idle slots to the waiters that come next, and opens what is missing. Everything that frees a slot ends here.
    */
   #dispatch(nowMs: number): void {
     if (this.#drain !== undefined) return this.#endIfDrained(nowMs);
@@ -662,7 +662,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return Math.max(needed, floor - this.total);
   }
 
-  /** Whether somebody waits for the room of a connection that is being closed. */
+  /** Whether an acquire waits for the room of a connection that is being closed. */
   #isRoomAwaited(): boolean {
     if (this.#drain !== undefined || this.#suspended !== undefined || this.total < this.#limits.maxSize) return false;
     const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
@@ -684,7 +684,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const nowMs = this.clock.now();
     this.counters.connects++;
     this.counters.connect.record(tookMs);
-    // It has its place before anyone hears of it: whoever does may look for a slot, or close the pool, at once.
+    // It has its place before an observer is told: the observer may acquire, or close the pool, at once.
     this.#slots.add(slot);
     this.#validating.add(slot);
     this.#unproven++;
@@ -705,7 +705,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (!slot.steady) this.#probation.add(slot, nowMs + (slot.proven ? YOUNG_MS : SETTLE_MS));
     this.#housekeeping.by(slot.expiresAtMs);
     this.#makeIdle(slot, nowMs);
-    // During an outage it is pinged before it serves anybody.
+    // During an outage it is pinged before it is lent.
     if (!slot.proven && this.#connector.failures > 0) slot.aliveAtMs = -Infinity;
     if (slot.proven && this.#probe !== undefined) this.#finishProbe(this.#probe, 'alive');
     this.#dispatch(nowMs);
@@ -730,7 +730,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   /**
-   * A new connection has served somebody. That says nothing if it had no time to be dropped.
+   * A new connection has served a lease. That says nothing if it had no time to be dropped.
    *
    * @returns whether it was known to be of use.
    */
@@ -817,8 +817,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   /**
-   * Whether a returned slot can go straight to the next waiter: nobody comes before it, and nothing better is idle. Who
-   * gave it back may have been at its maximum until now.
+   * Whether a returned slot can go straight to the next waiter: no other waiter comes before it, and no better slot is
+   * idle. Who gave it back may have been at its maximum until now.
    */
   #mayHandOver(from: PoolTenant<C, L>): boolean {
     if (this.#idle.size > 0 || this.#probe !== undefined || this.#suspended !== undefined) return false;
@@ -1046,13 +1046,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
         // One that is under way asks for the next when it has ended.
         continue;
       }
-      // The last idle connection stays for whoever comes next, as long as anyone is at work here.
+      // The last idle connection stays for the next acquire while other connections are lent.
       const retires = reason !== undefined && (this.#idle.size > 1 || this.active === 0);
       if (retires) this.#retire(slot, reason);
       else nextMs = Math.min(nextMs, reason === undefined ? this.#careAtMs(slot) : nowMs + LAST_IDLE_LOOK_MS);
     }
     this.#dispatch(nowMs);
-    // Whoever was served or told may have closed the pool.
+    // A receiver or an observer may have closed the pool.
     return this.#drain === undefined ? nextMs : Infinity;
   }
 
@@ -1087,7 +1087,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     let nextMs = Infinity;
     if (leakDetectionMs === 0) return nextMs;
     for (const [slot, lease] of this.#leases()) {
-      // It may have come back meanwhile: whoever is told of one leak may release another.
+      // It may have come back meanwhile: an observer that is told of one leak may release another lease.
       if (slot.lease !== lease || slot.leaked === lease) continue;
       const leakedAtMs = lease.startedAtMs + leakDetectionMs;
       if (nowMs < leakedAtMs) {
@@ -1269,7 +1269,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return drain;
   }
 
-  /** The deadline of `close()`: whatever is still out is killed. */
+  /** The deadline of `close()`: the connections of leases that are still out are killed. */
   #cut(nowMs: number): void {
     // Of those that are still out then: the end of one connection may make the holder of another give it back.
     for (const [slot, lease] of this.#leases()) {

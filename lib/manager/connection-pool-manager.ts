@@ -285,7 +285,7 @@ export class ConnectionPoolManager {
       this.started = true;
     } catch (error) {
       await this.stop({ deadlineMs: 0 });
-      // Those that were still being built when somebody stopped the manager.
+      // Those that were still being built when the manager was stopped.
       await closeAll(this.table.pools(), 0, this.dependencies.logger);
       throw error;
     }

@@ -85,7 +85,7 @@ export type PoolDeclaration =
   | (HttpPoolOptions & { readonly type: 'http' })
   | (ExternalPoolOptions & { readonly type: 'external' });
 
-/** What a pool of whatever kind is configured with. */
+/** What a pool of any kind is configured with. */
 export type PoolConfig =
   ResolvedPostgresPoolOptions | ResolvedRedisPoolOptions | ResolvedHttpPoolOptions | ResolvedExternalPoolOptions;
 

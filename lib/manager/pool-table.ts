@@ -9,7 +9,7 @@ import { PoolExistsError, PoolNotFoundError } from '../errors.js';
 import type { PoolHandle } from '../pool/pool-handle.js';
 
 type Entry =
-  /** Named in the options; nobody has asked for it yet. */
+  /** Named in the options, and not asked for yet. */
   | { readonly state: 'declared'; readonly create: () => Promise<PoolHandle> }
   | { readonly state: 'creating'; readonly pool: Promise<PoolHandle> }
   | { readonly state: 'present'; readonly pool: PoolHandle }
@@ -56,7 +56,7 @@ export class PoolTable {
     }
   }
 
-  /** Builds whatever was declared and nobody has asked for. When one fails, the others have settled by then. */
+  /** Builds the declared pools that have not been asked for. When one fails, the others have settled by then. */
   async buildAll(): Promise<void> {
     const outcomes = await Promise.allSettled([...this.entries.keys()].map((id) => this.build(id)));
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');

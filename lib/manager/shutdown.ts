@@ -34,7 +34,7 @@ export interface StopOptions {
    * Ends what sends work to the pools: a server, a consumer. Called when the readiness grace is over; the pools go on
    * lending until it settles, or until the deadline. Default: nothing to wait for, so the pools begin to close at once.
    *
-   * @param cut aborts after the deadline, once the leases still out have been cut: whatever is still being served can't
+   * @param cut aborts after the deadline, once the leases still out have been cut: what is still being served can't
    * be finished any more.
    * @example
    * await manager.stop({

@@ -1,8 +1,8 @@
 /**
  * The start of one pool: at once with `startup: 'background'`; with `'wait'` when its first connections are there.
  *
- * Promise: whoever waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it is;
- * closing it is the caller's.
+ * Promise: each caller that waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it
+ * is; closing it is the caller's.
  */
 import type { Clock } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
@@ -19,7 +19,7 @@ import type { PoolHandle } from '../pool/pool-handle.js';
  */
 export async function openPool(pool: PoolHandle, clock: Clock): Promise<void> {
   if (pool.config.startup === 'background') {
-    // It rejects when the pool closes before it was ever connected, which is nobody's failure here.
+    // It rejects when the pool closes before it was ever connected, which is no failure of the start.
     pool.start().catch(() => undefined);
     return;
   }

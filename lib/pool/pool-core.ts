@@ -25,7 +25,7 @@ export interface PoolDependencies {
   /** Numbers in [0, 1). */
   readonly random: () => number;
   readonly logger: PoolLogger;
-  /** Name of the application, for whatever the server shows of its clients. */
+  /** Name of the application, for what the server shows of its clients. */
   readonly owner: string;
 }
 
@@ -77,7 +77,7 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
     probe: async (options) => {
       const [slots, besides] = await Promise.allSettled([engine.probe(options), parts.probe?.(options.timeoutMs)]);
       if (besides.status === 'rejected') throw besides.reason;
-      // A server that says why it can't serve is there, whatever became of a connect to it.
+      // A server that says why it can't serve is there, even if a connect to it has failed.
       if (besides.value !== undefined) return besides.value;
       if (slots.status === 'rejected') throw slots.reason;
       return slots.value;

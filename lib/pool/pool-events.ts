@@ -1,5 +1,5 @@
 /**
- * A pool's events. Each listener runs in the async context of whoever added it: a pool's own work has none.
+ * A pool's events. Each listener runs in the async context in which it was added: a pool's own work has none.
  *
  * A listener that throws is logged. It can't disturb the pool, nor the other listeners.
  */

@@ -1,5 +1,5 @@
 /**
- * What users hold: one pool, whatever its kind. What `@InjectPool` injects, what `create…Pool` returns and what
+ * What users hold: one pool, of any kind. What `@InjectPool` injects, what `create…Pool` returns and what
  * `getPool` finds is the same object.
  *
  * `forTenant` and `unscoped` are views of it: the same connections, limits and statistics, with the tenant fixed or
@@ -136,7 +136,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     }
   }
 
-  /** The same pool, working for `tenantId` whatever the running code's context says. */
+  /** The same pool, working for `tenantId`, not for the tenant of the running code's context. */
   forTenant(tenantId: string): this {
     assertTenantId(tenantId);
     return this.view({ kind: 'tenant', tenantId });
@@ -180,7 +180,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     let tenants = { ...policy, ...change };
     if (tenantId !== undefined) {
       const before = Object.hasOwn(policy.overrides, tenantId) ? policy.overrides[tenantId] : undefined;
-      // A computed key is a property of its own whatever its name is, `__proto__` too.
+      // A computed key is a property of its own for every name, `__proto__` too.
       tenants = { ...policy, overrides: { ...policy.overrides, [tenantId]: { ...before, ...change } } };
     }
     assertLimits(this.id, { minSize, maxSize, tenants });
@@ -332,7 +332,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
-    // Nearly always the tenant is known and nobody has named another.
+    // Nearly always the tenant is known and the call names no other.
     return fixed !== undefined && options?.tenantId === undefined ? fixed : this.namedTenant(options?.tenantId, fixed);
   }
 

@@ -132,7 +132,7 @@ export class PoolMonitor {
   private saturated = false;
   private failures = 0;
   private failedAtMs = Number.NEGATIVE_INFINITY;
-  /** Failures counted so far, whatever came between them. */
+  /** Failures counted so far, with or without successes between them. */
   private failuresEver = 0;
   private failure: unknown;
   private obstacle: Error | undefined;
@@ -164,7 +164,7 @@ export class PoolMonitor {
     return this.failures;
   }
 
-  /** The newest finished check, whoever asked for it. */
+  /** The newest finished check, asked for or of the pool's own. */
   get lastResult(): HealthCheckResult | undefined {
     return this.last === undefined ? undefined : this.result(this.last);
   }

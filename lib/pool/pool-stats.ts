@@ -44,7 +44,7 @@ export class PoolStats {
   readonly poolId: string;
   readonly type: string;
   readonly status: PoolStatus;
-  /** Slots taken, in whatever state. */
+  /** Slots taken, in all states together. */
   readonly total: number;
   readonly active: number;
   readonly idle: number;

@@ -16,7 +16,7 @@ export interface Queued<T> {
 }
 
 export class QueueLengths<T extends Queued<T>> {
-  /** Index: length of the queue; value: head of a doubly linked list. Empty while nobody asks. */
+  /** Index: length of the queue; value: head of a doubly linked list. Empty until it is asked for. */
   #byLength: (T | undefined)[] = [];
   #longest = 0;
   #kept = false;

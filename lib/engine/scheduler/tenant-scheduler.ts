@@ -79,7 +79,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   #meanHoldMs = 0;
   #waiting = 0;
   #grantable = 0;
-  /** Since when nobody has waited, or until when virtual time has been carried on. */
+  /** Since when no request has waited, or until when virtual time has been carried on. */
   #carriedOnMs = 0;
   #size = Infinity;
 
@@ -394,7 +394,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   #owe(tenant: Tenant<W, S>, slotMs: number): void {
     const owed = tenant.virtualMs + slotMs / tenant.limits.weight;
-    // Whoever waits behind the pool's virtual time has been served too little and keeps that claim.
+    // A tenant whose virtual time is behind the pool's has been served too little, and keeps that claim.
     const leastMs = Math.min(tenant.virtualMs, this.#virtualMs);
     tenant.virtualMs = Math.min(Math.max(owed, leastMs), this.#virtualMs + MAX_DEBT_MS);
   }
@@ -405,8 +405,8 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /**
-   * While nobody waits for a slot everyone gets what they ask for, and the virtual time of the pool passes with the
-   * clock. Otherwise debts of that time would be remembered for ever: only grants to busier tenants move it on.
+   * While no request waits for a slot every tenant gets what it asks for, and the virtual time of the pool passes with
+   * the clock. Otherwise debts of that time would be remembered for ever: only grants to busier tenants move it on.
    */
   #carryOn(nowMs: number): void {
     if (nowMs > this.#carriedOnMs) this.#virtualMs += nowMs - this.#carriedOnMs;
@@ -456,7 +456,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (tenant.isRetained) this.#retained.delete(tenant);
     tenant.isRetained = false;
     if (this.#last === tenant) this.#last = this.anonymous;
-    // Links of lists that were given up: without them whoever still points here keeps nobody else alive.
+    // Links of lists that were given up: without them a reference to this tenant keeps no other tenant alive.
     tenant.nextOfLength = undefined;
     tenant.previousOfLength = undefined;
     // A slot may still name a tenant that was forgotten and has come back as another object since.

@@ -132,7 +132,7 @@ export class Deadlines {
     this.#timer?.cancel();
     this.#armedTick = tick;
     const delayMs = Math.max(0, this.#originMs + tick * TICK_MS - this.#clock.now());
-    // Timers inherit the async context of whoever sets them: a caller's, were it not for runOutside.
+    // A timer inherits the async context that sets it: without runOutside, a caller's.
     this.#timer = runOutside(() => this.#clock.setTimer(this.#onTick, delayMs));
     if (this.#keepingAlive > 0) this.#timer.ref();
   }

@@ -1,15 +1,15 @@
 /**
  * One deadline for all waiters with the same time-out: they came one after the other, so the first in line is due
- * first, and nobody else's deadline needs looking at.
+ * first, and no other deadline needs looking at.
  *
  * Joining costs a place in an array, leaving the emptying of it, wherever in the line it is; no tick of the clock is
  * worked out for either. Through that array the garbage collector also finds a hundred thousand waiters at once,
- * instead of one after the other along their queue. Promise: whoever is in line expires within a tick of the clock
+ * instead of one after the other along their queue. Promise: each entry expires within a tick of the clock
  * after its due time, never before it, at most once, and never after `remove`.
  */
 import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
 
-/** Somebody who waits. */
+/** An entry of the line. */
 export interface InLine {
   /** Reading of the clock; those who join later have none that is earlier. */
   readonly enqueuedAtMs: number;
@@ -17,7 +17,7 @@ export interface InLine {
   place: number;
 }
 
-/** Places of a line that hardly anybody stands in. A power of two, as all lengths are. */
+/** Places of a line with few entries. A power of two, as all lengths are. */
 const FEWEST_PLACES = 64;
 
 export class SharedDeadline<W extends InLine> extends DeadlineEntry {
@@ -68,7 +68,7 @@ export class SharedDeadline<W extends InLine> extends DeadlineEntry {
     }
   }
 
-  /** The due time of whoever was first in line once: those who are first now may be due later. */
+  /** The due time of an entry that was once the first: the first entry now may be due later. */
   override expire(nowMs: number): void {
     try {
       for (let first = this.#places[this.#first]; first !== undefined; first = this.#places[this.#first]) {

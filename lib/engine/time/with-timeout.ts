@@ -1,5 +1,5 @@
 /**
- * Bounds what a driver promises: whatever it does, the engine goes on at the deadline.
+ * Bounds a driver's call: at the deadline the engine goes on without its answer.
  */
 import type { Clock } from './clock.js';
 import { setDeadline } from './late-timer.js';
