@@ -135,7 +135,7 @@ export class AdapterCall {
       });
   }
 
-  /** The caller's function is an async one: its failure ends the request too, and is nobody else's to handle. */
+  /** The caller's function is an async one: its failure ends the request too, and is handled here alone. */
   #endsWith(result: PromiseLike<unknown>): void {
     Promise.resolve(result).catch((error: unknown) => this.abort(toError(error)));
   }

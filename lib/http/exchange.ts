@@ -110,7 +110,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     );
   }
 
-  /** Ends it now, in whatever phase. Without effect once the whole body is here. */
+  /** Ends it now, in any phase. Without effect once the whole body is here. */
   abort(reason: Error): void {
     if (this.#done) return;
     this.#aborted = reason;
@@ -119,8 +119,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /**
-   * Not by the controller of undici: a client whose request is aborted opens another socket at once, for nobody (undici
-   * 7.30).
+   * Not by the controller of undici: a client whose request is aborted opens another socket at once, which no request
+   * uses (undici 7.30).
    */
   #disconnect(reason: Error): void {
     this.#connection.destroy(reason);
@@ -151,7 +151,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const { location } = head.headers;
     if (this.#options.followRedirects && isRedirect(status, location)) {
       this.#redirect = location;
-      // A body that came with the head leaves the socket usable; for one that is still to come nobody waits.
+      // A body that came with the head leaves the socket usable; one that is still to come is not waited for.
       setImmediate(() => this.#leaveForRedirect(location));
       return;
     }

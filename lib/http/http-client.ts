@@ -119,7 +119,7 @@ export class HttpClient {
   }
 }
 
-/** An adapter whose request ends when nobody wants the answer any more; a retry after that is not sent. */
+/** An adapter whose request ends when its caller no longer wants the answer; a retry after that is not sent. */
 export class AbandonableAdapter {
   readonly adapter: AxiosAdapter;
   readonly #axios: AxiosStatic;

@@ -1,10 +1,10 @@
 /**
  * The slots of an HTTP pool, as the engine sees them.
  *
- * Opening a slot costs nothing and asks nobody while the upstream is believed to be alive. Once a request has found it
- * unreachable, and at the start of a pool with `healthCheck.path` or whose start is waited for, a slot opens only after
- * the upstream check has passed: so the engine's backoff, its single prober, its fast failure and its slow start hold
- * for HTTP too, and nobody sends a request where none can be answered.
+ * Opening a slot costs nothing and asks no server while the upstream is believed to be alive. Once a request has found
+ * it unreachable, and at the start of a pool with `healthCheck.path` or whose start is waited for, a slot opens only
+ * after the upstream check has passed: so the engine's backoff, its single prober, its fast failure and its slow start
+ * hold for HTTP too, and no request is sent where none can be answered.
  */
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';

@@ -2,7 +2,7 @@
  * An HTTP client with the limits, fairness, health and shutdown of a pool, used like `HttpService` of `@nestjs/axios`.
  *
  * A slot is a request in flight: from its dispatch until its body has been read, closed or aborted. A response with
- * `responseType: 'stream'` holds its slot until the stream has ended or was destroyed; one that nobody reads is cut by
+ * `responseType: 'stream'` holds its slot until the stream has ended or was destroyed; one that is not read is cut by
  * `timeoutMs`.
  */
 import type { HttpService } from '@nestjs/axios';
@@ -30,7 +30,7 @@ import { UpstreamCheck } from './upstream-check.js';
 
 export type { HttpRequestOptions } from './http-pool.options.js';
 
-/** What axios takes for a type that nobody names. */
+/** What axios takes for a type that is not named. */
 type Untyped = AxiosResponse['data'];
 
 /** A request's options: axios' own, and the pool's. */

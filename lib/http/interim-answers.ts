@@ -4,7 +4,7 @@
  * undici (7 and 8) takes a 100 that it has not asked for as a broken answer and fails the request, though a client must
  * be able to parse one at any time and may ignore it (RFC 9110, 15.2). Node's client, and so axios, ignores them all.
  * Only the beginning of an answer is looked at, and only heads without a fault are taken out: bodies pass untouched,
- * and whatever the parser would refuse it still gets to see.
+ * and what the parser would refuse still reaches it.
  */
 import type { Socket } from 'node:net';
 
@@ -12,7 +12,7 @@ import type { Socket } from 'node:net';
 const LONGEST_HEAD = 16 * 1024;
 /** How an interim answer begins; `#` stands for a digit. */
 const BEGINNING = 'HTTP/1.# 1##';
-/** A whole interim head. Not 101, which ends HTTP on the connection. No body follows, whatever its fields say. */
+/** A whole interim head. Not 101, which ends HTTP on the connection. No body follows, even if its fields say so. */
 const INTERIM_HEAD =
   /^HTTP\/1\.[01] 1(?!01)\d\d(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n$/i;
 const END_OF_HEAD = Buffer.from('\r\n\r\n');

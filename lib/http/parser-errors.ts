@@ -41,7 +41,7 @@ export function parserErrorCode(error: unknown): string | undefined {
 
 /**
  * What Node's client would say of bytes that follow an answer and begin no other. undici closes the connection without
- * a word, whatever they are; an unsolicited second answer is no fault of the first in either.
+ * a word, of any content; an unsolicited second answer is no fault of the first in either.
  */
 export function strayBytes(error: unknown): Error | undefined {
   if (typeof error !== 'object' || error === null || !('data' in error) || typeof error.data !== 'string')

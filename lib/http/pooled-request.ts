@@ -2,7 +2,7 @@
  * One request from its wait for a slot to the end of its body.
  *
  * Promises: the slot is held from the dispatch until the body has been read, closed or aborted; it comes back exactly
- * once, whatever happens; `response` settles exactly once; the total deadline and the caller's cancellation act in
+ * once, in every case; `response` settles exactly once; the total deadline and the caller's cancellation act in
  * every phase; a request that waited is sent in the async context of its caller, not of the caller that gave the slot
  * back.
  */
@@ -149,7 +149,7 @@ export class PooledRequest extends DeadlineEntry implements Cancellable {
     this.#reject(error);
   }
 
-  /** Ends it in whatever phase. Without effect once it is over. */
+  /** Ends it in any phase. Without effect once it is over. */
   abort(reason: Error): void {
     if (this.#waits) {
       this.refuse(reason);
@@ -157,7 +157,7 @@ export class PooledRequest extends DeadlineEntry implements Cancellable {
     } else if (this.#phase === 'sent') this.#sent?.abort(reason);
   }
 
-  /** Nobody wants the answer any more. */
+  /** The caller no longer wants the answer. */
   abandon(): void {
     this.abort(new this.#dependencies.axios.CanceledError(undefined, this.config));
   }

@@ -18,7 +18,7 @@ export interface Sent extends Cancellable {
    */
   readonly countsAsFailure: boolean;
   /**
-   * Ends it in whatever phase: closes its socket, and fails the response, or the body that is under way, with `reason`.
+   * Ends it in any phase: closes its socket, and fails the response, or the body that is under way, with `reason`.
    */
   abort(reason: Error): void;
 }

@@ -1,7 +1,7 @@
 /**
  * One undici client, which is one socket at a time to one origin.
  *
- * Promises: `destroy` closes the socket in whatever phase, a connect that nobody answers included, so that connects
+ * Promises: `destroy` closes the socket in any phase, an unanswered connect included, so that connects
  * which were given up never add up; no socket carries a second request while bytes of the first are on their way in
  * either direction, or after `keepAliveTimeoutMs` without a request.
  */

@@ -253,7 +253,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     );
   }
 
-  /** What the caller's function throws is what the caller gets; nobody will read the body. */
+  /** What the caller's function throws is what the caller gets; the body will not be read. */
   #validates(status: number, validateStatus: (status: number) => boolean): boolean {
     try {
       const isValid: unknown = validateStatus(status);

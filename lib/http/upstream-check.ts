@@ -97,7 +97,7 @@ export class UpstreamCheck {
     const stop = (): void => sent?.abort(new Error(`GET ${withoutSecrets(path)} was given up`));
     signal.addEventListener('abort', stop, { once: true });
     try {
-      // The same defaults without the interceptors: those are made for requests that somebody waits for.
+      // The same defaults without the interceptors: those are made for requests that a caller waits for.
       const context = new axios.Axios();
       context.defaults = instance.defaults;
       const response = await context.request<unknown>({

@@ -7,7 +7,7 @@ import { standInFor } from './as-pg-pool.js';
 import type { PostgresPool } from './postgres-pool.js';
 
 /**
- * The module `pg`, whose `Pool` is `pool` whatever it is constructed with, also for `instanceof`. Ending that one
+ * The module `pg`, whose `Pool` is `pool` with any arguments of its constructor, also for `instanceof`. Ending that one
  * leaves ours open: it is closed by the manager, or by `pool.close()`. Its `Client` can't be constructed: that throws
  * ClientRefusedError, because such a connection would not be bound to a tenant.
  *

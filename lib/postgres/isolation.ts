@@ -95,7 +95,7 @@ export function sessionAssignment({ name, value }: TenantSetting): string | unde
   return `SET ${name.split('.').map(quoteIdentifier).join('.')} TO ${quoteIdentifier(value)}`;
 }
 
-/** An identifier as SQL spells it, whatever it contains. */
+/** An identifier as SQL spells it, with any characters in it. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }

@@ -1,7 +1,7 @@
 /**
  * Opens, checks, cleans and ends PostgreSQL sessions for the engine.
  *
- * Sockets are unreferenced while nobody holds them, so that an idle process can exit; one timer, referenced while
+ * Sockets are unreferenced while no lease holds them, so that an idle process can exit; one timer, referenced while
  * anything is lent, keeps it alive for all of them (a reference per socket and query would cost more).
  */
 import type { Client, ClientConfig } from 'pg';
@@ -17,7 +17,7 @@ import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
 import { PgSession, type SessionRules } from './session/pg-session.js';
 import { ProcessHold } from './process-hold.js';
 
-/** A password, or whoever knows the current one. */
+/** A password, or a function that knows the current one. */
 export type Password = string | (() => string | Promise<string>);
 
 export interface PgDriverOptions {
@@ -43,7 +43,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   readonly #hold = new ProcessHold();
   /** Every session that is open. */
   readonly sessions = new Set<PoolSession>();
-  /** Sessions that came back with somebody's state in them. */
+  /** Sessions that came back with a tenant's state in them. */
   #unclean: PoolSession[] = [];
   readonly #idleResets: IdleResets;
 

@@ -20,9 +20,9 @@ export interface PostgresEventMap extends PoolEventMap {
   acquire: [client: LeasedClient];
   /** A connection came back, perhaps with what the borrower says went wrong. The client is over by then. */
   release: [error: Error | boolean | undefined, client: LeasedClient | undefined];
-  /** A connection was closed. The client is whoever had it last; undefined when nobody had. */
+  /** A connection was closed. The client is that of its last lease; undefined when it was never lent. */
   remove: [client: LeasedClient | undefined];
-  /** An idle connection broke. It has left the pool already; nothing needs to be done, and nobody has to listen. */
+  /** An idle connection broke. It has left the pool already; nothing needs to be done, and no listener is needed. */
   error: [error: Error, client: LeasedClient | undefined];
 }
 
@@ -55,7 +55,7 @@ type Listener = Parameters<EventEmitter['on']>[1];
 /** The part of a PostgreSQL pool that tells what happens. */
 export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEventMap> {
   override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
-  /** As pg.Pool's types have it, so that a PostgresPool can be given to whatever asks for a pg.Pool. */
+  /** As pg.Pool's types have it, so that a PostgresPool can be given to a library that asks for a pg.Pool. */
   override on<K extends PgPoolEvent>(
     event: K,
     listener: K extends 'error' | 'release' ? (error: Error, client: PoolClient) => void : (client: PoolClient) => void,

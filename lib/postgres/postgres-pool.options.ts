@@ -126,7 +126,7 @@ export const postgresPoolShape = {
   /** How sessions are handed from one borrower to the next. */
   session: sessionSchema.prefault({}),
   /**
-   * Called with each new connection before it serves anybody; a promise is awaited. What it sets, one statement a
+   * Called with each new connection before it is lent; a promise is awaited. What it sets, one statement a
    * query, is set again after every reset; type parsers and listeners stay for the connection's life. An error or
    * rejection closes the connection.
    */

@@ -71,7 +71,7 @@ interface PostgresDependencies extends StatementRules {
 
 /** How long `end()` gives to what was asked for before it, and to leases, in milliseconds. */
 const END_WITHIN_MS = 10_000;
-/** How often it looks whether anybody still waits. */
+/** How often it looks whether a call still waits. */
 const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
@@ -421,7 +421,7 @@ export class PostgresPool extends PostgresEvents {
 }
 
 /**
- * Puts a PostgreSQL pool together; nothing is opened until the manager starts it or somebody uses it.
+ * Puts a PostgreSQL pool together; nothing is opened until the manager starts it or it is used.
  *
  * @throws MissingDriverError when the package `pg` is missing.
  */

@@ -1,5 +1,5 @@
 /**
- * Keeps the process alive while anybody holds it, at the cost of two cheap calls a change from none to some.
+ * Keeps the process alive while it is held, at the cost of two cheap calls a change from none to some.
  */
 
 /** Longer than any process is meant to wait; the timer does nothing when it fires. */

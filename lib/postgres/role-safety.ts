@@ -1,7 +1,7 @@
 /**
  * Looks whether row security binds the database user at all, and keeps the pool from serving tenants while it doesn't.
  *
- * Superusers, roles with BYPASSRLS and the owners of tables without FORCE see every row whatever the policies say: a
+ * Superusers, roles with BYPASSRLS and the owners of tables without FORCE see every row in spite of the policies: a
  * pool that isolates tenants by row security must not work as one of them.
  *
  * The verdict belongs to a moment: a migration may be between two of its steps, a table may be created later, a role
@@ -106,7 +106,7 @@ export class RoleSafety {
     return this.#error;
   }
 
-  /** Somebody uses the pool: a verdict that is too old is renewed. */
+  /** The pool is used: a verdict that is too old is renewed. */
   used(nowMs: number): void {
     if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS || this.#looking || this.#begun === 0) return;
     runOutside(() => void this.#look());

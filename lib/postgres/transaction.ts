@@ -275,7 +275,7 @@ class TransactionLimit extends DeadlineEntry implements AbortListener {
     this.reached = new Promise((_, reject) => {
       this.#reject = reject;
     });
-    // Nobody may be waiting when it comes.
+    // No caller may be waiting when it comes.
     this.reached.catch(() => {});
     if (this.#timeoutMs === 0) this.#end(this.timeout());
     else if (this.#timeoutMs !== undefined) host.deadlines.add(this, this.#dueAtMs);
@@ -384,7 +384,7 @@ async function attemptOnce<T>(
     else await tx.rollback().catch(() => (destroyReason = true));
     throw error;
   } finally {
-    // A rollback that nobody waited for is the first thing to happen to the returned connection.
+    // A rollback that no caller waited for is the first thing to happen to the returned connection.
     if (!lease.released) lease.release(destroyReason);
   }
 }

@@ -51,7 +51,7 @@ export class Credentials {
   follow(client: RedisClient): void {
     if (!this.rotate) return;
     if ('nodes' in client) client.on('+node', (node: Redis) => this.#applyTo(node));
-    // Nobody waits for it: if it fails, the connect that follows fails with the old password, and is tried again.
+    // No caller waits for it: if it fails, the connect that follows fails with the old password, and is tried again.
     client.on('close', () => void this.renew(client).catch(() => undefined));
   }
 

@@ -53,7 +53,7 @@ export type ReconnectOnError = (error: Error) => boolean | 1 | 2;
 
 /**
  * Options for the constructor. `replyMapping` passes unseen: it is a parameter of ioredis 6's classes, and would make
- * the type of every client depend on a value in somebody's configuration.
+ * the type of every client depend on a value in an application's configuration.
  */
 type ServerOptions = Omit<RedisOptions, 'replyMapping'>;
 type NodeOptions = Omit<NonNullable<ClusterOptions['redisOptions']>, 'replyMapping'>;

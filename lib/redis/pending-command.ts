@@ -1,5 +1,5 @@
 /**
- * A command that somebody waits for: its deadline, and what its caller is told when the connection fails it.
+ * A command that a caller waits for: its deadline, and what its caller is told when the connection fails it.
  *
  * Promise: the caller gets a typed error that says whether the command may have been carried out; the entry leaves the
  * clock as soon as the command settles.

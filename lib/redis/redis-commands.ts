@@ -5,7 +5,7 @@
  * decide); everything else is ordinary. Pure: looks at names and arguments only.
  */
 
-/** What a command leaves behind, or how it holds up whoever comes next. */
+/** What a command leaves behind, or how it delays the next commands. */
 export type CommandEffect =
   /** Nothing that outlives its reply. */
   | 'ordinary'

@@ -58,7 +58,7 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
       await connection.client.ping();
     } catch (error) {
       const reason = reasonNotToServe(error);
-      // A connection without a login is of no use to anybody; every other reason goes for a new connection as well.
+      // A connection without a login is of no use to a borrower; every other reason goes for a new connection as well.
       if (reason?.message.startsWith('NOAUTH') === true) throw reason;
     }
   }

@@ -60,7 +60,7 @@ const LAST_REPLACEMENT_MS = 60_000;
  * await pool.use(async (redis) => {                                 // check and set
  *   await redis.watch('stock');
  *   const left = Number(await redis.get('stock'));
- *   return redis.multi().set('stock', left - 1).exec();             // null when somebody was faster
+ *   return redis.multi().set('stock', left - 1).exec();             // null when another client was faster
  * });
  */
 export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {

@@ -112,7 +112,7 @@ export class SharedConnection<C extends RedisClient> {
     return new Promise((resolve, reject) => this.#awaitingAttempt.push({ resolve, reject }));
   }
 
-  /** Why nobody should wait for it, when it has been away for `failFastAfterMs`. */
+  /** Why a caller should not wait for it, when it has been away for `failFastAfterMs`. */
   unavailable(nowMs: number): BackendUnavailableError | undefined {
     // Before the first connect has failed there is no outage, however little patience there is with one.
     if (this.#downSinceMs === undefined || this.isNew) return undefined;

@@ -39,7 +39,7 @@ export function rejectionOf(poolId: string, name: string, args: readonly unknown
 }
 
 /**
- * The same within a pipeline, which is sent as one block, so that a transaction in it is nobody else's business.
+ * The same within a pipeline, which is sent as one block, so that a transaction in it concerns no other caller.
  *
  * @param bare it is a MULTI that the pipeline itself won't close.
  */

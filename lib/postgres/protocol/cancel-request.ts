@@ -1,9 +1,9 @@
 /**
  * Asks a server to cancel what a session is doing.
  *
- * A cancel request names a connection, not a query: coming late it kills whatever runs there next (pgbouncer #717). So
- * the promise resolves only when the server has closed the request's socket, which it does after it has passed the
- * request on; until then the session must not be given anything else to do.
+ * A cancel request names a connection, not a query: coming late it cancels the query that runs there next (pgbouncer
+ * #717). So the promise resolves only when the server has closed the request's socket, which it does after it has
+ * passed the request on; until then the session must not be given anything else to do.
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';

@@ -2,7 +2,7 @@
  * The events of a leased client: those of the connection, for as long as the lease lasts.
  *
  * Promise: listeners run in the async context in which they were added, and not one of them stays on the connection for
- * the next borrower. The emitter behind it is only made when somebody listens.
+ * the next borrower. The emitter behind it is only made for the first listener.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';

@@ -2,9 +2,10 @@
  * What a borrower gets: a client that passes for pg's `PoolClient`, for the length of one lease.
  *
  * Promise: after release every use of it fails with LeaseReleasedError and never reaches the connection, which may
- * serve somebody else by then. Listeners and type parsers that the borrower set go with the lease.
+ * serve another borrower by then. Listeners and type parsers that the borrower set go with the lease.
  *
- * Its name has no "Pool" in it on purpose: Drizzle takes whatever has for a pool, and would ask it for a client.
+ * Its name has no "Pool" in it on purpose: Drizzle takes an object whose class name has one for a pool, and would ask
+ * it for a client.
  */
 import { inspect } from 'node:util';
 import type { Client, Connection, TransactionStatus } from 'pg';

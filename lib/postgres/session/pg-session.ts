@@ -276,7 +276,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 
-  /** Resolves when the server answers. Changes nothing, whatever state the session is in. */
+  /** Resolves when the server answers. Changes nothing, in any state of the session. */
   ping(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#queue.run(new SyncPoint(this, resolve, reject));

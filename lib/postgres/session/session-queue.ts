@@ -5,8 +5,8 @@
  * has to go ahead of it, depends on what the task before it did. pg's own queue holds no more than one task and what
  * goes ahead of it.
  *
- * A turn ends at ReadyForQuery. pg tells the active query of it when it has worked; when it has failed pg tells nobody,
- * but emits `drain` as soon as its queue is empty and the server ready.
+ * A turn ends at ReadyForQuery. pg tells the active query of it when it has worked; when it has failed pg doesn't tell
+ * the query, but emits `drain` as soon as its queue is empty and the server ready.
  */
 import type { Client } from 'pg';
 
@@ -72,7 +72,7 @@ export class SessionQueue {
   readonly #pg: PgQueue;
   readonly #waiting: (SessionTask | ReadyMark)[] = [];
   #active: SessionTask | undefined = undefined;
-  /** Nothing is started while somebody holds the queue. */
+  /** Nothing is started while the queue is held. */
   #held = false;
   #whenHeldIsIdle: (() => void) | undefined = undefined;
   /** Why nothing is sent any more. */

@@ -2,7 +2,7 @@
  * What a session owes before it may serve its borrower, ahead of the first statement.
  *
  * Depending on what is owed: roll back, `DISCARD ALL`, bind the session to the lease's tenant, and last of all prepare
- * a statement of a name that nobody could foresee. The first statement of the borrower goes out in the same write and
+ * a statement of a random name. The first statement of the borrower goes out in the same write and
  * begins with that prepared statement: the server executes nothing of it unless everything here has worked. So a reset
  * costs no round trip of its own and can still never be skipped. What is prepared is the statement that binds
  * transactions to tenants, where the borrower's statement needs it, else an empty one: a mark, which is dropped again.
@@ -11,7 +11,7 @@
  * statements, LISTEN, advisory locks, plans, temporary tables, sequences). It is safe for pg's named statements because
  * pg's list of them is emptied in the same step: each is parsed again at its next use.
  *
- * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So whatever fails costs
+ * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So each failure costs
  * the connection, with one exception: the binding of a lease, which refuses the lease and leaves the reset owed.
  */
 import { sessionAssignment, type TenantSetting } from '../isolation.js';

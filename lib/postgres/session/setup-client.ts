@@ -1,5 +1,5 @@
 /**
- * The client that `onConnect`, `verify` and listeners of `connect` get, before a connection serves anybody.
+ * The client that `onConnect`, `verify` and listeners of `connect` get, before a connection is lent.
  *
  * What they set belongs to the connection: a new one would have it. So each statement that has worked is written down,
  * and sent again with every reset, in the same round trip; type parsers and listeners stay on the connection itself.

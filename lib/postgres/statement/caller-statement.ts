@@ -41,7 +41,7 @@ export abstract class CallerStatement extends Statement implements AbortListener
   /** Whose pool and tenant, for errors. */
   protected abstract readonly poolId: string;
   protected abstract readonly tenantId: string | undefined;
-  /** The caller has been told; what is left of the statement must not reach anybody. */
+  /** The caller has been told; what is left of the statement is discarded. */
   protected abstract abandoned(): void;
   /** It was cancelled, and still the server hasn't answered. */
   protected abstract stuck(): void;

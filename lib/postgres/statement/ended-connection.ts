@@ -1,7 +1,7 @@
 /**
  * Takes pg's connection away from a Submittable that is over.
  *
- * Cursors and streams keep the connection that they were submitted on. Whatever they send there once they are over
+ * Cursors and streams keep the connection that they were submitted on. What they send there once they are over
  * would reach the next borrower's session, and what they wait for there never comes when the connection is lost. So
  * they get a stand-in: it sends nothing, and answers at once what is waited for.
  */

@@ -2,7 +2,7 @@
  * `pool.query`: one statement that is all there is to its lease.
  *
  * One object does it all: it waits for the slot, carries the caller's promise, is the statement on the wire and gives
- * the slot back. It is given back before the caller is told, so that whoever waits loses no time, and never before
+ * the slot back. It is given back before the caller is told, so that the next waiter loses no time, and never before
  * ReadyForQuery: a transaction that the statement left open is rolled back first.
  */
 import { AsyncResource } from 'node:async_hooks';
@@ -100,8 +100,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   /**
-   * A function that ran in the session before has made the server forget its prepared statements, and nobody could
-   * tell. The whole implicit transaction has been rolled back, so it can be sent again.
+   * A function that ran in the session before has made the server forget its prepared statements, and the pool could
+   * not tell. The whole implicit transaction has been rolled back, so it can be sent again.
    */
   #mayResend(error: Error): boolean {
     return (
@@ -122,7 +122,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     });
   }
 
-  /** What it left open must not reach anybody; nor must the caller think that it is going on. */
+  /** What it left open must not reach another borrower; nor must the caller think that it is going on. */
   #rollBack(error?: Error): void {
     const answer = error ?? new TransactionLeftOpenError(this.poolId, { tenantId: this.tenantId });
     this.session?.reset().then(

@@ -1,5 +1,5 @@
 /**
- * `query` as pg has it, for whatever can run queries on one connection: a client that was lent, a transaction.
+ * `query` as pg has it, for objects that run queries on one connection: a client that was lent, a transaction.
  */
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 

@@ -5,7 +5,7 @@
  * write) and can carry three things in front of the statement in the same round trip:
  *  - the reset that the session owes its former borrower; unless it works nothing of the statement is executed;
  *  - a guard, which does the same for a reset that has been sent just before;
- *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. Whatever fails in it
+ *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. If any of it fails, it
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
 import type { AsyncResource } from 'node:async_hooks';
@@ -166,7 +166,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     return null;
   }
 
-  /** Whatever values and type parsers of the caller's throw, no part of a message stays behind. */
+  /** If a value or a type parser of the caller's throws, no part of a message stays behind. */
   #encodeWhole(session: StatementSession, guard: string | undefined): Error | undefined {
     const { writer } = session;
     const before = writer.length;
