@@ -123,7 +123,7 @@ export class ScriptRefusedError extends PoolError {
   }
 }
 
-/** The database user could see rows of every tenant whatever the policies say. */
+/** The database user could see rows of every tenant in spite of the policies. */
 export class UnsafeRoleError extends PoolError {
   readonly code = 'POOL_UNSAFE_ROLE';
   /** SQL that mends it. */

@@ -1,7 +1,7 @@
 /**
  * Health routes, ready-made: `/health` tells about every pool, `/health/ready` whether to send requests here,
- * `/health/live` whether the process can answer at all. They ask for no tenant and are the same whatever version an API
- * is at.
+ * `/health/live` whether the process can answer at all. They ask for no tenant and are the same in each version that an
+ * API is at.
  */
 import { Controller, Get, Header, Inject, VERSION_NEUTRAL } from '@nestjs/common';
 import { HealthCheck, HealthCheckService, type HealthCheckResult } from '@nestjs/terminus';

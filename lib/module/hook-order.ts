@@ -1,5 +1,5 @@
 /**
- * When Nest calls the shutdown hooks of a registration, whatever the order of an application's imports.
+ * When Nest calls the shutdown hooks of a registration, in any order of an application's imports.
  *
  * Nest calls `onModuleDestroy` of every module, one module after the other, then `beforeApplicationShutdown` of every
  * module, closes its servers, and calls `onApplicationShutdown` of every module. In each round it goes by

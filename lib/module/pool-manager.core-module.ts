@@ -90,8 +90,8 @@ function tenancyProviders(registered: string): FactoryProvider[] {
 }
 
 /**
- * Global whatever `isGlobal` says: `forFeature`, health routes and tenant guards anywhere in the application need the
- * manager.
+ * Global also where `isGlobal` is false: `forFeature`, health routes and tenant guards anywhere in the application need
+ * the manager.
  */
 function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationDependencies): DynamicModule {
   const registered = getRegisteredManagerToken(name);

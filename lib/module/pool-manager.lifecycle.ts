@@ -138,7 +138,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   }
 
   private httpServer(): unknown {
-    // An application context without a server has a host without an adapter, whatever its type says.
+    // An application context without a server has a host without an adapter, although its type has one.
     const adapter: Partial<HttpAdapterHost['httpAdapter']> | undefined = this.dependencies.http.httpAdapter;
     return adapter?.getHttpServer?.();
   }

@@ -4,7 +4,7 @@
  * Promise: suggests only what is plausibly a slip of the keys (a third of the letters at most), never a wild guess.
  */
 
-/** Longer names are not compared: nobody mistypes one into one of ours, and the comparison is quadratic. */
+/** Longer names are not compared: none is a mistyped name of ours, and the comparison is quadratic. */
 const LONGEST = 64;
 
 /** The candidate closest to `name`, or undefined when none is close. */

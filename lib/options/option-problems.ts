@@ -159,7 +159,7 @@ export function typeName(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
-/** A name in quotes; one that may be somebody's address or has no end is not repeated. */
+/** A name in quotes; one that may be a person's address or has no end is not repeated. */
 export function quote(name: string): string {
   return name.length > 128 || name.includes('://') ? '"…"' : JSON.stringify(redact(name));
 }

@@ -1,5 +1,5 @@
 /**
- * Parses the options of one pool, whatever its kind: the address from the environment, then the kind's schema.
+ * Parses the options of one pool, of any kind: the address from the environment, then the kind's schema.
  */
 import type { z } from 'zod';
 

@@ -85,7 +85,7 @@ export function payloadOf(host: ArgumentsHost): unknown {
   }
 }
 
-/** The user that a guard found. Never taken from a payload: there anyone can be anybody. */
+/** The user that a guard found. Never taken from a payload: there a sender can claim to be any user. */
 export function userOf(host: ArgumentsHost): unknown {
   switch (host.getType<string>()) {
     case 'rpc':

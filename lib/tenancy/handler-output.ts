@@ -1,10 +1,10 @@
 /**
  * Bodies that are produced while they are sent: streams, async generators, files.
  *
- * Nest reads them after the interceptors are through, each time in the async context of whatever made room for more (a
- * drained socket, a closed connection, another request's response). Promise: every step of a body runs in the frame of
- * the request whose handler returned it, its `finally` blocks included; what it throws is translated like an error of
- * the handler; and the request's scope stays open until it is done.
+ * Nest reads them after the interceptors are through, each time in the async context of the event that made room for
+ * more (a drained socket, a closed connection, another request's response). Promise: every step of a body runs in the
+ * frame of the request whose handler returned it, its `finally` blocks included; what it throws is translated like an
+ * error of the handler; and the request's scope stays open until it is done.
  */
 import { finished, Readable } from 'node:stream';
 
@@ -61,7 +61,7 @@ export class ResponseBodies {
 
   /**
    * Changes the stream itself, because others know it by its identity. A stream that two requests send is neither's: it
-   * is read as nobody then, rather than as the wrong one, and neither request ends it for the other.
+   * is read without a tenant then, rather than as the wrong one, and neither request ends it for the other.
    */
   #bindReadable(stream: Readable, owner: BodyOwner): void {
     const known = this.#owned.get(stream);
@@ -90,7 +90,7 @@ function asError(value: unknown): Error {
 }
 
 /**
- * Nest's own handler of a failing file answers 400 on Express, whatever the error; one that has a translation has an
+ * Nest's own handler of a failing file answers 400 on Express to every error; one that has a translation has an
  * answer of its own.
  */
 function answerTranslatedErrors(file: StreamableFile, owner: BodyOwner): void {
@@ -170,7 +170,7 @@ function boundWebStream(source: ReadableStream, owner: BodyOwner): ReadableStrea
       },
       cancel: stop,
     },
-    // Nothing is read before somebody asks for it.
+    // Nothing is read before it is asked for.
     { highWaterMark: 0 },
   );
 }

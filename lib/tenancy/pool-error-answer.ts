@@ -1,7 +1,7 @@
 /**
  * What the client of a request is told when a pool refused the work.
  *
- * 429: this tenant is at its own limit; others are served. 503: nobody can be served just now. Both say when to try
+ * 429: this tenant is at its own limit; others are served. 503: no tenant can be served just now. Both say when to try
  * again. Promise: an answer names no pool, host, tenant or number, and nothing that a driver said.
  */
 import { isError } from '../engine/to-error.js';

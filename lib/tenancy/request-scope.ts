@@ -48,7 +48,7 @@ export class RequestScope {
   /**
    * Keeps the scope open for a body that is being sent.
    *
-   * @param stop called when the response is over before the body is: nobody reads the rest.
+   * @param stop called when the response is over before the body is: the rest is not read.
    * @returns what to call when the body has let go of everything.
    */
   hold(stop: () => void): () => void {

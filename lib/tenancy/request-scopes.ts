@@ -25,8 +25,8 @@ export class RequestScopes {
   constructor(@Inject(TenantContext) readonly tenants: TenantContext) {}
 
   /**
-   * The scope of the request behind a call. A request that is answered over HTTP has one scope, whoever asks first; it
-   * ends with the response. A message has a scope of its own, which whoever opened it ends (`handlerDone`).
+   * The scope of the request behind a call. A request that is answered over HTTP has one scope for all interceptors; it
+   * ends with the response. A message has a scope of its own, which is ended where it was opened (`handlerDone`).
    */
   of(host: ArgumentsHost): { readonly scope: RequestScope; readonly endsWithResponse: boolean } {
     const response = unwrapped(responseOf(host));

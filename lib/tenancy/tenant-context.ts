@@ -3,7 +3,7 @@
  *
  * There is one context per manager: it owns an AsyncLocalStorage of its own, so two applications in one process never
  * see each other's tenants. The tenant is only ever set with `run`, for the duration of a function and everything it
- * starts. There is no `enterWith`: that leaks into whatever else the same call chain goes on to do, another request
+ * starts. There is no `enterWith`: that leaks into what else the same call chain does, another request
  * included (nestjs-cls #404).
  */
 import { AsyncLocalStorage } from 'node:async_hooks';

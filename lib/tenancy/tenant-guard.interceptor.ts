@@ -91,7 +91,7 @@ export class TenantGuardInterceptor implements NestInterceptor {
   }
 
   /**
-   * Nest's `handle()` is lazy: the handler runs when its Observable is subscribed to, and whatever it returns goes on
+   * Nest's `handle()` is lazy: the handler runs when its Observable is subscribed to, and what it returns goes on
    * from there. So the subscription is what runs in the frame, and its end as well.
    */
   #inFrame(

@@ -112,7 +112,7 @@ export function fromUser(name: string): TransportTenantResolver {
 
 /**
  * The tenant is a property of what was sent: of the data of a message (microservices, WebSocket), or an argument of a
- * GraphQL field. Whoever may send messages may then name any tenant.
+ * GraphQL field. A sender of messages may then name any tenant.
  */
 export function fromPayload(name: string): TransportTenantResolver {
   return (host) => {

@@ -44,7 +44,7 @@ export class TenantMiddleware implements NestMiddleware {
       const tenantId = await this.#options.resolve(context);
       if (isTenantId(tenantId)) scope.tenantId = tenantId;
     } catch {
-      // Whatever it was, the interceptor meets it again, and knows whether it matters.
+      // The interceptor meets the same problem again, and knows whether it matters.
     }
     this.scopes.tenants.runFrame(this.scopes.frameOf(scope, scope.tenantId), next);
   }
