@@ -151,8 +151,7 @@ export class PostgresPool extends PostgresEvents {
     try {
       tenantId = this.tenantFor(undefined, frame);
       this.admit();
-      if (parts.safety.isEnforced || parts.limits.queryTimeoutMs !== undefined)
-        statement = ruled = new PoolQuery(core.id, tenantId, parts, text, values, config);
+      if (parts.safety.isEnforced) statement = ruled = new PoolQuery(core.id, tenantId, parts, text, values, config);
       else statement = new OneShot(core.id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
       if (isolation.mode !== 'none') {
@@ -168,8 +167,7 @@ export class PostgresPool extends PostgresEvents {
     if (frame?.scope !== undefined && answer !== undefined) statement.withdrawable = answer;
     if (config !== undefined && (config.timeoutMs !== undefined || config.signal !== undefined)) {
       const { timeoutMs, signal } = config;
-      if (ruled === undefined) statement.limit(parts.deadlines, parts.clock.now(), timeoutMs, signal);
-      else ruled.limitCall(timeoutMs, signal);
+      statement.limitCall(timeoutMs, signal);
       requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, { timeoutMs, signal });
     } else {
       requestWithin(core.engine, frame?.scope, 'left', statement, tenantId, undefined);

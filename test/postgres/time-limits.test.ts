@@ -272,3 +272,36 @@ describe('the server’s own limits', () => {
     }
   });
 });
+
+describe.each([
+  ['without isolation', {}],
+  ['with row security', { isolation: { mode: 'rls' } }],
+  ['with a limit on each statement', { queryTimeoutMs: 10_000 }],
+] satisfies [string, PostgresPoolOptions][])('timeoutMs of a query that has to wait, %s', (_name, options) => {
+  it('is told as the time-out of an acquire while it waits, and leaves the queue', async () => {
+    const pool = (await pools.create({ ...options, maxSize: 1 })).forTenant('acme');
+    {
+      await using held = await pool.acquire();
+      expect(held.tenantId).toBe('acme');
+      await expect(pool.query({ text: 'select 1', timeoutMs: 50 })).rejects.toMatchObject({
+        name: 'AcquireTimeoutError',
+        kind: 'pool',
+        tenantId: 'acme',
+      });
+      expect(pool.stats().waiting).toBe(0);
+    }
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+
+  it('counts the wait: what is left of it limits the statement', async () => {
+    const pool = (await pools.create({ ...options, maxSize: 1 })).forTenant('acme');
+    const held = await pool.acquire();
+    const failed = expect(pool.query({ text: 'select pg_sleep(30)', timeoutMs: LIMIT_MS })).rejects.toMatchObject({
+      ...TIMED_OUT,
+      message: expect.stringContaining(String(LIMIT_MS)),
+    });
+    expect(pool.stats().waiting).toBe(1);
+    held.release();
+    await failed;
+  });
+});

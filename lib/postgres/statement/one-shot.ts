@@ -28,6 +28,9 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   readonly #dependencies: ClientDependencies;
   /** What its caller waits for, when the end of a request may withdraw it: by then there may be no one to handle it. */
   withdrawable: Promise<unknown> | undefined = undefined;
+  /** The limit of its call, in milliseconds, and since when it holds. */
+  #callTimeoutMs: number | undefined = undefined;
+  #calledAtMs = 0;
   #resent = false;
   #lease: Lease<LeasedClient> | undefined = undefined;
 
@@ -51,9 +54,21 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     if (needsContext) this.context = new AsyncResource('PostgresQuery');
   }
 
+  /**
+   * Takes over the limits of its call. While it waits for a connection it is the acquire that `timeoutMs` limits: so one
+   * deadline tells of it, and not the one or the other.
+   */
+  limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
+    const { deadlines, clock } = this.#dependencies;
+    this.#callTimeoutMs = timeoutMs;
+    this.#calledAtMs = clock.now();
+    this.limit(deadlines, this.#calledAtMs, undefined, signal);
+  }
+
   granted(lease: Lease<LeasedClient>): void {
     if (this.answered) return lease.release();
     this.#lease = lease;
+    if (this.#callTimeoutMs !== undefined || this.#dependencies.limits.queryTimeoutMs !== undefined) this.#limitWork();
     const client = lease.connection;
     try {
       if (!this.#observedBy(client)) return this.#giveBack(undefined);
@@ -62,6 +77,16 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       this.#giveBack(true);
       this.reject(toError(error));
     }
+  }
+
+  /** Of the pool's limit on the statement and what is left of its call's, the stricter one holds. */
+  #limitWork(): void {
+    const { deadlines, clock, limits } = this.#dependencies;
+    const nowMs = clock.now();
+    const callEndsMs = this.#callTimeoutMs === undefined ? Infinity : this.#calledAtMs + this.#callTimeoutMs;
+    const { queryTimeoutMs = Infinity } = limits;
+    if (nowMs + queryTimeoutMs < callEndsMs) this.limit(deadlines, nowMs, queryTimeoutMs, undefined);
+    else this.limit(deadlines, this.#calledAtMs, this.#callTimeoutMs, undefined);
   }
 
   #observedBy(client: LeasedClient): boolean {

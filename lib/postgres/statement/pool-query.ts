@@ -1,6 +1,5 @@
 /**
- * `pool.query` on a pool with rules of its own for statements: a limit that holds from the moment a statement has a
- * connection, and a database user that must be bound by row security.
+ * `pool.query` on a pool whose database user must be bound by row security.
  */
 import type { Lease } from '../../engine/lease.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
@@ -16,8 +15,6 @@ export interface StatementRules extends ClientDependencies {
 
 export class PoolQuery extends OneShot implements WaitingCall {
   readonly #rules: StatementRules;
-  /** When its caller's own limit is over, by the pool's clock. */
-  #dueAtMs = Infinity;
   /** It has got a connection, or will get none. */
   #hasTurn = false;
 
@@ -33,18 +30,10 @@ export class PoolQuery extends OneShot implements WaitingCall {
     this.#rules = rules;
   }
 
-  /** Takes over the limits of its call. */
-  limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
-    const { deadlines, clock } = this.#rules;
-    const nowMs = clock.now();
-    if (timeoutMs !== undefined) this.#dueAtMs = nowMs + timeoutMs;
-    this.limit(deadlines, nowMs, timeoutMs, signal);
-  }
-
   /** It has been asked for: should it wait for a connection, it hears at once of a user that is unsafe. */
   requested(): void {
     const { safety } = this.#rules;
-    if (safety.isEnforced && !this.#hasTurn && !this.answered) safety.waiting.add(this);
+    if (!this.#hasTurn && !this.answered) safety.waiting.add(this);
   }
 
   unsafe(error: UnsafeRoleError): void {
@@ -52,18 +41,11 @@ export class PoolQuery extends OneShot implements WaitingCall {
   }
 
   override granted(lease: Lease<LeasedClient>): void {
-    const { safety, limits, deadlines, clock } = this.#rules;
+    const { safety } = this.#rules;
     this.#hasTurn = true;
     safety.waiting.delete(this);
     // Found since it began to wait; the connection may be an older one.
-    if (safety.error !== undefined && !this.answered) {
-      this.reject(safety.error);
-    } else if (limits.queryTimeoutMs !== undefined && !this.answered) {
-      const nowMs = clock.now();
-      if (nowMs + limits.queryTimeoutMs < this.#dueAtMs) {
-        this.limit(deadlines, nowMs, limits.queryTimeoutMs, undefined);
-      }
-    }
+    if (safety.error !== undefined && !this.answered) this.reject(safety.error);
     super.granted(lease);
   }
 
