@@ -7,6 +7,7 @@
  */
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 
+import { backoffMs, clientBackoff } from './backoff.js';
 import { guarded, guardedConnector, type ReportThrown } from './caller-code.js';
 import { Credentials } from './credentials.js';
 import { makeOutside, type IoredisModule, type RedisClient } from './redis-client.js';
@@ -60,9 +61,6 @@ type NodeOptions = Omit<NonNullable<ClusterOptions['redisOptions']>, 'replyMappi
 /** A cluster's options; those of its nodes are given separately. */
 type GroupOptions = Omit<ClusterOptions, 'redisOptions'> & { readonly redisOptions?: NodeOptions };
 
-/** Backoff of clients that reconnect by themselves, in milliseconds. */
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 2_000;
 /** A server that is loading its data is asked again this often at least. */
 const LOADING_RETRY_MS = 500;
 /**
@@ -88,6 +86,7 @@ export class ServerDeployment implements Deployment<Redis> {
   readonly shown: ServerOptions;
   readonly #ioredis: IoredisModule;
   readonly #backoff: (times: number) => number;
+  readonly #random: () => number;
   readonly #report: ReportThrown;
   readonly #watchedBySentinels: boolean;
 
@@ -103,6 +102,7 @@ export class ServerDeployment implements Deployment<Redis> {
     this.#ioredis = ioredis;
     this.#report = report;
     this.#backoff = (times) => backoffMs(times, random);
+    this.#random = random;
     this.#watchedBySentinels = sentinel !== undefined || Array.isArray(client.sentinels);
     this.writes = (sentinel?.role ?? client.role) !== 'slave' && client.readOnly !== true;
     this.credentials = new Credentials(config.password ?? fromUrl.password ?? client.password, sentinel?.password);
@@ -194,7 +194,10 @@ export class ServerDeployment implements Deployment<Redis> {
     const clientOptions: ServerOptions = {
       ...options,
       ...(retryStrategy != null && {
-        retryStrategy: guarded(retryStrategy, 'retryStrategy', report, this.#backoff),
+        retryStrategy:
+          retryStrategy === this.#backoff
+            ? clientBackoff(this.#random)
+            : guarded(retryStrategy, 'retryStrategy', report, this.#backoff),
       }),
       ...(sentinelRetryStrategy != null && {
         sentinelRetryStrategy: guarded(sentinelRetryStrategy, 'sentinelRetryStrategy', report, this.#backoff),
@@ -226,6 +229,7 @@ export class ClusterDeployment implements Deployment<Cluster> {
   readonly #ioredis: IoredisModule;
   readonly #nodes: readonly ClusterNode[];
   readonly #backoff: (times: number) => number;
+  readonly #random: () => number;
   readonly #report: ReportThrown;
   /** The startup nodes of duplicates that were given their own. */
   readonly #nodesOf = new WeakMap<Cluster, readonly ClusterNode[]>();
@@ -244,6 +248,7 @@ export class ClusterDeployment implements Deployment<Cluster> {
     this.#nodes = nodes;
     this.#report = report;
     this.#backoff = (times) => backoffMs(times, random);
+    this.#random = random;
     this.credentials = new Credentials(config.password ?? ofNodes.password, undefined);
     this.resends = ofNodes.autoResendUnfulfilledCommands ?? false;
     this.reconnectOnError = guardedReconnectOnError(ofNodes.reconnectOnError, report);
@@ -334,7 +339,10 @@ export class ClusterDeployment implements Deployment<Cluster> {
     const clientOptions: GroupOptions = {
       ...options,
       ...(clusterRetryStrategy != null && {
-        clusterRetryStrategy: guarded(clusterRetryStrategy, 'clusterRetryStrategy', report, this.#backoff),
+        clusterRetryStrategy:
+          clusterRetryStrategy === this.#backoff
+            ? clientBackoff(this.#random)
+            : guarded(clusterRetryStrategy, 'clusterRetryStrategy', report, this.#backoff),
       }),
       ...(clusterNodeRetryStrategy != null && {
         clusterNodeRetryStrategy: guarded(clusterNodeRetryStrategy, 'clusterNodeRetryStrategy', report, this.#backoff),
@@ -390,15 +398,6 @@ function ownOfNodes(client: Readonly<RedisOptions>): NodeOptions {
   ] as const)
     delete own[name];
   return own;
-}
-
-/**
- * Doubles with every attempt up to the last; half of it at random, so that clients of many processes don't come back in
- * step.
- */
-function backoffMs(attempt: number, random: () => number): number {
-  const fullMs = Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), LAST_RETRY_MS);
-  return fullMs / 2 + (fullMs / 2) * random();
 }
 
 function isOptions<T extends object>(value: unknown): value is T {
