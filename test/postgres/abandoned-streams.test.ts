@@ -2,28 +2,24 @@
  * A stream or a cursor gives its connection back however its caller leaves it: while it waits, in its middle, or behind
  * a lease that is over.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create table numbers (n int); grant all on numbers to public');
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ database, pools } = made),
+  () => ['create table numbers (n int); grant all on numbers to public'],
+);
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;
 

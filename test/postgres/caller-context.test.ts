@@ -3,7 +3,7 @@
  * runs in the async context of the call that handed it in, also when that had to wait for a slot that another tenant
  * has freed.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import pg from 'pg';
@@ -11,20 +11,14 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 const who = new AsyncLocalStorage<string>();
-let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create table numbers (n int); grant all on numbers to public');
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ pools } = made),
+  () => ['create table numbers (n int); grant all on numbers to public'],
+);
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;
 /** Writes down in which context something was called. */

@@ -1,27 +1,23 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 import { to as copyTo, from as copyFrom } from 'pg-copy-streams';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create table things (id serial primary key, name text not null)');
-  await database.query(
+withTestPools(
+  (made) => ({ database, pools } = made),
+  () => [
+    'create table things (id serial primary key, name text not null)',
     `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
-  );
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+  ],
+);
 
 describe('connect', () => {
   it('lends a client by promise and by callback', async () => {

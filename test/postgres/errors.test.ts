@@ -4,22 +4,16 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { isFatalError, isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
 
 const raise = (code: string): string =>
   `do $$ begin raise exception 'remote is down' using errcode = '${code}'; end $$`;

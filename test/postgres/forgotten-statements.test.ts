@@ -2,24 +2,18 @@
  * No statement survives its lease: whatever ends the lease first, the server stops working on it. Otherwise a pool of
  * one connection keeps several of the server's processes busy.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { KeptLog, TestPools } from './pools.js';
+import { KeptLog, type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
 
 const OPTIONS: PostgresPoolOptions = { maxSize: 1, recycleTimeoutMs: 50 };
 const FORGOTTEN = 'select pg_sleep(60)';

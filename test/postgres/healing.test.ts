@@ -2,23 +2,19 @@
  * What a migration or a failover leaves behind in open connections heals by itself, where nothing can have been
  * executed.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
-import { TestPools } from './pools.js';
+import { TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create schema s; grant all on schema public, s to public');
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ database, pools } = made),
+  () => ['create schema s; grant all on schema public, s to public'],
+);
 
 describe('a named statement whose result a migration has changed', () => {
   const ask = { name: 'all of them', text: 'select * from migrated' };

@@ -2,23 +2,19 @@
  * What a one-shot query leaves on the server is gone soon after its session has become idle, and not only when the
  * session serves another tenant.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { LOOK_MS } from '../../lib/postgres/session/idle-resets.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query(`grant all on database "${database.name}" to public`);
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ database, pools } = made),
+  ({ name }) => [`grant all on database "${name}" to public`],
+);
 
 const LOCKS = `select 1 from pg_locks where locktype = 'advisory' and
   database = (select oid from pg_database where datname = current_database())`;

@@ -2,26 +2,20 @@
  * What users of pg.Pool, and libraries that are handed one, rely on: its end, its events, its refusals, its class.
  */
 import { EventEmitter } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import PgPool from 'pg-pool';
 import { asPgModule } from '../../lib/postgres/as-pg-module.js';
 import { asPgPool } from '../../lib/postgres/as-pg-pool.js';
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
 
 const CLOSED = { code: 'POOL_CLOSED' };
 /** A call that the types forbid, as JavaScript makes it. */

@@ -1,9 +1,13 @@
 // Makes PostgreSQL pools on a test's database, as the manager would, and closes them.
+import { afterAll, afterEach, beforeAll } from '@jest/globals';
+import { setImmediate as turn } from 'node:timers/promises';
 import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 
 /** Keeps what a pool reports. */
 export class KeptLog implements PoolLogger {
@@ -55,4 +59,37 @@ export class TestPools implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/**
+ * Gives a test file a database of its own, and pools on it that are closed after each test.
+ *
+ * @param made is given both before the first test.
+ * @param prepare the statements that make what the tests need.
+ */
+export function withTestPools(
+  made: (parts: { readonly database: TestDatabase; readonly pools: TestPools }) => void,
+  prepare: (database: TestDatabase) => readonly string[] = () => [],
+): void {
+  let database: TestDatabase;
+  let pools: TestPools;
+  beforeAll(async () => {
+    database = await createDatabase();
+    for (const text of prepare(database)) await database.query(text);
+    pools = new TestPools(database);
+    made({ database, pools });
+  });
+  afterEach(() => pools.close());
+  afterAll(() => database.drop());
+}
+
+/** Ends a server process, and waits until its last word has arrived at its client. */
+export async function terminate(database: TestDatabase, pid: number | undefined): Promise<void> {
+  await database.query('select pg_terminate_backend($1)', [pid]);
+  await eventually(async () => {
+    return (await database.query('select 1 from pg_stat_activity where pid = $1', [pid])).length === 0;
+  });
+  // It is in the socket now, which the next turn of the event loop reads; not the present one, which may be past that.
+  await turn();
+  await turn();
 }

@@ -1,7 +1,7 @@
 // What the end of a request does to what was asked of a pool on its behalf, whichever way it was asked for.
 import { once } from 'node:events';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import QueryStream from 'pg-query-stream';
@@ -9,22 +9,16 @@ import QueryStream from 'pg-query-stream';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { toError } from '../../lib/engine/to-error.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 const MANY = 'select generate_series(1, 5000000) as n';
 
-let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create table numbers (n int); grant all on numbers to public');
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ pools } = made),
+  () => ['create table numbers (n int); grant all on numbers to public'],
+);
 
 const inRequest = <T>(scope: LeaseScope, fn: () => T): T =>
   pools.tenants.runFrame({ tenantId: 'acme', scope, holding: undefined }, fn);

@@ -2,7 +2,7 @@
  * What a borrower's code and objects can do to the connection and to others: callbacks that throw, listeners, results
  * that are printed, statements that nobody waits for.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import type { EventEmitter } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -12,20 +12,14 @@ import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { startChild } from '../support/children.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
-import { TestPools } from './pools.js';
+import { TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
 
 const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 

@@ -3,21 +3,15 @@
  *
  * The tenants choose their names here, and the owner's functions hand them on as they are: the worst case.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { settingProblem } from '../../lib/postgres/special-names.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
-import { TestPools } from './pools.js';
+import type { TestDatabase } from '../support/databases.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
 
 const WHO = 'select current_user::text as who';
 const REFUSED = { code: 'POOL_TENANT_INVALID' };

@@ -1,25 +1,23 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import { finished } from 'node:stream/promises';
 import type { LeasedClient, PgTransaction, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.query('create table accounts (id int primary key, balance int not null check (balance >= 0))');
-  await database.query('grant all on accounts to public');
-  pools = new TestPools(database);
-});
-afterEach(() => pools.close());
-afterAll(() => database.drop());
+withTestPools(
+  (made) => ({ database, pools } = made),
+  () => [
+    'create table accounts (id int primary key, balance int not null check (balance >= 0))',
+    'grant all on accounts to public',
+  ],
+);
 
 const refill = () => database.query('truncate accounts; insert into accounts values (1, 100), (2, 100)');
 const balances = async () =>
