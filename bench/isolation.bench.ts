@@ -153,8 +153,7 @@ await bench('isolation', async (report) => {
       ['another tenant each time', TENANTS],
     ] as const) {
       proxy.resetCounters();
-      // Whatever else goes through the proxy would be counted too: the other pool on it is idle and isn't probed
-      // meanwhile.
+      // Every query through the proxy is counted: the other pool on it is idle, and isn't probed meanwhile.
       const queries = 200;
       for (let turn = 0; turn < queries; turn++) await counted.forTenant(tenantOf(turn % turns)).query(QUERY, [turn]);
       report.claim(`round trips per query, ${load}`, proxy.counters.roundTrips / queries, 'lower', 1, 'round trips');

@@ -97,7 +97,7 @@ class BusyPool {
     this.pool.request(this.#receiver, tenant);
   }
 
-  /** Gives back the lease that has been out longest, and so grants a slot to whoever is next. */
+  /** Gives back the lease that has been out longest, and so grants a slot to the next waiter. */
   passOn(): string | undefined {
     const lease = this.#held[this.#next];
     if (lease === undefined) throw new Error('nothing is lent');

@@ -16,7 +16,7 @@ try {
   await app.listen(Number(process.env.PORT ?? 3_000), '127.0.0.1');
   if (process.send !== undefined) {
     process.send({ url: await app.getUrl() });
-    // Nobody is left to tell this process to end.
+    // The parent, which would tell this process to end, is gone.
     process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   }
 } catch (error) {

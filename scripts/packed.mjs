@@ -66,7 +66,7 @@ export function run(cwd, program, args) {
   return stdout;
 }
 
-/** Without the flags that the repository's own scripts run with: nobody else has them. */
+/** Without the flags that the repository's own scripts run with: users don't have them. */
 export function userEnvironment() {
   const { NODE_OPTIONS: _flags, npm_config_node_options: _sameFlags, ...env } = process.env;
   return env;

@@ -2,7 +2,7 @@
  * Durations by their size: what they were on average, at most, and how many were longer than what.
  *
  * Log-linear buckets, as in Gil Tene's HdrHistogram: 64 of equal width for each power of two, so that a percentile is
- * known to within 1 % whatever its size. Recording is some arithmetic and one addition; the histograms of
+ * known to within 1 % at any size. Recording is some arithmetic and one addition; the histograms of
  * `node:perf_hooks` cost ten times that, twice an acquire, which is a fifth of it (bench/README.md).
  */
 

@@ -655,8 +655,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
     const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
     const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
-    // Until the backend has shown itself, and again after it has failed, one connect goes on trying though nobody
-    // waits.
+    // Until the backend has shown itself, and again after it has failed, one connect goes on trying, even if
+    // no acquire waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.live === 0);
     const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
     return Math.max(needed, floor - this.total);

@@ -3,7 +3,7 @@
  *
  * Promise: an id is taken in the same step in which it is found free, so of two creations that race exactly one wins;
  * it is free again when a creation fails or its pool has closed. A declared pool is built at most once, and only when
- * somebody asks for it.
+ * it is asked for.
  */
 import { PoolExistsError, PoolNotFoundError } from '../errors.js';
 import type { PoolHandle } from '../pool/pool-handle.js';

@@ -25,7 +25,7 @@ export interface LocalStack {
   readonly billingUrl: string;
   /** Whether the port that was asked for was taken. */
   readonly otherPort: boolean;
-  /** Resolves with its exit code when the service has ended, for whatever reason. */
+  /** Resolves with its exit code when the service has ended, for any reason. */
   readonly ended: Promise<number>;
   /** Ends the service, then the servers. Resolves with the service's exit code. */
   stop(): Promise<number>;
@@ -51,7 +51,7 @@ export async function startLocalStack({ onLine, signal }: LocalStackOptions = {}
   // Started together: the database takes longest.
   const servers = [providePostgres(), provideRedis(), startBilling()] as const;
   const stopServers = async (): Promise<void> => {
-    // Whatever has started is stopped, also when another start failed.
+    // The servers that have started are stopped, also when another start failed.
     for (const start of await Promise.allSettled(servers)) if (start.status === 'fulfilled') await start.value.stop();
   };
   try {
@@ -144,7 +144,7 @@ function requireUrl(variable: string, example: string): void {
   }
 }
 
-/** `wanted` if nobody listens there, else some free port. */
+/** `wanted` if no process listens there, else some free port. */
 async function freePortLike(wanted: number): Promise<number> {
   const probe = createServer();
   try {

@@ -178,7 +178,7 @@ class World implements Mischief {
     try {
       this.fake.pool.changeTenantPolicy({ ...noTenantLimits, max, maxWaiting: 4, known: asked });
     } catch (error) {
-      // The application's own error goes to whoever changes the limits; then nothing has changed.
+      // The application's own error rejects the change of limits; then nothing has changed.
       if (!this.#nasty) throw error;
     }
   }

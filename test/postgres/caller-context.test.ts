@@ -1,5 +1,5 @@
 /**
- * Whatever of its caller's a PostgreSQL pool calls (values, type parsers, callbacks, events of streams and clients)
+ * The code of its caller's that a PostgreSQL pool calls (values, type parsers, callbacks, events of streams and clients)
  * runs in the async context of the call that handed it in, also when that had to wait for a slot that another tenant
  * has freed.
  */

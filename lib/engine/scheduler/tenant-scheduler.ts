@@ -283,8 +283,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   }
 
   /**
-   * Who has a claim to the slot that `tenant` is about to give back, if it is its own next waiter: nobody else may have
-   * one.
+   * The next waiter of the tenant that is about to give a slot back, if no other tenant's waiter may have the slot.
    */
   nextOfSameTenant(tenant: Tenant<W, S>): W | undefined {
     const othersMay = this.#known.ready.size > 0 || this.#unknown.ready.size > 0;

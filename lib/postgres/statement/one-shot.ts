@@ -55,8 +55,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   /**
-   * Takes over the limits of its call. While it waits for a connection it is the acquire that `timeoutMs` limits: so one
-   * deadline tells of it, and not the one or the other.
+   * Takes over the limits of its call. `timeoutMs` limits the acquire while the call waits for a connection, and what is
+   * left of it the statement: one deadline at a time, so that it is certain which error tells of it.
    */
   limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
     const { deadlines, clock } = this.#dependencies;

@@ -91,8 +91,7 @@ class Part {
   }
 
   /**
-   * Spans that may be in nobody's trace: what a pool sends by itself, or by order of the application, when no call is
-   * made.
+   * Spans that may have no parent: of what a pool sends by itself, or by order of the application, when no call is made.
    */
   mayBeAlone(...spans) {
     for (const span of spans) this.#journal.write({ entry: 'alone', span });

@@ -14,7 +14,7 @@ export interface MadePool extends AsyncDisposable {
 
 /**
  * Makes and starts a pool; probes only when asked, and at its start only with `startup: 'wait'`. Disposing it cuts
- * whatever is still under way.
+ * what is still under way.
  */
 export async function httpPool(options: HttpPoolOptions = {}): Promise<MadePool> {
   const log: string[] = [];
