@@ -1,7 +1,7 @@
 /**
- * The code of its caller's that a PostgreSQL pool calls (values, type parsers, callbacks, events of streams and clients)
- * runs in the async context of the call that handed it in, also when that had to wait for a slot that another tenant
- * has freed.
+ * The code of its caller's that a PostgreSQL pool calls (values, type parsers, callbacks, events of streams and
+ * clients) runs in the async context of the call that handed it in, also when that had to wait for a slot that another
+ * tenant has freed.
  */
 import { describe, expect, it } from '@jest/globals';
 import { AsyncLocalStorage } from 'node:async_hooks';

@@ -55,8 +55,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   /**
-   * Takes over the limits of its call. `timeoutMs` limits the acquire while the call waits for a connection, and what is
-   * left of it the statement: one deadline at a time, so that it is certain which error tells of it.
+   * Takes over the limits of its call. While the call waits for a connection `timeoutMs` limits the acquire, later what
+   * is left of it limits the statement: one deadline at a time, so that it is certain which error tells of it.
    */
   limitCall(timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
     const { deadlines, clock } = this.#dependencies;
