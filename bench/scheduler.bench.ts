@@ -10,6 +10,7 @@ import { performance } from 'node:perf_hooks';
 import type { Clock } from '../lib/engine/time/clock.js';
 import type { PoolDriver } from '../lib/engine/driver.js';
 import type { Lease } from '../lib/engine/lease.js';
+import { Deadlines } from '../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../lib/engine/resource-pool.js';
 import { bench } from './harness/bench.js';
 import type { Report } from './harness/report.js';
@@ -70,7 +71,7 @@ class BusyPool {
     this.pool = new ResourcePool<Resource>({
       id: 'busy',
       driver,
-      clock: this.clock,
+      deadlines: new Deadlines(this.clock),
       limits: {
         minSize: SIZE,
         maxSize: SIZE,

@@ -27,7 +27,8 @@ export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 
 // What every pool is.
 export { PoolHandle, type AcquireOptions, type PoolListener, type TenantBinding } from './pool/pool-handle.js';
-export type { PoolLogger, PoolType } from './pool/pool-core.js';
+export type { PoolType } from './pool/pool-core.js';
+export type { PoolLogger } from './pool/pool-log.js';
 export type { LeakReport, PoolEventMap } from './pool/pool-events.js';
 export type { Lease } from './engine/lease.js';
 export type { CloseReport } from './engine/drain.js';

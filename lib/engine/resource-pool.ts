@@ -50,7 +50,10 @@ export interface ResourcePoolOptions<C, L> {
   readonly limits: PoolLimits;
   readonly tenants: TenantPolicy;
   readonly observer?: PoolObserver<C, L> | undefined;
-  readonly clock?: Clock | undefined;
+  /** The pool's coarse clock, if it is shared with others. Default: one of its own. */
+  readonly deadlines?: Deadlines | undefined;
+  /** What the pool counts in, if it is shared with others. Default: counters of its own. */
+  readonly counters?: PoolCounters | undefined;
   /** Numbers in [0, 1). */
   readonly random?: (() => number) | undefined;
   /** The lease in whose `use` or `transaction` the running code is, of whichever pool. */
@@ -87,7 +90,7 @@ const NO_LIMITS: AcquireLimits = {};
 
 export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L> {
   readonly id: string;
-  readonly counters = new PoolCounters();
+  readonly counters: PoolCounters;
   /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */
   readonly deadlines: Deadlines;
   readonly clock: Clock;
@@ -143,13 +146,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   constructor(options: ResourcePoolOptions<C, L>) {
     this.id = options.id;
-    this.clock = options.clock ?? systemClock;
+    this.counters = options.counters ?? new PoolCounters();
+    this.deadlines = options.deadlines ?? new Deadlines(systemClock);
+    this.clock = this.deadlines.clock;
     this.#driver = options.driver;
     this.#openProvesAlive = options.driver.openProvesAlive === true;
     this.#observer = new GuardedObserver(options.observer ?? {});
     this.#random = options.random ?? Math.random;
     this.#limits = limitsAlone(options.limits);
-    this.deadlines = new Deadlines(this.clock);
     this.#scheduler = new TenantScheduler(options.tenants);
     this.#scheduler.size = this.#limits.maxSize;
     this.#queue = new AcquireQueue<C, L>(this, this.#scheduler, options.currentHolder);

@@ -6,7 +6,13 @@
  * stops a borrower from using it after release: the promise of every other kind ends there.
  */
 import type { PoolDriver } from '../engine/driver.js';
-import { createPoolCore, PoolHandle, type PoolDependencies, type TenantBinding } from '../pool/pool-handle.js';
+import {
+  createPoolCore,
+  createPoolRuntime,
+  PoolHandle,
+  type PoolDependencies,
+  type TenantBinding,
+} from '../pool/pool-handle.js';
 import type { ResolvedBasePoolOptions } from '../pool/pool-options.js';
 
 /** A pool that lends `L`. */
@@ -23,5 +29,6 @@ export function createExternalPool<C, L = C>(
   config: ResolvedBasePoolOptions,
   dependencies: PoolDependencies,
 ): ExternalPool<L> {
-  return new ExternalPool(createPoolCore({ id, type: 'external', config, driver, dependencies }));
+  const runtime = createPoolRuntime(id, dependencies);
+  return new ExternalPool(createPoolCore({ runtime, type: 'external', config, driver }));
 }

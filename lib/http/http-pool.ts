@@ -11,6 +11,7 @@ import { Observable } from 'rxjs';
 import { PoolConfigError, TenantRequiredError } from '../errors.js';
 import {
   createPoolCore,
+  createPoolRuntime,
   PoolHandle,
   type PoolCore,
   type PoolDependencies,
@@ -188,8 +189,9 @@ export async function createHttpPool(
   config: ResolvedHttpPoolOptions,
   dependencies: PoolDependencies,
 ): Promise<HttpPool> {
-  const { logger, tenants, clock } = dependencies;
-  const { axios, HttpService, undici } = await loadHttpPackages(id, logger);
+  const { axios, HttpService, undici } = await loadHttpPackages(id, dependencies.logger);
+  const runtime = createPoolRuntime(id, dependencies);
+  const { tenants, clock, deadlines } = runtime;
   const { baseURL, headers, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
   const { adapter: configured, ...axiosOptions } = config.client;
   checkEnvironment(id, config, process.env);
@@ -207,11 +209,10 @@ export async function createHttpPool(
     use: () => use,
   });
   const core = createPoolCore<HttpSlot, AxiosInstance>({
-    id,
+    runtime,
     type: 'http',
     config,
     driver,
-    dependencies,
     observer: {
       destroyed: (_slot, reason) => {
         if (reason === 'fatal') driver.requireCheck();
@@ -219,7 +220,6 @@ export async function createHttpPool(
     },
   });
   const { engine } = core;
-  const { deadlines } = engine;
   const requests = new OutgoingRequests(axios, process.env);
   const { path, intervalMs } = config.healthCheck;
   const check = new UpstreamCheck({

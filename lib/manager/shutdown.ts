@@ -11,7 +11,7 @@ import type { CloseReport } from '../engine/drain.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { describeError } from '../engine/redact.js';
 import type { PoolHandle } from '../pool/pool-handle.js';
-import type { PoolLogger } from '../pool/pool-core.js';
+import type { PoolLogger } from '../pool/pool-log.js';
 
 /** How a manager ended. */
 export interface ShutdownReport {

@@ -1,42 +1,24 @@
 /**
- * What a handle and all its views share: the engine, the monitor, the events, and the dependencies of the manager.
+ * What a handle and all its views share: the engine, the monitor, and what the pool's parts have in common.
  */
-import type { Clock } from '../engine/time/clock.js';
 import type { PoolDriver } from '../engine/driver.js';
 import type { TenantLimits } from '../engine/limits.js';
 import type { LendingEngine } from '../engine/lending-engine.js';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';
-import { PoolEvents } from './pool-events.js';
-import { PoolLog, type PoolLogger } from './pool-log.js';
 import { assertResolvedLimits, type ResolvedBasePoolOptions } from './pool-options.js';
-import type { TenantContext } from '../tenancy/tenant-context.js';
-
-export type { PoolLogger } from './pool-log.js';
+import type { PoolRuntime } from './pool-runtime.js';
 
 /** What a pool's connections lead to. */
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
 
-/** What the manager gives to all its pools. */
-export interface PoolDependencies {
-  readonly tenants: TenantContext;
-  readonly clock: Clock;
-  /** Numbers in [0, 1). */
-  readonly random: () => number;
-  readonly logger: PoolLogger;
-  /** Name of the application, for what the server shows of its clients. */
-  readonly owner: string;
-}
-
 export interface PoolCore<L> {
-  readonly id: string;
+  readonly runtime: PoolRuntime;
   readonly type: PoolType;
   readonly config: ResolvedBasePoolOptions;
   readonly engine: LendingEngine<L>;
   readonly monitor: PoolMonitor;
-  readonly events: PoolEvents;
-  readonly dependencies: PoolDependencies;
   /** Whether it refuses to work without a tenant. */
   readonly requiresTenant: boolean;
   /** Acquires through `unscoped()` although a tenant is required. */
@@ -44,11 +26,10 @@ export interface PoolCore<L> {
 }
 
 export interface PoolCoreOptions<C, L> {
-  readonly id: string;
+  readonly runtime: PoolRuntime;
   readonly type: PoolType;
   readonly config: ResolvedBasePoolOptions;
   readonly driver: PoolDriver<C, L>;
-  readonly dependencies: PoolDependencies;
   /** What the kind itself wants to know of the engine's work. */
   readonly observer?: PoolObserver<C, L> | undefined;
   /**
@@ -56,15 +37,12 @@ export interface PoolCoreOptions<C, L> {
    * given when it isn't. Resolves with an error when it is there, and says why it can't serve.
    */
   readonly probe?: ((timeoutMs: number) => Promise<Error | undefined>) | undefined;
-  /** Whether the kind has told the log of the present outage already. */
-  readonly outageTold?: (() => boolean) | undefined;
 }
 
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> {
-  const { id, type, config, driver, dependencies, observer = {} } = parts;
-  const { logger, clock, random, tenants } = dependencies;
-  const log = new PoolLog(id, logger, clock, () => parts.outageTold?.() === true);
+  const { runtime, type, config, driver, observer = {} } = parts;
+  const { id, clock, random, tenants, deadlines, counters, log, events } = runtime;
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
     const own = resolve?.(tenantId);
@@ -72,7 +50,6 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
       assertResolvedLimits(id, tenantId, own, { maxSize: engine.limits.maxSize, tenants: engine.tenantPolicy });
     return own;
   };
-  const events = new PoolEvents((message) => log.error(message));
   const monitor = new PoolMonitor({
     probe: async (options) => {
       const [slots, besides] = await Promise.allSettled([engine.probe(options), parts.probe?.(options.timeoutMs)]);
@@ -95,7 +72,8 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
     driver,
     limits: config,
     tenants: resolve === undefined ? config.tenants : { ...config.tenants, resolve: resolveLimits },
-    clock,
+    deadlines,
+    counters,
     random,
     currentHolder: () => tenants.frame()?.holding,
     observer: {
@@ -135,13 +113,11 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
     },
   });
   return {
-    id,
+    runtime,
     type,
     config,
     engine,
     monitor,
-    events,
-    dependencies,
     requiresTenant: config.tenants.required,
     unscopedUses: 0,
   };

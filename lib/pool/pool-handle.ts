@@ -27,8 +27,11 @@ import {
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import { assertTenantId } from '../tenancy/tenant-id.js';
 
-export type { PoolCore, PoolLogger, PoolDependencies, PoolType } from './pool-core.js';
+export type { PoolCore, PoolType } from './pool-core.js';
 export { createPoolCore } from './pool-core.js';
+export type { PoolLogger } from './pool-log.js';
+export { createPoolRuntime } from './pool-runtime.js';
+export type { PoolDependencies, PoolRuntime } from './pool-runtime.js';
 
 /** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
 export type TenantBinding =
@@ -63,7 +66,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   }
 
   get id(): string {
-    return this.core.id;
+    return this.core.runtime.id;
   }
 
   get type(): PoolType {
@@ -211,30 +214,30 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * @param options.deadlineMs default 10 000. What is no duration (0, less, NaN): no time; at most a day.
    */
   async close({ deadlineMs = DRAIN_MS }: { readonly deadlineMs?: number } = {}): Promise<CloseReport> {
-    const { engine, monitor, events } = this.core;
+    const { engine, monitor, runtime } = this.core;
     const first = engine.lifecycle === 'cold' || engine.lifecycle === 'open';
     const closed = engine.close({ deadlineMs });
     // Its listeners may close the pool once more: by now that is not the first close.
     monitor.drain();
     const report = this.completed(await closed);
     monitor.close();
-    if (first) events.emit('close', report);
+    if (first) runtime.events.emit('close', report);
     return report;
   }
 
   /** Listens to the pool. The listener runs in the async context of this call. */
   on<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
-    this.core.events.add(event, listener, { once: false });
+    this.core.runtime.events.add(event, listener, { once: false });
     return this;
   }
 
   once<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
-    this.core.events.add(event, listener, { once: true });
+    this.core.runtime.events.add(event, listener, { once: true });
     return this;
   }
 
   off<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
-    this.core.events.remove(event, listener);
+    this.core.runtime.events.remove(event, listener);
     return this;
   }
 
@@ -325,7 +328,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** What is known about the running code. Looked up once a call. */
   protected get frame(): ContextFrame | undefined {
-    return this.core.dependencies.tenants.frame();
+    return this.core.runtime.tenants.frame();
   }
 
   /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
@@ -344,14 +347,14 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     if (named !== undefined && !mayBeNamed) throw this.mismatch(named, fixed);
     const tenantId = fixed ?? named;
     if (tenantId !== undefined || !core.requiresTenant) return tenantId;
-    if (binding.kind !== 'unscoped') throw new TenantRequiredError(core.id);
+    if (binding.kind !== 'unscoped') throw new TenantRequiredError(core.runtime.id);
     core.unscopedUses++;
     return undefined;
   }
 
   /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
-    const { tenants } = this.core.dependencies;
+    const { tenants } = this.core.runtime;
     const { frame } = this;
     // Work that outlives its use is in none: without the look, jobs that begin each other would hold on to every lease
     // there was.

@@ -19,6 +19,12 @@ export interface PoolLogger {
   debug(message: string): void;
 }
 
+/** What a kind knows of the present outage. */
+export interface KnownOutage {
+  /** Whether it has told the log already. */
+  readonly said: boolean;
+}
+
 /** How long a backend must have been back for its next failure to be another outage, in milliseconds. */
 const STABLE_MS = 5_000;
 
@@ -26,17 +32,17 @@ export class PoolLog {
   readonly #poolId: string;
   readonly #logger: PoolLogger;
   readonly #clock: Clock;
-  readonly #toldByKind: () => boolean;
+  readonly #outage: KnownOutage | undefined;
   /** The worst that has been told of the present outage. */
   #told: 'nothing' | 'degraded' | 'unhealthy' = 'nothing';
   #healthyAtMs: number | undefined = undefined;
 
-  /** @param toldByKind whether the kind itself has told of the present outage. */
-  constructor(poolId: string, logger: PoolLogger, clock: Clock, toldByKind: () => boolean) {
+  /** @param outage what the kind itself tells of outages, if it does. */
+  constructor(poolId: string, logger: PoolLogger, clock: Clock, outage?: KnownOutage) {
     this.#poolId = poolId;
     this.#logger = harmlessLogger(logger);
     this.#clock = clock;
-    this.#toldByKind = toldByKind;
+    this.#outage = outage;
   }
 
   error(message: string): void {
@@ -66,7 +72,7 @@ export class PoolLog {
     this.#healthyAtMs = undefined;
     if (this.#told === 'unhealthy' || this.#told === what) return 'debug';
     this.#told = what;
-    return this.#toldByKind() ? 'debug' : 'warn';
+    return this.#outage?.said === true ? 'debug' : 'warn';
   }
 
   leak({ tenantId, heldMs, stack }: LeaseHolder): void {

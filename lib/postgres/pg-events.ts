@@ -26,24 +26,23 @@ export interface PostgresEventMap extends PoolEventMap {
   error: [error: Error, client: LeasedClient | undefined];
 }
 
-/** @param events known once the pool is put together. */
-export function pgEvents(events: () => PoolEvents): PoolObserver<PoolSession, LeasedClient> {
+export function pgEvents(events: PoolEvents): PoolObserver<PoolSession, LeasedClient> {
   // The engine removes what came back broken before it says that it came back; pg.Pool tells in the order of events.
   const tellRelease = (client: LeasedClient, error: unknown): void => {
     if (client.releaseTold) return;
     client.releaseTold = true;
-    events().emit('release', client.releasedWith ?? (error === false ? undefined : error), client);
+    events.emit('release', client.releasedWith ?? (error === false ? undefined : error), client);
   };
   return {
-    acquired: (session) => events().emit('acquire', session.borrower),
+    acquired: (session) => events.emit('acquire', session.borrower),
     released: ({ lastBorrower }, _lease, error) => {
       if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
     },
     destroyed: (session, reason, error) => {
       const { lastBorrower } = session;
       if (lastBorrower !== undefined) tellRelease(lastBorrower, error);
-      if (reason === 'broken' && session.borrower === undefined) events().emit('error', error, lastBorrower);
-      events().emit('remove', lastBorrower);
+      if (reason === 'broken' && session.borrower === undefined) events.emit('error', error, lastBorrower);
+      events.emit('remove', lastBorrower);
     },
   };
 }
@@ -65,17 +64,17 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
   }
 
   addListener(event: string | symbol, listener: Listener): this {
-    this.core.events.add(String(event), listener, { once: false });
+    this.core.runtime.events.add(String(event), listener, { once: false });
     return this;
   }
 
   removeListener(event: string | symbol, listener: Listener): this {
-    this.core.events.remove(String(event), listener);
+    this.core.runtime.events.remove(String(event), listener);
     return this;
   }
 
   removeAllListeners(event?: string | symbol): this {
-    this.core.events.removeAll(event);
+    this.core.runtime.events.removeAll(event);
     return this;
   }
 
@@ -85,30 +84,30 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
   }
 
   prependOnceListener(event: string | symbol, listener: Listener): this {
-    this.core.events.add(String(event), listener, { once: true });
+    this.core.runtime.events.add(String(event), listener, { once: true });
     return this;
   }
 
   emit(event: string | symbol, ...values: unknown[]): boolean {
     const heard = this.listenerCount(event) > 0;
-    this.core.events.emit(String(event), ...values);
+    this.core.runtime.events.emit(String(event), ...values);
     return heard;
   }
 
   eventNames(): (string | symbol)[] {
-    return this.core.events.names();
+    return this.core.runtime.events.names();
   }
 
   listenerCount(event: string | symbol): number {
-    return this.core.events.listenerCount(event);
+    return this.core.runtime.events.listenerCount(event);
   }
 
   listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
-    return this.core.events.listeners(event);
+    return this.core.runtime.events.listeners(event);
   }
 
   rawListeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
-    return this.core.events.listeners(event);
+    return this.core.runtime.events.listeners(event);
   }
 
   /** There is no maximum: a pool has as many listeners as services use it. */

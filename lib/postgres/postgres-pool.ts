@@ -14,6 +14,7 @@ import { PoolClosedError } from '../errors.js';
 import {
   type AcquireOptions,
   createPoolCore,
+  createPoolRuntime,
   type PoolCore,
   type PoolDependencies,
   type TenantBinding,
@@ -143,16 +144,16 @@ export class PostgresPool extends PostgresEvents {
     config: StatementConfig | undefined,
     callback: QueryCallback | undefined,
   ): unknown {
-    const { core, parts } = this;
-    const { frame } = this;
+    const { core, parts, frame } = this;
+    const { id } = core.runtime;
     let tenantId: string | undefined;
     let statement: OneShot;
     let ruled: PoolQuery | undefined;
     try {
       tenantId = this.tenantFor(undefined, frame);
       this.admit();
-      if (parts.safety.isEnforced) statement = ruled = new PoolQuery(core.id, tenantId, parts, text, values, config);
-      else statement = new OneShot(core.id, tenantId, parts, text, values, config);
+      if (parts.safety.isEnforced) statement = ruled = new PoolQuery(id, tenantId, parts, text, values, config);
+      else statement = new OneShot(id, tenantId, parts, text, values, config);
       const { isolation } = parts.rules;
       if (isolation.mode !== 'none') {
         const setting = isolation.settingFor(tenantId);
@@ -244,9 +245,9 @@ export class PostgresPool extends PostgresEvents {
       queueMicrotask(() => asked(lease));
       return lease;
     };
-    const { random } = core.dependencies;
+    const { random } = core.runtime;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
-    return runTransaction({ ...parts, poolId: core.id, random, acquire, holding }, fn, options);
+    return runTransaction({ ...parts, poolId: core.runtime.id, random, acquire, holding }, fn, options);
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -384,7 +385,7 @@ export class PostgresPool extends PostgresEvents {
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
   private admit(): void {
     const { safety, isEnding, clock } = this.parts;
-    if (isEnding) throw new PoolClosedError(this.core.id);
+    if (isEnding) throw new PoolClosedError(this.core.runtime.id);
     if (!safety.isEnforced) return;
     if (safety.error !== undefined) throw safety.error;
     safety.used(clock.now());
@@ -429,13 +430,15 @@ export async function createPostgresPool(
   dependencies: PoolDependencies,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
+  const runtime = createPoolRuntime(id, dependencies);
+  const { clock, deadlines, events, counters, logger } = runtime;
   const clientConfig = clientConfigOf(id, config, dependencies.owner);
   const server = resolveServer(id, pg, clientConfig, config);
   const rules: SessionRules = {
     poolId: id,
     isolation: isolationOf(config.isolation, server.user),
     trustOneShot: config.session.trustOneShot,
-    onReset: () => core.engine.counters.resets++,
+    onReset: () => counters.resets++,
   };
   const driver: PgDriver = new PgDriver({
     pg,
@@ -451,15 +454,13 @@ export async function createPostgresPool(
     },
   });
   const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
-    id,
+    runtime,
     type: 'database',
     config,
     driver,
-    dependencies,
-    observer: pgEvents(() => core.events),
+    observer: pgEvents(events),
   });
   const { engine, monitor } = core;
-  const { clock, logger } = dependencies;
   const safety = new RoleSafety({
     poolId: id,
     clock,
@@ -484,7 +485,7 @@ export async function createPostgresPool(
     limits: server.limits,
     parsers: new ConnectionParsers(clientConfig.types !== undefined),
     options: pgPoolOptionsOf(config, server),
-    deadlines: engine.deadlines,
+    deadlines,
     clock,
     failover: new Failover({
       poolId: id,
@@ -505,7 +506,7 @@ async function setUp(
   config: ResolvedPostgresPoolOptions,
 ): Promise<void> {
   const { isolation, onConnect, verify } = config;
-  const { events, id } = core;
+  const { events, id } = core.runtime;
   if (isolation.mode === 'rls') {
     const untold = { ...parts, instrumentation: undefined };
     await SetupClient.run(id, session, untold, (client) => parts.safety.inspect(client));

@@ -9,10 +9,10 @@
 import type { Cluster, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
-import { Deadlines } from '../engine/time/deadlines.js';
 import { describeError } from '../engine/redact.js';
 import {
   createPoolCore,
+  createPoolRuntime,
   PoolHandle,
   type PoolCore,
   type PoolDependencies,
@@ -168,7 +168,9 @@ function assemble<C extends RedisClient>(
   deployment: Deployment<C>,
 ): RedisPool<C> {
   const { poolId } = options;
-  const { clock, logger, tenants } = dependencies;
+  const outage = new OutageLog(dependencies.clock);
+  const runtime = createPoolRuntime(poolId, dependencies, outage);
+  const { clock, deadlines, logger, tenants } = runtime;
   const { credentials, database, resends, shown, repeatable, reconnectOnError } = deployment;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(
@@ -176,7 +178,6 @@ function assemble<C extends RedisClient>(
     ofNodes(config).commandTimeout,
     ofNodes(config).socketTimeout,
   );
-  const deadlines = new Deadlines(clock);
   const endCalls: EndCalls = { count: 0 };
   const dedicated = new DedicatedClients<C>({
     ...options,
@@ -189,7 +190,6 @@ function assemble<C extends RedisClient>(
     pingTimeoutMs: healthCheck.timeoutMs,
     currentTenant: () => tenants.frame()?.tenantId,
   });
-  const outage = new OutageLog(clock);
   const connection = new SharedConnection<C>({
     poolId,
     credentials,
@@ -261,17 +261,15 @@ function assemble<C extends RedisClient>(
     },
   });
   const core = createPoolCore<ExclusiveConnection<C>, C>({
-    id: poolId,
+    runtime,
     type: 'redis',
     config,
     driver,
-    dependencies,
     observer: {
       connectFailed: () => outage.failed(),
       opened: () => outage.back(),
     },
     probe: (timeoutMs) => shared.ping(timeoutMs),
-    outageTold: () => outage.said,
   });
   return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
 }

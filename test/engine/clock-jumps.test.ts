@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { systemClock, type TimerHandle } from '../../lib/engine/time/clock.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
+import { Deadlines } from '../../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../../lib/engine/resource-pool.js';
 import { requestWithin } from '../../lib/engine/scoped-request.js';
 import { AcquireTimeoutError, RequestEndedError } from '../../lib/errors.js';
@@ -29,7 +30,7 @@ async function busyPool(idle: number) {
     keepaliveMs: 1_000,
     leakDetectionMs: 500,
   };
-  const pool = new ResourcePool<FakeConnection>({ id: 'orders', driver, clock, limits, tenants: noTenantLimits });
+  const pool = new ResourcePool<FakeConnection>({ id: 'orders', driver, deadlines: new Deadlines(clock), limits, tenants: noTenantLimits });
   const acquired = Array.from({ length: idle + 1 }, () => pool.acquire('acme'));
   await clock.advance(0);
   const leases = await Promise.all(acquired);

@@ -3,7 +3,7 @@
  */
 import type { LoggerService } from '@nestjs/common';
 
-import type { PoolLogger } from '../../lib/pool/pool-core.js';
+import type { PoolLogger } from '../../lib/pool/pool-log.js';
 
 export class LogBook implements PoolLogger, LoggerService {
   /** Every line, with its level in front. */

@@ -44,7 +44,7 @@ export function durationOf(ms: number): number {
 }
 
 export class Deadlines {
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #originMs: number;
   /** What is due within the next SLOTS ticks: every entry of a slot is due in the same tick. */
   readonly #slots: DeadlineEntry[][] = Array.from({ length: SLOTS }, () => []);
@@ -58,7 +58,7 @@ export class Deadlines {
   #armedTick = Infinity;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.clock = clock;
     this.#originMs = clock.now();
   }
 
@@ -94,7 +94,7 @@ export class Deadlines {
 
   /** Nothing is pending: the ticks since then need no looking at. */
   #catchUp(): void {
-    this.#doneTick = Math.max(this.#doneTick, this.#tickBefore(this.#clock.now()));
+    this.#doneTick = Math.max(this.#doneTick, this.#tickBefore(this.clock.now()));
   }
 
   #link(entry: DeadlineEntry, tick: number): void {
@@ -131,9 +131,9 @@ export class Deadlines {
   #arm(tick: number): void {
     this.#timer?.cancel();
     this.#armedTick = tick;
-    const delayMs = Math.max(0, this.#originMs + tick * TICK_MS - this.#clock.now());
+    const delayMs = Math.max(0, this.#originMs + tick * TICK_MS - this.clock.now());
     // A timer inherits the async context that sets it: without runOutside, a caller's.
-    this.#timer = runOutside(() => this.#clock.setTimer(this.#onTick, delayMs));
+    this.#timer = runOutside(() => this.clock.setTimer(this.#onTick, delayMs));
     if (this.#keepingAlive > 0) this.#timer.ref();
   }
 
@@ -141,11 +141,11 @@ export class Deadlines {
     this.#timer = undefined;
     this.#armedTick = Infinity;
     // After a blocked loop the replies that free slots are already in the sockets: read them before deciding.
-    this.#clock.afterPoll(this.#expireDue);
+    this.clock.afterPoll(this.#expireDue);
   };
 
   readonly #expireDue = (): void => {
-    const nowMs = this.#clock.now();
+    const nowMs = this.clock.now();
     const nowTick = this.#tickBefore(nowMs);
     const due: DeadlineEntry[] = [];
     const lastSlotTick = Math.min(nowTick, this.#doneTick + SLOTS);
@@ -170,7 +170,7 @@ export class Deadlines {
       try {
         entry.expire(nowMs);
       } catch (error) {
-        this.#clock.afterPoll(() => this.#expireAll(due.slice(index + 1), nowTick, nowMs));
+        this.clock.afterPoll(() => this.#expireAll(due.slice(index + 1), nowTick, nowMs));
         throw error;
       }
     }

@@ -3,6 +3,7 @@
  */
 import type { PoolLimits, TenantPolicy } from '../../../lib/engine/limits.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
+import { Deadlines } from '../../../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../../../lib/engine/resource-pool.js';
 import type { Lease } from '../../../lib/engine/lease.js';
 import { FakeClock } from './fake-clock.js';
@@ -56,7 +57,7 @@ export function fakePool(options: FakePoolOptions = {}): FakePool {
   const pool = new ResourcePool<FakeConnection>({
     id: 'orders',
     driver,
-    clock,
+    deadlines: new Deadlines(clock),
     limits: { ...fakeLimits, ...options.limits },
     tenants: { ...noTenantLimits, ...options.tenants },
     random: options.random ?? (() => 0.5),

@@ -1,0 +1,45 @@
+/**
+ * What driver, engine and handle of one pool share, made before any of them: one clock, one set of deadlines, one set
+ * of counters, one log, one emitter a pool.
+ */
+import { PoolCounters } from '../engine/pool-counters.js';
+import type { Clock } from '../engine/time/clock.js';
+import { Deadlines } from '../engine/time/deadlines.js';
+import type { TenantContext } from '../tenancy/tenant-context.js';
+import { PoolEvents } from './pool-events.js';
+import { type KnownOutage, PoolLog, type PoolLogger } from './pool-log.js';
+
+/** What the manager gives to all its pools. */
+export interface PoolDependencies {
+  readonly tenants: TenantContext;
+  readonly clock: Clock;
+  /** Numbers in [0, 1). */
+  readonly random: () => number;
+  readonly logger: PoolLogger;
+  /** Name of the application, for what the server shows of its clients. */
+  readonly owner: string;
+}
+
+export interface PoolRuntime extends PoolDependencies {
+  /** The pool's. */
+  readonly id: string;
+  /** The coarse clock of everything in this pool that is bounded in time. */
+  readonly deadlines: Deadlines;
+  readonly counters: PoolCounters;
+  readonly log: PoolLog;
+  readonly events: PoolEvents;
+}
+
+/** @param outage what the kind itself tells of outages, if it does. */
+export function createPoolRuntime(id: string, dependencies: PoolDependencies, outage?: KnownOutage): PoolRuntime {
+  const { clock, logger } = dependencies;
+  const log = new PoolLog(id, logger, clock, outage);
+  return {
+    ...dependencies,
+    id,
+    deadlines: new Deadlines(clock),
+    counters: new PoolCounters(),
+    log,
+    events: new PoolEvents((message) => log.error(message)),
+  };
+}
