@@ -170,6 +170,17 @@ describe('connect', () => {
     next.release();
   });
 
+  it('refuses listeners after its release, also where it had some before', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const client = await pool.connect();
+    client.on('notification', () => {});
+    client.release();
+    expect(() => client.on('notification', () => {})).toThrow(/released/);
+    expect(() => client.once('notice', () => {})).toThrow(/released/);
+    await expect(once(client, 'notification')).rejects.toMatchObject({ code: 'POOL_LEASE_RELEASED' });
+    expect(client.removeAllListeners().listenerCount('notification')).toBe(0);
+  });
+
   it('copies in and out with pg-copy-streams', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();

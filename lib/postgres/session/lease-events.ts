@@ -106,6 +106,8 @@ export abstract class LeaseEvents extends Queryable {
     for (const [event, forward] of this.#forwarders) client.removeListener(event, forward);
     this.#forwarders = [];
     this.#emitter?.removeAllListeners();
+    // One that is kept would take the listeners of a stale client, and never call them.
+    this.#emitter = undefined;
   }
 
   #listening(): EventEmitter {
