@@ -4,6 +4,7 @@
  * @typedef {object} ExpectedSpan
  * @property {string} kind
  * @property {string} text the statement, the name of the command, or method and path of the request
+ * @property {string} [redacted] the text without its literals, as good as the whole one
  * @property {boolean} [failed] whether it must say that it failed; left out: either
  *
  * @typedef {object} Span
@@ -220,7 +221,8 @@ function mismatches(wanted, got) {
   const problems = [];
   // Those that must have failed, or must not, choose first.
   for (const span of [...wanted].sort((a, b) => Number(a.failed === undefined) - Number(b.failed === undefined))) {
-    const same = left.filter(({ kind, text }) => kind === span.kind && text === span.text);
+    const texts = [span.text, span.redacted ?? span.text];
+    const same = left.filter(({ kind, text }) => kind === span.kind && texts.includes(text));
     const match = same.find(({ failed }) => span.failed === undefined || failed === span.failed) ?? same[0];
     if (match === undefined) {
       problems.push(`missing: ${named(span)}`);

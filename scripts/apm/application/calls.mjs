@@ -7,8 +7,11 @@ import { Journal } from './journal.mjs';
 /** So long a call may take; a call that hangs is a finding, and the other calls of its part are then not tried. */
 const CALL_WITHIN_MS = 8_000;
 
-/** A statement of the caller. `failed`: whether its span must say so. */
-export const pg = (text, { failed = false } = {}) => ({ kind: 'pg', text, failed });
+/**
+ * A statement of the caller. `failed`: whether its span must say so; `redacted`: its text without its literals, as some
+ * APMs record it.
+ */
+export const pg = (text, { failed = false, redacted } = {}) => ({ kind: 'pg', text, redacted, failed });
 /** A command of the caller, by its name. */
 export const redis = (name, { failed = false } = {}) => ({ kind: 'redis', text: name, failed });
 /**

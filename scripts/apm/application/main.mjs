@@ -22,7 +22,7 @@ const apm = await start(settings);
 const calls = new Calls(apm, journal);
 
 await apm.run(async () => {
-  for (const part of ['postgres', 'tenants', 'redis', 'http', 'nest']) {
+  for (const part of ['postgres', 'messages', 'tenants', 'redis', 'http', 'nest']) {
     const { run } = await import(`./parts/${part}.mjs`);
     await calls.part(part, (part) => run(part, settings, apm));
   }

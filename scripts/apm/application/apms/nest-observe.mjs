@@ -34,6 +34,8 @@ export async function start({ upstream }) {
   onClass(RunModule, Module({ imports: [observe({})], controllers: [RunController] }));
 
   return {
+    // Of drivers it patches pg, mysql2 and mongodb, and it subscribes to outgoing HTTP: it records nothing of ioredis.
+    // The commands run within its traces all the same, and their answers are compared like all others.
     covers: ['pg', 'http'],
     span: (name, fn) =>
       tracer.createSpan(name, (span) => {
