@@ -6,7 +6,14 @@
  */
 import type { Clock } from './time/clock.js';
 import { durationOf, type Deadlines } from './time/deadlines.js';
-import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspendedError } from './errors.js';
+import {
+  AcquireAbortedError,
+  AcquireTimeoutError,
+  NestedAcquireError,
+  PoolClosedError,
+  PoolSuspendedError,
+  type PoolError,
+} from './errors.js';
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
@@ -23,6 +30,8 @@ export interface QueuedPool extends RejectingPool {
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly suspended: boolean;
+  /** Whether the pool is being closed, or is closed. */
+  readonly draining: boolean;
   /** Leases that serve a `use` or a `transaction`. */
   readonly servingLeases: number;
 }
@@ -58,6 +67,22 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   }
 
   // ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The error of an acquire that may not even wait. */
+  notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
+    const { id, draining } = this.#pool;
+    const { rejections } = this.#pool.counters;
+    if (draining) {
+      rejections.closed++;
+      return new PoolClosedError(id, { tenantId });
+    }
+    if (signal?.aborted === true) {
+      rejections.aborted++;
+      return new AcquireAbortedError(id, 0, { tenantId, cause: signal.reason });
+    }
+    rejections.suspended++;
+    return new PoolSuspendedError(id, 0, { tenantId });
+  }
 
   /** Makes a waiter. Throws when no more may wait. */
   waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
@@ -214,18 +239,23 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   /** Refuses everyone if so. */
   failFast(nowMs: number): void {
     if (!this.isBackendDown(nowMs)) return;
-    this.refuseAll('backendDown', nowMs, (tenant) => this.#rejections.backendUnavailable(tenant, nowMs));
+    this.#refuseAll('backendDown', nowMs, (tenant) => this.#rejections.backendUnavailable(tenant, nowMs));
   }
 
   /** Refuses everyone: the pool lends nothing until it is resumed. */
   refuseSuspended(nowMs: number): void {
-    this.refuseAll('suspended', nowMs, ({ id }, waitedMs) => {
+    this.#refuseAll('suspended', nowMs, ({ id }, waitedMs) => {
       return new PoolSuspendedError(this.#pool.id, waitedMs, { tenantId: id });
     });
   }
 
+  /** Refuses everyone: the pool is being closed. @returns how many were refused. */
+  refuseClosed(nowMs: number): number {
+    return this.#refuseAll('closed', nowMs, ({ id }) => new PoolClosedError(this.#pool.id, { tenantId: id }));
+  }
+
   /** Refuses those who wait at this moment; a rejected caller may queue up again. @returns how many were refused. */
-  refuseAll(
+  #refuseAll(
     reason: RejectionReason,
     nowMs: number,
     errorFor: (tenant: PoolTenant<C, L>, waitedMs: number) => Error,

@@ -3,7 +3,6 @@
  */
 import type { Clock } from './time/clock.js';
 import type { Deadlines } from './time/deadlines.js';
-import type { CloseOptions, CloseReport } from './drain.js';
 import type { LeaseHolder } from './errors.js';
 import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
@@ -19,6 +18,26 @@ export interface AcquireLimits {
   readonly timeoutMs?: number | undefined;
   /** Ends the wait. */
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface CloseOptions {
+  /** How long leases may go on, in milliseconds; 0: cut them now. */
+  readonly deadlineMs: number;
+}
+
+/** How a pool ended. */
+export interface CloseReport {
+  readonly poolId: string;
+  /** From the first `close()` until the last connection was gone. */
+  readonly waitedMs: number;
+  /** Leases that came back in time. */
+  readonly finished: number;
+  /** Leases that were still out at the deadline; their connections were killed. */
+  readonly cut: number;
+  /** Waiters that were refused. */
+  readonly refused: number;
+  /** Who held the leases that were cut. */
+  readonly holders: readonly LeaseHolder[];
 }
 
 /** One tenant's numbers. */

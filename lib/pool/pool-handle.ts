@@ -7,7 +7,7 @@
  */
 import { inspect } from 'node:util';
 
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits } from '../engine/lending-engine.js';
