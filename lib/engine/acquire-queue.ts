@@ -115,7 +115,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     return (
       waiting >= limits.maxWaiting ||
       limits.whenFull === 'reject' ||
-      this.#pool.connectFailures > 0 ||
+      this.#pool.numbers.connectFailures > 0 ||
       this.#scheduler.waiting >= this.#pool.limits.maxQueue
     );
   }
@@ -125,8 +125,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
    * don't count as waiting: an idle pool serves with any queue bounds.
    */
   get #free(): number {
-    const { limits, active, recycling, suspended } = this.#pool;
-    return suspended ? 0 : Math.max(0, limits.maxSize - active - recycling);
+    const { limits, numbers, suspended } = this.#pool;
+    return suspended ? 0 : Math.max(0, limits.maxSize - numbers.active - numbers.recycling);
   }
 
   /** Whether there is a slot for one more acquire of `tenant`, besides those for which there is one already. */
@@ -187,7 +187,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     cancellation.holders = holders;
     if (!this.#wouldDeadlock(tenant)) return cancellation;
     cancellation.detach();
-    const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
+    const count = tenant.mayTake ? this.#pool.numbers.active : tenant.inUse;
     throw this.#rejectedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
   }
 
@@ -205,7 +205,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
   #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
-    const { active, blockedLeases, limits } = this.#pool;
+    const { numbers, blockedLeases, limits } = this.#pool;
+    const { active } = numbers;
     if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
     return active >= limits.maxSize && blockedLeases === active;
   }
@@ -232,8 +233,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   /** Whether an outage has lasted so long that waiting for its end is no use. */
   isBackendDown(nowMs: number): boolean {
-    const { connectFailures, live, limits } = this.#pool;
-    return connectFailures > 0 && live === 0 && this.#pool.downForMs(nowMs) >= limits.failFastAfterMs;
+    const { numbers, limits } = this.#pool;
+    return numbers.connectFailures > 0 && numbers.open === 0 && numbers.downForMs(nowMs) >= limits.failFastAfterMs;
   }
 
   /** Refuses everyone if so. */

@@ -11,7 +11,7 @@ import type { PoolLimits } from './limits.js';
 import type { DestroyReason, PoolCounters } from './pool-counters.js';
 import type { GuardedObserver } from './pool-observer.js';
 import type { Slot } from './slot.js';
-import type { Slots } from './slots.js';
+import type { RunningCleaning, Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import { DeadlineEntry, type Deadlines } from './time/deadlines.js';
 import { toError } from './to-error.js';
@@ -23,8 +23,6 @@ export interface CleanedPool<C, L> {
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly limits: PoolLimits;
-  /** Why a returned connection must not be lent again, if so. */
-  destroyReason(slot: Slot<C, L>, error: undefined, nowMs: number): DestroyReason | undefined;
   /** Gives the tenant of a returned slot its share back, and destroys the slot. */
   discard(slot: Slot<C, L>, reason: DestroyReason, error: undefined, nowMs: number): void;
   /** Gives the tenant of a returned slot its share back. */
@@ -64,7 +62,7 @@ export class Cleaning<C, L> {
     // It broke as its cleaning began: how that ends makes no difference.
     work?.catch(() => undefined);
     // `recycle` of the driver may have closed the pool, or changed the slot: it may be broken now.
-    const reason = this.#pool.destroyReason(slot, undefined, nowMs);
+    const reason = this.#slots.destroyReason(slot, undefined, nowMs);
     if (reason !== undefined) this.#pool.discard(slot, reason, undefined, nowMs);
     return reason === undefined;
   }
@@ -81,26 +79,23 @@ export class Cleaning<C, L> {
   }
 
   #await(slot: Slot<C, L>, work: Promise<void>): void {
-    const { id, clock, counters, deadlines, limits } = this.#pool;
+    const { clock, counters, deadlines, limits } = this.#pool;
     counters.resets++;
-    const deadline = new CleaningDeadline(() => {
-      const { recycleTimeoutMs } = this.#pool.limits;
-      this.ended(slot, new OperationTimeoutError('Cleaning a connection', recycleTimeoutMs, { poolId: id }));
-    });
-    this.#slots.startRecycling(slot, deadline);
-    deadlines.add(deadline, clock.now() + limits.recycleTimeoutMs);
+    const running = new Running((error) => this.#ended(slot, error), this.#pool);
+    this.#slots.startRecycling(slot, running);
+    deadlines.add(running, clock.now() + limits.recycleTimeoutMs);
     work.then(
-      () => this.ended(slot, undefined),
-      (error: unknown) => this.ended(slot, toError(error)),
+      () => running.ended(undefined),
+      (error: unknown) => running.ended(toError(error)),
     );
   }
 
-  /** A cleaning has ended, one way or the other: a slot is cleaned once at a time, and never after it has failed. */
-  ended(slot: Slot<C, L>, error: Error | undefined): void {
+  /** A slot is cleaned once at a time, and never again when that has failed. */
+  #ended(slot: Slot<C, L>, error: Error | undefined): void {
     if (!this.#slots.endRecycling(slot)) return;
     const nowMs = this.#pool.clock.now();
     if (error === undefined) {
-      const reason = this.#pool.destroyReason(slot, undefined, nowMs);
+      const reason = this.#slots.destroyReason(slot, undefined, nowMs);
       if (reason !== undefined) return this.#pool.discard(slot, reason, undefined, nowMs);
       // First the slot: a tenant with a warm slot is remembered.
       this.#pool.makeIdle(slot, nowMs);
@@ -123,18 +118,20 @@ export class Cleaning<C, L> {
   }
 }
 
-/** The moment at which a cleaning has taken too long. */
-class CleaningDeadline extends DeadlineEntry {
-  readonly #passed: () => void;
+class Running extends DeadlineEntry implements RunningCleaning {
+  readonly ended: (error: Error | undefined) => void;
+  readonly #pool: { readonly id: string; readonly limits: PoolLimits };
   override readonly keepsProcessAlive = true;
 
-  constructor(passed: () => void) {
+  constructor(ended: (error: Error | undefined) => void, pool: { readonly id: string; readonly limits: PoolLimits }) {
     super();
-    this.#passed = passed;
+    this.ended = ended;
+    this.#pool = pool;
   }
 
   override expire(): void {
-    this.#passed();
+    const { id, limits } = this.#pool;
+    this.ended(new OperationTimeoutError('Cleaning a connection', limits.recycleTimeoutMs, { poolId: id }));
   }
 }
 

@@ -29,7 +29,7 @@ export interface DrainedPool<C, L> {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly limits: PoolLimits;
-  readonly total: number;
+  readonly numbers: { readonly total: number };
   /** Gives the tenant of a returned slot its share back. */
   accountFor(slot: Slot<C, L>, nowMs: number): void;
 }
@@ -129,7 +129,7 @@ export class Drain<C, L> extends DeadlineEntry {
 
   /** Ends the pool when no connection is left. */
   endIfEmpty(nowMs: number): void {
-    if (this.#disposing || this.#pool.total > 0) return;
+    if (this.#disposing || this.#pool.numbers.total > 0) return;
     this.#disposing = true;
     this.#pool.deadlines.remove(this);
     void this.#dispose().then(() => this.#end(Math.max(nowMs, this.#pool.clock.now())));

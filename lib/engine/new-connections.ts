@@ -8,6 +8,7 @@
 import { Connector } from './connector.js';
 import type { PoolDriver } from './driver.js';
 import { PoolClosedError } from './errors.js';
+import type { LendingEngine } from './lending-engine.js';
 import type { PoolLimits } from './limits.js';
 import { runOutside } from './outside-context.js';
 import type { DestroyReason, PoolCounters } from './pool-counters.js';
@@ -28,22 +29,19 @@ export interface OpeningPool<C, L> extends SlotOwner<C, L> {
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly limits: PoolLimits;
-  readonly started: boolean;
+  readonly lifecycle: LendingEngine<L>['lifecycle'];
   /** Whether the pool is being closed, or is closed. */
   readonly draining: boolean;
-  readonly suspended: boolean;
-  readonly generation: number;
-  readonly total: number;
-  /** How many connections waiters and a probe could use at once. */
-  readonly demand: number;
-  /** When a connection last proved that the backend is there; a reading of the clock. */
-  aliveAtMs: number;
-  /** Why a connection must not be lent, if so. */
-  destroyReason(slot: Slot<C, L>, error: undefined, nowMs: number): DestroyReason | undefined;
+  readonly numbers: {
+    /** Slots taken, in all states together, and connects under way. */
+    readonly total: number;
+    /** How many connections waiters and a probe could use at once, besides those that are on their way. */
+    readonly unmetDemand: number;
+  };
+  /** Gives the tenant of a returned slot its share back, and destroys the slot. */
+  discard(slot: Slot<C, L>, reason: DestroyReason, error: undefined, nowMs: number): void;
   /** A new slot can be lent. */
   takeIn(slot: Slot<C, L>, nowMs: number): void;
-  /** A connection died by itself. */
-  broke(slot: Slot<C, L>, error: Error): void;
   dispatch(nowMs: number): void;
 }
 
@@ -124,18 +122,18 @@ export class NewConnections<C, L> {
 
   /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
   openMissing(nowMs: number): void {
-    while (this.#pool.started && !this.#pool.draining) {
+    while (this.#pool.lifecycle === 'open') {
       if (this.#missing() <= 0 || !this.#mayConnect()) return;
-      const room = this.#pool.limits.maxSize - this.#pool.total;
-      if (room <= 0 && !(this.isRoomAwaited() && this.#slots.makeRoom(1 - room, nowMs) > -room)) return;
-      this.#connector.start(this.#pool.generation);
+      const room = this.#pool.limits.maxSize - this.#pool.numbers.total;
+      if (room <= 0 && !(this.#slots.isRoomAwaited() && this.#slots.makeRoom(1 - room, nowMs) > -room)) return;
+      this.#connector.start(this.#slots.generation);
     }
   }
 
   /** Opens one if there is room and nothing speaks against it. */
   openOne(): void {
-    const { limits, total, generation } = this.#pool;
-    if (total < limits.maxSize && this.#mayConnect()) this.#connector.start(generation);
+    const { limits, numbers } = this.#pool;
+    if (numbers.total < limits.maxSize && this.#mayConnect()) this.#connector.start(this.#slots.generation);
   }
 
   /** Whether backoff and the bound on connects let one be started. */
@@ -147,20 +145,12 @@ export class NewConnections<C, L> {
 
   /** How many connects are wanted, if there is room. */
   #missing(): number {
-    const { limits, total, demand } = this.#pool;
-    const needed = demand - this.#connector.connecting - this.#slots.expected;
+    const { limits, numbers } = this.#pool;
     // Until the backend has shown itself, and again after it has failed, one connect goes on trying, even if
     // no acquire waits.
     const unproven = !this.#ready || (this.#connector.failures > 0 && this.#slots.open === 0);
     const floor = Math.max(limits.minSize, unproven ? 1 : 0);
-    return Math.max(needed, floor - total);
-  }
-
-  /** Whether an acquire waits for the room of a connection that is being closed. */
-  isRoomAwaited(): boolean {
-    const { draining, suspended, total, limits, demand } = this.#pool;
-    if (draining || suspended || total < limits.maxSize) return false;
-    return demand > this.#connector.connecting + this.#slots.expected;
+    return Math.max(numbers.unmetDemand, floor - numbers.total);
   }
 
   // ── A new connection ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +162,7 @@ export class NewConnections<C, L> {
     const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * random());
     const slot = new Slot<C, L>(this.#pool, connection, anonymous, generation, nowMs, nowMs + lifetimeMs);
     driver.onBroken(connection, (error?: unknown) =>
-      this.#pool.broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
+      this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
     );
     return slot;
   }
@@ -190,7 +180,7 @@ export class NewConnections<C, L> {
       this.#prove(slot);
     }
     if (!this.#slots.endValidation(slot)) return;
-    const reason = this.#pool.destroyReason(slot, undefined, nowMs);
+    const reason = this.#slots.destroyReason(slot, undefined, nowMs);
     if (reason !== undefined) {
       this.#slots.destroy(slot, reason, slot.broken);
       // Were another one opened at once, a backend that drops what it accepts would be met by a storm.
@@ -213,7 +203,6 @@ export class NewConnections<C, L> {
   /** A connection has shown for the first time that its backend is there. */
   #prove(slot: Slot<C, L>): void {
     this.#slots.prove(slot);
-    this.#pool.aliveAtMs = this.#pool.clock.now();
     this.#connector.proveUp();
     runOutside(() => this.#options.observer.proved(slot.connection));
     this.#becomeReady();
@@ -228,17 +217,21 @@ export class NewConnections<C, L> {
   }
 
   /**
-   * A new connection has served a lease. That says nothing if it had no time to be dropped.
+   * A new connection has served a lease, and has shown by that that it is of use, unless it had no time to be dropped.
    *
-   * @returns whether it was known to be of use.
+   * @returns whether it can be lent again; if it can't, it was destroyed.
    */
-  served(slot: Slot<C, L>, nowMs: number): boolean {
+  outlasts(slot: Slot<C, L>, nowMs: number): boolean {
     const { proven } = slot;
     if (nowMs - slot.openedAtMs < SETTLE_MS) return true;
     this.#probation.remove(slot);
     if (!proven) this.#prove(slot);
     this.#proveSteady(slot);
-    return proven;
+    if (proven) return true;
+    // Observers were told: they may have closed the pool.
+    const reason = this.#slots.destroyReason(slot, undefined, nowMs);
+    if (reason !== undefined) this.#pool.discard(slot, reason, undefined, nowMs);
+    return reason === undefined;
   }
 
   #proveSteady(slot: Slot<C, L>): void {
@@ -246,14 +239,24 @@ export class NewConnections<C, L> {
     this.#connector.proveSteady();
   }
 
-  /** A connection died by itself. If that was at once, it was as good as a failed connect. */
-  died(slot: Slot<C, L>, error: unknown, nowMs: number): void {
-    if (nowMs - slot.openedAtMs < YOUNG_MS) this.diedUseless(error);
-  }
-
   /** A connection that never was of use has ended: as good as a failed connect. */
   diedUseless(error: unknown): void {
     if (!this.#pool.draining) this.#connector.diedYoung(toError(error));
+  }
+
+  #broke(slot: Slot<C, L>, error: Error): void {
+    if (slot.state === 'closing') return;
+    slot.broken = error;
+    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at
+    // all.
+    if (slot.state === 'leased' || slot.state === 'new') return;
+    const nowMs = this.#pool.clock.now();
+    const cleaning = this.#slots.cleaningOf(slot);
+    if (cleaning !== undefined) return cleaning.ended(error);
+    this.#slots.destroy(slot, 'broken', error);
+    // If that was at once, it was as good as a failed connect.
+    if (nowMs - slot.openedAtMs < YOUNG_MS) this.diedUseless(error);
+    this.#pool.dispatch(nowMs);
   }
 
   #connectFailed(error: Error): void {

@@ -18,16 +18,16 @@ import { AcquireQueue } from './acquire-queue.js';
 import { Cleaning } from './cleaning.js';
 import { Drain } from './drain.js';
 import type { PoolDriver } from './driver.js';
-import type { LeaseHolder } from './errors.js';
 import { PoolLease, type Lease } from './lease.js';
 import type { AcquireLimits, CloseOptions, CloseReport, LendingEngine } from './lending-engine.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { NewConnections } from './new-connections.js';
 import { PoolCounters, type DestroyReason } from './pool-counters.js';
-import { GuardedObserver, type PoolObserver } from './pool-observer.js';
+import { PoolNumbers } from './pool-numbers.js';
+import { GuardedObserver } from './pool-observer.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
-import type { BackendFailure } from './rejections.js';
+import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
 import { Slots } from './slots.js';
@@ -35,23 +35,7 @@ import { systemClock, type Clock } from './time/clock.js';
 import { Deadlines } from './time/deadlines.js';
 import { toError } from './to-error.js';
 import { Upkeep } from './upkeep.js';
-import { Validation } from './validation.js';
-
-export interface ResourcePoolOptions<C, L> {
-  readonly id: string;
-  readonly driver: PoolDriver<C, L>;
-  readonly limits: PoolLimits;
-  readonly tenants: TenantPolicy;
-  readonly observer?: PoolObserver<C, L> | undefined;
-  /** The pool's coarse clock, if it is shared with others. Default: one of its own. */
-  readonly deadlines?: Deadlines | undefined;
-  /** What the pool counts in, if it is shared with others. Default: counters of its own. */
-  readonly counters?: PoolCounters | undefined;
-  /** Numbers in [0, 1). */
-  readonly random?: (() => number) | undefined;
-  /** The lease in whose `use` or `transaction` the running code is, of whichever pool. */
-  readonly currentHolder?: (() => Lease<unknown> | undefined) | undefined;
-}
+import type { Validation } from './validation.js';
 
 /**
  * How many receivers may be served inside each other. Each that gives its slot back at once has the next one served: a
@@ -63,8 +47,6 @@ const DEEPEST_GRANT = 16;
  * the next one.
  */
 const FRESH_FOR_TRY_MS = 500;
-/** How many of the oldest holders an error names. */
-const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
 
 export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L> {
@@ -73,19 +55,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */
   readonly deadlines: Deadlines;
   readonly clock: Clock;
+  readonly numbers: PoolNumbers<C, L>;
   readonly #driver: PoolDriver<C, L>;
   readonly #observer: GuardedObserver<C, L>;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #slots: Slots<C, L>;
   readonly #queue: AcquireQueue<C, L>;
   readonly #connections: NewConnections<C, L>;
+  readonly #upkeep: Upkeep<C, L>;
   readonly #validation: Validation<C, L>;
   readonly #cleaning: Cleaning<C, L>;
-  readonly #upkeep: Upkeep<C, L>;
   #limits: PoolLimits;
-  #generation = 0;
-  /** Whether there may be more connections than a lowered maximum allows. */
-  #shrinking = false;
   #started = false;
   #suspended: 'queue' | 'reject' | undefined;
   /** Since `close()` was called. */
@@ -97,8 +77,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   blockedLeases = 0;
   /** @internal Leases that serve a `use` or a `transaction`. */
   servingLeases = 0;
-  /** When a connection last proved that the backend is there; a reading of the clock. */
-  aliveAtMs = -Infinity;
 
   constructor(options: ResourcePoolOptions<C, L>) {
     const { driver, random = Math.random } = options;
@@ -115,22 +93,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#scheduler.size = this.#limits.maxSize;
     this.#slots = new Slots<C, L>(this, scheduler, driver, observer);
     this.#queue = new AcquireQueue<C, L>(this, scheduler, options.currentHolder);
-    const { anonymous } = scheduler;
-    const opening = { driver, observer, anonymous, random };
+    const opening = { driver, observer, anonymous: scheduler.anonymous, random };
     this.#connections = new NewConnections<C, L>(this, this.#slots, this.#queue, opening);
-    this.#validation = new Validation<C, L>(this, this.#slots, this.#connections, driver);
+    this.#upkeep = new Upkeep<C, L>(this, this.#slots, this.#connections, scheduler, driver, observer);
+    this.#validation = this.#upkeep.validation;
     this.#cleaning = new Cleaning<C, L>(this, this.#slots, driver, observer);
-    this.#upkeep = new Upkeep<C, L>(this, this.#slots, scheduler, this.#validation, observer);
+    this.numbers = new PoolNumbers<C, L>(this, scheduler, this.#slots, this.#connections, this.#validation);
   }
 
   // ── Acquire ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * Lends a slot to `tenantId`, as soon as one is free and it is the tenant's turn.
-   *
-   * Rejects with PoolClosedError, PoolSuspendedError, AcquireTimeoutError, AcquireAbortedError, TenantLimitError,
-   * QueueFullError, BackendUnavailableError or NestedAcquireError.
-   */
   acquire(tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): Promise<Lease<L>> {
     try {
       const nowMs = this.clock.now();
@@ -142,10 +114,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
   }
 
-  /**
-   * The same without a promise, for kinds whose own operation has one already. Uncontended, `granted` is called at
-   * once.
-   */
   request(receiver: LeaseReceiver<L>, tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): void {
     let lease: Lease<L> | undefined;
     try {
@@ -163,25 +131,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     grantTo(receiver, lease);
   }
 
-  /**
-   * A slot if one can be had without waiting, else `undefined`; a connection is opened then, or a stale one pinged, for
-   * the next time.
-   */
   tryAcquire(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
     const tenant = this.#scheduler.tenant(tenantId, nowMs);
     const lease = this.#take(tenant, nowMs, Math.max(this.#limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
     if (lease !== undefined) return lease;
-    if (tenant.mayTake) this.#prepareNext(nowMs);
+    if (tenant.mayTake) this.#validation.prepareNext(nowMs);
     this.#scheduler.forgetIfIdle(tenant);
     return undefined;
   }
 
-  /**
-   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is
-   * made ready here.
-   */
   takeIdle(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
@@ -200,7 +160,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #take(tenant: PoolTenant<C, L>, nowMs: number, freshForMs: number): PoolLease<L> | undefined {
     if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
     const slot = this.#pick(tenant, nowMs);
-    if (slot === undefined || nowMs - slot.aliveAtMs > freshForMs) return undefined;
+    if (slot === undefined || slot.isStale(nowMs, freshForMs)) return undefined;
     this.counters.immediate++;
     this.#slots.take(slot);
     this.#scheduler.granted(tenant, slot, nowMs);
@@ -209,16 +169,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
     const own = tenant.warmest;
-    if (own !== undefined && !this.isStale(own, nowMs)) return own;
+    if (own !== undefined && !own.isStale(nowMs, this.#limits.validateAfterIdleMs)) return own;
     const { newest, oldest } = this.#slots.idle;
     // A keepalive or a probe leaves the slot it looked at below those that served more recently.
     const lookedAt = newest !== undefined && oldest !== undefined && newest.aliveAtMs < oldest.aliveAtMs;
     return lookedAt ? oldest : newest;
-  }
-
-  /** @internal Whether a slot was idle for so long that it has to be pinged before it is lent. */
-  isStale(slot: Slot<C, L>, nowMs: number): boolean {
-    return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
   }
 
   /** @param stack where the acquire was made, if that was somewhere else and leak detection is on. */
@@ -280,15 +235,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (displaced !== undefined) this.#queue.refuseDisplaced(displaced);
   }
 
-  /** For an acquire that couldn't wait: one connection is being made ready at a time. */
-  #prepareNext(nowMs: number): void {
-    this.start();
-    if (this.#drain !== undefined || this.#connections.connecting > 0 || this.#slots.validating > 0) return;
-    const slot = this.#slots.idle.newest;
-    if (slot === undefined) this.#connections.openOne();
-    else if (this.isStale(slot, nowMs)) void this.#validation.validate(slot, 'newest');
-  }
-
   // ── Dispatch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -318,7 +264,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       if (waiter === undefined) break;
       const slot = this.#pick(waiter.tenant, nowMs);
       if (slot === undefined) break;
-      if (this.isStale(slot, nowMs)) {
+      if (slot.isStale(nowMs, this.#limits.validateAfterIdleMs)) {
         if (this.#slots.expected >= this.#scheduler.grantable) break;
         void this.#validation.validate(slot, 'newest');
         continue;
@@ -377,10 +323,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
-    const reason = this.destroyReason(slot, error, nowMs);
+    const reason = this.#slots.destroyReason(slot, error, nowMs);
     if (reason !== undefined) return this.discard(slot, reason, error, nowMs);
-    this.alive(slot, nowMs);
-    if (!slot.steady && !this.#outlasts(slot, nowMs)) return;
+    this.#slots.alive(slot, nowMs);
+    if (!slot.steady && !this.#connections.outlasts(slot, nowMs)) return;
     if (this.#driver.recycle !== undefined && !this.#cleaning.isDone(slot, lease, nowMs)) return;
     if (this.#mayHandOver(slot.tenant)) return this.#handOver(slot, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
@@ -390,15 +336,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       this.dispatch(nowMs);
   }
 
-  /** Notes that a new connection was of use. @returns whether it goes on. */
-  #outlasts(slot: Slot<C, L>, nowMs: number): boolean {
-    if (this.#connections.served(slot, nowMs)) return true;
-    // Observers were told: they may have closed the pool.
-    const reason = this.destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) this.discard(slot, reason, undefined, nowMs);
-    return reason === undefined;
-  }
-
+  /** @internal Gives the tenant of a returned slot its share back, and destroys the slot. */
   discard(slot: Slot<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
     const cause = slot.broken ?? (error === true ? undefined : error);
     this.accountFor(slot, nowMs);
@@ -433,40 +371,10 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#grant(waiter, slot, nowMs);
   }
 
-  /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
+  /** @internal The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
   accountFor(slot: Slot<C, L>, nowMs: number): void {
     this.counters.use.record(nowMs - slot.sinceMs);
     this.#scheduler.released(slot.tenant, slot, nowMs);
-  }
-
-  /** Why a returned connection must not be lent again, if so. */
-  destroyReason(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
-    if (slot.broken !== undefined) return 'broken';
-    if (error !== undefined && error !== null && error !== false) {
-      if (error === true) return 'borrower';
-      if (this.#isFatal(error)) return 'fatal';
-    }
-    if (this.#drain !== undefined) return 'closing';
-    if (slot.generation !== this.#generation) return 'generation';
-    if (this.#limits.maxUses > 0 && slot.uses >= this.#limits.maxUses) return 'uses';
-    if (nowMs >= slot.expiresAtMs) return 'lifetime';
-    return this.#shrinking && this.#isSurplus() ? 'resize' : undefined;
-  }
-
-  /** Whether there is a connection too many. Asked while there may be. */
-  #isSurplus(): boolean {
-    this.#shrinking = this.total > this.#limits.maxSize;
-    // Those that are being closed go anyway.
-    return this.total - this.#slots.closing > this.#limits.maxSize;
-  }
-
-  #isFatal(error: unknown): boolean {
-    try {
-      return this.#driver.isFatal(error);
-    } catch (thrown) {
-      this.#observer.driverFailed('isFatal', thrown);
-      return true;
-    }
   }
 
   /** @internal Called by a lease that is released again. */
@@ -475,75 +383,29 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#observer.releasedTwice(lease);
   }
 
-  /** @internal Notes that a connection works. */
-  alive(slot: Slot<C, L>, nowMs: number): void {
-    slot.aliveAtMs = nowMs;
-    this.aliveAtMs = nowMs;
-  }
-
   /** @internal */
   makeIdle(slot: Slot<C, L>, nowMs: number): void {
-    slot.idleSinceMs = nowMs;
-    this.#slots.makeIdle(slot);
+    this.#slots.makeIdle(slot, nowMs);
     this.#upkeep.idleSince(nowMs);
-  }
-
-  /** @internal Makes a connection that was pinged idle again, unless it has become superfluous meanwhile. */
-  putBack(slot: Slot<C, L>, where: 'newest' | 'oldest', nowMs: number): void {
-    const reason = this.destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) return this.#slots.destroy(slot, reason, slot.broken);
-    if (where === 'oldest') this.#slots.makeIdleAsOldest(slot);
-    else this.#slots.makeIdle(slot);
-    this.#upkeep.idleSince(nowMs);
-  }
-
-  /** @internal A ping has ended. */
-  validated(nowMs: number): void {
-    // Others may be due, and were left to serve meanwhile.
-    if (this.#limits.keepaliveMs > 0) this.#upkeep.by(nowMs);
-    this.dispatch(nowMs);
-  }
-
-  /** @internal A connection died by itself. */
-  broke(slot: Slot<C, L>, error: Error): void {
-    if (slot.state === 'closing') return;
-    slot.broken = error;
-    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at
-    // all.
-    if (slot.state === 'leased' || slot.state === 'new') return;
-    if (slot.state === 'recycling') return this.#cleaning.ended(slot, error);
-    const nowMs = this.clock.now();
-    this.#slots.destroy(slot, 'broken', error);
-    this.#connections.died(slot, error, nowMs);
-    this.dispatch(nowMs);
   }
 
   // ── Controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Begins to open the minimum. Without it, the first acquire does. */
   start(): void {
     if (this.#started || this.#drain !== undefined) return;
     this.#started = true;
     this.dispatch(this.clock.now());
   }
 
-  /**
-   * Resolves once the minimum (at least one connection) has been opened. Failing connects are retried meanwhile.
-   *
-   * @throws PoolClosedError when the pool closes first.
-   */
   whenReady(): Promise<void> {
     this.start();
     return this.#connections.whenReady();
   }
 
-  /** Looks whether the backend answers; see {@link Validation.probe}. */
   probe(options: ProbeOptions): Promise<ProbeOutcome> {
-    this.start();
     return this.#validation.probe(options);
   }
 
-  /** Takes over new limits. Idle connections above a lower maximum go now, leased ones when they come back. */
   changeLimits(change: Partial<PoolLimits>): void {
     const nowMs = this.clock.now();
     const named = change.connectConcurrency !== undefined && { [FOLLOWS_MAX_SIZE]: false };
@@ -552,46 +414,25 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#connections.concurrency = this.#limits.connectConcurrency;
     this.#upkeep.takeOverLimits(nowMs);
     this.#queue.takeOverTimeout();
-    for (const slot of this.#slots.idle) {
-      if (this.total - this.#slots.closing > this.#limits.maxSize) this.#slots.destroy(slot, 'resize', undefined);
-    }
-    this.#shrinking = this.total > this.#limits.maxSize;
+    this.#slots.destroySurplus();
     this.#connections.minimumChanged();
     this.dispatch(nowMs);
   }
 
-  get tenantPolicy(): TenantPolicy {
-    return this.#scheduler.policy;
-  }
-
-  /** Takes over new limits of tenants, at once. */
   changeTenantPolicy(policy: TenantPolicy): void {
     this.#scheduler.changePolicy(policy);
     this.dispatch(this.clock.now());
   }
 
-  /**
-   * Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a
-   * failover: what is under way with the old server is not waited for.
-   */
   evict(): void {
-    this.#generation++;
+    this.#slots.startGeneration();
     const nowMs = this.clock.now();
     this.#connections.evict();
-    for (const slot of this.#slots.idle) this.#slots.destroy(slot, 'generation', undefined);
-    for (const slot of this.#slots.validatingSlots()) {
-      // One that is just being opened is told apart by its generation.
-      if (slot.state !== 'validating' || !this.#slots.isValidating(slot)) continue;
-      this.#slots.destroy(slot, 'generation', undefined);
-    }
+    this.#slots.destroyOutdated();
     this.#cleaning.abandonAll('generation', nowMs);
     this.dispatch(nowMs);
   }
 
-  /**
-   * Stops lending. `queue`: acquires wait for `resume()`, as long as their deadlines let them; `reject`: they fail at
-   * once, those that wait already too.
-   */
   suspend(mode: 'queue' | 'reject' = 'queue'): void {
     this.#suspended = mode;
     if (mode !== 'reject' || this.#drain !== undefined) return;
@@ -603,10 +444,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.dispatch(this.clock.now());
   }
 
-  /**
-   * Refuses new acquires and waiters at once, gives leases until the deadline, then kills their connections. Always
-   * resolves. Called again, it can only bring the deadline forward.
-   */
   close({ deadlineMs }: CloseOptions): Promise<CloseReport> {
     const nowMs = this.clock.now();
     const drain = this.#drain ?? this.#beginDrain(nowMs);
@@ -639,106 +476,26 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#drain?.cutIfDue(nowMs);
   }
 
-  // ── The numbers of the moment ────────────────────────────────────────────────────────────────────────────────────
+  // ── What it tells of itself ──────────────────────────────────────────────────────────────────────────────────────
 
   get limits(): PoolLimits {
     return this.#limits;
   }
+  get tenantPolicy(): TenantPolicy {
+    return this.#scheduler.policy;
+  }
   get generation(): number {
-    return this.#generation;
-  }
-  get started(): boolean {
-    return this.#started;
-  }
-  get suspended(): boolean {
-    return this.#suspended !== undefined;
-  }
-  /** @internal Whether the pool is being closed, or is closed. */
-  get draining(): boolean {
-    return this.#drain !== undefined;
+    return this.#slots.generation;
   }
   get lifecycle(): 'cold' | 'open' | 'draining' | 'closed' {
     if (this.#drain !== undefined) return this.#drain.over ? 'closed' : 'draining';
     return this.#started ? 'open' : 'cold';
   }
-  get idle(): number {
-    return this.#slots.idle.size;
+  get suspended(): boolean {
+    return this.#suspended !== undefined;
   }
-  get active(): number {
-    return this.#slots.active;
-  }
-  get recycling(): number {
-    return this.#slots.recycling;
-  }
-  get validating(): number {
-    return this.#slots.validating;
-  }
-  get connecting(): number {
-    return this.#connections.connecting;
-  }
-  get closing(): number {
-    return this.#slots.closing;
-  }
-  /** Connections that are open, in all states together. */
-  get live(): number {
-    return this.#slots.open;
-  }
-  /** Slots taken, in all states together: what `maxSize` bounds. */
-  get total(): number {
-    return this.#slots.open + this.#connections.connecting + this.#slots.closing;
-  }
-  get waiting(): number {
-    return this.#scheduler.waiting;
-  }
-  /** Waiters that could be given a slot now, were there one. */
-  get grantable(): number {
-    return this.#scheduler.grantable;
-  }
-  /** @internal How many connections waiters and a probe could use at once. */
-  get demand(): number {
-    const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
-    return waiting + (this.#validation.waitingProbe === undefined ? 0 : 1);
-  }
-  /** Failed connects since the last success, and the last error. */
-  get connectFailures(): number {
-    return this.#connections.failures;
-  }
-  get lastConnectError(): Error | undefined {
-    return this.#connections.lastError;
-  }
-  /** Mean hold over all tenants. */
-  get meanHoldMs(): number {
-    return this.#scheduler.meanHoldMs;
-  }
-  /** Tenants remembered. */
-  get knownTenants(): number {
-    return this.#scheduler.known;
-  }
-  /** Since when the waiter that waits longest has waited, in milliseconds; 0 when none waits. */
-  get oldestWaiterMs(): number {
-    let oldestMs = Infinity;
-    for (const tenant of this.#scheduler.tenants()) {
-      if (tenant.firstWaiting !== undefined) oldestMs = Math.min(oldestMs, tenant.firstWaiting.enqueuedAtMs);
-    }
-    return oldestMs === Infinity ? 0 : this.clock.now() - oldestMs;
-  }
-  /** How long the backend has been failing; 0 while it isn't. */
-  downForMs(nowMs: number): number {
-    return this.#connections.downForMs(nowMs);
-  }
-  backendFailure(sinceMs: number): BackendFailure | undefined {
-    return this.#validation.backendFailure(sinceMs);
-  }
-  /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
-  tenants(): Iterable<PoolTenant<C, L>> {
-    return this.#scheduler.tenants();
-  }
-  /** The oldest leases that are out. */
-  oldestHolders(most = HOLDERS_NAMED): readonly LeaseHolder[] {
-    return this.#slots.oldestHolders(most);
-  }
-  /** @internal Whether an acquire waits for the room of a connection that is being closed. */
-  isRoomAwaited(): boolean {
-    return this.#connections.isRoomAwaited();
+  /** Whether it is being closed, or is closed. */
+  get draining(): boolean {
+    return this.#drain !== undefined;
   }
 }

@@ -89,6 +89,11 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
     this.pool.takeBack(this, lease, error);
   }
 
+  /** Whether it has shown no life for longer than `freshForMs`, so that it has to be pinged before it is lent. */
+  isStale(nowMs: number, freshForMs: number): boolean {
+    return nowMs - this.aliveAtMs > freshForMs;
+  }
+
   /** Ends a lease's rights, before anything else happens to its slot. */
   endLease(lease: PoolLease<L>): void {
     lease.end();

@@ -27,10 +27,23 @@ export interface SlotsPool {
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly limits: PoolLimits;
-  /** Whether an acquire waits for the room of a connection that is being closed. */
-  isRoomAwaited(): boolean;
+  readonly suspended: boolean;
+  /** Whether the pool is being closed, or is closed. */
+  readonly draining: boolean;
+  readonly numbers: {
+    /** Slots taken, in all states together, and connects under way. */
+    readonly total: number;
+    /** How many connections waiters and a probe could use at once, besides those that are on their way. */
+    readonly unmetDemand: number;
+  };
   /** There is room for another connection. */
   dispatch(nowMs: number): void;
+}
+
+/** The cleaning of a returned connection, and its deadline. */
+export interface RunningCleaning extends DeadlineEntry {
+  /** It has ended: the connection is clean, or there is an error. */
+  ended(error: Error | undefined): void;
 }
 
 /** How long a driver's `kill` may go on, in milliseconds. */
@@ -50,20 +63,26 @@ const GRACEFUL: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
 export class Slots<C, L> {
   readonly #pool: SlotsPool;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
+  readonly #driver: PoolDriver<C, L>;
   readonly #observer: GuardedObserver<C, L>;
   /** Every slot with a connection, but for those that are being closed. */
   readonly #open = new Set<Slot<C, L>>();
   readonly #idle = new IdleStack<C, L>();
   /** Returned slots whose connection is being made clean, and until when each may take. */
-  readonly #recycling = new Map<Slot<C, L>, DeadlineEntry>();
+  readonly #recycling = new Map<Slot<C, L>, RunningCleaning>();
   /** Slots that are pinged, and new ones that are being taken in. */
   readonly #validating = new Set<Slot<C, L>>();
   /** Of those that are validated: after another has failed to answer, no waiter counts on them. */
   readonly #uncounted = new Set<Slot<C, L>>();
   readonly #closing: Closings<C>;
   #unproven = 0;
+  #generation = 0;
+  /** Whether there may be more connections than a lowered maximum allows. */
+  #shrinking = false;
   /** The idle slots, to be looked at. */
   readonly idle: IdleSlots<C, L>;
+  /** When a connection last proved that the backend is there; a reading of the clock. */
+  aliveAtMs: number;
 
   constructor(
     pool: SlotsPool,
@@ -73,14 +92,16 @@ export class Slots<C, L> {
   ) {
     this.#pool = pool;
     this.#scheduler = scheduler;
+    this.#driver = driver;
     this.#observer = observer;
     this.idle = this.#idle;
+    this.aliveAtMs = -Infinity;
     this.#closing = new Closings<C>({
       deadlines: pool.deadlines,
       close: (connection) => driver.close(connection),
       kill: (connection) => driver.kill(connection),
       failed: (method, error) => observer.driverFailed(method, error),
-      isRoomAwaited: () => pool.isRoomAwaited(),
+      isRoomAwaited: () => this.isRoomAwaited(),
       ended: () => pool.dispatch(pool.clock.now()),
     });
   }
@@ -107,6 +128,10 @@ export class Slots<C, L> {
   }
   get closing(): number {
     return this.#closing.size;
+  }
+  /** Raised by `evict()`: slots of an older one are not lent again. */
+  get generation(): number {
+    return this.#generation;
   }
   /** Connections that have yet to show that their backend is there. */
   get unproven(): number {
@@ -153,6 +178,13 @@ export class Slots<C, L> {
   prove(slot: Slot<C, L>): void {
     slot.proven = true;
     this.#unproven--;
+    this.aliveAtMs = this.#pool.clock.now();
+  }
+
+  /** A connection works. */
+  alive(slot: Slot<C, L>, nowMs: number): void {
+    slot.aliveAtMs = nowMs;
+    this.aliveAtMs = nowMs;
   }
 
   /** Takes an idle slot, to be lent. */
@@ -161,13 +193,15 @@ export class Slots<C, L> {
   }
 
   /** Puts a slot that has served, or is new, among the idle ones. */
-  makeIdle(slot: Slot<C, L>): void {
+  makeIdle(slot: Slot<C, L>, nowMs: number): void {
+    slot.idleSinceMs = nowMs;
     this.#idle.push(slot);
   }
 
-  /** Puts a slot that was only looked at back, below those that served more recently. */
-  makeIdleAsOldest(slot: Slot<C, L>): void {
-    this.#idle.pushOldest(slot);
+  /** Puts a slot that was pinged back: to be lent next, or below those that served more recently. */
+  putBack(slot: Slot<C, L>, where: 'newest' | 'oldest'): void {
+    if (where === 'oldest') this.#idle.pushOldest(slot);
+    else this.#idle.push(slot);
   }
 
   /** Takes an idle slot, to be pinged. */
@@ -201,18 +235,23 @@ export class Slots<C, L> {
     this.#uncounted.add(slot);
   }
 
-  /** Notes that a returned slot is being cleaned, until `deadline` at most. */
-  startRecycling(slot: Slot<C, L>, deadline: DeadlineEntry): void {
+  /** A returned slot is being cleaned. */
+  startRecycling(slot: Slot<C, L>, cleaning: RunningCleaning): void {
     slot.state = 'recycling';
-    this.#recycling.set(slot, deadline);
+    this.#recycling.set(slot, cleaning);
+  }
+
+  /** The cleaning of a slot, while it is under way. */
+  cleaningOf(slot: Slot<C, L>): RunningCleaning | undefined {
+    return this.#recycling.get(slot);
   }
 
   /** @returns whether it was being cleaned still. */
   endRecycling(slot: Slot<C, L>): boolean {
-    const deadline = this.#recycling.get(slot);
-    if (deadline === undefined) return false;
+    const cleaning = this.#recycling.get(slot);
+    if (cleaning === undefined) return false;
     this.#recycling.delete(slot);
-    this.#pool.deadlines.remove(deadline);
+    this.#pool.deadlines.remove(cleaning);
     return true;
   }
 
@@ -231,6 +270,70 @@ export class Slots<C, L> {
   /** A slot of `tenant` works for another now, or has gone: a tenant without one may be forgotten. */
   #releaseWarm(tenant: PoolTenant<C, L>): void {
     if (tenant.warmest === undefined) this.#scheduler.forgetIfIdle(tenant);
+  }
+
+  // ── Which must go ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Why a connection must not be lent again, if so. @param error what its borrower returned it with. */
+  destroyReason(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
+    if (slot.broken !== undefined) return 'broken';
+    if (error !== undefined && error !== null && error !== false) {
+      if (error === true) return 'borrower';
+      if (this.#isFatal(error)) return 'fatal';
+    }
+    const { draining, limits } = this.#pool;
+    if (draining) return 'closing';
+    if (slot.generation !== this.#generation) return 'generation';
+    if (limits.maxUses > 0 && slot.uses >= limits.maxUses) return 'uses';
+    if (nowMs >= slot.expiresAtMs) return 'lifetime';
+    return this.#shrinking && this.#isSurplus() ? 'resize' : undefined;
+  }
+
+  #isFatal(error: unknown): boolean {
+    try {
+      return this.#driver.isFatal(error);
+    } catch (thrown) {
+      this.#observer.driverFailed('isFatal', thrown);
+      return true;
+    }
+  }
+
+  /** Whether there is a connection too many. Asked while there may be. */
+  #isSurplus(): boolean {
+    const { limits, numbers } = this.#pool;
+    this.#shrinking = numbers.total > limits.maxSize;
+    // Those that are being closed go anyway.
+    return numbers.total - this.#closing.size > limits.maxSize;
+  }
+
+  /** Slots of the generation until now are not lent again. */
+  startGeneration(): void {
+    this.#generation++;
+  }
+
+  /** Destroys those of an older generation that nothing is done with: for the others see {@link destroyReason}. */
+  destroyOutdated(): void {
+    for (const slot of this.#idle) this.destroy(slot, 'generation', undefined);
+    for (const slot of this.validatingSlots()) {
+      // One that is just being opened is told apart by its generation.
+      if (slot.state === 'validating' && this.isValidating(slot)) this.destroy(slot, 'generation', undefined);
+    }
+  }
+
+  /** Destroys idle slots above the maximum; others go when they come back. */
+  destroySurplus(): void {
+    const { numbers } = this.#pool;
+    // Each destroy runs the driver's code, which may change the maximum once more.
+    for (const slot of this.#idle) {
+      if (numbers.total - this.#closing.size > this.#pool.limits.maxSize) this.destroy(slot, 'resize', undefined);
+    }
+    this.#shrinking = numbers.total > this.#pool.limits.maxSize;
+  }
+
+  /** Whether an acquire waits for the room of a connection that is being closed. */
+  isRoomAwaited(): boolean {
+    const { draining, suspended, numbers, limits } = this.#pool;
+    return !draining && !suspended && numbers.total >= limits.maxSize && numbers.unmetDemand > 0;
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,16 +5,17 @@
  * Promises: a pool with nothing to look after sets no timer; the last idle connection stays while others are lent; no
  * more than half of the idle connections are pinged at once.
  */
+import type { PoolDriver } from './driver.js';
 import { acquireStack, type PoolLease } from './lease.js';
 import type { PoolLimits } from './limits.js';
+import type { NewConnections } from './new-connections.js';
 import type { PoolCounters } from './pool-counters.js';
 import type { GuardedObserver } from './pool-observer.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { PoolWaiter, Slot } from './slot.js';
 import { holderOf, type Slots } from './slots.js';
-import type { Deadlines } from './time/deadlines.js';
 import { DueTask, RecurringTask } from './time/recurring-tasks.js';
-import type { Validation } from './validation.js';
+import { Validation, type IdleCare, type ValidatingPool } from './validation.js';
 
 /** How often running leases are charged while others wait, in milliseconds. */
 const CHARGE_PERIOD_MS = 50;
@@ -24,21 +25,17 @@ const CHARGE_PERIOD_MS = 50;
 const LAST_IDLE_LOOK_MS = 1_000;
 
 /** What upkeep needs of its pool. */
-export interface KeptPool {
-  readonly deadlines: Deadlines;
+export interface KeptPool extends ValidatingPool {
   readonly counters: PoolCounters;
-  readonly limits: PoolLimits;
-  /** Whether the pool is being closed, or is closed. */
-  readonly draining: boolean;
-  dispatch(nowMs: number): void;
 }
 
-export class Upkeep<C, L> {
+export class Upkeep<C, L> implements IdleCare {
   readonly #pool: KeptPool;
   readonly #slots: Slots<C, L>;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
-  readonly #validation: Validation<C, L>;
   readonly #observer: GuardedObserver<C, L>;
+  /** Pings. */
+  readonly validation: Validation<C, L>;
   readonly #housekeeping: DueTask;
   readonly #runningCharge: RecurringTask;
   /** An idle connection needs nothing for so long after it came back. */
@@ -47,14 +44,15 @@ export class Upkeep<C, L> {
   constructor(
     pool: KeptPool,
     slots: Slots<C, L>,
+    connections: NewConnections<C, L>,
     scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>,
-    validation: Validation<C, L>,
+    driver: PoolDriver<C, L>,
     observer: GuardedObserver<C, L>,
   ) {
     this.#pool = pool;
     this.#slots = slots;
     this.#scheduler = scheduler;
-    this.#validation = validation;
+    this.validation = new Validation<C, L>(pool, slots, connections, driver, this);
     this.#observer = observer;
     this.#housekeeping = new DueTask(pool.deadlines, (nowMs) => this.#keepHouse(nowMs));
     this.#runningCharge = new RecurringTask(pool.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
@@ -110,7 +108,7 @@ export class Upkeep<C, L> {
     for (const slot of idle) {
       const reason = this.#outlived(slot, nowMs);
       if (reason === undefined && this.#keepaliveAtMs(slot) <= nowMs) {
-        if (pings-- > 0) void this.#validation.validate(slot, 'oldest');
+        if (pings-- > 0) void this.validation.validate(slot, 'oldest');
         // One that is under way asks for the next when it has ended.
         continue;
       }

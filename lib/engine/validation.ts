@@ -24,45 +24,47 @@ const VALIDATION_TIMEOUT_MS = 1_000;
 type PutBack = 'newest' | 'oldest';
 
 /** What validation needs of its pool. */
-export interface ValidatingPool<C, L> {
+export interface ValidatingPool {
   readonly id: string;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly limits: PoolLimits;
   /** Whether the pool is being closed, or is closed. */
   readonly draining: boolean;
-  /** When a connection last proved that the backend is there; a reading of the clock. */
-  readonly aliveAtMs: number;
-  /** Whether a slot was idle for so long that it has to be pinged before it is lent. */
-  isStale(slot: Slot<C, L>, nowMs: number): boolean;
-  /** Notes that a connection works. */
-  alive(slot: Slot<C, L>, nowMs: number): void;
-  /** Makes a connection idle again, unless it has become superfluous meanwhile. */
-  putBack(slot: Slot<C, L>, where: PutBack, nowMs: number): void;
-  /** A ping has ended. */
-  validated(nowMs: number): void;
+  start(): void;
   dispatch(nowMs: number): void;
 }
 
+/** What looks after idle slots. */
+export interface IdleCare {
+  /** Sees to it that what may be due at `atMs` is looked at by then. */
+  by(atMs: number): void;
+  /** A slot has become idle. */
+  idleSince(nowMs: number): void;
+}
+
 export class Validation<C, L> {
-  readonly #pool: ValidatingPool<C, L>;
+  readonly #pool: ValidatingPool;
   readonly #slots: Slots<C, L>;
   readonly #connections: NewConnections<C, L>;
   readonly #driver: PoolDriver<C, L>;
+  readonly #idleCare: IdleCare;
   #waitingProbe: WaitingProbe | undefined;
   #lastError: Error | undefined;
   #lastErrorAtMs = -Infinity;
 
   constructor(
-    pool: ValidatingPool<C, L>,
+    pool: ValidatingPool,
     slots: Slots<C, L>,
     connections: NewConnections<C, L>,
     driver: PoolDriver<C, L>,
+    idleCare: IdleCare,
   ) {
     this.#pool = pool;
     this.#slots = slots;
     this.#connections = connections;
     this.#driver = driver;
+    this.#idleCare = idleCare;
   }
 
   // ── Pings ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -80,9 +82,9 @@ export class Validation<C, L> {
     if (!this.#slots.endValidation(slot)) return slot.broken ?? error;
     const nowMs = this.#pool.clock.now();
     if (error === undefined) {
-      this.#pool.alive(slot, nowMs);
+      this.#slots.alive(slot, nowMs);
       this.#connections.answered(slot);
-      this.#pool.putBack(slot, putBack, nowMs);
+      this.#putBack(slot, putBack, nowMs);
     } else {
       this.#lastError = error;
       this.#lastErrorAtMs = nowMs;
@@ -90,8 +92,18 @@ export class Validation<C, L> {
       if (!slot.proven) this.#connections.diedUseless(error);
       this.#checkIdle(nowMs);
     }
-    this.#pool.validated(nowMs);
+    // Others may be due, and were left to serve meanwhile.
+    if (this.#pool.limits.keepaliveMs > 0) this.#idleCare.by(nowMs);
+    this.#pool.dispatch(nowMs);
     return error;
+  }
+
+  /** Makes a connection idle again, unless it has become superfluous meanwhile. */
+  #putBack(slot: Slot<C, L>, where: PutBack, nowMs: number): void {
+    const reason = this.#slots.destroyReason(slot, undefined, nowMs);
+    if (reason !== undefined) return this.#slots.destroy(slot, reason, slot.broken);
+    this.#slots.putBack(slot, where);
+    this.#idleCare.idleSince(nowMs);
   }
 
   #errorOf(outcome: TimedOutcome, timeoutMs: number): Error | undefined {
@@ -107,11 +119,20 @@ export class Validation<C, L> {
    */
   #checkIdle(nowMs: number): void {
     for (const slot of this.#slots.idle) {
-      if (!this.#pool.isStale(slot, nowMs) || this.#pool.draining) continue;
+      if (!slot.isStale(nowMs, this.#pool.limits.validateAfterIdleMs) || this.#pool.draining) continue;
       this.#slots.discount(slot);
       void this.validate(slot, 'oldest');
     }
     this.#slots.discountValidating();
+  }
+
+  /** For an acquire that couldn't wait: one connection is being made ready at a time. */
+  prepareNext(nowMs: number): void {
+    this.#pool.start();
+    if (this.#pool.draining || this.#connections.connecting > 0 || this.#slots.validating > 0) return;
+    const slot = this.#slots.idle.newest;
+    if (slot === undefined) this.#connections.openOne();
+    else if (slot.isStale(nowMs, this.#pool.limits.validateAfterIdleMs)) void this.validate(slot, 'newest');
   }
 
   /** What last failed for want of a backend, if anything has since `sinceMs`, or still does. */
@@ -138,6 +159,7 @@ export class Validation<C, L> {
    * Rejects with the ping's error, the last connect error, or PoolClosedError.
    */
   async probe({ timeoutMs, recentMs }: ProbeOptions): Promise<ProbeOutcome> {
+    this.#pool.start();
     if (this.#pool.draining) throw new PoolClosedError(this.#pool.id);
     const nowMs = this.#pool.clock.now();
     const slot = this.#slots.idle.oldest;
@@ -146,7 +168,7 @@ export class Validation<C, L> {
       if (error !== undefined) throw error;
       return 'alive';
     }
-    if (nowMs - this.#pool.aliveAtMs <= recentMs) return 'recent';
+    if (nowMs - this.#slots.aliveAtMs <= recentMs) return 'recent';
     const waiting = this.#waitingProbe ?? new WaitingProbe(nowMs, timeoutMs, (probe) => this.#probeExpired(probe));
     if (this.#waitingProbe === undefined) {
       this.#waitingProbe = waiting;

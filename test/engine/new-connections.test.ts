@@ -80,7 +80,7 @@ describe('a backend that accepts connections and drops them', () => {
     driver.onBroken = () => undefined;
     await clock.advance(2_200);
     await ready;
-    expect([pool.idle, pool.connectFailures]).toEqual([1, 0]);
+    expect([pool.numbers.idle, pool.numbers.connectFailures]).toEqual([1, 0]);
   });
 
   it('fails waiters after failFastAfterMs, and lends them nothing that has not answered a ping', async () => {
@@ -121,7 +121,7 @@ describe('a connection that has been of use', () => {
     await clock.advance(2_000);
     driver.opened[0]?.breakNow();
     await clock.advance(0);
-    expect([pool.idle, pool.counters.connectFailures]).toEqual([1, 0]);
+    expect([pool.numbers.idle, pool.counters.connectFailures]).toEqual([1, 0]);
   });
 });
 
@@ -131,7 +131,7 @@ describe('a driver whose connections have shown nothing when they are open', () 
     let ready = false;
     void pool.whenReady().then(() => (ready = true));
     await clock.advance(40);
-    expect([ready, pool.idle]).toEqual([false, 1]);
+    expect([ready, pool.numbers.idle]).toEqual([false, 1]);
     await clock.advance(30);
     expect(ready).toBe(true);
   });
