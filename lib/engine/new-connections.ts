@@ -211,6 +211,8 @@ export class NewConnections<C, L> {
   /** A new connection was not dropped at once, or has lasted. */
   #keptAlive(slot: Slot<C, L>, nowMs: number): void {
     if (!slot.proven) this.#prove(slot);
+    // Observers were told: it may have died meanwhile.
+    if (slot.state === 'closing') return;
     if (nowMs - slot.openedAtMs >= YOUNG_MS) this.#proveSteady(slot);
     else this.#probation.add(slot, slot.openedAtMs + YOUNG_MS);
     this.#pool.dispatch(nowMs);

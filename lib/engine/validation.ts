@@ -84,7 +84,8 @@ export class Validation<C, L> {
     if (error === undefined) {
       this.#slots.alive(slot, nowMs);
       this.#connections.answered(slot);
-      this.#putBack(slot, putBack, nowMs);
+      // Observers were told: it may have died meanwhile.
+      if (slot.state !== 'closing') this.#putBack(slot, putBack, nowMs);
     } else {
       this.#lastError = error;
       this.#lastErrorAtMs = nowMs;

@@ -142,3 +142,37 @@ describe('a driver whose connections have shown nothing when they are open', () 
     expect(driver.pings).toBe(0);
   });
 });
+
+describe('a connection that dies while an observer is told that it works', () => {
+  it('ends once when it was being pinged', async () => {
+    const destroyed: string[] = [];
+    const { driver, clock, pool } = fakePool({
+      driver: new UnprovenDriver(),
+      limits: { minSize: 1, maxSize: 5 },
+      observer: {
+        proved: () => driver.opened[0]?.breakNow(),
+        destroyed: (_connection, reason) => destroyed.push(reason),
+      },
+    });
+    pool.start();
+    await clock.advance(0);
+    await pool.probe({ timeoutMs: 100, recentMs: 0 });
+    expect(destroyed).toEqual(['broken']);
+    expect(pool.counters.destroyed.broken).toBe(1);
+    await pool.close({ deadlineMs: 0 });
+  });
+
+  it('is not said to have lasted when it had just stayed alive for a moment', async () => {
+    const { driver, clock, pool } = fakePool({
+      driver: new UnprovenDriver(),
+      limits: { minSize: 1, maxSize: 5 },
+      observer: { proved: () => driver.opened[0]?.breakNow() },
+    });
+    pool.start();
+    await clock.advance(60);
+    expect(driver.live).toEqual([]);
+    // Nothing is left to be looked at.
+    await pool.close({ deadlineMs: 0 });
+    expect(pool.deadlines.pending).toBe(0);
+  });
+});
