@@ -139,7 +139,7 @@ async function comeAndGo(report: Report, waiting: number, load: string): Promise
       busy.clock.pass(holdMs(turn) / SIZE);
       busy.passOn();
     }
-    while (busy.pool.active > 0) {
+    while (busy.pool.numbers.active > 0) {
       busy.clock.pass(1);
       busy.passOn();
     }
@@ -149,7 +149,7 @@ async function comeAndGo(report: Report, waiting: number, load: string): Promise
   globalThis.gc?.();
   const before = process.memoryUsage().heapUsed;
   serve(COME_AND_GO, 'tenant');
-  const known = busy.pool.knownTenants;
+  const known = busy.pool.numbers.knownTenants;
   globalThis.gc?.();
   const left = (process.memoryUsage().heapUsed - before) / MEBIBYTE;
   report.claim(load, left, 'lower', 5, 'MiB left behind');
@@ -194,7 +194,7 @@ class Crowd {
   }
 
   async end(): Promise<void> {
-    while (this.#busy.pool.active > 0) this.#busy.passOn();
+    while (this.#busy.pool.numbers.active > 0) this.#busy.passOn();
     await this.#busy.pool.close({ deadlineMs: 0 });
   }
 

@@ -31,7 +31,7 @@ export type { PoolType } from './pool/pool-core.js';
 export type { PoolLogger } from './pool/pool-log.js';
 export type { LeakReport, PoolEventMap } from './pool/pool-events.js';
 export type { Lease } from './engine/lease.js';
-export type { CloseReport } from './engine/drain.js';
+export type { CloseReport } from './engine/lending-engine.js';
 export type { LeaseInfo, PoolDriver } from './engine/driver.js';
 export { PoolStats, type TenantStats } from './pool/pool-stats.js';
 export type { DurationStats } from './pool/duration-stats.js';

@@ -6,7 +6,14 @@
  */
 import type { Clock } from './time/clock.js';
 import { durationOf, type Deadlines } from './time/deadlines.js';
-import { AcquireAbortedError, AcquireTimeoutError, NestedAcquireError, PoolSuspendedError } from './errors.js';
+import {
+  AcquireAbortedError,
+  AcquireTimeoutError,
+  NestedAcquireError,
+  PoolClosedError,
+  PoolSuspendedError,
+  type PoolError,
+} from './errors.js';
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
@@ -23,6 +30,8 @@ export interface QueuedPool extends RejectingPool {
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly suspended: boolean;
+  /** Whether the pool is being closed, or is closed. */
+  readonly draining: boolean;
   /** Leases that serve a `use` or a `transaction`. */
   readonly servingLeases: number;
 }
@@ -59,6 +68,22 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   // ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** The error of an acquire that may not even wait. */
+  notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
+    const { id, draining } = this.#pool;
+    const { rejections } = this.#pool.counters;
+    if (draining) {
+      rejections.closed++;
+      return new PoolClosedError(id, { tenantId });
+    }
+    if (signal?.aborted === true) {
+      rejections.aborted++;
+      return new AcquireAbortedError(id, 0, { tenantId, cause: signal.reason });
+    }
+    rejections.suspended++;
+    return new PoolSuspendedError(id, 0, { tenantId });
+  }
+
   /** Makes a waiter. Throws when no more may wait. */
   waiter(tenant: PoolTenant<C, L>, { signal, timeoutMs }: AcquireLimits, nowMs: number): PoolWaiter<C, L> {
     if (this.#isOverloadedBy(tenant)) this.#refuseOverload(tenant, nowMs);
@@ -90,7 +115,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     return (
       waiting >= limits.maxWaiting ||
       limits.whenFull === 'reject' ||
-      this.#pool.connectFailures > 0 ||
+      this.#pool.numbers.connectFailures > 0 ||
       this.#scheduler.waiting >= this.#pool.limits.maxQueue
     );
   }
@@ -100,8 +125,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
    * don't count as waiting: an idle pool serves with any queue bounds.
    */
   get #free(): number {
-    const { limits, active, recycling, suspended } = this.#pool;
-    return suspended ? 0 : Math.max(0, limits.maxSize - active - recycling);
+    const { limits, numbers, suspended } = this.#pool;
+    return suspended ? 0 : Math.max(0, limits.maxSize - numbers.active - numbers.recycling);
   }
 
   /** Whether there is a slot for one more acquire of `tenant`, besides those for which there is one already. */
@@ -162,7 +187,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     cancellation.holders = holders;
     if (!this.#wouldDeadlock(tenant)) return cancellation;
     cancellation.detach();
-    const count = tenant.mayTake ? this.#pool.active : tenant.inUse;
+    const count = tenant.mayTake ? this.#pool.numbers.active : tenant.inUse;
     throw this.#rejectedBy(tenant, 'nested', new NestedAcquireError(this.#pool.id, count, { tenantId: tenant.id }));
   }
 
@@ -180,7 +205,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   /** Whether every slot that `tenant` could get is held by code that itself waits for this pool. */
   #wouldDeadlock(tenant: PoolTenant<C, L>): boolean {
-    const { active, blockedLeases, limits } = this.#pool;
+    const { numbers, blockedLeases, limits } = this.#pool;
+    const { active } = numbers;
     if (!tenant.mayTake) return tenant.blockedLeases === tenant.inUse;
     return active >= limits.maxSize && blockedLeases === active;
   }
@@ -207,25 +233,30 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
 
   /** Whether an outage has lasted so long that waiting for its end is no use. */
   isBackendDown(nowMs: number): boolean {
-    const { connectFailures, live, limits } = this.#pool;
-    return connectFailures > 0 && live === 0 && this.#pool.downForMs(nowMs) >= limits.failFastAfterMs;
+    const { numbers, limits } = this.#pool;
+    return numbers.connectFailures > 0 && numbers.open === 0 && numbers.downForMs(nowMs) >= limits.failFastAfterMs;
   }
 
   /** Refuses everyone if so. */
   failFast(nowMs: number): void {
     if (!this.isBackendDown(nowMs)) return;
-    this.refuseAll('backendDown', nowMs, (tenant) => this.#rejections.backendUnavailable(tenant, nowMs));
+    this.#refuseAll('backendDown', nowMs, (tenant) => this.#rejections.backendUnavailable(tenant, nowMs));
   }
 
   /** Refuses everyone: the pool lends nothing until it is resumed. */
   refuseSuspended(nowMs: number): void {
-    this.refuseAll('suspended', nowMs, ({ id }, waitedMs) => {
+    this.#refuseAll('suspended', nowMs, ({ id }, waitedMs) => {
       return new PoolSuspendedError(this.#pool.id, waitedMs, { tenantId: id });
     });
   }
 
+  /** Refuses everyone: the pool is being closed. @returns how many were refused. */
+  refuseClosed(nowMs: number): number {
+    return this.#refuseAll('closed', nowMs, ({ id }) => new PoolClosedError(this.#pool.id, { tenantId: id }));
+  }
+
   /** Refuses those who wait at this moment; a rejected caller may queue up again. @returns how many were refused. */
-  refuseAll(
+  #refuseAll(
     reason: RejectionReason,
     nowMs: number,
     errorFor: (tenant: PoolTenant<C, L>, waitedMs: number) => Error,

@@ -12,10 +12,15 @@ export const SETTLE_MS = 50;
 /** A connection that dies by itself within this time is a failed connect, in milliseconds. */
 export const YOUNG_MS = 1_000;
 
-export class Probation<S> {
+/** A slot, as its probation sees it. */
+export interface Probationer {
+  /** Its entry, while it is on probation; whoever ends the slot takes it out of the deadlines. */
+  probation: DeadlineEntry | undefined;
+}
+
+export class Probation<S extends Probationer> {
   readonly #deadlines: Deadlines;
   readonly #passed: (slot: S, nowMs: number) => void;
-  readonly #entries = new Map<S, ProbationEntry<S>>();
 
   /** @param passed is told when a slot's time is over; it is on probation no longer then. */
   constructor(deadlines: Deadlines, passed: (slot: S, nowMs: number) => void) {
@@ -25,31 +30,27 @@ export class Probation<S> {
 
   /** Looks at `slot` again at `untilMs`, a reading of the clock. */
   add(slot: S, untilMs: number): void {
-    const entry = new ProbationEntry(slot, (nowMs) => {
-      this.#entries.delete(slot);
+    slot.probation = new ProbationEntry((nowMs) => {
+      slot.probation = undefined;
       this.#passed(slot, nowMs);
     });
-    this.#entries.set(slot, entry);
-    this.#deadlines.add(entry, untilMs);
+    this.#deadlines.add(slot.probation, untilMs);
   }
 
-  /** Its time is over: it has passed or failed. */
+  /** Its time is over: it has passed. */
   remove(slot: S): void {
-    const entry = this.#entries.get(slot);
-    if (entry === undefined) return;
-    this.#entries.delete(slot);
-    this.#deadlines.remove(entry);
+    if (slot.probation === undefined) return;
+    this.#deadlines.remove(slot.probation);
+    slot.probation = undefined;
   }
 }
 
-class ProbationEntry<S> extends DeadlineEntry {
-  readonly slot: S;
+class ProbationEntry extends DeadlineEntry {
   readonly #over: (nowMs: number) => void;
   override readonly keepsProcessAlive = false;
 
-  constructor(slot: S, over: (nowMs: number) => void) {
+  constructor(over: (nowMs: number) => void) {
     super();
-    this.slot = slot;
     this.#over = over;
   }
 

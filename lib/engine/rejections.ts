@@ -17,6 +17,13 @@ import type { PoolLimits } from './limits.js';
 export interface RejectingPool {
   readonly id: string;
   readonly limits: PoolLimits;
+  readonly numbers: RejectionNumbers;
+  /** Leases whose holders wait for this pool. */
+  readonly blockedLeases: number;
+}
+
+/** Its numbers, as far as errors tell them. */
+export interface RejectionNumbers {
   readonly idle: number;
   readonly active: number;
   readonly recycling: number;
@@ -24,9 +31,7 @@ export interface RejectingPool {
   readonly connecting: number;
   readonly waiting: number;
   /** Connections that are open, in all states together. */
-  readonly live: number;
-  /** Leases whose holders wait for this pool. */
-  readonly blockedLeases: number;
+  readonly open: number;
   readonly meanHoldMs: number;
   readonly connectFailures: number;
   readonly lastConnectError: Error | undefined;
@@ -61,30 +66,31 @@ export class Rejections {
   }
 
   queueFull(tenant: TenantNumbers): QueueFullError {
-    const { id, waiting, limits } = this.#pool;
-    return new QueueFullError(id, waiting, limits.maxQueue, {
+    const { id, numbers, limits } = this.#pool;
+    return new QueueFullError(id, numbers.waiting, limits.maxQueue, {
       tenantId: tenant.id,
       retryAfterMs: this.#retryAfterMs(),
     });
   }
 
   backendUnavailable(tenant: TenantNumbers, nowMs: number): BackendUnavailableError {
-    const { id, connectFailures, lastConnectError } = this.#pool;
-    return new BackendUnavailableError(id, this.#pool.downForMs(nowMs), connectFailures, {
+    const { id, numbers } = this.#pool;
+    return new BackendUnavailableError(id, numbers.downForMs(nowMs), numbers.connectFailures, {
       tenantId: tenant.id,
-      cause: lastConnectError,
+      cause: numbers.lastConnectError,
       retryAfterMs: this.#retryAfterMs(),
     });
   }
 
   timedOut(tenant: TenantNumbers, sinceMs: number, waitedMs: number): AcquireTimeoutError {
-    const { id, limits, idle, active, recycling, validating, connecting, waiting, blockedLeases } = this.#pool;
+    const { id, limits, numbers, blockedLeases } = this.#pool;
+    const { idle, active, recycling, validating, connecting, waiting } = numbers;
     const kind: AcquireTimeoutKind = !tenant.mayTake
       ? 'tenant'
       : active + recycling < limits.maxSize
         ? 'backend'
         : 'pool';
-    const failure = kind === 'backend' ? this.#pool.backendFailure(sinceMs) : undefined;
+    const failure = kind === 'backend' ? numbers.backendFailure(sinceMs) : undefined;
     return new AcquireTimeoutError(kind, {
       poolId: id,
       tenantId: tenant.id,
@@ -94,7 +100,7 @@ export class Rejections {
       recycling,
       waitedMs,
       numbers: { active, idle, connecting, waiting, maxSize: limits.maxSize },
-      oldestHolders: this.#pool.oldestHolders(),
+      oldestHolders: numbers.oldestHolders(),
       tenantInUse: tenant.inUse,
       tenantMax: tenant.limits.max,
       blockedHolders: blockedLeases,
@@ -104,8 +110,8 @@ export class Rejections {
 
   /** When a slot should be free for one more waiter: the queue ahead times the mean hold, over all slots. */
   #retryAfterMs(): number {
-    const { waiting, meanHoldMs, limits } = this.#pool;
-    return ((waiting + 1) * meanHoldMs) / limits.maxSize;
+    const { waiting, meanHoldMs } = this.#pool.numbers;
+    return ((waiting + 1) * meanHoldMs) / this.#pool.limits.maxSize;
   }
 
   #tenantRetryAfterMs({ waiting, meanHoldMs, limits }: TenantNumbers): number {

@@ -2,78 +2,41 @@
  * The engine: lends the connections of one driver to tenants, one borrower at a time.
  *
  * The path of a lease, top to bottom: acquire → admission → idle take, or wait → validate or connect → lease →
- * release → destroy, clean, or hand over.
+ * release → destroy, clean, or hand over. What happens beside that path is in files of its own.
  *
  * Promises, kept after every synchronous step:
  *  - idle + leased + recycling + validating + connecting + closing ≤ maxSize (after a downward `resize`, once the
- *    surplus is back);
- *  - no tenant has more slots in use than its maximum;
- *  - no idle connection stands beside a waiter that may have it;
- *  - every waiter settles exactly once.
+ *    surplus is back): {@link NewConnections} starts no connect beyond it;
+ *  - a slot is in exactly one of these states: {@link Slots} alone moves it;
+ *  - no tenant has more slots in use than its maximum: {@link TenantScheduler} counts them, `#take` and `next` ask it;
+ *  - no idle connection stands beside a waiter that may have it: what frees a slot ends in `#handOver` or `dispatch`;
+ *  - every waiter settles exactly once: {@link AcquireQueue} detaches it first.
  * Drivers, observers, receivers and listeners may call the pool from wherever they are called, and may throw.
  * It never begins or ends a transaction, and knows neither Nest nor any driver.
  */
-import { withTimeout } from './time/with-timeout.js';
-import { systemClock, type Clock } from './time/clock.js';
-import { Closings } from './closings.js';
-import { Connector } from './connector.js';
-import { DeadlineEntry, Deadlines, durationOf } from './time/deadlines.js';
-import { Drain, type CloseOptions, type CloseReport } from './drain.js';
-import type { PoolDriver } from './driver.js';
-import {
-  AcquireAbortedError,
-  OperationTimeoutError,
-  PoolClosedError,
-  PoolSuspendedError,
-  type PoolError,
-  type LeaseHolder,
-} from './errors.js';
-import { DueTask, RecurringTask } from './time/recurring-tasks.js';
-import type { AcquireLimits, LendingEngine } from './lending-engine.js';
-import { acquireStack, PoolLease, type Lease } from './lease.js';
-import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
-import { runOutside } from './outside-context.js';
-import { PoolCounters, type DestroyReason } from './pool-counters.js';
-import { GuardedObserver, type PoolObserver } from './pool-observer.js';
-import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
-import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
-import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
-import type { BackendFailure } from './rejections.js';
-import { IdleStack, Slot, type PoolTenant, type PoolWaiter, type SlotOwner } from './slot.js';
-import { TenantScheduler } from './scheduler/tenant-scheduler.js';
-import { toError } from './to-error.js';
 import { AcquireQueue } from './acquire-queue.js';
+import { Cleaning } from './cleaning.js';
+import { Drain } from './drain.js';
+import type { PoolDriver } from './driver.js';
+import { PoolLease, type Lease } from './lease.js';
+import type { AcquireLimits, CloseOptions, CloseReport, LendingEngine } from './lending-engine.js';
+import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
+import { NewConnections } from './new-connections.js';
+import { PoolCounters, type DestroyReason } from './pool-counters.js';
+import { PoolNumbers } from './pool-numbers.js';
+import { GuardedObserver } from './pool-observer.js';
+import type { ProbeOptions, ProbeOutcome } from './probe.js';
+import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
+import type { ResourcePoolOptions } from './resource-pool.options.js';
+import { TenantScheduler } from './scheduler/tenant-scheduler.js';
+import type { PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
+import { Slots } from './slots.js';
+import { systemClock, type Clock } from './time/clock.js';
+import { Deadlines } from './time/deadlines.js';
+import { toError } from './to-error.js';
+import { Upkeep } from './upkeep.js';
+import type { Validation } from './validation.js';
 
-export interface ResourcePoolOptions<C, L> {
-  readonly id: string;
-  readonly driver: PoolDriver<C, L>;
-  readonly limits: PoolLimits;
-  readonly tenants: TenantPolicy;
-  readonly observer?: PoolObserver<C, L> | undefined;
-  /** The pool's coarse clock, if it is shared with others. Default: one of its own. */
-  readonly deadlines?: Deadlines | undefined;
-  /** What the pool counts in, if it is shared with others. Default: counters of its own. */
-  readonly counters?: PoolCounters | undefined;
-  /** Numbers in [0, 1). */
-  readonly random?: (() => number) | undefined;
-  /** The lease in whose `use` or `transaction` the running code is, of whichever pool. */
-  readonly currentHolder?: (() => Lease<unknown> | undefined) | undefined;
-}
-
-/** A ping before lending must not eat the deadline of the acquire that waits for it. */
-const VALIDATION_TIMEOUT_MS = 1_000;
-/** Share of the maximum lifetime that is taken off at random, so that connections don't all go at once. */
-const LIFETIME_JITTER = 0.025;
-/** How often running leases are charged while others wait, in milliseconds. */
-const CHARGE_PERIOD_MS = 50;
-/** How long a driver's `kill` may go on, in milliseconds. */
-const LONGEST_KILL_MS = 1_000;
-/** A close ends within a day, however long its deadline. */
-const LONGEST_DRAIN_MS = 86_400_000;
-/**
- * While others are lent, the last idle connection is not closed before one more is idle; how often that is looked at.
- */
-const LAST_IDLE_LOOK_MS = 1_000;
 /**
  * How many receivers may be served inside each other. Each that gives its slot back at once has the next one served: a
  * queue of thousands would be as deep a stack.
@@ -84,8 +47,6 @@ const DEEPEST_GRANT = 16;
  * the next one.
  */
 const FRESH_FOR_TRY_MS = 500;
-/** How many of the oldest holders an error names. */
-const HOLDERS_NAMED = 3;
 const NO_LIMITS: AcquireLimits = {};
 
 export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L> {
@@ -94,240 +55,54 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** The coarse clock of this pool; kinds put the deadlines of their operations here too. */
   readonly deadlines: Deadlines;
   readonly clock: Clock;
+  readonly numbers: PoolNumbers<C, L>;
   readonly #driver: PoolDriver<C, L>;
-  readonly #openProvesAlive: boolean;
   readonly #observer: GuardedObserver<C, L>;
-  readonly #random: () => number;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
+  readonly #slots: Slots<C, L>;
   readonly #queue: AcquireQueue<C, L>;
-  readonly #connector: Connector<C, Slot<C, L>>;
-  readonly #housekeeping: DueTask;
-  readonly #runningCharge: RecurringTask;
-  readonly #failFast: FailFastDeadline;
-  /**
-   * Every slot with a connection, but for those that are being closed. Whichever is not idle, recycling or validating
-   * is lent, or just being taken back.
-   */
-  readonly #slots = new Set<Slot<C, L>>();
-  readonly #idle = new IdleStack<C, L>();
-  readonly #recycling = new Map<Slot<C, L>, Cleaning<C, L>>();
-  readonly #validating = new Set<Slot<C, L>>();
-  /** Of those that are validated: after another has failed to answer, no waiter counts on them. */
-  readonly #uncounted = new Set<Slot<C, L>>();
-  readonly #closing: Closings<C>;
-  readonly #probation: Probation<Slot<C, L>>;
-  /** Connections that have yet to show that their backend is there. */
-  #unproven = 0;
-  /** An idle connection needs nothing for so long after it came back. */
-  #idleCareMs: number;
+  readonly #connections: NewConnections<C, L>;
+  readonly #upkeep: Upkeep<C, L>;
+  readonly #validation: Validation<C, L>;
+  readonly #cleaning: Cleaning<C, L>;
+  #limits: PoolLimits;
+  #started = false;
+  #suspended: 'queue' | 'reject' | undefined;
+  /** Since `close()` was called. */
+  #drain: Drain<C, L> | undefined;
   /** How many receivers are being served inside each other, and whether one more was put off. */
   #grantDepth = 0;
   #postponed = false;
-  #lastPingError: Error | undefined;
-  #lastPingErrorAtMs = -Infinity;
-  #limits: PoolLimits;
-  #generation = 0;
-  /** Whether there may be more connections than a lowered maximum allows. */
-  #shrinking = false;
-  #started = false;
-  #suspended: 'queue' | 'reject' | undefined;
-  #drain: Drain | undefined;
-  #disposing = false;
-  #closed = false;
-  #probe: WaitingProbe | undefined;
-  #ready = false;
-  readonly #awaitingReady: PromiseFunctions[] = [];
   /** @internal Leases whose holders wait for this pool. */
   blockedLeases = 0;
   /** @internal Leases that serve a `use` or a `transaction`. */
   servingLeases = 0;
-  /** When a connection last proved that the backend is there; a reading of the clock. */
-  aliveAtMs = -Infinity;
 
   constructor(options: ResourcePoolOptions<C, L>) {
+    const { driver, random = Math.random } = options;
+    const observer = new GuardedObserver(options.observer ?? {});
+    const scheduler = new TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>(options.tenants);
     this.id = options.id;
     this.counters = options.counters ?? new PoolCounters();
     this.deadlines = options.deadlines ?? new Deadlines(systemClock);
     this.clock = this.deadlines.clock;
-    this.#driver = options.driver;
-    this.#openProvesAlive = options.driver.openProvesAlive === true;
-    this.#observer = new GuardedObserver(options.observer ?? {});
-    this.#random = options.random ?? Math.random;
     this.#limits = limitsAlone(options.limits);
-    this.#scheduler = new TenantScheduler(options.tenants);
+    this.#driver = driver;
+    this.#observer = observer;
+    this.#scheduler = scheduler;
     this.#scheduler.size = this.#limits.maxSize;
-    this.#queue = new AcquireQueue<C, L>(this, this.#scheduler, options.currentHolder);
-    this.#connector = new Connector<C, Slot<C, L>>(
-      {
-        poolId: this.id,
-        clock: this.clock,
-        random: this.#random,
-        timeoutMs: this.#limits.connectTimeoutMs,
-        openProvesAlive: this.#openProvesAlive,
-        open: (signal) => this.#driver.open(signal),
-        discard: (connection) => this.#closing.kill(connection, this.#killTimeoutMs, this.clock.now()),
-        admit: (connection, generation) => this.#slotOf(connection, generation),
-        opened: (slot, tookMs) => this.#opened(slot, tookMs),
-        failed: (error) => this.#connectFailed(error),
-        mayRetry: () => this.#dispatch(this.clock.now()),
-      },
-      this.#limits.connectConcurrency,
-    );
-    this.#closing = new Closings<C>({
-      deadlines: this.deadlines,
-      close: (connection) => this.#driver.close(connection),
-      kill: (connection) => this.#driver.kill(connection),
-      failed: (method, error) => this.#observer.driverFailed(method, error),
-      isRoomAwaited: () => this.#isRoomAwaited(),
-      ended: () => this.#dispatch(this.clock.now()),
-    });
-    this.#probation = new Probation<Slot<C, L>>(this.deadlines, (slot, nowMs) => this.#keptAlive(slot, nowMs));
-    this.#idleCareMs = this.#shortestCareMs();
-    this.#housekeeping = new DueTask(this.deadlines, (nowMs) => this.#keepHouse(nowMs));
-    this.#runningCharge = new RecurringTask(this.deadlines, CHARGE_PERIOD_MS, (nowMs) => this.#chargeRunning(nowMs));
-    this.#failFast = new FailFastDeadline((nowMs) => this.#queue.failFast(nowMs));
-  }
-
-  // ── The numbers of the moment ────────────────────────────────────────────────────────────────────────────────────
-
-  get limits(): PoolLimits {
-    return this.#limits;
-  }
-  get idle(): number {
-    return this.#idle.size;
-  }
-  get active(): number {
-    return this.#slots.size - this.#idle.size - this.#recycling.size - this.#validating.size;
-  }
-  get recycling(): number {
-    return this.#recycling.size;
-  }
-  get validating(): number {
-    return this.#validating.size;
-  }
-  get connecting(): number {
-    return this.#connector.connecting;
-  }
-  get closing(): number {
-    return this.#closing.size;
-  }
-  get waiting(): number {
-    return this.#scheduler.waiting;
-  }
-  /** Waiters that could be given a slot now, were there one. */
-  get grantable(): number {
-    return this.#scheduler.grantable;
-  }
-  /** Slots taken, in all states together: what `maxSize` bounds. */
-  get total(): number {
-    return this.live + this.#connector.connecting + this.#closing.size;
-  }
-  get generation(): number {
-    return this.#generation;
-  }
-  get suspended(): boolean {
-    return this.#suspended !== undefined;
-  }
-  get lifecycle(): 'cold' | 'open' | 'draining' | 'closed' {
-    if (this.#closed) return 'closed';
-    if (this.#drain !== undefined) return 'draining';
-    return this.#started ? 'open' : 'cold';
-  }
-  /** Failed connects since the last success, and the last error. */
-  get connectFailures(): number {
-    return this.#connector.failures;
-  }
-  get lastConnectError(): Error | undefined {
-    return this.#connector.lastError;
-  }
-  /** What last failed for want of a backend, if anything has since then, or still does. */
-  backendFailure(sinceMs: number): BackendFailure | undefined {
-    const { lastError, lastErrorAtMs, failures } = this.#connector;
-    if (this.#lastPingError !== undefined && this.#lastPingErrorAtMs >= Math.max(sinceMs, lastErrorAtMs)) {
-      return { step: 'ping', error: this.#lastPingError };
-    }
-    if (lastError === undefined || (failures === 0 && lastErrorAtMs < sinceMs)) return undefined;
-    return { step: 'connect', error: lastError };
-  }
-  /** How long the backend has been failing; 0 while it isn't. */
-  downForMs(nowMs: number): number {
-    return this.#connector.downForMs(nowMs);
-  }
-  /** Mean hold over all tenants. */
-  get meanHoldMs(): number {
-    return this.#scheduler.meanHoldMs;
-  }
-  /** Connections that are open, in all states together. */
-  get live(): number {
-    return this.#slots.size;
-  }
-  /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
-  tenants(): Iterable<PoolTenant<C, L>> {
-    return this.#scheduler.tenants();
-  }
-  /** Tenants remembered. */
-  get knownTenants(): number {
-    return this.#scheduler.known;
-  }
-  /** Since when the waiter that waits longest has waited, in milliseconds; 0 when none waits. */
-  get oldestWaiterMs(): number {
-    let oldestMs = Infinity;
-    for (const tenant of this.#scheduler.tenants()) {
-      if (tenant.firstWaiting !== undefined) oldestMs = Math.min(oldestMs, tenant.firstWaiting.enqueuedAtMs);
-    }
-    return oldestMs === Infinity ? 0 : this.clock.now() - oldestMs;
-  }
-  /** The oldest leases that are out. */
-  oldestHolders(most = HOLDERS_NAMED): readonly LeaseHolder[] {
-    const nowMs = this.clock.now();
-    const oldest: PoolLease<L>[] = [];
-    for (const { lease } of this.#slots) {
-      // Thousands may time out in the same tick, of a pool with a thousand slots: no copy, no sorting.
-      if (lease === undefined) continue;
-      if (oldest.length === most && lease.startedAtMs >= (oldest.at(-1)?.startedAtMs ?? Infinity)) continue;
-      const younger = oldest.findIndex(({ startedAtMs }) => startedAtMs > lease.startedAtMs);
-      oldest.splice(younger < 0 ? oldest.length : younger, 0, lease);
-      if (oldest.length > most) oldest.pop();
-    }
-    return oldest.map((lease) => holderOf(lease, nowMs));
-  }
-
-  /** Those that are out at this moment; what is done to one may change which. */
-  #leases(): [Slot<C, L>, PoolLease<L>][] {
-    const leases: [Slot<C, L>, PoolLease<L>][] = [];
-    for (const slot of this.#slots) if (slot.lease !== undefined) leases.push([slot, slot.lease]);
-    return leases;
-  }
-
-  // ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Begins to open the minimum. Without it, the first acquire does. */
-  start(): void {
-    if (this.#started || this.#drain !== undefined) return;
-    this.#started = true;
-    this.#dispatch(this.clock.now());
-  }
-
-  /**
-   * Resolves once the minimum (at least one connection) has been opened. Failing connects are retried meanwhile.
-   *
-   * @throws PoolClosedError when the pool closes first.
-   */
-  whenReady(): Promise<void> {
-    this.start();
-    if (this.#ready) return Promise.resolve();
-    if (this.#drain !== undefined) return Promise.reject(new PoolClosedError(this.id));
-    return new Promise((resolve, reject) => this.#awaitingReady.push({ resolve, reject }));
+    this.#slots = new Slots<C, L>(this, scheduler, driver, observer);
+    this.#queue = new AcquireQueue<C, L>(this, scheduler, options.currentHolder);
+    const opening = { driver, observer, anonymous: scheduler.anonymous, random };
+    this.#connections = new NewConnections<C, L>(this, this.#slots, this.#queue, opening);
+    this.#upkeep = new Upkeep<C, L>(this, this.#slots, this.#connections, scheduler, driver, observer);
+    this.#validation = this.#upkeep.validation;
+    this.#cleaning = new Cleaning<C, L>(this, this.#slots, driver, observer);
+    this.numbers = new PoolNumbers<C, L>(this, scheduler, this.#slots, this.#connections, this.#validation);
   }
 
   // ── Acquire ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * Lends a slot to `tenantId`, as soon as one is free and it is the tenant's turn.
-   *
-   * Rejects with PoolClosedError, PoolSuspendedError, AcquireTimeoutError, AcquireAbortedError, TenantLimitError,
-   * QueueFullError, BackendUnavailableError or NestedAcquireError.
-   */
   acquire(tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): Promise<Lease<L>> {
     try {
       const nowMs = this.clock.now();
@@ -339,10 +114,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
   }
 
-  /**
-   * The same without a promise, for kinds whose own operation has one already. Uncontended, `granted` is called at
-   * once.
-   */
   request(receiver: LeaseReceiver<L>, tenantId: string | undefined, options: AcquireLimits = NO_LIMITS): void {
     let lease: Lease<L> | undefined;
     try {
@@ -360,25 +131,17 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     grantTo(receiver, lease);
   }
 
-  /**
-   * A slot if one can be had without waiting, else `undefined`; a connection is opened then, or a stale one pinged, for
-   * the next time.
-   */
   tryAcquire(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
     const tenant = this.#scheduler.tenant(tenantId, nowMs);
     const lease = this.#take(tenant, nowMs, Math.max(this.#limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
     if (lease !== undefined) return lease;
-    if (tenant.mayTake) this.#prepareNext(nowMs);
+    if (tenant.mayTake) this.#validation.prepareNext(nowMs);
     this.#scheduler.forgetIfIdle(tenant);
     return undefined;
   }
 
-  /**
-   * A slot if `acquire` would lend one without a wait, else `undefined`. For a caller that queues up next: nothing is
-   * made ready here.
-   */
   takeIdle(tenantId: string | undefined): Lease<L> | undefined {
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
@@ -386,59 +149,31 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
   }
 
-  /** For an acquire that couldn't wait: one connection is being made ready at a time. */
-  #prepareNext(nowMs: number): void {
-    this.start();
-    if (this.#drain !== undefined || this.#connector.connecting > 0 || this.#validating.size > 0) return;
-    const slot = this.#idle.newest;
-    if (slot !== undefined) {
-      if (this.#isStale(slot, nowMs)) void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
-    } else if (this.total < this.#limits.maxSize && this.#mayConnect()) this.#connector.start(this.#generation);
-  }
-
   #admit(tenantId: string | undefined, { signal }: AcquireLimits, nowMs: number): PoolTenant<C, L> {
     if (this.#drain !== undefined || this.#suspended === 'reject' || signal?.aborted === true) {
-      throw this.#notAdmitted(tenantId, signal);
+      throw this.#queue.notAdmitted(tenantId, signal);
     }
     return this.#scheduler.tenant(tenantId, nowMs);
-  }
-
-  #notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
-    const { rejections } = this.counters;
-    if (this.#drain !== undefined) {
-      rejections.closed++;
-      return new PoolClosedError(this.id, { tenantId });
-    }
-    if (signal?.aborted === true) {
-      rejections.aborted++;
-      return new AcquireAbortedError(this.id, 0, { tenantId, cause: signal.reason });
-    }
-    rejections.suspended++;
-    return new PoolSuspendedError(this.id, 0, { tenantId });
   }
 
   /** The uncontended path: the tenant's own warmest slot, else the newest idle one. */
   #take(tenant: PoolTenant<C, L>, nowMs: number, freshForMs: number): PoolLease<L> | undefined {
     if (!tenant.mayTake || this.#suspended !== undefined) return undefined;
     const slot = this.#pick(tenant, nowMs);
-    if (slot === undefined || nowMs - slot.aliveAtMs > freshForMs) return undefined;
+    if (slot === undefined || slot.isStale(nowMs, freshForMs)) return undefined;
     this.counters.immediate++;
-    this.#idle.remove(slot, 'leased');
+    this.#slots.take(slot);
     this.#scheduler.granted(tenant, slot, nowMs);
     return this.#lend(slot, tenant, nowMs, undefined);
   }
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
     const own = tenant.warmest;
-    if (own !== undefined && !this.#isStale(own, nowMs)) return own;
-    const { newest, oldest } = this.#idle;
+    if (own !== undefined && !own.isStale(nowMs, this.#limits.validateAfterIdleMs)) return own;
+    const { newest, oldest } = this.#slots.idle;
     // A keepalive or a probe leaves the slot it looked at below those that served more recently.
     const lookedAt = newest !== undefined && oldest !== undefined && newest.aliveAtMs < oldest.aliveAtMs;
     return lookedAt ? oldest : newest;
-  }
-
-  #isStale(slot: Slot<C, L>, nowMs: number): boolean {
-    return nowMs - slot.aliveAtMs > this.#limits.validateAfterIdleMs;
   }
 
   /** @param stack where the acquire was made, if that was somewhere else and leak detection is on. */
@@ -446,17 +181,12 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const lease = new PoolLease<L>(slot, tenant.id, nowMs);
     slot.lease = lease;
     slot.uses++;
-    if (slot.tenant !== tenant) this.#changeTenant(slot, tenant);
-    if (this.#limits.leakDetectionMs > 0) this.#watch(lease, stack, nowMs);
+    if (slot.tenant !== tenant) this.#slots.changeTenant(slot, tenant);
+    if (this.#limits.leakDetectionMs > 0) this.#upkeep.watch(lease, stack, nowMs);
     // Without `lend`, L is C: the default of the type parameter.
     if (this.#driver.lend === undefined && this.#observer.acquired === undefined) slot.lent = slot.connection as C & L;
     else this.#introduce(slot, lease, nowMs);
     return lease;
-  }
-
-  #watch(lease: PoolLease<L>, stack: string | undefined, nowMs: number): void {
-    lease.stack = stack ?? acquireStack(this.#limits);
-    this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
   }
 
   /** Lets the driver make what is lent of a connection, and the observer see it. */
@@ -474,19 +204,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */
   #takeUnlentBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
     if (slot.lease !== lease) return;
-    this.#endLease(slot, lease);
-    this.#discard(slot, 'borrower', error, nowMs);
-  }
-
-  #changeTenant(slot: Slot<C, L>, tenant: PoolTenant<C, L>): void {
-    const former = slot.tenant;
-    slot.tenant = tenant;
-    this.#releaseWarm(former);
-  }
-
-  /** Its slot works for another now, or has gone: a tenant without one may be forgotten. */
-  #releaseWarm(tenant: PoolTenant<C, L>): void {
-    if (tenant.warmest === undefined) this.#scheduler.forgetIfIdle(tenant);
+    slot.endLease(lease);
+    this.discard(slot, 'borrower', error, nowMs);
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -509,45 +228,48 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #wait(waiter: PoolWaiter<C, L>, nowMs: number): void {
     const displaced = this.#queue.enter(waiter, nowMs);
-    this.#runningCharge.wake(nowMs);
+    this.#upkeep.chargeRunning(nowMs);
     // With every slot taken there is nothing to give and no room for more.
-    if (this.#idle.size > 0 || this.#slots.size < this.#limits.maxSize) this.#dispatch(nowMs);
+    if (this.#slots.idle.size > 0 || this.#slots.open < this.#limits.maxSize) this.dispatch(nowMs);
     // Last of all: the receiver that is told may acquire, release or close at once.
     if (displaced !== undefined) this.#queue.refuseDisplaced(displaced);
   }
 
-  // ── Hand over, validate, connect ─────────────────────────────────────────────────────────────────────────────────
+  // ── Dispatch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Gives idle slots to the waiters that come next, and opens what is missing. Everything that frees a slot ends here.
+   * @internal Gives idle slots to the waiters that come next, and opens what is missing. Everything that frees a slot
+   * ends here.
    */
-  #dispatch(nowMs: number): void {
-    if (this.#drain !== undefined) return this.#endIfDrained(nowMs);
+  dispatch(nowMs: number): void {
+    if (this.#drain !== undefined) return this.#drain.endIfEmpty(nowMs);
     this.#serveIdle(nowMs);
-    this.#openMissing(nowMs);
+    this.#connections.openMissing(nowMs);
   }
 
   #serveIdle(nowMs: number): void {
+    const { idle } = this.#slots;
     // Driver and receivers are called in here; they may call the pool, so everything is looked at again each time.
-    while (this.#idle.size > 0) {
+    while (idle.size > 0) {
       if (this.#grantDepth >= DEEPEST_GRANT) {
         this.#postponed = true;
         return;
       }
-      if (this.#probe !== undefined) {
-        this.#probeWith(this.#idle.newest, this.#probe, nowMs);
+      const probe = this.#validation.waitingProbe;
+      if (probe !== undefined && idle.newest !== undefined) {
+        this.#validation.probeWith(idle.newest, probe, nowMs);
         continue;
       }
       const waiter = this.#suspended === undefined ? this.#scheduler.next : undefined;
       if (waiter === undefined) break;
       const slot = this.#pick(waiter.tenant, nowMs);
       if (slot === undefined) break;
-      if (this.#isStale(slot, nowMs)) {
-        if (this.#validating.size - this.#uncounted.size >= this.#scheduler.grantable) break;
-        void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'newest');
+      if (slot.isStale(nowMs, this.#limits.validateAfterIdleMs)) {
+        if (this.#slots.expected >= this.#scheduler.grantable) break;
+        void this.#validation.validate(slot, 'newest');
         continue;
       }
-      this.#idle.remove(slot, 'leased');
+      this.#slots.take(slot);
       this.#grant(waiter, slot, nowMs);
     }
   }
@@ -577,205 +299,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   #servePostponed(): void {
     while (this.#postponed) {
       this.#postponed = false;
-      this.#dispatch(this.clock.now());
+      this.dispatch(this.clock.now());
     }
   }
 
-  /** Pings an idle slot and puts it back, or destroys it. Resolves with what was wrong. */
-  async #validate(slot: Slot<C, L>, timeoutMs: number, putBack: 'newest' | 'oldest'): Promise<Error | undefined> {
-    this.#idle.remove(slot, 'validating');
-    this.#validating.add(slot);
-    const controller = new AbortController();
-    const outcome = await withTimeout(this.clock, timeoutMs, () =>
-      this.#driver.ping(slot.connection, controller.signal),
-    );
-    controller.abort();
-    const error =
-      outcome.kind === 'done'
-        ? undefined
-        : outcome.kind === 'late'
-          ? new OperationTimeoutError('A ping', timeoutMs, { poolId: this.id })
-          : toError(outcome.error);
-    // It may have died, or the pool may have been closed, meanwhile.
-    if (!this.#endValidation(slot)) return slot.broken ?? error;
-    const nowMs = this.clock.now();
-    if (error === undefined) {
-      this.#alive(slot, nowMs);
-      this.#connector.proveUp();
-      if (!slot.proven) this.#prove(slot);
-      this.#putBack(slot, putBack, nowMs);
-    } else {
-      this.#lastPingError = error;
-      this.#lastPingErrorAtMs = nowMs;
-      this.#destroy(slot, 'validation', error);
-      if (!slot.proven) this.#noteYoungDeath(slot, true, error, nowMs);
-      this.#checkIdle(nowMs);
-    }
-    // Others may be due, and were left to serve meanwhile.
-    if (this.#limits.keepaliveMs > 0) this.#housekeeping.by(nowMs);
-    this.#dispatch(nowMs);
-    return error;
-  }
-
-  /** @returns whether it was being validated still. */
-  #endValidation(slot: Slot<C, L>): boolean {
-    this.#uncounted.delete(slot);
-    return this.#validating.delete(slot);
-  }
-
-  /**
-   * One has failed to answer; others that were idle for as long may be as dead. All of them are pinged at once, and
-   * those who wait rely on none: were each pinged in its turn, an acquire would wait for one time-out after the other.
-   */
-  #checkIdle(nowMs: number): void {
-    for (const slot of this.#idle) {
-      if (!this.#isStale(slot, nowMs) || this.#drain !== undefined) continue;
-      this.#uncounted.add(slot);
-      void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
-    }
-    for (const slot of this.#validating) if (slot.state === 'validating') this.#uncounted.add(slot);
-  }
-
-  /** Opens what waiters need and what the minimum lacks, as far as the maximum, the connector and backoff allow. */
-  #openMissing(nowMs: number): void {
-    // Each start runs the driver's code, which may call the pool: what is missing is counted anew each time.
-    while (this.#started && this.#drain === undefined) {
-      if (this.#missing() <= 0 || !this.#mayConnect()) return;
-      const room = this.#limits.maxSize - this.total;
-      if (room <= 0 && !(this.#isRoomAwaited() && this.#closing.makeRoom(1 - room, nowMs) > -room)) return;
-      this.#connector.start(this.#generation);
-    }
-  }
-
-  /** Whether backoff and the bound on connects let one be started. */
-  #mayConnect(): boolean {
-    // After a failure one is tried at a time, and has to be of use first.
-    if (this.#connector.failures > 0 && this.#unproven > 0) return false;
-    return this.#connector.allowance > 0;
-  }
-
-  /** How many connects are wanted, if there is room. */
-  #missing(): number {
-    const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
-    const waiting = this.#suspended === undefined ? this.#scheduler.grantable : 0;
-    const needed = waiting + (this.#probe === undefined ? 0 : 1) - coming;
-    // Until the backend has shown itself, and again after it has failed, one connect goes on trying, even if
-    // no acquire waits.
-    const unproven = !this.#ready || (this.#connector.failures > 0 && this.live === 0);
-    const floor = Math.max(this.#limits.minSize, unproven ? 1 : 0);
-    return Math.max(needed, floor - this.total);
-  }
-
-  /** Whether an acquire waits for the room of a connection that is being closed. */
-  #isRoomAwaited(): boolean {
-    if (this.#drain !== undefined || this.#suspended !== undefined || this.total < this.#limits.maxSize) return false;
-    const coming = this.#connector.connecting + this.#validating.size - this.#uncounted.size;
-    return this.#scheduler.grantable + (this.#probe === undefined ? 0 : 1) > coming;
-  }
-
-  #slotOf(connection: C, generation: number): Slot<C, L> {
-    const nowMs = this.clock.now();
-    const { maxLifetimeMs } = this.#limits;
-    const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * this.#random());
-    const slot = new Slot<C, L>(this, connection, this.#scheduler.anonymous, generation, nowMs, nowMs + lifetimeMs);
-    this.#driver.onBroken(connection, (error?: unknown) =>
-      this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
-    );
-    return slot;
-  }
-
-  #opened(slot: Slot<C, L>, tookMs: number): void {
-    const nowMs = this.clock.now();
-    this.counters.connects++;
-    this.counters.connect.record(tookMs);
-    // It has its place before an observer is told: the observer may acquire, or close the pool, at once.
-    this.#slots.add(slot);
-    this.#validating.add(slot);
-    this.#unproven++;
-    this.#observer.opened(slot.connection);
-    if (this.#openProvesAlive && slot.broken === undefined && this.#validating.has(slot)) {
-      slot.steady = !this.#connector.unsteady;
-      this.#prove(slot);
-    }
-    if (!this.#endValidation(slot)) return;
-    const reason = this.#destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) {
-      this.#destroy(slot, reason, slot.broken);
-      // Were another one opened at once, a backend that drops what it accepts would be met by a storm.
-      const error = slot.broken ?? new Error(`The connection was replaced as it was opened (${reason}).`);
-      if (reason !== 'resize') this.#noteYoungDeath(slot, true, error, nowMs);
-      return this.#dispatch(nowMs);
-    }
-    if (!slot.steady) this.#probation.add(slot, nowMs + (slot.proven ? YOUNG_MS : SETTLE_MS));
-    this.#housekeeping.by(slot.expiresAtMs);
-    this.#makeIdle(slot, nowMs);
-    // During an outage it is pinged before it is lent.
-    if (!slot.proven && this.#connector.failures > 0) slot.aliveAtMs = -Infinity;
-    if (slot.proven && this.#probe !== undefined) this.#finishProbe(this.#probe, 'alive');
-    this.#dispatch(nowMs);
-  }
-
-  /** A connection has shown for the first time that its backend is there. */
-  #prove(slot: Slot<C, L>): void {
-    slot.proven = true;
-    this.#unproven--;
-    this.aliveAtMs = this.clock.now();
-    this.#connector.proveUp();
-    runOutside(() => this.#observer.proved(slot.connection));
-    this.#becomeReady();
-  }
-
-  /** A new connection was not dropped at once, or has lasted. */
-  #keptAlive(slot: Slot<C, L>, nowMs: number): void {
-    if (!slot.proven) this.#prove(slot);
-    if (nowMs - slot.openedAtMs >= YOUNG_MS) this.#proveSteady(slot);
-    else this.#probation.add(slot, slot.openedAtMs + YOUNG_MS);
-    this.#dispatch(nowMs);
-  }
-
-  /**
-   * A new connection has served a lease. That says nothing if it had no time to be dropped.
-   *
-   * @returns whether it was known to be of use.
-   */
-  #served(slot: Slot<C, L>, nowMs: number): boolean {
-    const { proven } = slot;
-    if (nowMs - slot.openedAtMs < SETTLE_MS) return true;
-    this.#probation.remove(slot);
-    if (!proven) this.#prove(slot);
-    this.#proveSteady(slot);
-    return proven;
-  }
-
-  #proveSteady(slot: Slot<C, L>): void {
-    slot.steady = true;
-    this.#connector.proveSteady();
-  }
-
-  /**
-   * A connection that died by itself was as good as a failed connect if it had been of no use, or if it died at once.
-   *
-   * @param ofNoUse whether it never got as far as to be of use.
-   */
-  #noteYoungDeath(slot: Slot<C, L>, ofNoUse: boolean, error: unknown, nowMs: number): void {
-    if (this.#drain !== undefined || (!ofNoUse && nowMs - slot.openedAtMs >= YOUNG_MS)) return;
-    this.#connector.diedYoung(toError(error));
-  }
-
-  #connectFailed(error: Error): void {
-    const nowMs = this.clock.now();
-    this.counters.connectFailures++;
-    runOutside(() => this.#observer.connectFailed(error));
-    const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#limits.failFastAfterMs;
-    if (nowMs >= dueAtMs) this.#queue.failFast(nowMs);
-    else if (this.#failFast.dueTick < 0) this.deadlines.add(this.#failFast, dueAtMs);
-    this.#endIfDrained(nowMs);
-  }
-
-  #becomeReady(): void {
-    if (this.#ready || this.live - this.#unproven < this.#limits.minSize) return;
-    this.#ready = true;
-    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
+  /** @internal A new connection can be lent. */
+  takeIn(slot: Slot<C, L>, nowMs: number): void {
+    this.#upkeep.by(slot.expiresAtMs);
+    this.makeIdle(slot, nowMs);
+    if (slot.proven) this.#validation.proved();
+    this.dispatch(nowMs);
   }
 
   // ── Release ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -783,41 +316,34 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** @internal Called by `lease.release()`, once a lease. */
   takeBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown): void {
     const nowMs = this.clock.now();
-    this.#endLease(slot, lease);
+    slot.endLease(lease);
     if (this.#drain !== undefined) this.#drain.finished++;
     this.#returnSlot(slot, lease, error, nowMs);
     this.#observer.released?.(slot.connection, lease, error);
   }
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
-    const reason = this.#destroyReason(slot, error, nowMs);
-    if (reason !== undefined) return this.#discard(slot, reason, error, nowMs);
-    this.#alive(slot, nowMs);
-    if (!slot.steady && !this.#outlasts(slot, nowMs)) return;
-    if (this.#driver.recycle !== undefined && !this.#recycled(slot, lease, nowMs)) return;
+    const reason = this.#slots.destroyReason(slot, error, nowMs);
+    if (reason !== undefined) return this.discard(slot, reason, error, nowMs);
+    this.#slots.alive(slot, nowMs);
+    if (!slot.steady && !this.#connections.outlasts(slot, nowMs)) return;
+    if (this.#driver.recycle !== undefined && !this.#cleaning.isDone(slot, lease, nowMs)) return;
     if (this.#mayHandOver(slot.tenant)) return this.#handOver(slot, nowMs);
     // First the slot: a tenant with a warm slot is remembered.
-    this.#makeIdle(slot, nowMs);
-    this.#accountFor(slot, nowMs);
-    if (this.#scheduler.waiting > 0 || this.#probe !== undefined || this.#drain !== undefined) this.#dispatch(nowMs);
+    this.makeIdle(slot, nowMs);
+    this.accountFor(slot, nowMs);
+    if (this.#scheduler.waiting > 0 || this.#validation.waitingProbe !== undefined || this.#drain !== undefined)
+      this.dispatch(nowMs);
   }
 
-  /** Notes that a new connection was of use. @returns whether it goes on. */
-  #outlasts(slot: Slot<C, L>, nowMs: number): boolean {
-    if (this.#served(slot, nowMs)) return true;
-    // Observers were told: they may have closed the pool.
-    const reason = this.#destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) this.#discard(slot, reason, undefined, nowMs);
-    return reason === undefined;
-  }
-
-  #discard(slot: Slot<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
+  /** @internal Gives the tenant of a returned slot its share back, and destroys the slot. */
+  discard(slot: Slot<C, L>, reason: DestroyReason, error: unknown, nowMs: number): void {
     const cause = slot.broken ?? (error === true ? undefined : error);
-    this.#accountFor(slot, nowMs);
-    this.#destroy(slot, reason, cause);
+    this.accountFor(slot, nowMs);
+    this.#slots.destroy(slot, reason, cause);
     // One that has been of use may have been ended by what its borrower did with it: no reason to make others wait.
-    if ((reason === 'broken' || reason === 'fatal') && !slot.proven) this.#noteYoungDeath(slot, true, cause, nowMs);
-    this.#dispatch(nowMs);
+    if ((reason === 'broken' || reason === 'fatal') && !slot.proven) this.#connections.diedUseless(cause);
+    this.dispatch(nowMs);
   }
 
   /**
@@ -825,7 +351,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
    * idle. Who gave it back may have been at its maximum until now.
    */
   #mayHandOver(from: PoolTenant<C, L>): boolean {
-    if (this.#idle.size > 0 || this.#probe !== undefined || this.#suspended !== undefined) return false;
+    if (this.#slots.idle.size > 0 || this.#validation.waitingProbe !== undefined || this.#suspended !== undefined)
+      return false;
     if (this.#grantDepth >= DEEPEST_GRANT) return false;
     return this.#scheduler.grantable > 0 || from.waiting > 0;
   }
@@ -838,121 +365,16 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
       this.#scheduler.transfer(next, slot, nowMs);
       return this.#give(slot, next, nowMs);
     }
-    this.#accountFor(slot, nowMs);
+    this.accountFor(slot, nowMs);
     const waiter = this.#scheduler.next;
-    if (waiter === undefined) return this.#makeIdle(slot, nowMs);
+    if (waiter === undefined) return this.makeIdle(slot, nowMs);
     this.#grant(waiter, slot, nowMs);
   }
 
-  /** Ends a lease's rights, before anything else happens to its slot. */
-  #endLease(slot: Slot<C, L>, lease: PoolLease<L>): void {
-    lease.end();
-    slot.lease = undefined;
-    slot.lent = undefined;
-  }
-
-  /** The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
-  #accountFor(slot: Slot<C, L>, nowMs: number): void {
+  /** @internal The tenant has its slot back only now: not while what it left behind is still being cleaned up. */
+  accountFor(slot: Slot<C, L>, nowMs: number): void {
     this.counters.use.record(nowMs - slot.sinceMs);
     this.#scheduler.released(slot.tenant, slot, nowMs);
-  }
-
-  /** Why a returned connection must not be lent again, if so. */
-  #destroyReason(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
-    if (slot.broken !== undefined) return 'broken';
-    if (error !== undefined && error !== null && error !== false) {
-      if (error === true) return 'borrower';
-      if (this.#isFatal(error)) return 'fatal';
-    }
-    if (this.#drain !== undefined) return 'closing';
-    if (slot.generation !== this.#generation) return 'generation';
-    if (this.#limits.maxUses > 0 && slot.uses >= this.#limits.maxUses) return 'uses';
-    if (nowMs >= slot.expiresAtMs) return 'lifetime';
-    return this.#shrinking && this.#isSurplus() ? 'resize' : undefined;
-  }
-
-  /** Whether there is a connection too many. Asked while there may be. */
-  #isSurplus(): boolean {
-    this.#shrinking = this.total > this.#limits.maxSize;
-    // Those that are being closed go anyway.
-    return this.total - this.#closing.size > this.#limits.maxSize;
-  }
-
-  #isFatal(error: unknown): boolean {
-    try {
-      return this.#driver.isFatal(error);
-    } catch (thrown) {
-      this.#observer.driverFailed('isFatal', thrown);
-      return true;
-    }
-  }
-
-  /**
-   * Has the driver make a returned connection clean.
-   *
-   * @returns whether it can be lent again at once; if it can't, it is being cleaned, or was replaced.
-   */
-  #recycled(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): boolean {
-    const work = this.#recycleWork(slot, lease);
-    if (work !== undefined && slot.broken === undefined) {
-      this.#awaitCleaning(slot, work);
-      // The driver's code may have closed the pool, and its deadline have passed.
-      if (this.#drain?.isDue(nowMs) === true) this.#cut(nowMs);
-      return false;
-    }
-    // It broke as its cleaning began: how that ends makes no difference.
-    work?.catch(() => undefined);
-    // `recycle` of the driver may have closed the pool, or changed the slot: it may be broken now.
-    const reason = this.#destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) this.#discard(slot, reason, undefined, nowMs);
-    return reason === undefined;
-  }
-
-  /** `undefined`: there is nothing to clean. */
-  #recycleWork(slot: Slot<C, L>, lease: PoolLease<L>): Promise<void> | undefined {
-    try {
-      const work: unknown = this.#driver.recycle?.(slot.connection, lease);
-      // A driver that isn't written in TypeScript may return anything.
-      return work === undefined ? undefined : Promise.resolve(work).then(ignore);
-    } catch (error) {
-      return Promise.reject(toError(error));
-    }
-  }
-
-  #awaitCleaning(slot: Slot<C, L>, work: Promise<void>): void {
-    this.counters.resets++;
-    slot.state = 'recycling';
-    const cleaning = new Cleaning<C, L>(slot, (late) => {
-      this.#cleaned(
-        late,
-        new OperationTimeoutError('Cleaning a connection', this.#limits.recycleTimeoutMs, { poolId: this.id }),
-      );
-    });
-    this.#recycling.set(slot, cleaning);
-    this.deadlines.add(cleaning, this.clock.now() + this.#limits.recycleTimeoutMs);
-    work.then(
-      () => this.#cleaned(cleaning, undefined),
-      (error: unknown) => this.#cleaned(cleaning, toError(error)),
-    );
-  }
-
-  #cleaned(cleaning: Cleaning<C, L>, error: Error | undefined): void {
-    const { slot } = cleaning;
-    if (!this.#recycling.delete(slot)) return;
-    this.deadlines.remove(cleaning);
-    const nowMs = this.clock.now();
-    if (error === undefined) {
-      const reason = this.#destroyReason(slot, undefined, nowMs);
-      if (reason !== undefined) return this.#discard(slot, reason, undefined, nowMs);
-      // First the slot: a tenant with a warm slot is remembered.
-      this.#makeIdle(slot, nowMs);
-      this.#accountFor(slot, nowMs);
-    } else {
-      this.#accountFor(slot, nowMs);
-      this.#destroy(slot, 'cleaning', error);
-      this.#observer.driverFailed('recycle', error);
-    }
-    this.#dispatch(nowMs);
   }
 
   /** @internal Called by a lease that is released again. */
@@ -961,267 +383,56 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#observer.releasedTwice(lease);
   }
 
-  #alive(slot: Slot<C, L>, nowMs: number): void {
-    slot.aliveAtMs = nowMs;
-    this.aliveAtMs = nowMs;
+  /** @internal */
+  makeIdle(slot: Slot<C, L>, nowMs: number): void {
+    this.#slots.makeIdle(slot, nowMs);
+    this.#upkeep.idleSince(nowMs);
   }
 
-  /** Makes a connection idle, unless it has become superfluous meanwhile. */
-  #putBack(slot: Slot<C, L>, where: 'newest' | 'oldest', nowMs: number): void {
-    const reason = this.#destroyReason(slot, undefined, nowMs);
-    if (reason !== undefined) return this.#destroy(slot, reason, slot.broken);
-    if (where === 'oldest') this.#idle.pushOldest(slot);
-    else this.#idle.push(slot);
-    this.#housekeeping.by(nowMs + this.#idleCareMs);
+  // ── Controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  start(): void {
+    if (this.#started || this.#drain !== undefined) return;
+    this.#started = true;
+    this.dispatch(this.clock.now());
   }
 
-  #makeIdle(slot: Slot<C, L>, nowMs: number): void {
-    slot.idleSinceMs = nowMs;
-    this.#idle.push(slot);
-    const careAtMs = nowMs + this.#idleCareMs;
-    if (careAtMs < this.#housekeeping.dueAtMs) this.#housekeeping.by(careAtMs);
-  }
-
-  // ── The end of a connection ──────────────────────────────────────────────────────────────────────────────────────
-
-  #broke(slot: Slot<C, L>, error: Error): void {
-    if (slot.state === 'closing') return;
-    slot.broken = error;
-    // Its borrower finds out by itself, and the slot goes when the lease comes back; a new one before it is lent at
-    // all.
-    if (slot.state === 'leased' || slot.state === 'new') return;
-    const nowMs = this.clock.now();
-    const cleaning = this.#recycling.get(slot);
-    if (cleaning !== undefined) return this.#cleaned(cleaning, error);
-    if (slot.state === 'idle') this.#takeOutOfIdle(slot);
-    else this.#endValidation(slot);
-    this.#destroy(slot, 'broken', error);
-    this.#noteYoungDeath(slot, false, error, nowMs);
-    this.#dispatch(nowMs);
-  }
-
-  #takeOutOfIdle(slot: Slot<C, L>): void {
-    this.#idle.remove(slot, 'closing');
-    this.#releaseWarm(slot.tenant);
-  }
-
-  /**
-   * Ends a connection that is neither idle nor being looked at or cleaned any more: gracefully if there is no hurry,
-   * else at once.
-   */
-  #destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
-    this.#slots.delete(slot);
-    this.counters.destroyed[reason]++;
-    if (!slot.steady) {
-      this.#probation.remove(slot);
-      if (!slot.proven) this.#unproven--;
-    }
-    const nowMs = this.clock.now();
-    slot.state = 'closing';
-    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, this.#limits.closeTimeoutMs, nowMs);
-    else this.#closing.kill(slot.connection, this.#killTimeoutMs, nowMs);
-    runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
-  }
-
-  /** What a killed connection leaves to be done on the server is waited for no longer than this. */
-  get #killTimeoutMs(): number {
-    return Math.min(this.#limits.closeTimeoutMs, LONGEST_KILL_MS);
-  }
-
-  // ── Housekeeping ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #shortestCareMs(): number {
-    const { idleTimeoutMs, keepaliveMs } = this.#limits;
-    return Math.min(idleTimeoutMs > 0 ? idleTimeoutMs : Infinity, keepaliveMs > 0 ? keepaliveMs : Infinity);
-  }
-
-  /** Does what is due. @returns when there will be more to do; a reading of the clock. */
-  #keepHouse(nowMs: number): number {
-    let nextMs = this.#reportLeaks(nowMs);
-    if (this.#drain !== undefined) return Infinity;
-    // Those that aren't idle may be by then. One that has outlived its time already goes when it comes back.
-    for (const { expiresAtMs } of this.#slots) if (expiresAtMs > nowMs) nextMs = Math.min(nextMs, expiresAtMs);
-    // While some are pinged the others have to serve.
-    let pings = Math.max(1, this.#idle.size >> 1) - this.#validating.size;
-    for (const slot of this.#idle) {
-      const reason = this.#outlived(slot, nowMs);
-      if (reason === undefined && this.#keepaliveAtMs(slot) <= nowMs) {
-        if (pings-- > 0) void this.#validate(slot, VALIDATION_TIMEOUT_MS, 'oldest');
-        // One that is under way asks for the next when it has ended.
-        continue;
-      }
-      // The last idle connection stays for the next acquire while other connections are lent.
-      const retires = reason !== undefined && (this.#idle.size > 1 || this.active === 0);
-      if (retires) this.#retire(slot, reason);
-      else nextMs = Math.min(nextMs, reason === undefined ? this.#careAtMs(slot) : nowMs + LAST_IDLE_LOOK_MS);
-    }
-    this.#dispatch(nowMs);
-    // A receiver or an observer may have closed the pool.
-    return this.#drain === undefined ? nextMs : Infinity;
-  }
-
-  /** Why an idle connection should go, if so. */
-  #outlived(slot: Slot<C, L>, nowMs: number): 'lifetime' | 'idle' | undefined {
-    if (nowMs >= slot.expiresAtMs) return 'lifetime';
-    return nowMs >= this.#idleUntilMs(slot) ? 'idle' : undefined;
-  }
-
-  #idleUntilMs({ idleSinceMs }: Slot<C, L>): number {
-    const { idleTimeoutMs, minSize } = this.#limits;
-    return idleTimeoutMs > 0 && this.live > minSize ? idleSinceMs + idleTimeoutMs : Infinity;
-  }
-
-  #keepaliveAtMs({ aliveAtMs }: Slot<C, L>): number {
-    const { keepaliveMs } = this.#limits;
-    return keepaliveMs > 0 ? aliveAtMs + keepaliveMs : Infinity;
-  }
-
-  #careAtMs(slot: Slot<C, L>): number {
-    return Math.min(this.#idleUntilMs(slot), this.#keepaliveAtMs(slot));
-  }
-
-  #retire(slot: Slot<C, L>, reason: DestroyReason): void {
-    this.#takeOutOfIdle(slot);
-    this.#destroy(slot, reason, undefined);
-  }
-
-  /** @returns when the next lease will be out for too long. */
-  #reportLeaks(nowMs: number): number {
-    const { leakDetectionMs } = this.#limits;
-    let nextMs = Infinity;
-    if (leakDetectionMs === 0) return nextMs;
-    for (const [slot, lease] of this.#leases()) {
-      // It may have come back meanwhile: an observer that is told of one leak may release another lease.
-      if (slot.lease !== lease || slot.leaked === lease) continue;
-      const leakedAtMs = lease.startedAtMs + leakDetectionMs;
-      if (nowMs < leakedAtMs) {
-        nextMs = Math.min(nextMs, leakedAtMs);
-        continue;
-      }
-      slot.leaked = lease;
-      this.counters.leaks++;
-      this.#observer.leaked(holderOf(lease, nowMs));
-    }
-    return nextMs;
-  }
-
-  /**
-   * A lease that outlives what it was charged goes on being charged, so that long holds can't hide behind short ones.
-   */
-  #chargeRunning(nowMs: number): boolean {
-    for (const slot of this.#slots)
-      if (slot.lease !== undefined) this.#scheduler.chargeRunning(slot.tenant, slot, nowMs);
-    return this.#scheduler.waiting > 0;
-  }
-
-  // ── Health ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Looks whether the backend answers, on an idle connection if there is one. Else a recent success counts; else the
-   * probe waits for a connection ahead of the queue.
-   *
-   * Rejects with the ping's error, the last connect error, or PoolClosedError.
-   */
-  async probe({ timeoutMs, recentMs }: ProbeOptions): Promise<ProbeOutcome> {
+  whenReady(): Promise<void> {
     this.start();
-    if (this.#drain !== undefined) throw new PoolClosedError(this.id);
-    const nowMs = this.clock.now();
-    const slot = this.#idle.oldest;
-    if (slot !== undefined) {
-      const error = await this.#validate(slot, timeoutMs, 'oldest');
-      if (error !== undefined) throw error;
-      return 'alive';
-    }
-    if (nowMs - this.aliveAtMs <= recentMs) return 'recent';
-    const waiting = this.#probe ?? new WaitingProbe(nowMs, timeoutMs, (probe) => this.#probeExpired(probe));
-    if (this.#probe === undefined) {
-      this.#probe = waiting;
-      this.deadlines.add(waiting, waiting.dueAtMs);
-      this.#dispatch(nowMs);
-    }
-    return waiting.outcome;
+    return this.#connections.whenReady();
   }
 
-  #probeWith(slot: Slot<C, L> | undefined, probe: WaitingProbe, nowMs: number): void {
-    if (slot === undefined) return;
-    this.#forgetProbe(probe);
-    this.#validate(slot, Math.max(1, probe.dueAtMs - nowMs), 'newest').then(
-      (error) => (error === undefined ? probe.settle('alive') : probe.fail(error)),
-      (error: unknown) => probe.fail(toError(error)),
-    );
+  probe(options: ProbeOptions): Promise<ProbeOutcome> {
+    return this.#validation.probe(options);
   }
 
-  #finishProbe(probe: WaitingProbe, outcome: ProbeOutcome): void {
-    this.#forgetProbe(probe);
-    probe.settle(outcome);
-  }
-
-  #probeExpired(probe: WaitingProbe): void {
-    this.#forgetProbe(probe);
-    if (this.live > 0) probe.settle('saturated');
-    else
-      probe.fail(
-        this.#connector.lastError ?? new OperationTimeoutError('A health probe', probe.timeoutMs, { poolId: this.id }),
-      );
-  }
-
-  #forgetProbe(probe: WaitingProbe): void {
-    this.deadlines.remove(probe);
-    if (this.#probe === probe) this.#probe = undefined;
-  }
-
-  // ── Changes while running ────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Takes over new limits. Idle connections above a lower maximum go now, leased ones when they come back. */
   changeLimits(change: Partial<PoolLimits>): void {
     const nowMs = this.clock.now();
     const named = change.connectConcurrency !== undefined && { [FOLLOWS_MAX_SIZE]: false };
     this.#limits = limitsAlone({ ...this.#limits, ...named, ...change });
     this.#scheduler.size = this.#limits.maxSize;
-    this.#connector.concurrency = this.#limits.connectConcurrency;
-    this.#idleCareMs = this.#shortestCareMs();
-    if (this.#drain === undefined) this.#housekeeping.by(nowMs);
+    this.#connections.concurrency = this.#limits.connectConcurrency;
+    this.#upkeep.takeOverLimits(nowMs);
     this.#queue.takeOverTimeout();
-    for (const slot of this.#idle) {
-      if (this.total - this.#closing.size > this.#limits.maxSize) this.#retire(slot, 'resize');
-    }
-    this.#shrinking = this.total > this.#limits.maxSize;
-    if (this.live > this.#unproven) this.#becomeReady();
-    this.#dispatch(nowMs);
+    this.#slots.destroySurplus();
+    this.#connections.minimumChanged();
+    this.dispatch(nowMs);
   }
 
-  get tenantPolicy(): TenantPolicy {
-    return this.#scheduler.policy;
-  }
-
-  /** Takes over new limits of tenants, at once. */
   changeTenantPolicy(policy: TenantPolicy): void {
     this.#scheduler.changePolicy(policy);
-    this.#dispatch(this.clock.now());
+    this.dispatch(this.clock.now());
   }
 
-  /**
-   * Replaces every connection: idle ones now, leased ones when they come back. For rotated credentials, or after a
-   * failover: what is under way with the old server is not waited for.
-   */
   evict(): void {
-    this.#generation++;
+    this.#slots.startGeneration();
     const nowMs = this.clock.now();
-    this.#connector.abandonAll();
-    this.#connector.hurry();
-    for (const slot of this.#idle) this.#retire(slot, 'generation');
-    for (const slot of [...this.#validating]) {
-      // One that is just being opened is told apart by its generation.
-      if (slot.state === 'validating' && this.#endValidation(slot)) this.#destroy(slot, 'generation', undefined);
-    }
-    for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'generation', nowMs);
-    this.#dispatch(nowMs);
+    this.#connections.evict();
+    this.#slots.destroyOutdated();
+    this.#cleaning.abandonAll('generation', nowMs);
+    this.dispatch(nowMs);
   }
 
-  /**
-   * Stops lending. `queue`: acquires wait for `resume()`, as long as their deadlines let them; `reject`: they fail at
-   * once, those that wait already too.
-   */
   suspend(mode: 'queue' | 'reject' = 'queue'): void {
     this.#suspended = mode;
     if (mode !== 'reject' || this.#drain !== undefined) return;
@@ -1230,145 +441,61 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   resume(): void {
     this.#suspended = undefined;
-    this.#dispatch(this.clock.now());
+    this.dispatch(this.clock.now());
   }
 
-  // ── Close ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Refuses new acquires and waiters at once, gives leases until the deadline, then kills their connections. Always
-   * resolves. Called again, it can only bring the deadline forward.
-   */
   close({ deadlineMs }: CloseOptions): Promise<CloseReport> {
     const nowMs = this.clock.now();
     const drain = this.#drain ?? this.#beginDrain(nowMs);
-    const withinMs = Math.min(durationOf(deadlineMs), LONGEST_DRAIN_MS);
-    if (drain.bringForward(nowMs + withinMs)) {
-      if (withinMs === 0) this.#cut(nowMs);
-      else if (!this.#disposing) this.deadlines.add(drain, nowMs + withinMs);
-    }
-    this.#endIfDrained(nowMs);
+    drain.bringForward(deadlineMs, nowMs);
     return drain.report;
   }
 
-  #beginDrain(nowMs: number): Drain {
-    const drain = new Drain(nowMs, (cutAtMs) => this.#cut(cutAtMs));
-    this.#drain = drain;
-    this.#housekeeping.stop();
-    this.#runningCharge.stop();
-    this.deadlines.remove(this.#failFast);
-    this.#connector.stop();
-    if (this.#probe !== undefined) {
-      const probe = this.#probe;
-      this.#forgetProbe(probe);
-      probe.fail(new PoolClosedError(this.id));
-    }
-    drain.refused = this.#queue.refuseAll(
-      'closed',
+  #beginDrain(nowMs: number): Drain<C, L> {
+    const drain = new Drain<C, L>(
+      this,
+      {
+        slots: this.#slots,
+        queue: this.#queue,
+        connections: this.#connections,
+        validation: this.#validation,
+        upkeep: this.#upkeep,
+        cleaning: this.#cleaning,
+        driver: this.#driver,
+        observer: this.#observer,
+      },
       nowMs,
-      (tenant) => new PoolClosedError(this.id, { tenantId: tenant.id }),
     );
-    for (const { reject } of this.#awaitingReady.splice(0)) reject(new PoolClosedError(this.id));
-    for (let slot = this.#idle.oldest; slot !== undefined; slot = this.#idle.oldest) this.#retire(slot, 'closing');
+    this.#drain = drain;
+    drain.begin(nowMs);
     return drain;
   }
 
-  /** The deadline of `close()`: the connections of leases that are still out are killed. */
-  #cut(nowMs: number): void {
-    // Of those that are still out then: the end of one connection may make the holder of another give it back.
-    for (const [slot, lease] of this.#leases()) {
-      if (slot.lease !== lease) continue;
-      this.#drain?.holders.push(holderOf(lease, nowMs));
-      lease.markCut();
-      this.#endLease(slot, lease);
-      this.#accountFor(slot, nowMs);
-      this.#destroy(slot, 'cut', undefined);
-    }
-    for (const cleaning of [...this.#recycling.values()]) this.#endCleaning(cleaning, 'cut', nowMs);
-    for (const slot of [...this.#validating]) {
-      if (this.#endValidation(slot)) this.#destroy(slot, 'cut', undefined);
-    }
-    this.#endIfDrained(nowMs);
+  /** @internal Cuts what is out if a close's deadline has passed. */
+  cutIfDue(nowMs: number): void {
+    this.#drain?.cutIfDue(nowMs);
   }
 
-  /** Ends a connection whose cleaning isn't waited for. */
-  #endCleaning(cleaning: Cleaning<C, L>, reason: DestroyReason, nowMs: number): void {
-    if (!this.#recycling.delete(cleaning.slot)) return;
-    this.deadlines.remove(cleaning);
-    this.#accountFor(cleaning.slot, nowMs);
-    this.#destroy(cleaning.slot, reason, undefined);
+  // ── What it tells of itself ──────────────────────────────────────────────────────────────────────────────────────
+
+  get limits(): PoolLimits {
+    return this.#limits;
   }
-
-  #endIfDrained(nowMs: number): void {
-    const drain = this.#drain;
-    if (drain === undefined || this.#disposing || this.total > 0) return;
-    this.#disposing = true;
-    this.deadlines.remove(drain);
-    void this.#dispose().then(() => {
-      this.#closed = true;
-      drain.settle(this.id, Math.max(nowMs, this.clock.now()));
-    });
+  get tenantPolicy(): TenantPolicy {
+    return this.#scheduler.policy;
   }
-
-  async #dispose(): Promise<void> {
-    const outcome = await withTimeout(this.clock, this.#limits.closeTimeoutMs, async () => this.#driver.dispose?.());
-    if (outcome.kind === 'failed') this.#observer.driverFailed('dispose', outcome.error);
+  get generation(): number {
+    return this.#slots.generation;
   }
-}
-
-/**
- * Reasons that leave time for a graceful close; with the others the connection no longer answers, or is not waited for.
- */
-const GRACEFUL: ReadonlySet<DestroyReason> = new Set<DestroyReason>([
-  'lifetime',
-  'uses',
-  'idle',
-  'generation',
-  'resize',
-  'closing',
-]);
-
-/** A returned connection that is being made clean. */
-class Cleaning<C, L> extends DeadlineEntry {
-  readonly slot: Slot<C, L>;
-  readonly #late: (cleaning: Cleaning<C, L>) => void;
-  override readonly keepsProcessAlive = true;
-
-  constructor(slot: Slot<C, L>, late: (cleaning: Cleaning<C, L>) => void) {
-    super();
-    this.slot = slot;
-    this.#late = late;
+  get lifecycle(): 'cold' | 'open' | 'draining' | 'closed' {
+    if (this.#drain !== undefined) return this.#drain.over ? 'closed' : 'draining';
+    return this.#started ? 'open' : 'cold';
   }
-
-  override expire(): void {
-    this.#late(this);
+  get suspended(): boolean {
+    return this.#suspended !== undefined;
   }
-}
-
-/** The moment at which an outage has lasted for `failFastAfterMs`. */
-class FailFastDeadline extends DeadlineEntry {
-  readonly #reached: (nowMs: number) => void;
-  override readonly keepsProcessAlive = false;
-
-  constructor(reached: (nowMs: number) => void) {
-    super();
-    this.#reached = reached;
+  /** Whether it is being closed, or is closed. */
+  get draining(): boolean {
+    return this.#drain !== undefined;
   }
-
-  override expire(nowMs: number): void {
-    this.#reached(nowMs);
-  }
-}
-
-function ignore(): void {
-  // Of a promise's value.
-}
-
-interface PromiseFunctions {
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
-function holderOf(lease: Lease<unknown>, nowMs: number): LeaseHolder {
-  return { tenantId: lease.tenantId, heldMs: nowMs - lease.startedAtMs, stack: lease.stack };
 }

@@ -4,6 +4,7 @@
 import type { LeasedSlot, LeaseOwner, PoolLease } from './lease.js';
 import type { Tenant } from './scheduler/tenant.js';
 import type { Hold } from './scheduler/tenant-scheduler.js';
+import type { DeadlineEntry } from './time/deadlines.js';
 import type { Waiter } from './waiter.js';
 
 /** A tenant as one pool knows it. */
@@ -37,6 +38,8 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
   proven = false;
   /** Whether there is nothing left to learn from its staying alive. */
   steady = false;
+  /** When it is looked at again to learn that, while it is on probation. */
+  probation: DeadlineEntry | undefined = undefined;
   state: SlotState = 'new';
   /** Set when the connection died by itself. */
   broken: Error | undefined = undefined;
@@ -85,6 +88,25 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
   takeBack(lease: PoolLease<L>, error: unknown): void {
     this.pool.takeBack(this, lease, error);
   }
+
+  /** Whether it has shown no life for longer than `freshForMs`, so that it has to be pinged before it is lent. */
+  isStale(nowMs: number, freshForMs: number): boolean {
+    return nowMs - this.aliveAtMs > freshForMs;
+  }
+
+  /** Ends a lease's rights, before anything else happens to its slot. */
+  endLease(lease: PoolLease<L>): void {
+    lease.end();
+    this.lease = undefined;
+    this.lent = undefined;
+  }
+}
+
+/** The idle slots of a pool, to be looked at. */
+export interface IdleSlots<C, L> extends Iterable<Slot<C, L>> {
+  readonly size: number;
+  readonly newest: Slot<C, L> | undefined;
+  readonly oldest: Slot<C, L> | undefined;
 }
 
 /**
@@ -92,7 +114,7 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
  *
  * Each tenant's own newest idle slot is known too. Every operation is O(1) and allocates nothing.
  */
-export class IdleStack<C, L> implements Iterable<Slot<C, L>> {
+export class IdleStack<C, L> implements IdleSlots<C, L> {
   #newest: Slot<C, L> | undefined;
   #oldest: Slot<C, L> | undefined;
   #size = 0;

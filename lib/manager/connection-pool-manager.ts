@@ -8,7 +8,7 @@ import { Logger } from '@nestjs/common';
 import type { Cluster } from 'ioredis';
 
 import { systemClock, type Clock } from '../engine/time/clock.js';
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import type { PoolDriver } from '../engine/driver.js';
 import type { Lease } from '../engine/lease.js';
 import { ManagerStoppedError, PoolConfigError } from '../errors.js';

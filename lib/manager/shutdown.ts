@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../engine/time/clock.js';
 import { durationOf } from '../engine/time/deadlines.js';
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { describeError } from '../engine/redact.js';
 import type { PoolHandle } from '../pool/pool-handle.js';

@@ -87,7 +87,7 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
       connectFailed: (error) => {
         monitor.start();
         const before = monitor.status;
-        if (engine.live > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
+        if (engine.numbers.open > 0 && driver.isServerFull?.(error) === true) monitor.serverFull(error);
         else monitor.connectFailed(error);
         log.connectFailed(error, before !== monitor.status);
         events.emit('connectError', error);

@@ -7,7 +7,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 
 import { describeError } from '../engine/redact.js';
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import type { LeaseHolder } from '../engine/errors.js';
 import type { StatusChange } from './pool-monitor.js';
 

@@ -7,7 +7,7 @@
  */
 import { inspect } from 'node:util';
 
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits } from '../engine/lending-engine.js';
@@ -259,7 +259,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
         : this.binding.kind === 'unscoped'
           ? ' unscoped'
           : '';
-    return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
+    return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.numbers.active} of ${engine.limits.maxSize} in use, ${engine.numbers.waiting} waiting }`;
   }
 
   /** What statistics show beside the engine's numbers. */

@@ -87,19 +87,19 @@ export class PoolStats {
     this.poolId = engine.id;
     this.type = context.type;
     this.status = context.status;
-    this.total = engine.total;
-    this.active = engine.active;
-    this.idle = engine.idle;
-    this.connecting = engine.connecting;
-    this.recycling = engine.recycling;
-    this.validating = engine.validating;
-    this.closing = engine.closing;
-    this.waiting = engine.waiting;
+    this.total = engine.numbers.total;
+    this.active = engine.numbers.active;
+    this.idle = engine.numbers.idle;
+    this.connecting = engine.numbers.connecting;
+    this.recycling = engine.numbers.recycling;
+    this.validating = engine.numbers.validating;
+    this.closing = engine.numbers.closing;
+    this.waiting = engine.numbers.waiting;
     this.max = limits.maxSize;
     this.min = limits.minSize;
     this.suspended = engine.suspended;
     this.acquisitions = counters.acquisitions;
-    this.releases = counters.acquisitions - engine.active;
+    this.releases = counters.acquisitions - engine.numbers.active;
     this.doubleReleases = counters.doubleReleases;
     this.leaks = counters.leaks;
     this.timeouts = { ...counters.timeouts };
@@ -112,11 +112,11 @@ export class PoolStats {
     this.wait = durationStats(counters.wait, counters.immediate);
     this.use = durationStats(counters.use);
     this.connect = durationStats(counters.connect);
-    this.oldestWaiterMs = engine.oldestWaiterMs;
+    this.oldestWaiterMs = engine.numbers.oldestWaiterMs;
     this.lastHealthCheck = context.lastHealthCheck;
     this.consecutiveFailures = context.consecutiveFailures;
     this.lastError = context.lastError === undefined ? undefined : describeError(context.lastError);
-    this.tenants = [...engine.tenants()].map(tenantStats);
+    this.tenants = [...engine.numbers.tenants()].map(tenantStats);
   }
 
   /**

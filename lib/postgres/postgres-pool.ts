@@ -302,23 +302,23 @@ export class PostgresPool extends PostgresEvents {
     parts.isEnding = true;
     const untilMs = clock.now() + END_WITHIN_MS;
     const isServed = (): boolean =>
-      core.engine.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
+      core.engine.numbers.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
     while (!isServed()) await new Promise<void>((resolve) => clock.setTimer(resolve, END_LOOK_MS).ref());
     await this.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
   }
 
   /** Connections that are open or being opened; as in pg.Pool not those that were removed and are being closed. */
   get totalCount(): number {
-    return this.core.engine.total - this.core.engine.closing;
+    return this.core.engine.numbers.total - this.core.engine.numbers.closing;
   }
 
   get idleCount(): number {
-    return this.core.engine.idle;
+    return this.core.engine.numbers.idle;
   }
 
   /** Callers waiting for a connection. */
   get waitingCount(): number {
-    return this.core.engine.waiting;
+    return this.core.engine.numbers.waiting;
   }
 
   get ending(): boolean {

@@ -18,7 +18,7 @@ import {
   type PoolDependencies,
   type TenantBinding,
 } from '../pool/pool-handle.js';
-import type { CloseReport } from '../engine/drain.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import { boundConnects } from './connect-deadline.js';
 import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';

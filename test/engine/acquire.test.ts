@@ -17,12 +17,12 @@ describe('acquiring a slot', () => {
     const first = await Promise.all(acquires.slice(0, 3));
 
     expect(driver.opens).toBe(3);
-    expect(pool.total).toBe(3);
-    expect(pool.waiting).toBe(17);
+    expect(pool.numbers.total).toBe(3);
+    expect(pool.numbers.waiting).toBe(17);
     for (const lease of first) lease.release();
     for (const acquire of acquires.slice(3)) (await acquire).release();
     expect(driver.opens).toBe(3);
-    expect(pool.idle).toBe(3);
+    expect(pool.numbers.idle).toBe(3);
   });
 
   it('lends an idle connection in the same step, without a promise in between', async () => {
@@ -58,7 +58,7 @@ describe('acquiring a slot', () => {
     driver.openBehaviour = 'hang';
     const waiting = pool.acquire(undefined);
     await settle();
-    expect(pool.connecting).toBe(1);
+    expect(pool.numbers.connecting).toBe(1);
 
     first.release();
     expect((await waiting).connection.serial).toBe(1);
@@ -72,9 +72,9 @@ describe('acquiring a slot', () => {
     await clock.advance(400);
     await outcome;
     await expect(waiting).rejects.toThrow(/1 of 1 in use.*oldest holders: acme for 3\d\d ms/);
-    expect(pool.waiting).toBe(0);
+    expect(pool.numbers.waiting).toBe(0);
     held.release();
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
   });
 
   it('does not expire a waiter before its time', async () => {
@@ -102,7 +102,7 @@ describe('acquiring a slot', () => {
     const third = pool.acquire('acme');
     expect(pool.tryAcquire('acme')).toBeUndefined();
     const globex = await pool.acquire('globex');
-    expect(pool.waiting).toBe(1);
+    expect(pool.numbers.waiting).toBe(1);
 
     acme[0]?.release();
     const lease = await third;
@@ -146,9 +146,9 @@ describe('acquiring a slot', () => {
     const outcome = expect(waiting).rejects.toBeInstanceOf(AcquireAbortedError);
     controller.abort(new Error('client went away'));
     await outcome;
-    expect(pool.waiting).toBe(0);
+    expect(pool.numbers.waiting).toBe(0);
     held.release();
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
   });
 
   it('leaves nobody in the queue, and pushes nobody out of it, for what is no AbortSignal', async () => {
@@ -167,7 +167,7 @@ describe('acquiring a slot', () => {
     // A frequent slip: the controller instead of its signal.
     const options: object = { signal: new AbortController() };
     await expect(pool.acquire('globex', options)).rejects.toThrow(TypeError);
-    expect(pool.waiting).toBe(2);
+    expect(pool.numbers.waiting).toBe(2);
     held.release();
     await clock.advance(2_000);
     expect(settled).toEqual(['first served', 'second served']);
@@ -222,7 +222,7 @@ describe('suspending a pool', () => {
     expect(pool.tryAcquire(undefined)).toBeUndefined();
     const waiting = pool.acquire(undefined);
     await settle();
-    expect(pool.waiting).toBe(1);
+    expect(pool.numbers.waiting).toBe(1);
     pool.resume();
     (await waiting).release();
   });
@@ -260,7 +260,7 @@ describe('a lease', () => {
     const next = await pool.acquire(undefined);
     stale.release();
     expect(next.released).toBe(false);
-    expect(pool.active).toBe(1);
+    expect(pool.numbers.active).toBe(1);
     expect(pool.counters.doubleReleases).toBe(1);
     expect(reported).toEqual([true]);
   });
@@ -270,10 +270,10 @@ describe('a lease', () => {
     {
       await using lease = await pool.acquire(undefined);
       expect(lease.released).toBe(false);
-      expect(pool.active).toBe(1);
+      expect(pool.numbers.active).toBe(1);
     }
-    expect(pool.active).toBe(0);
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.active).toBe(0);
+    expect(pool.numbers.idle).toBe(1);
   });
 
   it('refuses with a typed error that is serialisable and names the way out', async () => {

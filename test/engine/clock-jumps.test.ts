@@ -30,7 +30,13 @@ async function busyPool(idle: number) {
     keepaliveMs: 1_000,
     leakDetectionMs: 500,
   };
-  const pool = new ResourcePool<FakeConnection>({ id: 'orders', driver, deadlines: new Deadlines(clock), limits, tenants: noTenantLimits });
+  const pool = new ResourcePool<FakeConnection>({
+    id: 'orders',
+    driver,
+    deadlines: new Deadlines(clock),
+    limits,
+    tenants: noTenantLimits,
+  });
   const acquired = Array.from({ length: idle + 1 }, () => pool.acquire('acme'));
   await clock.advance(0);
   const leases = await Promise.all(acquired);
@@ -49,7 +55,7 @@ describe('a clock that jumps by days', () => {
       await clock.advance(0);
       await clock.advance(100);
       expect(driver.pings - before.pings).toBe(8);
-      expect([pool.idle, pool.counters.leaks]).toEqual([8, 1]);
+      expect([pool.numbers.idle, pool.counters.leaks]).toEqual([8, 1]);
       // For each ping its own, and those of the pool's clock: none for the time that has gone by.
       expect(clock.set - before.set).toBeLessThan(40);
       leases[0]?.release();
@@ -72,7 +78,7 @@ describe('a clock that jumps by days', () => {
     await clock.unblock(() => leases[0]?.release());
     await clock.advance(0);
     expect((await Promise.all(answers)).sort()).toEqual(['AcquireTimeoutError', 'AcquireTimeoutError', 'lent']);
-    expect(pool.waiting).toBe(0);
+    expect(pool.numbers.waiting).toBe(0);
   });
 });
 

@@ -145,7 +145,7 @@ describe('closing a pool', () => {
     await expect(first).rejects.toBeInstanceOf(PoolClosedError);
     await clock.advance(500);
     await closing;
-    expect(pool.waiting).toBe(0);
+    expect(pool.numbers.waiting).toBe(0);
   });
 });
 
@@ -165,7 +165,7 @@ describe('closing a pool from what it tells or calls', () => {
       'acme',
     );
     await clock.advance(100);
-    expect([driver.opens, pool.connecting, ended]).toEqual([1, 0, true]);
+    expect([driver.opens, pool.numbers.connecting, ended]).toEqual([1, 0, true]);
   });
 
   it('ends the connection of which it is told just then', async () => {
@@ -175,7 +175,7 @@ describe('closing a pool from what it tells or calls', () => {
     pool.start();
     await expect(pool.acquire('acme')).rejects.toBeInstanceOf(PoolClosedError);
     await clock.advance(1_000);
-    expect([pool.lifecycle, pool.total, driver.live.length, driver.disposals]).toEqual(['closed', 0, 0, 1]);
+    expect([pool.lifecycle, pool.numbers.total, driver.live.length, driver.disposals]).toEqual(['closed', 0, 0, 1]);
   });
 
   it('refuses whoever was about to wait when opening the first connection closes it', async () => {
@@ -198,7 +198,7 @@ describe('closing a pool from what it tells or calls', () => {
     };
     lease.release();
     await clock.advance(50);
-    expect([ended, pool.total]).toEqual([true, 0]);
+    expect([ended, pool.numbers.total]).toEqual([true, 0]);
   });
 
   it('keeps no process alive when it is closed again while the driver disposes of the rest', async () => {

@@ -7,13 +7,13 @@ describe('opening connections', () => {
   it('opens the minimum at start and is ready then', async () => {
     const { pool, driver } = fakePool({ limits: { minSize: 3, maxSize: 5 } });
     await pool.whenReady();
-    expect(pool.idle).toBe(3);
+    expect(pool.numbers.idle).toBe(3);
     expect(driver.opens).toBe(3);
   });
 
   it('counts nobody as active while nobody has a lease', async () => {
     const seen: number[] = [];
-    const { pool } = fakePool({ observer: { opened: () => seen.push(pool.active) } });
+    const { pool } = fakePool({ observer: { opened: () => seen.push(pool.numbers.active) } });
     await pool.whenReady();
     expect(seen).toEqual([0]);
   });
@@ -30,7 +30,7 @@ describe('opening connections', () => {
     });
     void pool.acquire('acme');
     await clock.advance(50);
-    expect([driver.opens, pool.total]).toEqual([1, 1]);
+    expect([driver.opens, pool.numbers.total]).toEqual([1, 1]);
   });
 
   it('lends no connection that was dead before anyone could have it', async () => {
@@ -84,7 +84,7 @@ describe('opening connections', () => {
     lateOpen?.();
     await settle();
     expect(driver.opened.map((connection) => connection.state)).toEqual(['open', 'killed']);
-    expect(pool.total).toBe(1);
+    expect(pool.numbers.total).toBe(1);
     lease.release();
   });
 
@@ -113,7 +113,7 @@ describe('opening connections', () => {
     const waves: number[] = [];
     await clock.advance(2_000);
     for (let wave = 0; wave < 4; wave++) {
-      waves.push(pool.connecting);
+      waves.push(pool.numbers.connecting);
       driver.openBehaviour = 'hang';
       driver.letGo();
       await settle();
@@ -171,7 +171,7 @@ describe('opening connections', () => {
     pool.evict();
     expect(driver.aborted).toBe(1);
     (await waiting).release();
-    expect([driver.opens, pool.total, pool.connectFailures]).toEqual([2, 1, 0]);
+    expect([driver.opens, pool.numbers.total, pool.numbers.connectFailures]).toEqual([2, 1, 0]);
   });
 
   it('shrinks to a smaller maxSize as connections come back, and grows at once', async () => {
@@ -182,8 +182,8 @@ describe('opening connections', () => {
     leases[0].release();
     leases[1].release();
     await settle();
-    expect(pool.total).toBe(1);
-    expect(pool.waiting).toBe(1);
+    expect(pool.numbers.total).toBe(1);
+    expect(pool.numbers.waiting).toBe(1);
     pool.changeLimits({ maxSize: 2 });
     (await waiting).release();
     expect(driver.live.length).toBe(2);

@@ -14,10 +14,10 @@ describe('a driver that throws where it must not', () => {
     });
     await expect(pool.acquire('acme')).rejects.toThrow('cannot lend');
     Object.assign(driver, { lend: undefined });
-    expect(pool.active).toBe(0);
+    expect(pool.numbers.active).toBe(0);
     expect(driver.live).toHaveLength(0);
     (await pool.acquire('acme')).release();
-    expect(pool.total).toBe(1);
+    expect(pool.numbers.total).toBe(1);
   });
 
   it('costs the connection, not the slot, when it cannot say whether an error is fatal', async () => {
@@ -29,7 +29,7 @@ describe('a driver that throws where it must not', () => {
     expect(() => lease.release(new Error('odd'))).not.toThrow();
     expect(driver.live).toHaveLength(0);
     (await pool.acquire('acme')).release();
-    expect(pool.total).toBe(1);
+    expect(pool.numbers.total).toBe(1);
   });
 
   it('replaces a connection that turns out to be broken when it is looked at after its lease', async () => {
@@ -53,7 +53,7 @@ describe('a driver that throws where it must not', () => {
     };
     lease.release();
     (await next).release(true);
-    expect(pool.recycling).toBe(0);
+    expect(pool.numbers.recycling).toBe(0);
   });
 
   it('costs a connection once when it breaks as its failed cleaning is told of', async () => {
@@ -69,7 +69,7 @@ describe('a driver that throws where it must not', () => {
     (await pool.acquire('acme')).release();
     await clock.advance(10);
     expect(told).toEqual(['cleaning']);
-    expect(pool.total).toBe(0);
+    expect(pool.numbers.total).toBe(0);
   });
 
   it('has failed to connect when it cannot watch the new connection', async () => {
@@ -81,7 +81,7 @@ describe('a driver that throws where it must not', () => {
     const waiting = pool.acquire('acme');
     await clock.advance(0);
     expect(driver.live).toHaveLength(0);
-    expect(pool.lastConnectError?.message).toBe('cannot watch');
+    expect(pool.numbers.lastConnectError?.message).toBe('cannot watch');
     driver.onBroken = watch;
     await clock.advance(100);
     (await waiting).release();
@@ -134,11 +134,11 @@ describe('an observer that throws', () => {
       expect(warn).toHaveBeenCalledWith(expect.stringContaining(`broken ${method}`), {
         type: 'PoolObserverWarning',
       });
-      expect([pool.active, pool.total]).toEqual([0, 1]);
+      expect([pool.numbers.active, pool.numbers.total]).toEqual([0, 1]);
       const closing = pool.close({ deadlineMs: 100 });
       await clock.advance(1_000);
       await closing;
-      expect(pool.total).toBe(0);
+      expect(pool.numbers.total).toBe(0);
       warn.mockRestore();
     },
   );

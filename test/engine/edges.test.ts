@@ -70,7 +70,7 @@ describe('bounds of the queue', () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 2, maxQueue: 2 } });
     driver.openBehaviour = 'hang';
     const waiting = Array.from({ length: 4 }, () => pool.acquire('a'));
-    expect(pool.waiting).toBe(4);
+    expect(pool.numbers.waiting).toBe(4);
     await expect(pool.acquire('a')).rejects.toBeInstanceOf(QueueFullError);
     driver.openBehaviour = 'ok';
     driver.letGo();
@@ -101,7 +101,7 @@ describe('without waiting', () => {
     expect(pool.tryAcquire('a')).toBeUndefined();
     expect(pool.tryAcquire('a')).toBeUndefined();
     await settle();
-    expect([driver.opens, pool.knownTenants]).toEqual([1, 0]);
+    expect([driver.opens, pool.numbers.knownTenants]).toEqual([1, 0]);
     const first = pool.tryAcquire('a');
     expect(first).toBeDefined();
     expect(pool.tryAcquire('b')).toBeUndefined();
@@ -109,7 +109,7 @@ describe('without waiting', () => {
     expect(pool.tryAcquire('b')).toBeDefined();
     expect(pool.tryAcquire('c')).toBeUndefined();
     await settle();
-    expect([driver.opens, pool.total]).toEqual([2, 2]);
+    expect([driver.opens, pool.numbers.total]).toEqual([2, 2]);
   });
 
   it.each([0, 500])(
@@ -154,7 +154,7 @@ describe('suspending to refuse', () => {
     );
     await clock.advance(100);
     pool.suspend();
-    expect(pool.waiting).toBe(3);
+    expect(pool.numbers.waiting).toBe(3);
     pool.suspend('reject');
     for (const error of await Promise.all(waiting)) {
       expect(error).toBeInstanceOf(PoolSuspendedError);
@@ -174,7 +174,7 @@ describe('resizing', () => {
     pool.changeLimits({ maxSize: 40 });
     expect(pool.limits.connectConcurrency).toBe(connects);
     for (let count = 0; count < 40; count++) void pool.acquire(undefined).catch(() => undefined);
-    expect(pool.connecting).toBe(connects);
+    expect(pool.numbers.connecting).toBe(connects);
     await pool.close({ deadlineMs: 0 });
   });
 

@@ -13,7 +13,7 @@ describe('replacing every connection after a failover', () => {
     pool.evict();
     const waiting = pool.acquire('a');
     await clock.advance(240);
-    expect([pool.closing, pool.waiting]).toEqual([2, 1]);
+    expect([pool.numbers.closing, pool.numbers.waiting]).toEqual([2, 1]);
     await clock.advance(30);
     (await waiting).release();
     expect(driver.opened[0]?.state).toBe('killed');
@@ -25,7 +25,7 @@ describe('replacing every connection after a failover', () => {
     driver.closeBehaviour = 'hang';
     pool.evict();
     await clock.advance(2_000);
-    expect([pool.closing, driver.opened[0]?.state]).toEqual([1, 'open']);
+    expect([pool.numbers.closing, driver.opened[0]?.state]).toEqual([1, 'open']);
     (await pool.acquire('a')).release();
     expect(driver.opened[0]?.state).toBe('killed');
   });
@@ -42,11 +42,11 @@ describe('replacing every connection after a failover', () => {
     const first = pool.acquire('a');
     cleaned.release();
     await clock.advance(0);
-    expect([pool.validating, pool.recycling]).toEqual([1, 1]);
+    expect([pool.numbers.validating, pool.numbers.recycling]).toEqual([1, 1]);
     pool.evict();
     await settle();
     (await first).release(true);
-    expect([pool.validating, pool.recycling]).toEqual([0, 0]);
+    expect([pool.numbers.validating, pool.numbers.recycling]).toEqual([0, 0]);
   });
 
   it('tries again soon, but not at once, when the old server could not be reached', async () => {
@@ -106,7 +106,7 @@ describe('dead idle connections', () => {
     await settle();
     (await waiting).release();
     expect(pool.counters.destroyed.validation).toBe(1);
-    expect(pool.live).toBeGreaterThanOrEqual(2);
+    expect(pool.numbers.open).toBeGreaterThanOrEqual(2);
   });
 });
 
@@ -119,7 +119,7 @@ describe('a kill that has work left on the server', () => {
     lease.release(true);
     const waiting = pool.acquire('a');
     await clock.advance(100);
-    expect([pool.closing, driver.opens]).toEqual([1, 1]);
+    expect([pool.numbers.closing, driver.opens]).toEqual([1, 1]);
     cancelled?.();
     (await waiting).release();
     expect(driver.opens).toBe(2);
@@ -135,9 +135,9 @@ describe('a kill that has work left on the server', () => {
     lease.release(true);
     const waiting = waits ? pool.acquire('a') : undefined;
     await clock.advance(200);
-    expect(pool.closing).toBe(1);
+    expect(pool.numbers.closing).toBe(1);
     await clock.advance(afterMs - 200);
-    expect(pool.closing).toBe(0);
+    expect(pool.numbers.closing).toBe(0);
     (await waiting)?.release();
   });
 });

@@ -33,7 +33,7 @@ describe('keepalive', () => {
     await pool.whenReady();
     driver.pingBehaviour = 'hang';
     await clock.advance(1_050);
-    expect([pool.validating, pool.idle]).toEqual([2, 2]);
+    expect([pool.numbers.validating, pool.numbers.idle]).toEqual([2, 2]);
     expect(pool.tryAcquire('acme')).toBeDefined();
   });
 
@@ -77,7 +77,7 @@ describe('keepalive while every idle connection is dead', () => {
     await clock.advance(18_000);
     expect([...driver.dead].filter(({ state }) => state === 'open')).toEqual([]);
     expect(driver.pings).toBe(8);
-    expect([pool.idle, pool.validating, pool.total]).toEqual([2, 0, 2]);
+    expect([pool.numbers.idle, pool.numbers.validating, pool.numbers.total]).toEqual([2, 0, 2]);
     const acquired = pool.acquire('globex');
     await clock.advance(0);
     (await acquired).release();
@@ -94,11 +94,11 @@ describe('the last idle connection', () => {
     const held = await pool.acquire('acme');
     (await pool.acquire('globex')).release();
     await clock.advance(8_000);
-    expect([pool.idle, pool.counters.destroyed[reason]]).toEqual([1, 0]);
+    expect([pool.numbers.idle, pool.counters.destroyed[reason]]).toEqual([1, 0]);
     held.release();
     await clock.advance(6_000);
     expect(pool.counters.destroyed[reason]).toBeGreaterThanOrEqual(1);
-    expect(pool.idle).toBe(0);
+    expect(pool.numbers.idle).toBe(0);
   });
 });
 
@@ -125,12 +125,12 @@ describe('a pool with nothing to keep', () => {
       return setTimer(callback, delayMs);
     };
     await clock.advance(299_000);
-    expect(pool.idle).toBe(3);
+    expect(pool.numbers.idle).toBe(3);
     // That of a deadline that was removed goes by once.
     expect(timers).toBeLessThanOrEqual(1);
     await clock.advance(2_000);
     await settle();
-    expect([pool.idle, driver.live.length]).toEqual([1, 1]);
+    expect([pool.numbers.idle, driver.live.length]).toEqual([1, 1]);
     await clock.advance(1_000_000);
     expect(timers).toBeLessThan(10);
   });

@@ -166,7 +166,7 @@ class World implements Mischief {
   }
 
   resize(maxSize: number): void {
-    this.surplusAllowed = Math.max(0, this.fake.pool.total - maxSize);
+    this.surplusAllowed = Math.max(0, this.fake.pool.numbers.total - maxSize);
     this.maxSize = maxSize;
     this.fake.pool.changeLimits({ maxSize, minSize: 1 });
   }
@@ -191,9 +191,9 @@ class World implements Mischief {
   /** What holds at every moment, inside the calls of drivers and receivers too. */
   #checkAlways(): void {
     const { pool } = this.fake;
-    if (pool.total > this.maxSize + this.surplusAllowed)
+    if (pool.numbers.total > this.maxSize + this.surplusAllowed)
       this.#problems.push('more slots are taken than maxSize, inside');
-    for (const { limits, inUse, id } of pool.tenants()) {
+    for (const { limits, inUse, id } of pool.numbers.tenants()) {
       if (inUse > Math.max(limits.max, this.#inUse.get(id) ?? 0, this.#highestMax))
         this.#problems.push('a tenant has more slots than its maximum, inside');
     }
@@ -202,18 +202,23 @@ class World implements Mischief {
   check({ settled }: { readonly settled: boolean }): void {
     const { pool, driver } = this.fake;
     assert.deepEqual(this.#problems, []);
-    this.surplusAllowed = Math.max(0, Math.min(this.surplusAllowed, pool.total - this.maxSize));
-    assert.ok(pool.total <= this.maxSize + this.surplusAllowed, 'more slots are taken than maxSize');
+    this.surplusAllowed = Math.max(0, Math.min(this.surplusAllowed, pool.numbers.total - this.maxSize));
+    assert.ok(pool.numbers.total <= this.maxSize + this.surplusAllowed, 'more slots are taken than maxSize');
     assert.equal(
-      pool.idle + pool.active + pool.recycling + pool.validating + pool.connecting + pool.closing,
-      pool.total,
+      pool.numbers.idle +
+        pool.numbers.active +
+        pool.numbers.recycling +
+        pool.numbers.validating +
+        pool.numbers.connecting +
+        pool.numbers.closing,
+      pool.numbers.total,
     );
 
     let inUse = 0;
     let waiting = 0;
     let grantable = 0;
     const groups = new Map<PoolTenant<FakeConnection, FakeConnection>['group'], { inUse: number; waiting: number }>();
-    for (const tenant of pool.tenants()) {
+    for (const tenant of pool.numbers.tenants()) {
       inUse += tenant.inUse;
       waiting += tenant.waiting;
       grantable += Math.max(0, Math.min(tenant.waiting, tenant.limits.max - tenant.inUse));
@@ -225,29 +230,29 @@ class World implements Mischief {
       this.#inUse.set(tenant.id, tenant.inUse);
     }
     this.#highestMax = 0;
-    assert.equal(inUse, pool.active + pool.recycling);
-    assert.equal(waiting, pool.waiting);
-    assert.equal(grantable, pool.grantable, 'waiters that may have a slot are counted wrongly');
+    assert.equal(inUse, pool.numbers.active + pool.numbers.recycling);
+    assert.equal(waiting, pool.numbers.waiting);
+    assert.equal(grantable, pool.numbers.grantable, 'waiters that may have a slot are counted wrongly');
     for (const [group, sum] of groups)
       assert.deepEqual({ inUse: group.inUse, waiting: group.waiting }, sum, 'a group is counted wrongly');
 
-    if (this.closing !== undefined) assert.equal(pool.waiting, 0, 'somebody waits for a pool that closes');
+    if (this.closing !== undefined) assert.equal(pool.numbers.waiting, 0, 'somebody waits for a pool that closes');
 
     // Work conservation: no idle connection beside a waiter that may have it.
-    if (!pool.suspended && pool.lifecycle === 'open' && pool.grantable > 0)
+    if (!pool.suspended && pool.lifecycle === 'open' && pool.numbers.grantable > 0)
       assert.ok(
-        Math.min(pool.idle, pool.grantable - pool.validating) <= 0,
+        Math.min(pool.numbers.idle, pool.numbers.grantable - pool.numbers.validating) <= 0,
         'an idle connection stands beside a waiter that may have it',
       );
 
     // What the driver opened is in the pool, or gone: nothing is lost. (Unless settled, an open or a close may have
     // ended of which the pool hears next.)
-    const there = pool.idle + pool.active + pool.recycling + pool.validating;
-    assert.ok(driver.live.length >= there + (settled ? pool.closing : 0), 'a connection was lost');
+    const there = pool.numbers.idle + pool.numbers.active + pool.numbers.recycling + pool.numbers.validating;
+    assert.ok(driver.live.length >= there + (settled ? pool.numbers.closing : 0), 'a connection was lost');
     // A connect that a nasty driver had given up ends a moment later.
     if (settled || !this.#nasty)
       assert.ok(
-        driver.live.length <= there + pool.closing + (settled ? 0 : pool.connecting),
+        driver.live.length <= there + pool.numbers.closing + (settled ? 0 : pool.numbers.connecting),
         'a connection was not ended',
       );
   }
@@ -472,7 +477,7 @@ async function finish(world: World): Promise<void> {
   assert.ok(closed, 'close() has not resolved');
   assert.equal(world.waiting.size, 0);
   assert.equal(driver.live.length, 0);
-  assert.equal(pool.total, 0);
+  assert.equal(pool.numbers.total, 0);
   assert.equal(pool.lifecycle, 'closed');
   assert.equal(pool.deadlines.pending, 0);
   assert.equal(clock.keepsProcessAlive, false);

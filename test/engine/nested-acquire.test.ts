@@ -26,8 +26,8 @@ describe('an acquire inside the use of another connection of the same pool', () 
     await expect(use(undefined, () => use(undefined, () => Promise.resolve()))).rejects.toBeInstanceOf(
       NestedAcquireError,
     );
-    expect(pool.active).toBe(0);
-    expect(pool.waiting).toBe(0);
+    expect(pool.numbers.active).toBe(0);
+    expect(pool.numbers.waiting).toBe(0);
     expect(pool.blockedLeases).toBe(0);
   });
 
@@ -47,7 +47,7 @@ describe('an acquire inside the use of another connection of the same pool', () 
     const outcomes = await Promise.allSettled([nested(), nested()]);
     expect(outcomes.map((outcome) => outcome.status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(pool.blockedLeases).toBe(0);
-    expect(pool.idle).toBe(2);
+    expect(pool.numbers.idle).toBe(2);
   });
 
   it("is found within one tenant's share too", async () => {
@@ -64,6 +64,6 @@ describe('an acquire inside the use of another connection of the same pool', () 
       await nested;
     });
     await done;
-    expect(pool.idle).toBe(2);
+    expect(pool.numbers.idle).toBe(2);
   });
 });

@@ -80,7 +80,7 @@ describe('a backend that accepts connections and drops them', () => {
     driver.onBroken = () => undefined;
     await clock.advance(2_200);
     await ready;
-    expect([pool.idle, pool.connectFailures]).toEqual([1, 0]);
+    expect([pool.numbers.idle, pool.numbers.connectFailures]).toEqual([1, 0]);
   });
 
   it('fails waiters after failFastAfterMs, and lends them nothing that has not answered a ping', async () => {
@@ -121,7 +121,7 @@ describe('a connection that has been of use', () => {
     await clock.advance(2_000);
     driver.opened[0]?.breakNow();
     await clock.advance(0);
-    expect([pool.idle, pool.counters.connectFailures]).toEqual([1, 0]);
+    expect([pool.numbers.idle, pool.counters.connectFailures]).toEqual([1, 0]);
   });
 });
 
@@ -131,7 +131,7 @@ describe('a driver whose connections have shown nothing when they are open', () 
     let ready = false;
     void pool.whenReady().then(() => (ready = true));
     await clock.advance(40);
-    expect([ready, pool.idle]).toEqual([false, 1]);
+    expect([ready, pool.numbers.idle]).toEqual([false, 1]);
     await clock.advance(30);
     expect(ready).toBe(true);
   });
@@ -140,5 +140,39 @@ describe('a driver whose connections have shown nothing when they are open', () 
     const { pool, driver } = fakePool({ driver: new UnprovenDriver() });
     (await pool.acquire('acme')).release();
     expect(driver.pings).toBe(0);
+  });
+});
+
+describe('a connection that dies while an observer is told that it works', () => {
+  it('ends once when it was being pinged', async () => {
+    const destroyed: string[] = [];
+    const { driver, clock, pool } = fakePool({
+      driver: new UnprovenDriver(),
+      limits: { minSize: 1, maxSize: 5 },
+      observer: {
+        proved: () => driver.opened[0]?.breakNow(),
+        destroyed: (_connection, reason) => destroyed.push(reason),
+      },
+    });
+    pool.start();
+    await clock.advance(0);
+    await pool.probe({ timeoutMs: 100, recentMs: 0 });
+    expect(destroyed).toEqual(['broken']);
+    expect(pool.counters.destroyed.broken).toBe(1);
+    await pool.close({ deadlineMs: 0 });
+  });
+
+  it('is not said to have lasted when it had just stayed alive for a moment', async () => {
+    const { driver, clock, pool } = fakePool({
+      driver: new UnprovenDriver(),
+      limits: { minSize: 1, maxSize: 5 },
+      observer: { proved: () => driver.opened[0]?.breakNow() },
+    });
+    pool.start();
+    await clock.advance(60);
+    expect(driver.live).toEqual([]);
+    // Nothing is left to be looked at.
+    await pool.close({ deadlineMs: 0 });
+    expect(pool.deadlines.pending).toBe(0);
   });
 });

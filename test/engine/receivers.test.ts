@@ -41,7 +41,7 @@ describe('a receiver that throws', () => {
       if (when !== 'at once') held.release();
       (await behind).release();
       expect(receiver.told).toEqual(['granted', 'cannot take it']);
-      expect([pool.active, pool.total, driver.opens]).toEqual([0, 1, 2]);
+      expect([pool.numbers.active, pool.numbers.total, driver.opens]).toEqual([0, 1, 2]);
       expect(driver.opened[0]?.state).toBe('killed');
     },
   );
@@ -100,7 +100,7 @@ describe('receivers that give their slots back at once', () => {
     }
     held.release();
     // In one step: nobody waits beside an idle connection.
-    expect([served.length, pool.waiting, pool.idle]).toEqual([50_000, 0, 1]);
+    expect([served.length, pool.numbers.waiting, pool.numbers.idle]).toEqual([50_000, 0, 1]);
     expect(served.every((index, position) => index === position)).toBe(true);
     expect(warn).not.toHaveBeenCalled();
   });
@@ -115,7 +115,7 @@ describe('what others throw or return', () => {
       expect(() => lease.release(true)).not.toThrow();
       await settle();
       expect(warn).toHaveBeenCalledWith(expect.stringContaining(`late ${method}`), { type: 'PoolObserverWarning' });
-      expect(pool.active).toBe(0);
+      expect(pool.numbers.active).toBe(0);
     },
   );
 
@@ -129,7 +129,7 @@ describe('what others throw or return', () => {
     });
     const lease = await pool.acquire('acme');
     expect(() => lease.release()).not.toThrow();
-    expect([pool.idle, warn.mock.calls.length]).toEqual([1, 1]);
+    expect([pool.numbers.idle, warn.mock.calls.length]).toEqual([1, 1]);
   });
 
   it.each([
@@ -162,7 +162,7 @@ describe('what others throw or return', () => {
     (await pool.acquire('acme')).release();
     (await pool.acquire('acme')).release();
     await settle();
-    expect([pool.idle, driver.opens]).toEqual([1, 1]);
+    expect([pool.numbers.idle, driver.opens]).toEqual([1, 1]);
   });
 
   it('is told to the log when kill rejects', async () => {
@@ -174,7 +174,7 @@ describe('what others throw or return', () => {
     (await pool.acquire('acme')).release(true);
     await settle();
     expect(failures).toEqual([['kill', 'Error: cannot kill']]);
-    expect(pool.total).toBe(0);
+    expect(pool.numbers.total).toBe(0);
   });
 
   it('is a broken connection when a driver says so without an error', async () => {

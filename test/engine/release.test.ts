@@ -18,7 +18,7 @@ describe('giving a connection back', () => {
     const { pool, driver } = fakePool();
     (await pool.acquire(undefined)).release(true);
     expect(driver.opened[0]?.state).toBe('killed');
-    expect(pool.total).toBe(0);
+    expect(pool.numbers.total).toBe(0);
   });
 
   it('is cleaned before the next borrower gets it, and the tenant keeps its slot meanwhile', async () => {
@@ -27,8 +27,8 @@ describe('giving a connection back', () => {
     (await pool.acquire('acme')).release();
     const next = pool.acquire('globex');
     await settle();
-    expect(pool.recycling).toBe(1);
-    expect([...pool.tenants()].find((tenant) => tenant.id === 'acme')?.inUse).toBe(1);
+    expect(pool.numbers.recycling).toBe(1);
+    expect([...pool.numbers.tenants()].find((tenant) => tenant.id === 'acme')?.inUse).toBe(1);
     driver.letGo();
     const lease = await next;
     expect(lease.connection.leftBy).toEqual(['acme']);
@@ -46,7 +46,7 @@ describe('giving a connection back', () => {
     await clock.advance(300);
     expect(driver.opened[1]?.state).toBe('killed');
     expect(pool.counters.destroyed.cleaning).toBe(2);
-    expect(pool.total).toBe(0);
+    expect(pool.numbers.total).toBe(0);
   });
 
   it('retires connections by number of uses', async () => {
@@ -63,7 +63,7 @@ describe('giving a connection back', () => {
     await clock.advance(1_000);
     driver.opened[0]?.breakNow();
     await settle();
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
     expect((await pool.acquire(undefined)).connection.serial).toBe(2);
   });
 
@@ -72,7 +72,7 @@ describe('giving a connection back', () => {
     const lease = await pool.acquire(undefined);
     driver.opened[0]?.breakNow();
     lease.release();
-    expect(pool.idle).toBe(0);
+    expect(pool.numbers.idle).toBe(0);
     expect(pool.counters.destroyed.broken).toBe(1);
     (await pool.acquire(undefined)).release();
   });
@@ -112,9 +112,9 @@ describe('housekeeping', () => {
     const leases = await Promise.all([pool.acquire(undefined), pool.acquire(undefined), pool.acquire(undefined)]);
     for (const lease of leases) lease.release();
     await clock.advance(900);
-    expect(pool.idle).toBe(3);
+    expect(pool.numbers.idle).toBe(3);
     await clock.advance(500);
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
     expect(pool.counters.destroyed.idle).toBe(2);
   });
 
@@ -136,7 +136,7 @@ describe('housekeeping', () => {
     await pool.whenReady();
     await clock.advance(7_000);
     expect(driver.pings).toBeGreaterThanOrEqual(2);
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
   });
 
   it('does not take the last idle connection while others are at work', async () => {
@@ -145,7 +145,7 @@ describe('housekeeping', () => {
     (await pool.acquire(undefined)).release();
     await clock.advance(2_000);
     expect(driver.pings).toBe(0);
-    expect(pool.idle).toBe(1);
+    expect(pool.numbers.idle).toBe(1);
     held.release();
   });
 
@@ -187,9 +187,9 @@ describe('housekeeping', () => {
     await pool.whenReady();
     driver.closeBehaviour = 'hang';
     pool.changeLimits({ maxSize: 2, minSize: 0 });
-    expect([pool.idle, pool.closing]).toEqual([2, 2]);
+    expect([pool.numbers.idle, pool.numbers.closing]).toEqual([2, 2]);
     const leases = await Promise.all([pool.acquire(undefined), pool.acquire(undefined)]);
     for (const lease of leases) lease.release();
-    expect([pool.idle, pool.closing]).toEqual([2, 2]);
+    expect([pool.numbers.idle, pool.numbers.closing]).toEqual([2, 2]);
   });
 });

@@ -82,7 +82,7 @@ describe('a signal that many calls share', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
     controller.abort();
     for (const outcome of await Promise.all(waiting)) expect(outcome).toBeInstanceOf(AcquireAbortedError);
-    expect([pool.waiting, warn.mock.calls.length]).toEqual([0, 0]);
+    expect([pool.numbers.waiting, warn.mock.calls.length]).toEqual([0, 0]);
     held.release();
   });
 });

@@ -60,7 +60,7 @@ describe('ids that were invented', () => {
 
   it('have all slots while nobody else wants them', async () => {
     const { pool, out } = await floodedPool(4, 10);
-    expect([out.length, pool.active]).toEqual([4, 4]);
+    expect([out.length, pool.numbers.active]).toEqual([4, 4]);
   });
 
   it('do not keep a known tenant waiting longer than until the next slot comes free', async () => {
@@ -77,7 +77,7 @@ describe('ids that were invented', () => {
     out[0]?.release();
     await clock.advance(0);
     (await waiting).release();
-    for (const tenant of pool.tenants()) {
+    for (const tenant of pool.numbers.tenants()) {
       if (tenant.id?.startsWith('invented') === true) expect(tenant.limits.reserved).toBe(0);
     }
   });
@@ -98,7 +98,7 @@ describe('ids that were invented', () => {
     for (let index = 0; index < 500; index++) invent();
     const late = pool.acquire('customer 2').then((lease) => lease.release());
     await clock.advance(0);
-    expect([refused, pool.waiting]).toEqual([[], 10]);
+    expect([refused, pool.numbers.waiting]).toEqual([[], 10]);
     out[0]?.release();
     await clock.advance(0);
     await late;
@@ -108,10 +108,10 @@ describe('ids that were invented', () => {
   it('make room for a known tenant in a full queue, and not the other way round', async () => {
     const { pool } = await floodedPool(1, 4, { limits: { maxQueue: 4 } });
     const customer = pool.acquire('customer 1');
-    expect(pool.waiting).toBe(4);
+    expect(pool.numbers.waiting).toBe(4);
     let refused: unknown;
     pool.acquire('customer 1').catch((error: unknown) => (refused = error));
-    expect([pool.waiting, refused]).toEqual([4, undefined]);
+    expect([pool.numbers.waiting, refused]).toEqual([4, undefined]);
     await pool.close({ deadlineMs: 0 });
     await expect(customer).rejects.not.toBeInstanceOf(QueueFullError);
   });
@@ -128,7 +128,7 @@ describe('ids that were invented', () => {
     const reserves: [string | undefined, number][] = [];
     for (const id of ['customer', 'override', 'resolved', 'invented']) {
       const lease = await pool.acquire(id);
-      reserves.push([id, [...pool.tenants()].find((tenant) => tenant.id === id)?.limits.reserved ?? -1]);
+      reserves.push([id, [...pool.numbers.tenants()].find((tenant) => tenant.id === id)?.limits.reserved ?? -1]);
       lease.release();
     }
     expect(reserves).toEqual([
@@ -141,7 +141,8 @@ describe('ids that were invented', () => {
 
   it('are whoever the pool has not served for a while, where the application does not say', async () => {
     const { pool, clock } = fakePool({ tenants: { reserved: 1 } });
-    const reserveOf = (): number | undefined => [...pool.tenants()].find(({ id }) => id === 'acme')?.limits.reserved;
+    const reserveOf = (): number | undefined =>
+      [...pool.numbers.tenants()].find(({ id }) => id === 'acme')?.limits.reserved;
     (await pool.acquire('acme')).release();
     expect(reserveOf()).toBe(0);
     await clock.advance(KNOWN_AFTER_MS);
@@ -158,7 +159,7 @@ describe('ids that were invented', () => {
     await clock.advance(KNOWN_AFTER_MS);
     second.release();
     await clock.advance(0);
-    expect({ active: pool.active, waiting: pool.waiting, grantable: pool.grantable }).toEqual({
+    expect({ active: pool.numbers.active, waiting: pool.numbers.waiting, grantable: pool.numbers.grantable }).toEqual({
       active: 1,
       waiting: 1,
       grantable: 0,
@@ -180,7 +181,7 @@ describe('ids that were invented', () => {
     };
     expect(() => pool.changeTenantPolicy(broken)).toThrow('no database');
     expect(pool.tenantPolicy).toBe(policy);
-    expect([...pool.tenants()].every(({ limits }) => limits.max === Infinity)).toBe(true);
+    expect([...pool.numbers.tenants()].every(({ limits }) => limits.max === Infinity)).toBe(true);
   });
 });
 
@@ -199,7 +200,7 @@ describe('functions of the application that are asked about tenants', () => {
     const waiting = pool.acquire('globex');
     for (let id = 0; id < 100; id++) await expect(pool.acquire(`bad ${id}`)).rejects.toThrow('no database');
     expect(() => pool.tryAcquire('bad')).toThrow('no database');
-    expect([pool.knownTenants, pool.waiting]).toEqual([2, 1]);
+    expect([pool.numbers.knownTenants, pool.numbers.waiting]).toEqual([2, 1]);
     lease.release();
     (await waitFor(waiting, clock)).release();
   });
@@ -220,11 +221,11 @@ describe('functions of the application that are asked about tenants', () => {
     await clock.advance(0);
     await Promise.all(served);
     // The connection was lent to this one last; the other tenant has been forgotten.
-    expect([...pool.tenants()].map(({ id, limits: { max } }) => [id, max])).toEqual([
+    expect([...pool.numbers.tenants()].map(({ id, limits: { max } }) => [id, max])).toEqual([
       [undefined, Infinity],
       ['acme', 1],
     ]);
-    expect([pool.active, pool.waiting]).toEqual([0, 0]);
+    expect([pool.numbers.active, pool.numbers.waiting]).toEqual([0, 0]);
   });
 
   it.each(['close', 'suspend', 'abort'] as const)('leave no waiter behind when they %s', async (deed) => {
@@ -244,7 +245,7 @@ describe('functions of the application that are asked about tenants', () => {
     const lease = await waitFor(pool.acquire('acme'), clock);
     const refused = pool.acquire('globex', { signal: controller.signal }).catch((error: Error) => error.name);
     const name = { close: 'PoolClosedError', suspend: 'PoolSuspendedError', abort: 'AcquireAbortedError' }[deed];
-    expect([await refused, pool.waiting]).toEqual([name, 0]);
+    expect([await refused, pool.numbers.waiting]).toEqual([name, 0]);
     lease.release();
   });
 
@@ -259,7 +260,7 @@ describe('functions of the application that are asked about tenants', () => {
         return true;
       },
     });
-    const limits = [...pool.tenants()].map(({ id, limits: { max } }) => [id, max]);
+    const limits = [...pool.numbers.tenants()].map(({ id, limits: { max } }) => [id, max]);
     expect(limits).toEqual([
       [undefined, Infinity],
       ['acme', 1],
@@ -283,7 +284,7 @@ describe('functions of the application that are asked about tenants', () => {
     await clock.advance(0);
     (await customer).release();
     await clock.advance(0);
-    const [known] = [...pool.tenants()].filter(({ id }) => id === 'invented 5');
+    const [known] = [...pool.numbers.tenants()].filter(({ id }) => id === 'invented 5');
     expect(known?.acquisitions).toBe(1);
     await pool.close({ deadlineMs: 0 });
   });
@@ -314,7 +315,7 @@ describe.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueO
   it('has limits, an override and numbers as any other', async () => {
     const plain = fakePool({ limits: { maxSize: 4, connectConcurrency: 4 }, tenants: { max: 2, maxWaiting: 7 } });
     const lease = await plain.pool.acquire(id);
-    const numbers = [...plain.pool.tenants()].find((tenant) => tenant.id === id);
+    const numbers = [...plain.pool.numbers.tenants()].find((tenant) => tenant.id === id);
     expect(numbers).toMatchObject({ inUse: 1, acquisitions: 1, limits: { max: 2, maxWaiting: 7, weight: 1 } });
     lease.release();
 
