@@ -11,10 +11,12 @@ import { inspect } from 'node:util';
 
 import type { Command, Pipeline, Redis } from 'ioredis';
 import { BoundListeners, type Listener } from './bound-listeners.js';
-import { guardedCallback, guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
+import { guardingCallback, isFunction, told, type ReportThrown } from './caller-code.js';
 import { guardPipeline } from './guarded-pipeline.js';
+import { gatePipeline, type PipelineGate } from './pipeline-gate.js';
 import {
   commandMethods,
+  isSendable,
   markAsCallers,
   type CommandSink,
   type IoredisModule,
@@ -29,7 +31,7 @@ export interface FacadeOptions {
   readonly report: ReportThrown;
 }
 
-export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C> {
+export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C>, NodeOwner {
   /** What callers get. */
   readonly proxy: C;
   protected readonly facade: FacadeOptions;
@@ -55,25 +57,25 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   protected abstract send(command: Command, stream: unknown, node: unknown): unknown;
 
   /** Throws when the caller may not use this client any more. */
-  protected abstract assertUsable(): void;
+  abstract assertUsable(): void;
 
-  /** Why a command can't be part of a pipeline of `length` commands; `bare`: a MULTI that nothing would close. */
-  protected abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
+  /** Why a command can't be part of a pipeline; `bare`: a MULTI that nothing would close. */
+  abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
 
   /** Why a pipeline of this many commands can't be sent now. */
-  protected abstract rejectionOfPipeline(length: number): Error | undefined;
+  abstract rejectionOfPipeline(length: number): Error | undefined;
 
   /** A new client like this one, of the caller's own. */
   protected abstract duplicate(args: readonly unknown[]): C;
 
   /** The same as `send`, to one node of the cluster that the client is for. */
-  protected abstract sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
+  abstract sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
 
   /** A new client of a node alone, of the caller's own. */
-  protected abstract duplicateNode(node: Redis, args: readonly unknown[]): Redis;
+  abstract duplicateNode(node: Redis, args: readonly unknown[]): Redis;
 
   /** A caller has called quit() or disconnect() on a node. */
-  protected abstract endNode(node: Redis, method: string): void;
+  abstract endNode(node: Redis, method: string): void;
 
   /** What a kind of facade does in place of the client's own property `key`; `undefined`: the client's own. */
   protected abstract replacement(key: string | symbol): unknown;
@@ -117,13 +119,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   /** Has a callback in ioredis' style told how `promise` ends, in the context of this call. */
   protected told<T>(promise: Promise<T>, callback: unknown): Promise<T> {
-    if (!isFunction(callback)) return promise;
-    const tell = guardedCallback(callback, 'a callback', this.facade.report);
-    promise.then(
-      (value) => (value === undefined ? tell(null) : tell(null, value)),
-      (error: unknown) => tell(error),
-    );
-    return promise;
+    return told(promise, callback, this.facade.report);
   }
 
   /** What callers get of a node of the cluster. */
@@ -132,14 +128,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     this.#nodes ??= new WeakMap();
     let presented = this.#nodes.get(node);
     if (presented === undefined) {
-      presented = new NodeFacade(node, this.facade, {
-        send: (command, stream) => this.sendToNode(node, command, stream),
-        assertUsable: () => this.assertUsable(),
-        rejectionInPipeline: (command, bare) => this.rejectionInPipeline(command, bare),
-        rejectionOfPipeline: (length) => this.rejectionOfPipeline(length),
-        duplicate: (args) => this.duplicateNode(node, args),
-        end: (method) => this.endNode(node, method),
-      }).proxy;
+      presented = new NodeFacade(node, this.facade, this).proxy;
       this.#nodes.set(node, presented);
     }
     return presented;
@@ -248,80 +237,35 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     return this.#pipeline(this.client.multi.call(this.proxy), commands);
   }
 
-  /**
-   * Gates a pipeline as a whole. ioredis writes a pipeline only when each of its commands has asked to be written, so
-   * one that is refused on the way would leave the others waiting for ever: it is refused before anything is sent.
-   */
   #pipeline(made: unknown, commands: unknown): unknown {
-    if (!isPipeline(made, this.facade.ioredis)) return made;
-    const pipeline = made;
-    guardPipeline(pipeline, this.facade.ioredis, this.facade.report);
-    const queue = pipeline.sendCommand.bind(pipeline);
-    const begin: unknown = Reflect.get(pipeline, 'multi');
-    const execute: unknown = Reflect.get(pipeline, 'exec');
-    if (!isFunction(begin) || !isFunction(execute)) return pipeline;
-    let rejection: Error | undefined;
-    let beginning = false;
-    // Blocks begun by pipeline.multi(): the exec() that belongs to each only queues EXEC.
-    let open = 0;
-
-    pipeline.sendCommand = (command) => {
-      rejection ??= isSendable(command) ? this.rejectionInPipeline(command, !beginning) : unsendable(command);
-      return queue(command);
-    };
-    Object.defineProperty(pipeline, 'multi', {
-      value: (...args: readonly unknown[]): unknown => {
-        beginning = true;
-        open++;
-        try {
-          return Reflect.apply(begin, pipeline, args);
-        } finally {
-          beginning = false;
-        }
-      },
-    });
-    Object.defineProperty(pipeline, 'exec', {
-      writable: true,
-      value: (...args: readonly unknown[]): unknown => {
-        if (open > 0) {
-          open--;
-          return Reflect.apply(execute, pipeline, args);
-        }
-        const refused = rejection ?? this.rejectionOfPipeline(pipeline.length);
-        if (refused !== undefined) return this.told(Promise.reject(refused), args[0]);
-        const [callback] = args;
-        const { report } = this.facade;
-        return Reflect.apply(execute, pipeline, [
-          isFunction(callback) ? guardedCallback(callback, 'a callback of exec()', report) : callback,
-        ]);
-      },
-    });
-    if (Array.isArray(commands)) pipeline.addBatch(commands);
-    return pipeline;
+    const { ioredis, report } = this.facade;
+    if (!isPipeline(made, ioredis)) return made;
+    guardPipeline(made, ioredis, report);
+    gatePipeline(made, this, report);
+    if (Array.isArray(commands)) made.addBatch(commands);
+    return made;
   }
 }
 
 type NodeRole = 'all' | 'master' | 'slave';
 
-/** What the facade of the cluster's client does for those of its nodes. */
-interface NodeTerms {
-  send(command: Command, stream: unknown): unknown;
+/** What the facade of a cluster's client does for those of its nodes. */
+interface NodeOwner extends PipelineGate {
+  sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
   assertUsable(): void;
-  rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
-  rejectionOfPipeline(length: number): Error | undefined;
-  duplicate(args: readonly unknown[]): Redis;
-  end(method: string): void;
+  duplicateNode(node: Redis, args: readonly unknown[]): Redis;
+  endNode(node: Redis, method: string): void;
 }
 
 /** A node of a cluster's client: what goes for the client goes for it. */
 class NodeFacade extends ClientFacade<Redis> {
   readonly #node: Redis;
-  readonly #options: NodeTerms;
+  readonly #owner: NodeOwner;
 
-  constructor(node: Redis, facade: FacadeOptions, options: NodeTerms) {
+  constructor(node: Redis, facade: FacadeOptions, owner: NodeOwner) {
     super(node, facade, {});
     this.#node = node;
-    this.#options = options;
+    this.#owner = owner;
   }
 
   protected override get client(): Redis {
@@ -329,23 +273,23 @@ class NodeFacade extends ClientFacade<Redis> {
   }
 
   protected override send(command: Command, stream: unknown): unknown {
-    return this.#options.send(command, stream);
+    return this.#owner.sendToNode(this.#node, command, stream);
   }
 
-  protected override assertUsable(): void {
-    this.#options.assertUsable();
+  override assertUsable(): void {
+    this.#owner.assertUsable();
   }
 
-  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
-    return this.#options.rejectionInPipeline(command, bare);
+  override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+    return this.#owner.rejectionInPipeline(command, bare);
   }
 
-  protected override rejectionOfPipeline(length: number): Error | undefined {
-    return this.#options.rejectionOfPipeline(length);
+  override rejectionOfPipeline(length: number): Error | undefined {
+    return this.#owner.rejectionOfPipeline(length);
   }
 
   protected override duplicate(args: readonly unknown[]): Redis {
-    return this.#options.duplicate(args);
+    return this.#owner.duplicateNode(this.#node, args);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -358,12 +302,12 @@ class NodeFacade extends ClientFacade<Redis> {
         };
       case 'quit':
         return (callback?: unknown): unknown => {
-          this.#options.end(key);
+          this.#owner.endNode(this.#node, key);
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#options.end(key);
+        return (): void => this.#owner.endNode(this.#node, key);
       default:
         return undefined;
     }
@@ -371,16 +315,16 @@ class NodeFacade extends ClientFacade<Redis> {
 
   // A node of a cluster has no nodes.
 
-  protected override sendToNode(_node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(_node: CommandSink, command: Command, stream: unknown): unknown {
     return this.send(command, stream);
   }
 
-  protected override duplicateNode(_node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(_node: Redis, args: readonly unknown[]): Redis {
     return this.duplicate(args);
   }
 
-  protected override endNode(_node: Redis, method: string): void {
-    this.#options.end(method);
+  override endNode(_node: Redis, method: string): void {
+    this.#owner.endNode(this.#node, method);
   }
 }
 
@@ -391,18 +335,6 @@ function emptyClient<C extends RedisClient>(first: C, describe: () => string): C
   });
   if (!isLike(empty, first)) throw new TypeError('An object can be created with any prototype.');
   return empty;
-}
-
-/**
- * Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`.
- */
-function isSendable(command: Command): boolean {
-  const resolve: Command['resolve'] | undefined = command.resolve;
-  return resolve !== undefined;
-}
-
-function unsendable(command: Command): Error {
-  return new TypeError(`The arguments of ${command.name.toUpperCase()} can't be sent: turning them into text threw.`);
 }
 
 function isPipelineOff(options: unknown): boolean {

@@ -11,6 +11,7 @@ import { withTimeout } from '../engine/time/with-timeout.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import { DedicatedLimitError, PoolClosedError, type LeaseHolder } from '../errors.js';
+import type { TenantContext } from '../tenancy/tenant-context.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment, Made } from './deployment.js';
@@ -40,8 +41,7 @@ export interface DedicatedClientsDependencies<C extends RedisClient> extends Fac
   /** How often those that wait for nothing are pinged, and how long they may take to answer; 0: never. */
   readonly pingIntervalMs: number;
   readonly pingTimeoutMs: number;
-  /** Whom the running code works for. */
-  readonly currentTenant: () => string | undefined;
+  readonly tenants: TenantContext;
 }
 
 /** What is known of an open client. */
@@ -61,7 +61,7 @@ export class DedicatedClients<C extends RedisClient> {
     const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = dependencies;
     this.#dependencies = dependencies;
     this.#pings = new IdlePings({
-      clients: () => this.#open.keys(),
+      clients: this.#open,
       intervalMs: pingIntervalMs,
       timeoutMs: pingTimeoutMs,
       clock,
@@ -114,10 +114,10 @@ export class DedicatedClients<C extends RedisClient> {
   }
 
   #adopt<D extends RedisClient>(make: () => Made<D>, duplicate: (args: readonly unknown[], original: Made<D>) => D): D {
-    const { poolId, max, clock } = this.#dependencies;
+    const { poolId, max, clock, tenants } = this.#dependencies;
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
-    const opened = { tenantId: this.#dependencies.currentTenant(), atMs: clock.now() };
+    const opened = { tenantId: tenants.frame()?.tenantId, atMs: clock.now() };
     const made = make();
     this.#listenTo(made, opened);
     return new DedicatedFacade(made, this.#dependencies, duplicate, (node, args) => this.duplicateNode(node, args))
@@ -245,15 +245,15 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
     return this.#duplicate(args, this.#made);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     return node.sendCommand(command, stream);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     return this.#duplicateNode(node, args);
   }
 
-  protected override endNode(node: Redis): void {
+  override endNode(node: Redis): void {
     node.disconnect();
   }
 
@@ -277,9 +277,9 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
     }
   }
 
-  protected override assertUsable(): void {}
+  override assertUsable(): void {}
 
-  protected override rejectionInPipeline(): undefined {}
+  override rejectionInPipeline(): undefined {}
 
-  protected override rejectionOfPipeline(): undefined {}
+  override rejectionOfPipeline(): undefined {}
 }

@@ -14,26 +14,24 @@ import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
+import type { Failover } from './failover.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import type { ReconnectOnError } from './deployment.js';
 import { isWritable, type CommandSink, type RedisClient } from './redis-client.js';
 import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
 /** What all connections of a pool have in common for their borrowers. */
 export interface LendingOptions<C extends RedisClient> extends FacadeOptions {
-  /** What connections show as their options. */
-  readonly shown: object;
+  readonly deployment: Deployment<C>;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** 0: as long as they like. */
   readonly commandTimeoutMs: number;
-  /** The caller's own say on which errors cost a connection. */
-  readonly reconnectOnError: ReconnectOnError | undefined;
-  /** The server refuses to write: it is not, or no longer, the one to write to. */
-  readonly onReadOnly: () => void;
+  /** Is told when the server refuses to write. */
+  readonly failover: Failover;
 }
 
 export class LentClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
@@ -41,7 +39,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   readonly #lease: LeaseInfo;
   readonly #options: LendingOptions<C>;
   constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, options: LendingOptions<C>) {
-    super(connection.client, options, { ...options.shown, enableAutoPipelining: false });
+    super(connection.client, options, { ...options.deployment.shown, enableAutoPipelining: false });
     this.#connection = connection;
     this.#lease = lease;
     this.#options = options;
@@ -56,7 +54,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     return this.#sendTo(this.client, command, stream, node);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     return this.#sendTo(node, command, stream, undefined);
   }
 
@@ -83,13 +81,13 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     }
   }
 
-  protected override assertUsable(): void {
+  override assertUsable(): void {
     if (this.#lease.released) throw this.#released();
   }
 
-  protected override rejectionInPipeline(): undefined {}
+  override rejectionInPipeline(): undefined {}
 
-  protected override rejectionOfPipeline(): Error | undefined {
+  override rejectionOfPipeline(): Error | undefined {
     return this.#lease.released ? this.#released() : undefined;
   }
 
@@ -97,12 +95,12 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     return this.#options.dedicated.duplicate(args);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     this.assertUsable();
     return this.#options.dedicated.duplicateNode(node, args);
   }
 
-  protected override endNode(node: Redis): void {
+  override endNode(node: Redis): void {
     this.assertUsable();
     node.disconnect();
   }
@@ -141,7 +139,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   }
 
   #costsConnection(error: Error): boolean {
-    const verdict = this.#options.reconnectOnError?.(error) ?? false;
+    const verdict = this.#options.deployment.reconnectOnError?.(error) ?? false;
     return verdict !== false;
   }
 
@@ -163,7 +161,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (isReply(error)) {
       // A lease keeps its connection, which alone has what it did there; the next borrower gets another one.
       if (isUnfitServer(error) || this.#costsConnection(error)) this.#connection.markUnfit(error);
-      if (isReadOnly(error)) this.#options.onReadOnly();
+      if (isReadOnly(error)) this.#options.failover.writeRefused();
       return error;
     }
     if (!isConnectionError(error)) return error;

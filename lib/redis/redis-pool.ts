@@ -6,52 +6,22 @@
  * `duplicate()`. With a cluster, each of all these is a client of the cluster, with a connection to every node it has
  * talked to and one or two of its own besides; so keep `maxSize` small there.
  */
-import type { Cluster, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 
-import type { Clock } from '../engine/time/clock.js';
-import { describeError } from '../engine/redact.js';
-import {
-  createPoolCore,
-  createPoolRuntime,
-  PoolHandle,
-  type PoolCore,
-  type PoolDependencies,
-  type TenantBinding,
-} from '../pool/pool-handle.js';
 import type { CloseReport } from '../engine/lending-engine.js';
-import { boundConnects } from './connect-deadline.js';
-import { DedicatedClients } from './dedicated-clients.js';
-import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
-import type { ExclusiveConnection } from './exclusive-connection.js';
-import { reportTo } from './caller-code.js';
-import type { FacadeOptions } from './client-facade.js';
-import { loadIoredis, type RedisClient } from './redis-client.js';
-import { RedisDriver } from './redis-driver.js';
-import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
-import { OutageLog } from './outage-log.js';
+import { PoolHandle, type PoolCore, type TenantBinding } from '../pool/pool-handle.js';
+import type { DedicatedClients } from './dedicated-clients.js';
+import type { RedisClient } from './redis-client.js';
 import { RedisPoolStats } from './redis-pool-stats.js';
-import { SharedClient } from './shared-client.js';
-import { SharedConnection } from './shared-connection.js';
+import type { SharedClient } from './shared-client.js';
+import type { SharedConnection } from './shared-connection.js';
 
 /** What all views of one pool have besides its slots. */
-interface Companions<C extends RedisClient> {
+export interface RedisPoolDependencies<C extends RedisClient> {
   readonly connection: SharedConnection<C>;
   readonly shared: SharedClient<C>;
   readonly dedicated: DedicatedClients<C>;
-  readonly endCalls: EndCalls;
 }
-
-/** How often libraries have tried to end the shared client. */
-interface EndCalls {
-  count: number;
-}
-
-/**
- * How long the connections of a server that refuses to write are kept at least, in milliseconds; doubled while it goes
- * on.
- */
-const FIRST_REPLACEMENT_MS = 1_000;
-const LAST_REPLACEMENT_MS = 60_000;
 
 /**
  * @example
@@ -64,12 +34,12 @@ const LAST_REPLACEMENT_MS = 60_000;
  * });
  */
 export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
-  readonly #companions: Companions<C>;
+  readonly #dependencies: RedisPoolDependencies<C>;
 
-  /** @internal Made by {@link createRedisPool}. */
-  constructor(core: PoolCore<C>, companions: Companions<C>, binding?: TenantBinding) {
+  /** @internal Made by `createRedisPool`. */
+  constructor(core: PoolCore<C>, dependencies: RedisPoolDependencies<C>, binding?: TenantBinding) {
     super(core, binding);
-    this.#companions = companions;
+    this.#dependencies = dependencies;
   }
 
   /**
@@ -86,20 +56,20 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
    * `maxDuplicates`.
    */
   get client(): C {
-    return this.#companions.shared.proxy;
+    return this.#dependencies.shared.proxy;
   }
 
   /** The numbers of this moment, with those of what the pool has besides its slots. */
   override stats(): RedisPoolStats {
     return new RedisPoolStats(this.core.engine, this.statsContext, {
       duplicates: this.duplicates,
-      ignoredEnds: this.#companions.endCalls.count,
+      ignoredEnds: this.#dependencies.shared.ignoredEnds,
     });
   }
 
   /** Clients from `duplicate()` that are open. */
   get duplicates(): number {
-    return this.#companions.dedicated.size;
+    return this.#dependencies.dedicated.size;
   }
 
   /**
@@ -108,202 +78,21 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
    */
   override evict(): void {
     super.evict();
-    this.#companions.shared.renew();
+    this.#dependencies.shared.renew();
   }
 
   /** @internal */
   override async start(): Promise<void> {
-    await Promise.all([super.start(), this.#companions.connection.whenReady()]);
+    await Promise.all([super.start(), this.#dependencies.connection.whenReady()]);
   }
 
   protected override completed(report: CloseReport): CloseReport {
-    const { cut } = this.#companions.dedicated;
+    const { cut } = this.#dependencies.dedicated;
     if (cut.length === 0) return report;
     return { ...report, cut: report.cut + cut.length, holders: [...report.holders, ...cut] };
   }
 
   protected override view(binding: TenantBinding): this {
-    return new RedisPool(this.core, this.#companions, binding) as this;
+    return new RedisPool(this.core, this.#dependencies, binding) as this;
   }
-}
-
-/**
- * Makes a cold pool: nothing is opened until it is started, or used.
- *
- * @throws MissingDriverError when `ioredis` isn't installed.
- */
-export function createRedisPool(
-  id: string,
-  config: ResolvedRedisPoolOptions & { readonly cluster: object },
-  dependencies: PoolDependencies,
-): Promise<RedisPool<Cluster>>;
-export function createRedisPool(
-  id: string,
-  config: ResolvedRedisPoolOptions,
-  dependencies: PoolDependencies,
-): Promise<RedisPool>;
-export async function createRedisPool(
-  id: string,
-  config: ResolvedRedisPoolOptions,
-  dependencies: PoolDependencies,
-): Promise<RedisPool | RedisPool<Cluster>> {
-  const ioredis = await loadIoredis(id);
-  const name = connectionName(dependencies.owner, id);
-  const report = reportTo(id, (message) => dependencies.logger.error(message));
-  const { random } = dependencies;
-  const { cluster } = config;
-  if (cluster !== undefined) {
-    const { nodes, client } = cluster;
-    const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, random, report);
-    return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
-  }
-  const deployment = new ServerDeployment(ioredis, config, name, random, report);
-  return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
-}
-
-function assemble<C extends RedisClient>(
-  config: ResolvedRedisPoolOptions,
-  dependencies: PoolDependencies,
-  options: FacadeOptions,
-  deployment: Deployment<C>,
-): RedisPool<C> {
-  const { poolId } = options;
-  const outage = new OutageLog(dependencies.clock);
-  const runtime = createPoolRuntime(poolId, dependencies, outage);
-  const { clock, deadlines, logger, tenants } = runtime;
-  const { credentials, database, resends, shown, repeatable, reconnectOnError } = deployment;
-  const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
-  const commandTimeoutMs = strictest(
-    config.commandTimeoutMs,
-    ofNodes(config).commandTimeout,
-    ofNodes(config).socketTimeout,
-  );
-  const endCalls: EndCalls = { count: 0 };
-  const dedicated = new DedicatedClients<C>({
-    ...options,
-    deployment,
-    clock,
-    deadlines,
-    connectTimeoutMs,
-    max: config.maxDuplicates,
-    pingIntervalMs: strictest(healthCheck.intervalMs, config.keepaliveMs),
-    pingTimeoutMs: healthCheck.timeoutMs,
-    currentTenant: () => tenants.frame()?.tenantId,
-  });
-  const connection = new SharedConnection<C>({
-    poolId,
-    credentials,
-    clock,
-    failFastAfterMs,
-    closeTimeoutMs,
-    resends,
-    make: () => {
-      const client = deployment.shared();
-      boundConnects(client, connectTimeoutMs, { clock, deadlines });
-      return client;
-    },
-    onLost: (error) => {
-      const { said } = outage;
-      outage.failed();
-      const why = error === undefined ? 'the server closed it' : describeError(error);
-      logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
-      shared.connectionLost();
-      core.monitor.connectionBroken(error);
-    },
-    onReady: () => {
-      outage.back();
-      shared.sendHeld();
-      core.monitor.connected();
-    },
-    onNodeLost: () => shared.sendHeld(),
-  });
-  // Behind a stable name, or sentinels, stands another server by now: every connection is replaced, not only this one.
-  const onReadOnly = deployment.writes && reconnectOnError === undefined ? sparingly(clock, replaceAll) : ignore;
-  function replaceAll(): void {
-    shared.renew();
-    core.engine.evict();
-  }
-  const shared = new SharedClient<C>({
-    ...options,
-    shown,
-    connection,
-    dedicated,
-    clock,
-    deadlines,
-    commandTimeoutMs,
-    failFastAfterMs,
-    connectTimeoutMs,
-    repeatable,
-    onReadOnly,
-    // With ioredis' queue switched off, commands fail at once while there is no connection.
-    maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
-    onEndCalled: (method) => {
-      logger[endCalls.count++ === 0 ? 'warn' : 'debug'](
-        `Pool "${poolId}": ${method} was called on the shared client, and ended nothing: it ends with the pool.`,
-      );
-    },
-  });
-  const driver = new RedisDriver<C>({
-    ...options,
-    shown,
-    dedicated,
-    clock,
-    deadlines,
-    credentials,
-    commandTimeoutMs,
-    database,
-    reconnectOnError,
-    onReadOnly,
-    make: () => deployment.exclusive(),
-    isFull: (signal) => shared.isServerFull(healthCheck.timeoutMs, signal),
-    dispose: async () => {
-      await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
-    },
-  });
-  const core = createPoolCore<ExclusiveConnection<C>, C>({
-    runtime,
-    type: 'redis',
-    config,
-    driver,
-    observer: {
-      connectFailed: () => outage.failed(),
-      opened: () => outage.back(),
-    },
-    probe: (timeoutMs) => shared.ping(timeoutMs),
-  });
-  return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
-}
-
-/** ioredis' own options of each connection. */
-function ofNodes(config: ResolvedRedisPoolOptions): {
-  readonly commandTimeout?: unknown;
-  readonly socketTimeout?: unknown;
-} {
-  return { ...config.client, ...config.cluster?.client.redisOptions };
-}
-
-/** The least of the durations that are set; 0: none is. */
-function strictest(...durationsMs: readonly unknown[]): number {
-  const set = durationsMs.filter((durationMs) => typeof durationMs === 'number' && durationMs > 0);
-  return set.length === 0 ? 0 : Math.min(...set.map(Number));
-}
-
-/** Calls `act` at once, but not again before a pause that grows as long as it is asked for again and again. */
-function sparingly(clock: Clock, act: () => void): () => void {
-  let pauseMs = FIRST_REPLACEMENT_MS;
-  let lastMs = -Infinity;
-  return () => {
-    const sinceMs = clock.now() - lastMs;
-    if (sinceMs < pauseMs) return;
-    pauseMs = sinceMs > LAST_REPLACEMENT_MS ? FIRST_REPLACEMENT_MS : Math.min(2 * pauseMs, LAST_REPLACEMENT_MS);
-    lastMs = clock.now();
-    act();
-  };
-}
-
-function ignore(): void {}
-
-/** What CLIENT LIST shows; the server takes no spaces in it. */
-function connectionName(owner: string, poolId: string): string {
-  return `${owner}:${poolId}`.replace(/[^\x21-\x7e]/g, '_');
 }

@@ -8,17 +8,18 @@
  *  - while there is no connection, at most `maxQueue` commands wait for one, and none when there has been none for
  *    `failFastAfterMs`.
  */
-import { once } from 'node:events';
-
 import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
+import type { PoolLog } from '../pool/pool-log.js';
 import { isFunction } from './caller-code.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { Deployment } from './deployment.js';
+import type { Failover } from './failover.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
 import {
@@ -29,13 +30,12 @@ import {
   type CommandSink,
   type RedisClient,
 } from './redis-client.js';
-import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
-import type { SharedConnection } from './shared-connection.js';
+import { isConnectionError, isReadOnly, isReply, withoutSecrets } from './server-answers.js';
+import type { SharedConnection, SharedConnectionListener } from './shared-connection.js';
 import { rejectionInPipeline, rejectionOf } from './shared-rejections.js';
 
 export interface SharedClientDependencies<C extends RedisClient> extends FacadeOptions {
-  /** What it shows as its options. */
-  readonly shown: object;
+  readonly deployment: Deployment<C>;
   readonly connection: SharedConnection<C>;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
@@ -46,12 +46,9 @@ export interface SharedClientDependencies<C extends RedisClient> extends FacadeO
   readonly maxQueue: number;
   readonly failFastAfterMs: number;
   readonly connectTimeoutMs: number;
-  /** Errors after which the command is sent again, over the next connection. */
-  readonly repeatable: WeakSet<Error>;
-  /** The server refuses to write: it is not, or no longer, the one to write to. */
-  readonly onReadOnly: () => void;
-  /** A library has ended it, or believes so. */
-  readonly onEndCalled: (method: string) => void;
+  /** Is told when the server refuses to write. */
+  readonly failover: Failover;
+  readonly log: PoolLog;
 }
 
 const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
@@ -59,76 +56,30 @@ const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
 /** Commands that may wait for the first connect of a pool that is to have no queue. */
 const COLD_QUEUE = 10_000;
 
-export class SharedClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
+export class SharedClient<C extends RedisClient>
+  extends ClientFacade<C>
+  implements CommandKeeper, SharedConnectionListener
+{
   readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
+  #ignoredEnds = 0;
 
   constructor(dependencies: SharedClientDependencies<C>) {
     const { client } = dependencies.connection;
     // Commands that may be refused are never sent together with others.
     const { autoPipeliningIgnoredCommands } = client.options;
-    super(client, dependencies, { ...dependencies.shown, autoPipeliningIgnoredCommands });
+    super(client, dependencies, { ...dependencies.deployment.shown, autoPipeliningIgnoredCommands });
     this.#dependencies = dependencies;
     this.#connection = dependencies.connection;
-  }
-
-  /** Sends what has waited for the connection, which is there now. */
-  sendHeld(): void {
-    const { clock, deadlines } = this.#dependencies;
-    for (const { pending, stream, node } of this.#held.takeAll()) {
-      // What is repeated has no more time than it had at first: a server could refuse it again and again.
-      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
-      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
-      else deadlines.remove(pending);
-      this.#forward(pending, stream, node);
-    }
+    this.#connection.listen(this);
   }
 
   /**
-   * Asks the server whether it is there; rejects when it hasn't answered within `timeoutMs`.
-   *
-   * @returns why it can't serve at the moment, although it is there: its reply to PING, or that it loads its data.
+   * Sends a command of the pool's own, at once or over the next connection, and past what callers may not send. Rejects
+   * when it hasn't been answered within `timeoutMs`.
    */
-  async ping(timeoutMs: number): Promise<Error | undefined> {
-    const { client } = this;
-    // Connected, and not ready: INFO is what a server that loads its data answers.
-    const getsReady = !('nodes' in client) && client.status === 'connect' && client.stream.writable;
-    try {
-      const reply = await this.#probe(getsReady ? 'info' : 'ping', getsReady ? ['persistence'] : [], timeoutMs);
-      return getsReady && String(reply).includes('loading:1')
-        ? new Error('LOADING the server loads its data')
-        : undefined;
-    } catch (error) {
-      return reasonNotToServe(error);
-    }
-  }
-
-  /**
-   * Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or
-   * `signal` aborts.
-   */
-  async isServerFull(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
-    if ('nodes' in this.client || !isWritable(this.client)) return false;
-    const asked = new AbortController();
-    try {
-      const aborted = once(signal, 'abort', { signal: asked.signal }).then(() => '');
-      // Without a section's name: servers before Redis 7 take one name only.
-      const info = String(await Promise.race([this.#probe('info', [], timeoutMs), aborted]));
-      const [clients = 0, replicas = 0, max = Infinity] = ['connected_clients', 'connected_slaves', 'maxclients'].map(
-        (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? NaN),
-      );
-      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to
-      // be.
-      return clients + replicas >= max;
-    } catch {
-      return false;
-    } finally {
-      asked.abort();
-    }
-  }
-
-  async #probe(name: string, args: string[], timeoutMs: number): Promise<unknown> {
+  async ask(name: string, args: string[], timeoutMs: number): Promise<unknown> {
     const { clock, deadlines } = this.#dependencies;
     const command = new this.#dependencies.ioredis.Command(name, args, { replyEncoding: 'utf8' });
     markAsCallers(command);
@@ -157,6 +108,17 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     await closed;
   }
 
+  /** How often a library has ended it, or believes so. */
+  get ignoredEnds(): number {
+    return this.#ignoredEnds;
+  }
+
+  #ignoreEnd(method: string): void {
+    this.#dependencies.log[this.#ignoredEnds++ === 0 ? 'warn' : 'debug'](
+      `${method} was called on the shared client, and ended nothing: it ends with the pool.`,
+    );
+  }
+
   // ── ClientFacade ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   protected override get client(): C {
@@ -170,7 +132,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return this.#forward(this.#timed(command), stream, node);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     if (!this.#isForServer(command, stream)) return command.promise;
     return this.#forward(this.#timed(command), stream, undefined, node);
   }
@@ -179,7 +141,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   #isForServer(command: Command, stream: unknown): boolean {
     const { poolId } = this.#dependencies;
     if (stream === undefined && isQuit(command.name)) {
-      this.#dependencies.onEndCalled('QUIT');
+      this.#ignoreEnd('QUIT');
       command.resolve(Buffer.from('OK'));
       return false;
     }
@@ -203,16 +165,16 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return pending;
   }
 
-  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+  override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
     return rejectionInPipeline(this.#dependencies.poolId, command, bare);
   }
 
-  protected override rejectionOfPipeline(length: number): Error | undefined {
+  override rejectionOfPipeline(length: number): Error | undefined {
     if (this.#connection.closed) return new PoolClosedError(this.#dependencies.poolId);
     return isWritable(this.client) ? undefined : this.#rejectionToHold(length);
   }
 
-  protected override assertUsable(): void {
+  override assertUsable(): void {
     if (this.#connection.closed) throw new PoolClosedError(this.#dependencies.poolId);
   }
 
@@ -220,12 +182,12 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return this.#dependencies.dedicated.duplicate(args);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     return this.#dependencies.dedicated.duplicateNode(node, args);
   }
 
-  protected override endNode(_node: Redis, method: string): void {
-    this.#dependencies.onEndCalled(`${method}() of a node`);
+  override endNode(_node: Redis, method: string): void {
+    this.#ignoreEnd(`${method}() of a node`);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -248,12 +210,12 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
         return (callback?: unknown) => this.told(this.#connection.attempt(), callback);
       case 'quit':
         return (callback?: unknown) => {
-          this.#dependencies.onEndCalled('quit()');
+          this.#ignoreEnd('quit()');
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#dependencies.onEndCalled(`${key}()`);
+        return (): void => this.#ignoreEnd(`${key}()`);
       default:
         return undefined;
     }
@@ -291,13 +253,6 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return (this.#connection.downSinceMs ?? nowMs) + failFastAfterMs;
   }
 
-  /** The connection is lost, or could not be made: what waits for it does so as long as the outage may last. */
-  connectionLost(): void {
-    const { clock, deadlines } = this.#dependencies;
-    const waitEndsMs = this.#waitEndsMs(clock.now());
-    for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
-  }
-
   #rejectionToHold(count: number): Error | undefined {
     const { poolId, maxQueue, clock } = this.#dependencies;
     const unavailable = this.#connection.unavailable(clock.now());
@@ -307,6 +262,35 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return this.#held.size + count > queue
       ? new QueueFullError(poolId, this.#held.size, Math.max(0, maxQueue))
       : undefined;
+  }
+
+  // ── SharedConnectionListener ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** What waits for the connection does so as long as the outage may last. */
+  connectionLost(): void {
+    const { clock, deadlines } = this.#dependencies;
+    const waitEndsMs = this.#waitEndsMs(clock.now());
+    for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
+  }
+
+  connectionReady(): void {
+    this.#sendHeld();
+  }
+
+  /** What was to be sent again waits for no connection: the client finds another node. */
+  nodeLost(): void {
+    this.#sendHeld();
+  }
+
+  #sendHeld(): void {
+    const { clock, deadlines } = this.#dependencies;
+    for (const { pending, stream, node } of this.#held.takeAll()) {
+      // What is repeated has no more time than it had at first: a server could refuse it again and again.
+      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
+      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
+      else deadlines.remove(pending);
+      this.#forward(pending, stream, node);
+    }
   }
 
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +315,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   repeats(error: Error, pending: PendingCommand): boolean {
-    const { repeatable } = this.#dependencies;
+    const { repeatable } = this.#dependencies.deployment;
     const { command } = pending;
     // A part of a transaction alone would be another transaction, or none.
     const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());
@@ -343,7 +327,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
   }
 
   explain(error: Error, pending: PendingCommand): Error {
-    if (isReadOnly(error)) this.#dependencies.onReadOnly();
+    if (isReadOnly(error)) this.#dependencies.failover.writeRefused();
     if (isReply(error) || !isConnectionError(error)) return error;
     return new ConnectionLostError(this.#dependencies.poolId, pending.title, pending.sent, {
       cause: withoutSecrets(error),
