@@ -9,6 +9,7 @@
  * that needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method
  * may call the pool.
  */
+import type { DestroyReason } from './pool-counters.js';
 
 /** What a driver may know of the lease it lends for. */
 export interface LeaseInfo {
@@ -38,8 +39,11 @@ export interface PoolDriver<C, L = C> {
    *
    * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes
    * up its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while an acquire waits.
+   *
+   * @param reason why it ends, also when `close` has taken too long; `undefined`: it has never been in the pool,
+   * because it arrived after its connect had been given up.
    */
-  kill(connection: C): void | Promise<void>;
+  kill(connection: C, reason?: DestroyReason): void | Promise<void>;
   /** Resolves when the connection answers. */
   ping(connection: C, signal: AbortSignal): Promise<void>;
   /** What the borrower gets instead of the raw connection; it should refuse use once `lease.released`. */

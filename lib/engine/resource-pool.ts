@@ -165,7 +165,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
         timeoutMs: this.#limits.connectTimeoutMs,
         openProvesAlive: this.#openProvesAlive,
         open: (signal) => this.#driver.open(signal),
-        discard: (connection) => this.#closing.kill(connection, this.#killTimeoutMs, this.clock.now()),
+        discard: (connection) => this.#closing.kill(connection, undefined, this.#killTimeoutMs, this.clock.now()),
         admit: (connection, generation) => this.#slotOf(connection, generation),
         opened: (slot, tookMs) => this.#opened(slot, tookMs),
         failed: (error) => this.#connectFailed(error),
@@ -176,7 +176,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#closing = new Closings<C>({
       deadlines: this.deadlines,
       close: (connection) => this.#driver.close(connection),
-      kill: (connection) => this.#driver.kill(connection),
+      kill: (connection, reason) => this.#driver.kill(connection, reason),
       failed: (method, error) => this.#observer.driverFailed(method, error),
       isRoomAwaited: () => this.#isRoomAwaited(),
       ended: () => this.#dispatch(this.clock.now()),
@@ -1018,8 +1018,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
     const nowMs = this.clock.now();
     slot.state = 'closing';
-    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, this.#limits.closeTimeoutMs, nowMs);
-    else this.#closing.kill(slot.connection, this.#killTimeoutMs, nowMs);
+    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, reason, this.#limits.closeTimeoutMs, nowMs);
+    else this.#closing.kill(slot.connection, reason, this.#killTimeoutMs, nowMs);
     runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
 
