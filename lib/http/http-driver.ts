@@ -8,6 +8,7 @@
  */
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
+import type { DestroyReason } from '../engine/pool-counters.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
 import { isConnectionError } from './connection-errors.js';
@@ -20,8 +21,6 @@ export interface SlotUse {
   readonly check: UpstreamCheck;
   /** Sends the check's request. */
   readonly transport: Transport;
-  /** Whether the pool is closing, which is then why slots are cut. */
-  readonly closing: () => boolean;
 }
 
 export interface HttpDriverDependencies {
@@ -77,8 +76,10 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
     await slot.close();
   }
 
-  kill(slot: HttpSlot): void {
-    slot.cut(this.#cutReason(undefined));
+  kill(slot: HttpSlot, reason?: DestroyReason): void {
+    const { poolId } = this.#dependencies;
+    const isClosing = reason === 'cut' || reason === 'closing';
+    if (slot.busy) slot.cut(isClosing ? new PoolClosedError(poolId) : new LeaseReleasedError(poolId));
     slot.destroy();
   }
 
@@ -88,7 +89,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   /** What a borrower left under way must not go on in the next one's slot. */
   recycle(slot: HttpSlot, from: LeaseInfo): void {
-    if (slot.busy) slot.cut(this.#cutReason(from.tenantId));
+    if (slot.busy) slot.cut(new LeaseReleasedError(this.#dependencies.poolId, { tenantId: from.tenantId }));
   }
 
   /** A socket that closes is no loss: the next request opens another. */
@@ -96,10 +97,5 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   isFatal(error: unknown): boolean {
     return isConnectionError(error);
-  }
-
-  #cutReason(tenantId: string | undefined): Error {
-    const { poolId, use } = this.#dependencies;
-    return use().closing() ? new PoolClosedError(poolId, { tenantId }) : new LeaseReleasedError(poolId, { tenantId });
   }
 }

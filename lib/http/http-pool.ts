@@ -269,7 +269,6 @@ export async function createHttpPool(
     lend: (slot, lease) => client.lend(slot, lease),
     check,
     transport,
-    closing: () => engine.lifecycle === 'draining' || engine.lifecycle === 'closed',
   };
   return new HttpPool(core, { client, service: new HttpService(instance) });
 }
