@@ -30,7 +30,7 @@ import {
 } from './errors.js';
 import { DueTask, RecurringTask } from './time/recurring-tasks.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
-import { acquireStack, PoolLease, type Lease } from './lease.js';
+import { acquireStack, ON_DEMAND, PoolLease, type Lease } from './lease.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { runOutside } from './outside-context.js';
 import { PoolCounters, type DestroyReason } from './pool-counters.js';
@@ -96,6 +96,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly clock: Clock;
   readonly #driver: PoolDriver<C, L>;
   readonly #openProvesAlive: boolean;
+  readonly #lendsOnDemand: boolean;
   readonly #observer: GuardedObserver<C, L>;
   readonly #random: () => number;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
@@ -151,6 +152,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.clock = this.deadlines.clock;
     this.#driver = options.driver;
     this.#openProvesAlive = options.driver.openProvesAlive === true;
+    this.#lendsOnDemand = options.driver.lendsOnDemand === true;
     this.#observer = new GuardedObserver(options.observer ?? {});
     this.#random = options.random ?? Math.random;
     this.#limits = limitsAlone(options.limits);
@@ -459,16 +461,21 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#housekeeping.by(nowMs + this.#limits.leakDetectionMs);
   }
 
-  /** Lets the driver make what is lent of a connection, and the observer see it. */
+  /** Lets the driver make what is lent of a connection, unless it does so on demand, and the observer see the lease. */
   #introduce(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): void {
     const { connection } = slot;
     try {
-      slot.lent = this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
+      slot.lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(connection, lease);
       this.#observer.acquired?.(connection, lease);
     } catch (error) {
       this.#takeUnlentBack(slot, lease, error, nowMs);
       throw error;
     }
+  }
+
+  /** @internal Called by a slot whose lease is read, where the driver lends on demand. */
+  lentOf(connection: C, lease: PoolLease<L>): L {
+    return this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
   }
 
   /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */

@@ -108,3 +108,17 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
     });
   }
 }
+
+/** Lends a facade that is made when a borrower first reads it. */
+export class OnDemandDriver extends FakeDriver {
+  readonly lendsOnDemand = true;
+  lends = 0;
+  /** What else happens meanwhile. */
+  lending: ((lease: LeaseInfo) => void) | undefined;
+
+  lend(connection: FakeConnection, lease: LeaseInfo): FakeConnection {
+    this.lends++;
+    this.lending?.(lease);
+    return new FakeConnection(connection.serial);
+  }
+}
