@@ -79,6 +79,7 @@ export const ON_DEMAND = Symbol('on demand');
 /** What a lease needs of its slot. */
 export interface LeasedSlot<L> {
   readonly pool: LeaseOwner;
+  readonly connection: unknown;
   /** What is lent of its connection. */
   readonly lent: L | typeof ON_DEMAND | undefined;
   /** Makes what is lent on demand. */
@@ -122,6 +123,14 @@ export class PoolLease<L> implements Lease<L> {
     this.startedAtMs = startedAtMs;
     this.tenantId = tenantId;
     this.#slot = slot;
+  }
+
+  /**
+   * The raw connection of a lease that is out, for the kind that opened it; `undefined` once the lease is over. Not a
+   * member of the lease: what walks a lease would get there.
+   */
+  static connectionOf(lease: LeaseInfo): unknown {
+    return #slot in lease && lease.state === 'out' ? lease.#slot.connection : undefined;
   }
 
   get poolId(): string {

@@ -1,6 +1,6 @@
 // Walked and printed, a lease leads to nothing: not to its connection, and not to what other callers wait for.
 import { describe, expect, it } from '@jest/globals';
-import type { Lease } from '../../lib/engine/lease.js';
+import { PoolLease, type Lease } from '../../lib/engine/lease.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { LeaseReleasedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
@@ -51,6 +51,18 @@ describe('a lease', () => {
     stale.cut();
     expect(fresh.released).toBe(false);
     fresh.release();
+  });
+
+  it('tells the kind that made the pool which connection it has, until it is over', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const { connectionOf } = PoolLease;
+    const given = await pool.acquire('acme');
+    expect(connectionOf(given)).toBe(driver.opened[0]);
+    given.release();
+    const taken = await pool.acquire('rival');
+    expect([connectionOf(given), connectionOf(taken)]).toEqual([undefined, driver.opened[0]]);
+    taken.cut();
+    expect([connectionOf(taken), connectionOf({ ...given })]).toEqual([undefined, undefined]);
   });
 
   it('that a driver looks into while it lends shows nothing of the borrower before', async () => {
