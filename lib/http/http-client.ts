@@ -30,7 +30,6 @@ export class HttpClient {
   readonly transport: Transport;
   readonly #dependencies: HttpClientDependencies;
   readonly #axios: AxiosStatic;
-  readonly #slots = new WeakMap<LeaseInfo, HttpSlot>();
   readonly #ownAdapters = new WeakSet<object>();
 
   constructor(dependencies: HttpClientDependencies) {
@@ -65,12 +64,10 @@ export class HttpClient {
 
   /** What the borrower of a slot gets: the instance, with requests that go through this slot, one after the other. */
   lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
-    this.#slots.set(lease, slot);
-    let slotSource: LeaseSlotSource | undefined;
+    const slotSource = new LeaseSlotSource(lease, slot);
     return boundAxios(this.#axios, this.instance, (named) => {
-      const own = (slotSource ??= new LeaseSlotSource(lease, slot));
       const chosen = this.#callersAdapter(named);
-      return this.#own(async (config) => this.#start(config, own, chosen).response);
+      return this.#own(async (config) => this.#start(config, slotSource, chosen).response);
     });
   }
 
@@ -103,7 +100,7 @@ export class HttpClient {
     named: AdapterChoice | undefined,
   ): PooledRequest {
     const { engine, scope } = this.#dependencies;
-    const slotSource = new PooledSlotSource(engine, (lease) => this.#slots.get(lease), tenantId, scope());
+    const slotSource = new PooledSlotSource(engine, tenantId, scope());
     return this.#start(config, slotSource, named);
   }
 

@@ -34,6 +34,8 @@ export interface HttpDriverDependencies {
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   /** A slot has no connection of its own that could be dropped. */
   readonly openProvesAlive = true;
+  /** Most leases are those of single requests, which use the slot itself. */
+  readonly lendsOnDemand = true;
   readonly #dependencies: HttpDriverDependencies;
   /** Whether the upstream must show that it is alive; undecided before the first slot. */
   #checkRequired: boolean | undefined;
