@@ -12,23 +12,20 @@ import type { DestroyReason } from '../engine/pool-counters.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
 import { isConnectionError } from './connection-errors.js';
+import type { SlotAdapters } from './slot-adapters.js';
 import type { Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';
-
-/** What the slots are for. It needs the engine, which needs the driver: so it comes later than this. */
-export interface SlotUse {
-  readonly lend: (slot: HttpSlot, lease: LeaseInfo) => AxiosInstance;
-  readonly check: UpstreamCheck;
-  /** Sends the check's request. */
-  readonly transport: Transport;
-}
 
 export interface HttpDriverDependencies {
   readonly poolId: string;
   readonly keepAliveTimeoutMs: number;
   /** Whether the application's start waits for the pool, and so for a proof that the upstream is there. */
   readonly isWaitedFor: boolean;
-  readonly use: () => SlotUse;
+  readonly check: UpstreamCheck;
+  /** Sends the check's request. */
+  readonly transport: Transport;
+  /** Makes what is lent of a slot. */
+  readonly adapters: SlotAdapters;
 }
 
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
@@ -58,20 +55,20 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   async ping(slot: HttpSlot, signal: AbortSignal): Promise<void> {
-    const { check, transport } = this.#dependencies.use();
+    const { check, transport } = this.#dependencies;
     await check.run(slot, transport, signal);
     this.#checkRequired = false;
   }
 
   #mustShowItself(): boolean {
-    const { check } = this.#dependencies.use();
-    return check.asks || (this.#dependencies.isWaitedFor && check.reaches);
+    const { check, isWaitedFor } = this.#dependencies;
+    return check.asks || (isWaitedFor && check.reaches);
   }
 
   /** A request found the upstream unreachable. */
   requireCheck(): void {
     this.#checkRequired = true;
-    this.#dependencies.use().check.requireCheck();
+    this.#dependencies.check.requireCheck();
   }
 
   async close(slot: HttpSlot): Promise<void> {
@@ -86,7 +83,7 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
-    return this.#dependencies.use().lend(slot, lease);
+    return this.#dependencies.adapters.lend(slot, lease);
   }
 
   /** What a borrower left under way must not go on in the next one's slot. */
