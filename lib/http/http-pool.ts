@@ -212,9 +212,7 @@ export async function createHttpPool(
     clock,
     recentMs: intervalMs,
   });
-  const answered = (origin: string | undefined): void => check.answered(origin);
-  const isUpstream = (origin: string | undefined): boolean => check.watches(origin);
-  const node = new NodeTransport({ axios, deadlines, clock, requests, isUpstream, answered });
+  const node = new NodeTransport({ axios, deadlines, clock, requests, check });
   const transport =
     undici === undefined
       ? node
@@ -227,8 +225,7 @@ export async function createHttpPool(
           deadlines,
           clock,
           fallback: node,
-          isUpstream,
-          answered,
+          check,
         });
   const adapters = new SlotAdapters({
     poolId: id,
