@@ -113,7 +113,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     try {
       this.#checkBodyLength();
       const answer = await this.#followed();
-      return this.#settled(await this.#respond(answer));
+      return this.#validated(await this.#respond(answer));
     } catch (error) {
       if (this.#isRefused(error)) return await this.#sendOtherwise();
       throw this.#failure(error);
@@ -238,7 +238,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   }
 
   /** What axios does with a response: its `validateStatus` decides. */
-  #settled(response: AxiosResponse): AxiosResponse {
+  #validated(response: AxiosResponse): AxiosResponse {
     const { validateStatus } = response.config;
     if (!response.status || !validateStatus || this.#validates(response.status, validateStatus)) return response;
     const { AxiosError } = this.#dependencies.axios;
