@@ -8,6 +8,7 @@
 import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
 import { guarded, isThenable } from './guard.js';
 import { runOutside } from './outside-context.js';
+import type { DestroyReason } from './pool-counters.js';
 
 /** So long a connection may take to end while an acquire waits for its room, in milliseconds. */
 export const PATIENCE_MS = 250;
@@ -15,7 +16,7 @@ export const PATIENCE_MS = 250;
 export interface ClosingsOptions<C> {
   readonly deadlines: Deadlines;
   readonly close: (connection: C) => Promise<void>;
-  readonly kill: (connection: C) => unknown;
+  readonly kill: (connection: C, reason: DestroyReason | undefined) => unknown;
   readonly failed: (method: 'close' | 'kill', error: unknown) => void;
   /** Whether an acquire waits that could have a new connection, were there room for one. */
   readonly isRoomAwaited: () => boolean;
@@ -36,8 +37,8 @@ export class Closings<C> {
   }
 
   /** Ends a connection gracefully, within `timeoutMs`. */
-  close(connection: C, timeoutMs: number, nowMs: number): void {
-    const closing = this.#add(connection, timeoutMs, nowMs, true);
+  close(connection: C, reason: DestroyReason, timeoutMs: number, nowMs: number): void {
+    const closing = this.#add(connection, reason, timeoutMs, nowMs, true);
     // The async wrapper turns a driver that throws into one that rejects.
     runOutside(async () => this.#options.close(connection)).then(
       () => this.#end(closing),
@@ -49,13 +50,17 @@ export class Closings<C> {
     );
   }
 
-  /** Ends a connection now. It takes up room only if its driver has more to do, and for `timeoutMs` at most. */
-  kill(connection: C, timeoutMs: number, nowMs: number): void {
+  /**
+   * Ends a connection now. It takes up room only if its driver has more to do, and for `timeoutMs` at most.
+   *
+   * @param reason `undefined`: it has never been in the pool.
+   */
+  kill(connection: C, reason: DestroyReason | undefined, timeoutMs: number, nowMs: number): void {
     const failed = (error: unknown): void => this.#options.failed('kill', error);
     try {
-      const rest = runOutside(() => this.#options.kill(connection));
+      const rest = runOutside(() => this.#options.kill(connection, reason));
       if (!isThenable(rest)) return;
-      const closing = this.#add(connection, timeoutMs, nowMs, false);
+      const closing = this.#add(connection, reason, timeoutMs, nowMs, false);
       runOutside(() => {
         Promise.resolve(rest).then(
           () => this.#end(closing),
@@ -82,9 +87,16 @@ export class Closings<C> {
     return cut;
   }
 
-  #add(connection: C, timeoutMs: number, nowMs: number, graceful: boolean): Closing<C> {
+  #add(
+    connection: C,
+    reason: DestroyReason | undefined,
+    timeoutMs: number,
+    nowMs: number,
+    graceful: boolean,
+  ): Closing<C> {
     const limitMs = durationOf(timeoutMs);
-    const closing = new Closing<C>(connection, nowMs, nowMs + limitMs, graceful, (due, atMs) => this.#due(due, atMs));
+    const due = (closing: Closing<C>, atMs: number): void => this.#due(closing, atMs);
+    const closing = new Closing<C>(connection, reason, nowMs, nowMs + limitMs, graceful, due);
     this.#all.add(closing);
     this.#options.deadlines.add(closing, nowMs + Math.min(limitMs, PATIENCE_MS));
     return closing;
@@ -102,7 +114,7 @@ export class Closings<C> {
   #cut(closing: Closing<C>): void {
     if (!this.#forget(closing) || !closing.graceful) return;
     guarded(
-      () => runOutside(() => this.#options.kill(closing.connection)),
+      () => runOutside(() => this.#options.kill(closing.connection, closing.reason)),
       (error) => this.#options.failed('kill', error),
     );
   }
@@ -120,6 +132,7 @@ export class Closings<C> {
 
 class Closing<C> extends DeadlineEntry {
   readonly connection: C;
+  readonly reason: DestroyReason | undefined;
   readonly sinceMs: number;
   readonly limitAtMs: number;
   /** Whether there is something left that `kill` could end sooner. */
@@ -129,6 +142,7 @@ class Closing<C> extends DeadlineEntry {
 
   constructor(
     connection: C,
+    reason: DestroyReason | undefined,
     sinceMs: number,
     limitAtMs: number,
     graceful: boolean,
@@ -136,6 +150,7 @@ class Closing<C> extends DeadlineEntry {
   ) {
     super();
     this.connection = connection;
+    this.reason = reason;
     this.sinceMs = sinceMs;
     this.limitAtMs = limitAtMs;
     this.graceful = graceful;

@@ -2,13 +2,14 @@
  * The one seam between the engine and a kind of resource.
  *
  * The engine calls every method outside any caller's async context, but for `lend`, `recycle` and `isFatal`: they are
- * on the path of every lease, and run in the async context of the call that acquires or releases. Each promise is
- * bounded by a time-out.
+ * on the path of every lease, and run in the async context of the call that acquires, reads or releases it. Each
+ * promise is bounded by a time-out.
  *
  * What a driver throws costs the connection at most: `open`, `onBroken` and `lend` end as the rejection of the call
  * that needed the connection, `recycle` and `ping` replace it, and of the others the pool's log is told. Each method
  * may call the pool.
  */
+import type { DestroyReason } from './pool-counters.js';
 
 /** What a driver may know of the lease it lends for. */
 export interface LeaseInfo {
@@ -38,12 +39,24 @@ export interface PoolDriver<C, L = C> {
    *
    * Where the server may go on working for it, a driver cancels that work and returns a promise: the connection takes
    * up its place in the pool until that settles, for `closeTimeoutMs` at most, and 250 ms while an acquire waits.
+   *
+   * @param reason why it ends, also when `close` has taken too long; `undefined`: it has never been in the pool,
+   * because it arrived after its connect had been given up.
    */
-  kill(connection: C): void | Promise<void>;
+  kill(connection: C, reason?: DestroyReason): void | Promise<void>;
   /** Resolves when the connection answers. */
   ping(connection: C, signal: AbortSignal): Promise<void>;
-  /** What the borrower gets instead of the raw connection; it should refuse use once `lease.released`. */
+  /**
+   * What the borrower gets instead of the raw connection; it should refuse use once `lease.released`. Called once a
+   * lease, before the lease is granted, unless {@link lendsOnDemand} says otherwise.
+   */
   lend?(connection: C, lease: LeaseInfo): L;
+  /**
+   * Whether `lend` is called when the borrower first reads `lease.connection`: for what many borrowers don't use. What
+   * it throws goes to the reader then, costs no connection, and the next read calls it again. Looked at once a pool.
+   * Default: false.
+   */
+  readonly lendsOnDemand?: boolean;
   /** Makes a returned connection indistinguishable from a new one; synchronous when it already is. */
   recycle?(connection: C, from: LeaseInfo): void | Promise<void>;
   /** Tells the engine that a connection has died by itself. Asked once a connection. */

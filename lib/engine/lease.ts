@@ -19,7 +19,7 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   /**
    * What was acquired.
    *
-   * @throws LeaseReleasedError after release.
+   * @throws LeaseReleasedError after release; what the driver throws, where it lends on demand.
    */
   readonly connection: L;
 
@@ -73,11 +73,17 @@ export interface LeaseOwner {
   reportDoubleRelease(lease: Lease<unknown>): void;
 }
 
+/** In place of what is lent: it is made when it is first read. */
+export const ON_DEMAND = Symbol('on demand');
+
 /** What a lease needs of its slot. */
 export interface LeasedSlot<L> {
   readonly pool: LeaseOwner;
+  readonly connection: unknown;
   /** What is lent of its connection. */
-  readonly lent: L | undefined;
+  readonly lent: L | typeof ON_DEMAND | undefined;
+  /** Makes what is lent on demand. */
+  lendTo(lease: PoolLease<L>): L;
   readonly tenant: { blockedLeases: number };
   takeBack(lease: PoolLease<L>, error: unknown): void;
 }
@@ -119,6 +125,14 @@ export class PoolLease<L> implements Lease<L> {
     this.#slot = slot;
   }
 
+  /**
+   * The raw connection of a lease that is out, for the kind that opened it; `undefined` once the lease is over. Not a
+   * member of the lease: what walks a lease would get there.
+   */
+  static connectionOf(lease: LeaseInfo): unknown {
+    return #slot in lease && lease.state === 'out' ? lease.#slot.connection : undefined;
+  }
+
   get poolId(): string {
     return this.#slot.pool.id;
   }
@@ -129,7 +143,8 @@ export class PoolLease<L> implements Lease<L> {
 
   get connection(): L {
     if (this.state !== 'out') throw new LeaseReleasedError(this.poolId, { tenantId: this.tenantId });
-    return this.#slot.lent as L;
+    const { lent } = this.#slot;
+    return lent === ON_DEMAND ? this.#slot.lendTo(this) : (lent as L);
   }
 
   release(error?: unknown): void {

@@ -17,6 +17,10 @@ export interface PoolObserver<C, L> {
   connectFailed?(error: Error): void;
   /** A connection ended; `error` is why, if there was one. */
   destroyed?(connection: C, reason: DestroyReason, error: unknown): void;
+  /**
+   * A lease begins. What its borrower will see is there already; where the driver lends on demand, reading
+   * `lease.connection` here has it made.
+   */
   acquired?(connection: C, lease: Lease<L>): void;
   released?(connection: C, lease: Lease<L>, error: unknown): void;
   releasedTwice?(lease: Lease<unknown>): void;

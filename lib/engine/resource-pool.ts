@@ -18,7 +18,7 @@ import { AcquireQueue } from './acquire-queue.js';
 import { Cleaning } from './cleaning.js';
 import { Drain } from './drain.js';
 import type { PoolDriver } from './driver.js';
-import { PoolLease, type Lease } from './lease.js';
+import { ON_DEMAND, PoolLease, type Lease } from './lease.js';
 import type { AcquireLimits, CloseOptions, CloseReport, LendingEngine } from './lending-engine.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { NewConnections } from './new-connections.js';
@@ -57,6 +57,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly clock: Clock;
   readonly numbers: PoolNumbers<C, L>;
   readonly #driver: PoolDriver<C, L>;
+  readonly #lendsOnDemand: boolean;
   readonly #observer: GuardedObserver<C, L>;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #slots: Slots<C, L>;
@@ -88,6 +89,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.clock = this.deadlines.clock;
     this.#limits = limitsAlone(options.limits);
     this.#driver = driver;
+    this.#lendsOnDemand = driver.lendsOnDemand === true;
     this.#observer = observer;
     this.#scheduler = scheduler;
     this.#scheduler.size = this.#limits.maxSize;
@@ -189,16 +191,21 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return lease;
   }
 
-  /** Lets the driver make what is lent of a connection, and the observer see it. */
+  /** Lets the driver make what is lent of a connection, unless it does so on demand, and the observer see the lease. */
   #introduce(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): void {
     const { connection } = slot;
     try {
-      slot.lent = this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
+      slot.lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(connection, lease);
       this.#observer.acquired?.(connection, lease);
     } catch (error) {
       this.#takeUnlentBack(slot, lease, error, nowMs);
       throw error;
     }
+  }
+
+  /** @internal Called by a slot whose lease is read, where the driver lends on demand. */
+  lentOf(connection: C, lease: PoolLease<L>): L {
+    return this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
   }
 
   /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */

@@ -1,7 +1,8 @@
 /**
  * One connection with its place in the pool, and the stack of those that are idle.
  */
-import type { LeasedSlot, LeaseOwner, PoolLease } from './lease.js';
+import { LeaseReleasedError } from './errors.js';
+import { ON_DEMAND, type LeasedSlot, type LeaseOwner, type PoolLease } from './lease.js';
 import type { Tenant } from './scheduler/tenant.js';
 import type { Hold } from './scheduler/tenant-scheduler.js';
 import type { DeadlineEntry } from './time/deadlines.js';
@@ -19,6 +20,8 @@ export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' |
 export interface SlotOwner<C, L> extends LeaseOwner {
   /** Called by a lease that is released, once. */
   takeBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown): void;
+  /** Has the driver make what the borrower of a connection sees. */
+  lentOf(connection: C, lease: PoolLease<L>): L;
 }
 
 export class Slot<C, L> implements Hold, LeasedSlot<L> {
@@ -46,7 +49,7 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
   /** While it is lent. */
   lease: PoolLease<L> | undefined = undefined;
   /** What its borrower sees of it, while it is lent. */
-  lent: L | undefined = undefined;
+  lent: L | typeof ON_DEMAND | undefined = undefined;
   /** Since when it has been in use, and what its tenant has been charged for that: the scheduler's. */
   sinceMs = 0;
   chargedMs = 0;
@@ -99,6 +102,22 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
     lease.end();
     this.lease = undefined;
     this.lent = undefined;
+  }
+
+  lendTo(lease: PoolLease<L>): L {
+    // The driver may look into the lease, which must not call it again.
+    this.lent = undefined;
+    let lent: L;
+    try {
+      lent = this.pool.lentOf(this.connection, lease);
+    } catch (error) {
+      if (!lease.released) this.lent = ON_DEMAND;
+      throw error;
+    }
+    // The driver's code may have ended the lease: the slot may serve another by now.
+    if (lease.released) throw new LeaseReleasedError(lease.poolId, { tenantId: lease.tenantId });
+    this.lent = lent;
+    return lent;
   }
 }
 

@@ -99,7 +99,7 @@ export class Slots<C, L> {
     this.#closing = new Closings<C>({
       deadlines: pool.deadlines,
       close: (connection) => driver.close(connection),
-      kill: (connection) => driver.kill(connection),
+      kill: (connection, reason) => driver.kill(connection, reason),
       failed: (method, error) => observer.driverFailed(method, error),
       isRoomAwaited: () => this.isRoomAwaited(),
       ended: () => pool.dispatch(pool.clock.now()),
@@ -352,14 +352,14 @@ export class Slots<C, L> {
     if (!slot.proven) this.#unproven--;
     const nowMs = clock.now();
     slot.state = 'closing';
-    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, limits.closeTimeoutMs, nowMs);
-    else this.#closing.kill(slot.connection, this.#killTimeoutMs, nowMs);
+    if (GRACEFUL.has(reason)) this.#closing.close(slot.connection, reason, limits.closeTimeoutMs, nowMs);
+    else this.#closing.kill(slot.connection, reason, this.#killTimeoutMs, nowMs);
     runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
 
   /** Ends a connection that no slot was made for. */
   discard(connection: C): void {
-    this.#closing.kill(connection, this.#killTimeoutMs, this.#pool.clock.now());
+    this.#closing.kill(connection, undefined, this.#killTimeoutMs, this.#pool.clock.now());
   }
 
   /** Cuts up to `count` of the graceful closes under way, for an acquire that waits. @returns how many. */

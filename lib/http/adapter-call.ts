@@ -92,7 +92,7 @@ export class AdapterCall {
       return response;
     } catch (error) {
       if (hasConfig(error)) {
-        // A frozen error is passed on as it is.
+        // A frozen error is passed on as it is: an assignment would throw.
         Reflect.set(error, 'config', this.#config);
         if (error.response !== undefined) this.#take(error.response, received);
       }

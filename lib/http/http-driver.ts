@@ -8,33 +8,31 @@
  */
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
+import type { DestroyReason } from '../engine/pool-counters.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
 import { isConnectionError } from './connection-errors.js';
+import type { SlotAdapters } from './slot-adapters.js';
 import type { Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';
-
-/** What the slots are for. It needs the engine, which needs the driver: so it comes later than this. */
-export interface SlotUse {
-  readonly lend: (slot: HttpSlot, lease: LeaseInfo) => AxiosInstance;
-  readonly check: UpstreamCheck;
-  /** Sends the check's request. */
-  readonly transport: Transport;
-  /** Whether the pool is closing, which is then why slots are cut. */
-  readonly closing: () => boolean;
-}
 
 export interface HttpDriverDependencies {
   readonly poolId: string;
   readonly keepAliveTimeoutMs: number;
   /** Whether the application's start waits for the pool, and so for a proof that the upstream is there. */
   readonly isWaitedFor: boolean;
-  readonly use: () => SlotUse;
+  readonly check: UpstreamCheck;
+  /** Sends the check's request. */
+  readonly transport: Transport;
+  /** Makes what is lent of a slot. */
+  readonly adapters: SlotAdapters;
 }
 
 export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   /** A slot has no connection of its own that could be dropped. */
   readonly openProvesAlive = true;
+  /** Most leases are those of single requests, which use the slot itself. */
+  readonly lendsOnDemand = true;
   readonly #dependencies: HttpDriverDependencies;
   /** Whether the upstream must show that it is alive; undecided before the first slot. */
   #checkRequired: boolean | undefined;
@@ -57,38 +55,40 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   async ping(slot: HttpSlot, signal: AbortSignal): Promise<void> {
-    const { check, transport } = this.#dependencies.use();
+    const { check, transport } = this.#dependencies;
     await check.run(slot, transport, signal);
     this.#checkRequired = false;
   }
 
   #mustShowItself(): boolean {
-    const { check } = this.#dependencies.use();
-    return check.asks || (this.#dependencies.isWaitedFor && check.reaches);
+    const { check, isWaitedFor } = this.#dependencies;
+    return check.asks || (isWaitedFor && check.reaches);
   }
 
   /** A request found the upstream unreachable. */
   requireCheck(): void {
     this.#checkRequired = true;
-    this.#dependencies.use().check.requireCheck();
+    this.#dependencies.check.requireCheck();
   }
 
   async close(slot: HttpSlot): Promise<void> {
     await slot.close();
   }
 
-  kill(slot: HttpSlot): void {
-    slot.cut(this.#cutReason(undefined));
+  kill(slot: HttpSlot, reason?: DestroyReason): void {
+    const { poolId } = this.#dependencies;
+    const isClosing = reason === 'cut' || reason === 'closing';
+    if (slot.busy) slot.cut(isClosing ? new PoolClosedError(poolId) : new LeaseReleasedError(poolId));
     slot.destroy();
   }
 
   lend(slot: HttpSlot, lease: LeaseInfo): AxiosInstance {
-    return this.#dependencies.use().lend(slot, lease);
+    return this.#dependencies.adapters.lend(slot, lease);
   }
 
   /** What a borrower left under way must not go on in the next one's slot. */
   recycle(slot: HttpSlot, from: LeaseInfo): void {
-    if (slot.busy) slot.cut(this.#cutReason(from.tenantId));
+    if (slot.busy) slot.cut(new LeaseReleasedError(this.#dependencies.poolId, { tenantId: from.tenantId }));
   }
 
   /** A socket that closes is no loss: the next request opens another. */
@@ -96,10 +96,5 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   isFatal(error: unknown): boolean {
     return isConnectionError(error);
-  }
-
-  #cutReason(tenantId: string | undefined): Error {
-    const { poolId, use } = this.#dependencies;
-    return use().closing() ? new PoolClosedError(poolId, { tenantId }) : new LeaseReleasedError(poolId, { tenantId });
   }
 }

@@ -19,13 +19,14 @@ import {
 } from '../pool/pool-handle.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 import { HttpClient } from './http-client.js';
-import { HttpDriver, type SlotUse } from './http-driver.js';
+import { HttpDriver } from './http-driver.js';
 import { loadHttpPackages } from './http-packages.js';
 import type { ResolvedHttpPoolOptions } from './http-pool.options.js';
 import type { HttpSlot } from './http-slot.js';
 import { environmentProxyProblem } from './http-urls.js';
 import { NodeTransport } from './node-transport.js';
 import { OutgoingRequests } from './outgoing-request.js';
+import { SlotAdapters } from './slot-adapters.js';
 import { UndiciTransport } from './undici-transport.js';
 import { UpstreamCheck } from './upstream-check.js';
 
@@ -201,25 +202,6 @@ export async function createHttpPool(
     headers: { ...axiosOptions.headers, ...headers },
   });
 
-  // The engine needs the driver, and what the driver's slots are used for needs the engine.
-  const driver = new HttpDriver({
-    poolId: id,
-    keepAliveTimeoutMs,
-    isWaitedFor: config.startup === 'wait',
-    use: () => use,
-  });
-  const core = createPoolCore<HttpSlot, AxiosInstance>({
-    runtime,
-    type: 'http',
-    config,
-    driver,
-    observer: {
-      destroyed: (_slot, reason) => {
-        if (reason === 'fatal') driver.requireCheck();
-      },
-    },
-  });
-  const { engine } = core;
   const requests = new OutgoingRequests(axios, process.env);
   const { path, intervalMs } = config.healthCheck;
   const check = new UpstreamCheck({
@@ -230,9 +212,7 @@ export async function createHttpPool(
     clock,
     recentMs: intervalMs,
   });
-  const answered = (origin: string | undefined): void => check.answered(origin);
-  const isUpstream = (origin: string | undefined): boolean => check.watches(origin);
-  const node = new NodeTransport({ axios, deadlines, clock, requests, isUpstream, answered });
+  const node = new NodeTransport({ axios, deadlines, clock, requests, check });
   const transport =
     undici === undefined
       ? node
@@ -245,32 +225,45 @@ export async function createHttpPool(
           deadlines,
           clock,
           fallback: node,
-          isUpstream,
-          answered,
+          check,
         });
-  const client = new HttpClient({
+  const adapters = new SlotAdapters({
     poolId: id,
     axios,
-    engine,
-    transport,
-    instance,
-    configured,
     deadlines,
     clock,
     timeoutMs,
-    scope: () => tenants.frame()?.scope,
+    transport,
+    instance,
+    configured,
   });
+
+  const driver = new HttpDriver({
+    poolId: id,
+    keepAliveTimeoutMs,
+    isWaitedFor: config.startup === 'wait',
+    check,
+    transport,
+    adapters,
+  });
+  const core = createPoolCore<HttpSlot, AxiosInstance>({
+    runtime,
+    type: 'http',
+    config,
+    driver,
+    observer: {
+      destroyed: (_slot, reason) => {
+        if (reason === 'fatal') driver.requireCheck();
+      },
+    },
+  });
+
+  const client = new HttpClient({ axios, engine: core.engine, adapters, instance, tenants });
   client.install(() => {
     const tenantId = tenants.current();
     if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(id);
     return tenantId;
   });
-  const use: SlotUse = {
-    lend: (slot, lease) => client.lend(slot, lease),
-    check,
-    transport,
-    closing: () => engine.lifecycle === 'draining' || engine.lifecycle === 'closed',
-  };
   return new HttpPool(core, { client, service: new HttpService(instance) });
 }
 

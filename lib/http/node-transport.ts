@@ -21,16 +21,15 @@ import type { StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
 import { isConnectionLost } from './connection-errors.js';
 import { checkUpload, isIdempotent, type Sent, type Transport } from './transport.js';
+import type { UpstreamCheck } from './upstream-check.js';
 
 export interface NodeTransportDependencies {
   readonly axios: AxiosStatic;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly requests: OutgoingRequests;
-  /** Whether a request to this origin says something about the upstream that the pool watches. */
-  readonly isUpstream: (origin: string | undefined) => boolean;
-  /** Told where each answer came from. */
-  readonly answered: (origin: string | undefined) => void;
+  /** Knows which requests say something about the pool's upstream, and is told where each answer came from. */
+  readonly check: UpstreamCheck;
 }
 
 export class NodeTransport implements Transport {
@@ -109,7 +108,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
     try {
       return await this.#answer();
     } catch (error) {
-      if (!this.#dependencies.isUpstream(this.#origin(error))) this.countsAsFailure = false;
+      if (!this.#dependencies.check.watches(this.#origin(error))) this.countsAsFailure = false;
       throw error;
     } finally {
       const { body } = this.#call;
@@ -175,7 +174,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #detach(response: AxiosResponse<unknown>): void {
     const request: unknown = response.request;
     response.request = RequestSummary.of(request);
-    this.#dependencies.answered(this.#origin(response));
+    this.#dependencies.check.answered(this.#origin(response));
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});

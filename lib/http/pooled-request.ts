@@ -77,7 +77,7 @@ export class PooledRequest extends DeadlineEntry implements Cancellable {
     });
     this.#listen();
     if (this.#waits) slotSource.enter(this);
-    if (this.#waits) this.#settleIn();
+    if (this.#waits) this.#prepareToWait();
   }
 
   get #waits(): boolean {
@@ -125,7 +125,7 @@ export class PooledRequest extends DeadlineEntry implements Cancellable {
   }
 
   /** What a request that has to wait needs, and no other. */
-  #settleIn(): void {
+  #prepareToWait(): void {
     this.#context = new AsyncResource('HttpRequest', { requireManualDestroy: true });
     this.#guardUpload();
   }

@@ -4,14 +4,14 @@
  */
 import type { AxiosInstance } from 'axios';
 import type { LeaseInfo } from '../engine/driver.js';
-import type { Lease } from '../engine/lease.js';
+import { PoolLease, type Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
 import { requestWithin } from '../engine/scoped-request.js';
 import type { LeaseReceiver } from '../engine/receivers.js';
 import { LeaseReleasedError } from '../errors.js';
 import type { SlotSource, PooledRequest } from './pooled-request.js';
-import type { HttpSlot } from './http-slot.js';
+import { HttpSlot } from './http-slot.js';
 
 export type HttpEngine = LendingEngine<AxiosInstance>;
 
@@ -19,21 +19,14 @@ export type HttpEngine = LendingEngine<AxiosInstance>;
 export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance> {
   readonly tenantId: string | undefined;
   readonly #engine: HttpEngine;
-  readonly #slotOf: (lease: LeaseInfo) => HttpSlot | undefined;
   readonly #scope: LeaseScope | undefined;
   #pooledRequest: PooledRequest | undefined;
   #lease: Lease<AxiosInstance> | undefined;
   #cancel: AbortController | undefined;
 
   /** @param scope the incoming request that this one is made for; its end withdraws a wait, and takes back a stream. */
-  constructor(
-    engine: HttpEngine,
-    slotOf: (lease: LeaseInfo) => HttpSlot | undefined,
-    tenantId: string | undefined,
-    scope: LeaseScope | undefined,
-  ) {
+  constructor(engine: HttpEngine, tenantId: string | undefined, scope: LeaseScope | undefined) {
     this.#engine = engine;
-    this.#slotOf = slotOf;
     this.tenantId = tenantId;
     this.#scope = scope?.ended === true ? undefined : scope;
   }
@@ -64,8 +57,8 @@ export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance
   granted(lease: Lease<AxiosInstance>): void {
     this.#lease = lease;
     const pooledRequest = this.#pooledRequest;
-    const slot = this.#slotOf(lease);
-    if (slot === undefined || pooledRequest === undefined) {
+    const slot = PoolLease.connectionOf(lease);
+    if (!(slot instanceof HttpSlot) || pooledRequest === undefined) {
       const { poolId, tenantId } = lease;
       lease.release();
       pooledRequest?.refuse(new LeaseReleasedError(poolId, { tenantId }));

@@ -26,6 +26,7 @@ import { axiosTimeoutMs } from './time-limits.js';
 import { errorCode, isConnectionLost } from './connection-errors.js';
 import { isIdempotent, type Sent, type Transport } from './transport.js';
 import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
+import type { UpstreamCheck } from './upstream-check.js';
 
 export interface UndiciTransportDependencies {
   readonly poolId: string;
@@ -37,10 +38,8 @@ export interface UndiciTransportDependencies {
   readonly clock: Clock;
   /** Takes what undici can't do. */
   readonly fallback: Transport;
-  /** Whether a request to this origin says something about the upstream that the pool watches. */
-  readonly isUpstream: (origin: string) => boolean;
-  /** Told where each answer came from. */
-  readonly answered: (origin: string) => void;
+  /** Knows which requests say something about the pool's upstream, and is told where each answer came from. */
+  readonly check: UpstreamCheck;
 }
 
 export class UndiciTransport implements Transport {
@@ -114,7 +113,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     try {
       this.#checkBodyLength();
       const answer = await this.#followed();
-      return this.#settled(await this.#respond(answer));
+      return this.#validated(await this.#respond(answer));
     } catch (error) {
       if (this.#isRefused(error)) return await this.#sendOtherwise();
       throw this.#failure(error);
@@ -201,7 +200,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 
   async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
     const { head } = answer;
-    this.#dependencies.answered(this.#request.url.origin);
+    this.#dependencies.check.answered(this.#request.url.origin);
     const { responseType, responseEncoding, decompress } = this.#config;
     const coding = decompress === false ? undefined : contentCoding(head, this.#request.method);
     const response = this.#response(head);
@@ -239,7 +238,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   }
 
   /** What axios does with a response: its `validateStatus` decides. */
-  #settled(response: AxiosResponse): AxiosResponse {
+  #validated(response: AxiosResponse): AxiosResponse {
     const { validateStatus } = response.config;
     if (!response.status || !validateStatus || this.#validates(response.status, validateStatus)) return response;
     const { AxiosError } = this.#dependencies.axios;
@@ -339,7 +338,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
 
   /** What another host than the pool's own does says nothing about the upstream. */
   #blame(origin: string): void {
-    if (!this.#dependencies.isUpstream(origin)) this.countsAsFailure = false;
+    if (!this.#dependencies.check.watches(origin)) this.countsAsFailure = false;
   }
 
   #lost(error: unknown): Error {

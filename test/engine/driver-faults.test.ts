@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, jest } from '@jest/globals';
-import { fakePool } from '../support/fakes/fake-pool.js';
-import { FatalError } from '../support/fakes/fake-driver.js';
+import { fakeLimits, fakePool } from '../support/fakes/fake-pool.js';
+import { FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
 
 describe('a driver that throws where it must not', () => {
   it('costs the connection, not the slot, when it cannot lend an idle one', async () => {
@@ -101,6 +101,39 @@ describe('a driver that throws where it must not', () => {
       (await pool.acquire('acme')).release(new FatalError('gone'));
     });
     expect(seen).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+describe('a driver that kills a connection', () => {
+  it('is told when its borrower met a fatal error, asked for its end, or still had it at the deadline of close()', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 3, connectConcurrency: 3 } });
+    const [first, second] = await Promise.all([pool.acquire('a'), pool.acquire('b'), pool.acquire('c')]);
+    first.release(new FatalError('gone'));
+    second.release(true);
+    const closing = pool.close({ deadlineMs: 100 });
+    await clock.advance(200);
+    await closing;
+    expect(driver.killReasons).toEqual(['fatal', 'borrower', 'cut']);
+  });
+
+  it('is told why it was to be closed when that has taken too long', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
+    (await pool.acquire('acme')).release();
+    driver.closeBehaviour = 'hang';
+    pool.evict();
+    await clock.advance(500);
+    expect(driver.killReasons).toEqual(['generation']);
+  });
+
+  it('is told nothing of one that came after its connect had been given up', async () => {
+    const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
+    driver.open = () =>
+      new Promise((resolve) => clock.setTimer(() => resolve(new FakeConnection(1)), fakeLimits.connectTimeoutMs * 2));
+    const waiting = pool.acquire('acme').catch(() => undefined);
+    await clock.advance(1_100);
+    expect(driver.killReasons).toEqual([undefined]);
+    await pool.close({ deadlineMs: 0 });
+    await waiting;
   });
 });
 

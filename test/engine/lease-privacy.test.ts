@@ -1,10 +1,10 @@
 // Walked and printed, a lease leads to nothing: not to its connection, and not to what other callers wait for.
 import { describe, expect, it } from '@jest/globals';
-import type { Lease } from '../../lib/engine/lease.js';
+import { PoolLease, type Lease } from '../../lib/engine/lease.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { LeaseReleasedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
-import { FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
+import { FakeConnection, FakeDriver, OnDemandDriver } from '../support/fakes/fake-driver.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { leaksOf } from '../support/reachable.js';
 
@@ -14,9 +14,9 @@ const ends: [string, (lease: Lease<unknown>) => void][] = [
   ['once it has been taken away', (lease) => lease.cut()],
 ];
 
-describe('a lease', () => {
+describe.each([FakeDriver, OnDemandDriver])('a lease of a %p', (Driver) => {
   it.each(ends)('leads to no connection and to no other caller %s', async (_when, end) => {
-    const { pool } = fakePool({ limits: { maxSize: 2, leakDetectionMs: 1_000 } });
+    const { pool } = fakePool({ driver: new Driver(), limits: { maxSize: 2, leakDetectionMs: 1_000 } });
     const outer = await pool.acquire('acme');
     const lease = await pool.acquire('acme');
     outer.serve(undefined);
@@ -34,7 +34,9 @@ describe('a lease', () => {
     await pool.close({ deadlineMs: 0 });
     await rival;
   });
+});
 
+describe('a lease', () => {
   it('keeps its own tenant when its slot serves another, and never sees what that one was lent', async () => {
     const { pool } = fakePool({ limits: { maxSize: 1 } });
     const stale = await pool.acquire('acme');
@@ -49,6 +51,18 @@ describe('a lease', () => {
     stale.cut();
     expect(fresh.released).toBe(false);
     fresh.release();
+  });
+
+  it('tells the kind that made the pool which connection it has, until it is over', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const { connectionOf } = PoolLease;
+    const given = await pool.acquire('acme');
+    expect(connectionOf(given)).toBe(driver.opened[0]);
+    given.release();
+    const taken = await pool.acquire('rival');
+    expect([connectionOf(given), connectionOf(taken)]).toEqual([undefined, driver.opened[0]]);
+    taken.cut();
+    expect([connectionOf(taken), connectionOf({ ...given })]).toEqual([undefined, undefined]);
   });
 
   it('that a driver looks into while it lends shows nothing of the borrower before', async () => {

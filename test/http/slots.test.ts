@@ -280,5 +280,16 @@ describe('the slots of an HTTP pool', () => {
       await server.waitUntil(({ counters }) => counters.aborted === 1);
       expect((await pool.axiosRef.get('/echo')).status).toBe(200);
     });
+
+    it('are said to have been released when their borrower ends them, also while the pool closes', async () => {
+      const { pool } = await start({ maxSize: 1 });
+      const lease = await pool.acquire();
+      const underWay = lease.connection.get('/never');
+      await server.waitUntil(({ counters }) => counters.inFlight === 1);
+      const closed = pool.close({ deadlineMs: 10_000 });
+      lease.release(true);
+      await expect(underWay).rejects.toBeInstanceOf(LeaseReleasedError);
+      await closed;
+    });
   });
 });

@@ -2,6 +2,7 @@
  * A driver without I/O, whose every step a test can hold, fail or break.
  */
 import type { LeaseInfo, PoolDriver } from '../../../lib/engine/driver.js';
+import type { DestroyReason } from '../../../lib/engine/pool-counters.js';
 
 export class FakeConnection {
   readonly serial: number;
@@ -40,6 +41,8 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
   recycles = 0;
   disposals = 0;
   aborted = 0;
+  /** Why connections were killed, in that order. */
+  readonly killReasons: (DestroyReason | undefined)[] = [];
   readonly #held: (() => void)[] = [];
 
   /** Connections that are neither closed nor killed. */
@@ -66,8 +69,9 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
     if (connection.state === 'open') connection.state = 'closed';
   }
 
-  kill(connection: FakeConnection): void {
+  kill(connection: FakeConnection, reason?: DestroyReason): void {
     connection.state = 'killed';
+    this.killReasons.push(reason);
   }
 
   async ping(_connection: FakeConnection, signal: AbortSignal): Promise<void> {
@@ -102,5 +106,19 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
       this.#held.push(resolve);
       signal?.addEventListener('abort', () => reject(new Error('aborted')));
     });
+  }
+}
+
+/** Lends a facade that is made when a borrower first reads it. */
+export class OnDemandDriver extends FakeDriver {
+  readonly lendsOnDemand = true;
+  lends = 0;
+  /** What else happens meanwhile. */
+  lending: ((lease: LeaseInfo) => void) | undefined;
+
+  lend(connection: FakeConnection, lease: LeaseInfo): FakeConnection {
+    this.lends++;
+    this.lending?.(lease);
+    return new FakeConnection(connection.serial);
   }
 }

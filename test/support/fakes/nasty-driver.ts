@@ -3,6 +3,7 @@
  */
 import type { LeaseInfo } from '../../../lib/engine/driver.js';
 import type { Lease } from '../../../lib/engine/lease.js';
+import type { DestroyReason } from '../../../lib/engine/pool-counters.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
 import type { LeaseReceiver } from '../../../lib/engine/receivers.js';
 import { FakeDriver, type FakeConnection } from './fake-driver.js';
@@ -43,8 +44,8 @@ export class NastyDriver extends FakeDriver {
     return super.close(connection);
   }
 
-  override kill(connection: FakeConnection): void {
-    super.kill(connection);
+  override kill(connection: FakeConnection, reason?: DestroyReason): void {
+    super.kill(connection, reason);
     this.mischief?.at('kill');
   }
 
