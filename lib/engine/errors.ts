@@ -7,6 +7,7 @@
 import { inspect } from 'node:util';
 import { describeError, redact } from './redact.js';
 
+/** @internal What every error may be told. */
 export interface PoolErrorDetails {
   readonly poolId?: string | undefined;
   readonly tenantId?: string | undefined;
@@ -17,9 +18,15 @@ export interface PoolErrorDetails {
 export abstract class PoolError extends Error {
   /** Stable across versions; for `switch`, logs and alerts. */
   abstract readonly code: string;
+  /** The pool that it is about; undefined: none in particular. */
   readonly poolId: string | undefined;
+  /** The tenant whose work failed; undefined: work without a tenant, or none is known. */
   readonly tenantId: string | undefined;
 
+  /** Only the package makes its errors: what a constructor takes may change in any version. */
+  constructor(...args: never);
+  /** @internal */
+  constructor(message: string, details?: PoolErrorDetails);
   constructor(message: string, details: PoolErrorDetails = {}) {
     super(redact(message));
     this.name = new.target.name;
@@ -31,6 +38,7 @@ export abstract class PoolError extends Error {
     }
   }
 
+  /** What loggers write: name, code, message, pool, tenant and a redacted cause. */
   toJSON(): Record<string, unknown> {
     return {
       name: this.name,
@@ -42,6 +50,7 @@ export abstract class PoolError extends Error {
     };
   }
 
+  /** The stack, the code and a redacted cause. */
   [inspect.custom](): string {
     const cause = this.cause === undefined ? '' : `\n  [cause] ${describeError(this.cause)}`;
     return `${this.stack ?? `${this.name}: ${this.message}`}\n  [code] ${this.code}${cause}`;
@@ -50,7 +59,9 @@ export abstract class PoolError extends Error {
 
 /** A slot in use, as error messages and reports name it. */
 export interface LeaseHolder {
+  /** Whom the work is done for; undefined: no tenant. */
   readonly tenantId: string | undefined;
+  /** How long the slot has been in use, in milliseconds. */
   readonly heldMs: number;
   /** Where it was acquired; only while leak detection is on. */
   readonly stack?: string | undefined;
@@ -58,10 +69,15 @@ export interface LeaseHolder {
 
 /** The numbers of a pool at one moment. */
 export interface PoolNumbers {
+  /** Slots that are lent. */
   readonly active: number;
+  /** Connections that are open and not in use. */
   readonly idle: number;
+  /** Connections that are being opened. */
   readonly connecting: number;
+  /** Acquires that wait for a slot. */
   readonly waiting: number;
+  /** Slots at most, in all states together. */
   readonly maxSize: number;
 }
 
@@ -69,6 +85,7 @@ export interface PoolNumbers {
 export class PoolClosedError extends PoolError {
   readonly code = 'POOL_CLOSED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`,
@@ -84,6 +101,7 @@ export class PoolClosedError extends PoolError {
 export class PoolSuspendedError extends PoolError {
   readonly code = 'POOL_SUSPENDED';
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`,
@@ -98,6 +116,7 @@ export class PoolSuspendedError extends PoolError {
 /** Which of three things a waiter waited for in vain. */
 export type AcquireTimeoutKind = 'pool' | 'tenant' | 'backend';
 
+/** @internal What an AcquireTimeoutError is made of. */
 export interface AcquireTimeoutDetails extends PoolErrorDetails {
   readonly poolId: string;
   readonly waitedMs: number;
@@ -123,12 +142,18 @@ export interface AcquireTimeoutDetails extends PoolErrorDetails {
  */
 export class AcquireTimeoutError extends PoolError {
   readonly code = 'POOL_ACQUIRE_TIMEOUT';
+  /** What was waited for in vain. */
   readonly kind: AcquireTimeoutKind;
+  /** How long the acquire waited, in milliseconds. */
   readonly waitedMs: number;
+  /** The numbers of the pool at the deadline. */
   readonly numbers: PoolNumbers;
+  /** The slots that had been in use for longest. */
   readonly oldestHolders: readonly LeaseHolder[];
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails) {
     super(timeoutMessage(kind, details), details);
     this.kind = kind;
@@ -177,6 +202,7 @@ function timeoutMessage(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails
 export class AcquireAbortedError extends PoolError {
   readonly code = 'POOL_ACQUIRE_ABORTED';
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, {
       ...details,
@@ -188,8 +214,10 @@ export class AcquireAbortedError extends PoolError {
 /** The request on whose behalf a slot was waited for has ended; the wait was withdrawn. */
 export class RequestEndedError extends PoolError {
   readonly code = 'POOL_REQUEST_ENDED';
+  /** How long the acquire had waited, in milliseconds. */
   readonly waitedMs: number;
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `The request ended while it waited for a slot of pool "${poolId}" (for ${ms(waitedMs)}); the wait was withdrawn, and nothing was taken. ` +
@@ -203,8 +231,10 @@ export class RequestEndedError extends PoolError {
 /** The queue of the whole pool is full, and this request was the newest of the longest tenant's queue. */
 export class QueueFullError extends PoolError {
   readonly code = 'POOL_QUEUE_FULL';
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(
     poolId: string,
     waiting: number,
@@ -220,6 +250,7 @@ export class QueueFullError extends PoolError {
   }
 }
 
+/** @internal What a TenantLimitError is made of. */
 export interface TenantLimitDetails extends PoolErrorDetails {
   readonly inUse: number;
   readonly max: number;
@@ -231,12 +262,18 @@ export interface TenantLimitDetails extends PoolErrorDetails {
 /** The tenant is at its maximum (`whenFull: 'reject'`) or has as many waiters as it may. */
 export class TenantLimitError extends PoolError {
   readonly code = 'POOL_TENANT_LIMIT';
+  /** Slots that the tenant had in use. */
   readonly inUse: number;
+  /** Slots that the tenant may have in use at once. */
   readonly max: number;
+  /** Acquires of the tenant that waited. */
   readonly waiting: number;
+  /** Acquires of the tenant that may wait at once. */
   readonly maxWaiting: number;
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(poolId: string, details: TenantLimitDetails) {
     const who = details.tenantId === undefined ? 'Work without a tenant' : `Tenant "${details.tenantId}"`;
     super(
@@ -255,8 +292,10 @@ export class TenantLimitError extends PoolError {
 /** The backend has been down for longer than `failFastAfterMs`; `cause` is the last connect error. */
 export class BackendUnavailableError extends PoolError {
   readonly code = 'POOL_BACKEND_UNAVAILABLE';
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(
     poolId: string,
     downForMs: number,
@@ -276,6 +315,7 @@ export class BackendUnavailableError extends PoolError {
 export class LeaseReleasedError extends PoolError {
   readonly code = 'POOL_LEASE_RELEASED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `This lease of pool "${poolId}" has been released; its connection may serve somebody else by now. ` +
@@ -289,6 +329,7 @@ export class LeaseReleasedError extends PoolError {
 export class NestedAcquireError extends PoolError {
   readonly code = 'POOL_NESTED_ACQUIRE';
 
+  /** @internal */
   constructor(poolId: string, holders: number, details: PoolErrorDetails = {}) {
     super(
       `Deadlock in pool "${poolId}": all ${holders} slots that this acquire could get are held by code that waits for the same pool. ` +
@@ -301,8 +342,10 @@ export class NestedAcquireError extends PoolError {
 /** An operation on a connection passed its own deadline; the connection was destroyed. */
 export class OperationTimeoutError extends PoolError {
   readonly code = 'POOL_OPERATION_TIMEOUT';
+  /** The limit that the operation passed, in milliseconds. */
   readonly timeoutMs: number;
 
+  /** @internal */
   constructor(operation: string, timeoutMs: number, details: PoolErrorDetails = {}) {
     const where = details.poolId === undefined ? '' : ` of pool "${details.poolId}"`;
     super(`${operation}${where} took longer than ${ms(timeoutMs)} and was given up.`, details);

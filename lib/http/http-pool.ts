@@ -32,11 +32,8 @@ import { UpstreamCheck } from './upstream-check.js';
 
 export type { HttpRequestOptions } from './http-pool.options.js';
 
-/** What axios takes for a type that is not named. */
-type Untyped = AxiosResponse['data'];
-
 /** A request's options: axios' own, and the pool's. */
-export type HttpPoolRequestConfig<D = Untyped> = AxiosRequestConfig<D> & HttpRequestOptions;
+export type HttpPoolRequestConfig<D = AxiosResponse['data']> = AxiosRequestConfig<D> & HttpRequestOptions;
 
 interface HttpDependencies {
   readonly client: HttpClient;
@@ -75,23 +72,37 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined, this.frame)));
   }
 
-  request<T = Untyped>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
+  /** Sends a request that is described by its options alone, as axios' `request`. */
+  request<T = AxiosResponse['data']>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
     return this.#observe(config, (service, own) => service.request<T>(own));
   }
 
-  get<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  /** Sends a GET request. It is sent when the Observable is subscribed to. */
+  get<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.get<T, D>(url, own));
   }
 
-  delete<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  /** Sends a DELETE request; see {@link get}. */
+  delete<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.delete<T, D>(url, own));
   }
 
-  head<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  /** Sends a HEAD request; see {@link get}. */
+  head<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.head<T, D>(url, own));
   }
 
-  post<T = Untyped, D = Untyped>(
+  /** Sends a POST request with `data` as its body; see {@link get}. */
+  post<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -99,7 +110,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.post<T, D>(url, data, own));
   }
 
-  put<T = Untyped, D = Untyped>(
+  /** Sends a PUT request with `data` as its body; see {@link get}. */
+  put<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -107,7 +119,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.put<T, D>(url, data, own));
   }
 
-  patch<T = Untyped, D = Untyped>(
+  /** Sends a PATCH request with `data` as its body; see {@link get}. */
+  patch<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -115,7 +128,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.patch<T, D>(url, data, own));
   }
 
-  postForm<T = Untyped, D = Untyped>(
+  /** Sends a POST request with `data` as `multipart/form-data`; see {@link get}. */
+  postForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -123,7 +137,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.postForm<T, D>(url, data, own));
   }
 
-  putForm<T = Untyped, D = Untyped>(
+  /** Sends a PUT request with `data` as `multipart/form-data`; see {@link get}. */
+  putForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -131,7 +146,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.putForm<T, D>(url, data, own));
   }
 
-  patchForm<T = Untyped, D = Untyped>(
+  /** Sends a PATCH request with `data` as `multipart/form-data`; see {@link get}. */
+  patchForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -139,6 +155,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.patchForm<T, D>(url, data, own));
   }
 
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new HttpPool(this.core, this.#dependencies, binding) as this;
   }

@@ -45,6 +45,7 @@ const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
 /** A listener of an event with these arguments. */
 export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
 
+/** For whom a slot is acquired, and how long that may take. */
 export interface AcquireOptions extends AcquireLimits {
   /**
    * Whom the work is for. Default: the tenant of the view, else that of the running code's context. A tenant other than
@@ -56,23 +57,34 @@ export interface AcquireOptions extends AcquireLimits {
 /** How long a pool that is closed by hand lets leases go on, in milliseconds. */
 const DRAIN_MS = 10_000;
 
+/**
+ * One pool, of any kind: what `@InjectPool` injects, and what a manager creates and finds. Lends connections of the
+ * type `L`
+ * and emits the events of `E`.
+ */
 export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
+  /** @internal What all views of the pool share. */
   protected readonly core: PoolCore<L>;
+  /** @internal Whose work this view does. */
   protected readonly binding: TenantBinding;
 
+  /** @internal Pools are made by a manager. */
   constructor(core: PoolCore<L>, binding: TenantBinding = FROM_CONTEXT) {
     this.core = core;
     this.binding = binding;
   }
 
+  /** The name that the pool was declared or created with. */
   get id(): string {
     return this.core.runtime.id;
   }
 
+  /** What its connections lead to. */
   get type(): PoolType {
     return this.core.type;
   }
 
+  /** The state that it is in. A change emits `status`. */
   get status(): PoolStatus {
     return this.core.monitor.status;
   }
@@ -203,6 +215,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     this.core.engine.suspend(mode);
   }
 
+  /** Lends again after `suspend()`; harmless when the pool isn't suspended. */
   resume(): void {
     this.core.engine.resume();
   }
@@ -231,11 +244,13 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this;
   }
 
+  /** Listens to the next event of that name alone. The listener runs in the async context of this call. */
   once<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
     this.core.runtime.events.add(event, listener, { once: true });
     return this;
   }
 
+  /** Removes a listener that `on` or `once` added. */
   off<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
     this.core.runtime.events.remove(event, listener);
     return this;
@@ -247,10 +262,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.core.engine.whenReady();
   }
 
+  /** Id, type, status and whose work this view does. */
   toJSON(): Record<string, unknown> {
     return { id: this.id, type: this.type, status: this.status, binding: this.binding };
   }
 
+  /** The class, the id, whose work this view does, and how many slots are in use; no secrets. */
   [inspect.custom](): string {
     const { engine } = this.core;
     const whose =
@@ -262,7 +279,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.numbers.active} of ${engine.limits.maxSize} in use, ${engine.numbers.waiting} waiting }`;
   }
 
-  /** What statistics show beside the engine's numbers. */
+  /** @internal What statistics show beside the engine's numbers. */
   protected get statsContext(): StatsContext {
     const { monitor, type, unscopedUses } = this.core;
     return {
@@ -275,21 +292,23 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     };
   }
 
-  /** The report of a close, with what the kind had in use besides its slots. */
+  /** @internal The report of a close, with what the kind had in use besides its slots. */
   protected completed(report: CloseReport): CloseReport {
     return report;
   }
 
-  /** A handle of the same kind over the same core. */
+  /** @internal A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
 
   /**
-   * Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it.
+   * @internal Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the
+   * wait for it.
    */
   protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
     return this.acquireFor('left', options, frame);
   }
 
+  /** @internal Acquires, and says what the end of the request does with the lease. */
   protected acquireFor(
     atEnd: AtScopeEnd,
     options: AcquireOptions | undefined,
@@ -326,12 +345,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return acquired;
   }
 
-  /** What is known about the running code. Looked up once a call. */
+  /** @internal What is known about the running code. Looked up once a call. */
   protected get frame(): ContextFrame | undefined {
     return this.core.runtime.tenants.frame();
   }
 
-  /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
+  /** @internal Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
   protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
@@ -352,7 +371,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return undefined;
   }
 
-  /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
+  /** @internal Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
     const { tenants } = this.core.runtime;
     const { frame } = this;

@@ -9,12 +9,14 @@ export interface BesidesSlots {
   readonly ignoredEnds: number;
 }
 
+/** The numbers of a Redis pool at one moment. */
 export class RedisPoolStats extends PoolStats {
   /** Clients from `duplicate()` that are open. */
   readonly duplicates: number;
   /** How often `quit()` or `disconnect()` was called on the shared client, which doesn't end it. */
   readonly ignoredEnds: number;
 
+  /** @internal Made by `stats()`. */
   constructor(engine: LendingEngine<unknown>, context: StatsContext, besides: BesidesSlots) {
     super(engine, context);
     this.duplicates = besides.duplicates;

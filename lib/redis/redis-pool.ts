@@ -24,6 +24,9 @@ export interface RedisPoolDependencies<C extends RedisClient> {
 }
 
 /**
+ * What `@InjectPool` injects for a pool of type `redis`: one client for ordinary commands, and leases of connections
+ * that are one's own.
+ *
  * @example
  * await pool.client.set('greeting', 'hello');                       // ordinary commands: one connection for everybody
  * const job = await pool.use((redis) => redis.blpop('jobs', 5));    // a blocking one: a connection of one's own
@@ -86,12 +89,14 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
     await Promise.all([super.start(), this.#dependencies.connection.whenReady()]);
   }
 
+  /** @internal */
   protected override completed(report: CloseReport): CloseReport {
     const { cut } = this.#dependencies.dedicated;
     if (cut.length === 0) return report;
     return { ...report, cut: report.cut + cut.length, holders: [...report.holders, ...cut] };
   }
 
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new RedisPool(this.core, this.#dependencies, binding) as this;
   }

@@ -43,6 +43,7 @@ import { httpException, transportError } from './transport-error.js';
 export class TenantGuardInterceptor implements NestInterceptor {
   readonly #options: TenancyOptions;
 
+  /** @internal Made by Nest. */
   constructor(
     @Inject(RequestScopes) private readonly scopes: RequestScopes,
     @Inject(Reflector) private readonly reflector: Reflector,
@@ -56,6 +57,11 @@ export class TenantGuardInterceptor implements NestInterceptor {
     this.#options = options;
   }
 
+  /**
+   * Called by Nest for each handler that it guards.
+   *
+   * @throws HttpException, or that of the transport, where the tenant is missing or malformed.
+   */
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const { scope, endsWithResponse } = this.scopes.of(context);
     scope.handler = `${context.getClass().name}.${context.getHandler().name}`;

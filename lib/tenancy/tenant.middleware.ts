@@ -25,6 +25,7 @@ type HttpArgumentsHost = ReturnType<ExecutionContext['switchToHttp']>;
 export class TenantMiddleware implements NestMiddleware {
   readonly #options: TenancyOptions;
 
+  /** @internal Made by Nest. */
   constructor(
     @Inject(RequestScopes) private readonly scopes: RequestScopes,
     @Optional() @Inject(TENANCY_OPTIONS) options?: TenancyOptions,
@@ -37,6 +38,7 @@ export class TenantMiddleware implements NestMiddleware {
     this.#options = options;
   }
 
+  /** Called by Nest for each request. */
   async use(request: unknown, response: unknown, next: () => void): Promise<void> {
     const context = new MiddlewareArguments(request, response, next);
     const { scope } = this.scopes.of(context);

@@ -11,9 +11,8 @@ import type { Client } from 'pg';
 import { Queryable } from '../statement/queryable.js';
 import { throwLater } from '../statement/throw-later.js';
 
-type EventName = string | symbol;
-// As in EventEmitter's own types: what a listener takes is between it and the event.
-type Listener = Parameters<EventEmitter['on']>[1];
+/** A listener as in EventEmitter's own types: what it is called with depends on the event. */
+export type PgListener = Parameters<EventEmitter['on']>[1];
 
 /** What pg's clients emit. */
 const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as const;
@@ -21,87 +20,115 @@ const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as
 /** Those that may have been caused by what the tenant before left in the session. */
 const OF_A_TENANT: ReadonlySet<string> = new Set(['notice', 'notification']);
 
+/** The part of a {@link LeasedClient} that emits the events of its connection, while the lease lasts. */
 export abstract class LeaseEvents extends Queryable {
   #emitter: EventEmitter | undefined = undefined;
-  #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: Listener][] = [];
+  #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: PgListener][] = [];
 
-  /** Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed. */
+  /**
+   * @internal Whether what arrives is meant for this lease: not before a reset that the session owes has been
+   * confirmed.
+   */
   protected abstract get hearsConnection(): boolean;
 
-  /** The connection, @throws LeaseReleasedError after release. */
+  /** @internal The connection, @throws LeaseReleasedError after release. */
   protected abstract source(): Client;
 
-  on(event: EventName, listener: Listener): this {
+  /**
+   * Listens to the connection: `error`, `notice`, `notification`, `drain` and `end`. The listener runs in the async
+   * context of this call.
+   *
+   * @throws LeaseReleasedError for the first listener, after release.
+   */
+  on(event: string | symbol, listener: PgListener): this {
     this.#listening().on(event, inThisContext(listener));
     return this;
   }
 
-  addListener(event: EventName, listener: Listener): this {
+  /** The same as `on`. */
+  addListener(event: string | symbol, listener: PgListener): this {
     return this.on(event, listener);
   }
 
-  prependListener(event: EventName, listener: Listener): this {
+  /** As `on`, ahead of the listeners that are there. */
+  prependListener(event: string | symbol, listener: PgListener): this {
     this.#listening().prependListener(event, inThisContext(listener));
     return this;
   }
 
-  once(event: EventName, listener: Listener): this {
+  /** Listens to the next event of that name alone. */
+  once(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.on(event, onceOf(emitter, event, listener));
     return this;
   }
 
-  prependOnceListener(event: EventName, listener: Listener): this {
+  /** As `once`, ahead of the listeners that are there. */
+  prependOnceListener(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.prependListener(event, onceOf(emitter, event, listener));
     return this;
   }
 
-  off(event: EventName, listener: Listener): this {
+  /** Removes a listener. */
+  off(event: string | symbol, listener: PgListener): this {
     this.#emitter?.off(event, listener);
     return this;
   }
 
-  removeListener(event: EventName, listener: Listener): this {
+  /** The same as `off`. */
+  removeListener(event: string | symbol, listener: PgListener): this {
     return this.off(event, listener);
   }
 
-  removeAllListeners(event?: EventName): this {
+  /** Removes all listeners of this lease, or those of one event. */
+  removeAllListeners(event?: string | symbol): this {
     if (event === undefined) this.#emitter?.removeAllListeners();
     else this.#emitter?.removeAllListeners(event);
     return this;
   }
 
-  emit(event: EventName, ...values: unknown[]): boolean {
+  /**
+   * Calls the listeners of this lease.
+   *
+   * @returns whether there were any.
+   */
+  emit(event: string | symbol, ...values: unknown[]): boolean {
     return this.#emitter?.emit(event, ...values) ?? false;
   }
 
-  eventNames(): EventName[] {
+  /** The events that have listeners. */
+  eventNames(): (string | symbol)[] {
     return this.#emitter?.eventNames() ?? [];
   }
 
-  listenerCount(event: EventName, listener?: Listener): number {
+  /** How many listeners an event has. */
+  listenerCount(event: string | symbol, listener?: PgListener): number {
     return this.#emitter?.listenerCount(event, listener) ?? 0;
   }
 
-  listeners(event: EventName): ReturnType<EventEmitter['listeners']> {
+  /** The listeners of an event, as they were added. */
+  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
     return this.#emitter?.listeners(event).map(asAdded) ?? [];
   }
 
-  rawListeners(event: EventName): ReturnType<EventEmitter['rawListeners']> {
+  /** The listeners of an event, as they are called. */
+  rawListeners(event: string | symbol): ReturnType<EventEmitter['rawListeners']> {
     return this.#emitter?.rawListeners(event) ?? [];
   }
 
+  /** How many listeners an event may have before Node warns of a leak. */
   setMaxListeners(count: number): this {
     this.#listening().setMaxListeners(count);
     return this;
   }
 
+  /** How many listeners an event may have before Node warns of a leak. Default: Node's. */
   getMaxListeners(): number {
     return this.#emitter?.getMaxListeners() ?? EventEmitter.defaultMaxListeners;
   }
 
-  /** The lease is over: nothing of it stays on the connection. */
+  /** @internal The lease is over: nothing of it stays on the connection. */
   protected stopListening(client: Client): void {
     for (const [event, forward] of this.#forwarders) client.removeListener(event, forward);
     this.#forwarders = [];
@@ -129,11 +156,11 @@ export abstract class LeaseEvents extends Queryable {
 }
 
 /** Bound to the caller's context; the emitter finds it by the `listener` property when it is to be removed. */
-function inThisContext(listener: Listener): Listener {
+function inThisContext(listener: PgListener): PgListener {
   return Object.assign(new AsyncResource('PostgresListener').bind(listener), { listener });
 }
 
-function onceOf(emitter: EventEmitter, event: EventName, listener: Listener): Listener {
+function onceOf(emitter: EventEmitter, event: string | symbol, listener: PgListener): PgListener {
   const bound = new AsyncResource('PostgresListener').bind(listener);
   const once = (...values: unknown[]): void => {
     emitter.removeListener(event, once);
