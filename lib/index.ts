@@ -21,7 +21,8 @@ export {
   type PoolListing,
   type PoolManagerSurroundings,
 } from './manager/connection-pool-manager.js';
-export type { PoolConfig, PoolDeclaration, PoolManagerOptions } from './manager/pool-manager.options.js';
+export type { PoolConfig, PoolDeclaration } from './manager/pool-kinds.js';
+export type { PoolManagerOptions } from './manager/pool-manager.options.js';
 export type { BasePoolOptions, ResolvedBasePoolOptions, TenantLimitOptions } from './pool/pool-options.js';
 export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 

@@ -12,7 +12,7 @@ import { Slot } from '../../lib/engine/slot.js';
 import { TenantScheduler } from '../../lib/engine/scheduler/tenant-scheduler.js';
 import { Waiter } from '../../lib/engine/waiter.js';
 import type { PoolHandle } from '../../lib/pool/pool-handle.js';
-import type { PoolDeclaration } from '../../lib/manager/pool-manager.options.js';
+import type { PoolDeclaration } from '../../lib/manager/pool-kinds.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { FakeDriver, FakeConnection } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
