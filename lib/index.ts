@@ -23,7 +23,8 @@ export {
 } from './manager/connection-pool-manager.js';
 export type { PoolConfig, PoolDeclaration } from './manager/pool-kinds.js';
 export type { PoolManagerOptions } from './manager/pool-manager.options.js';
-export type { BasePoolOptions, ResolvedBasePoolOptions, TenantLimitOptions } from './pool/pool-options.js';
+export type { BasePoolOptions, ResolvedBasePoolOptions } from './pool/pool-options.js';
+export type { TenantLimitOptions } from './pool/tenant-options.js';
 export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 
 // What every pool is.
@@ -78,7 +79,7 @@ export type { TenancyOptions, TenantResolver } from './tenancy/tenancy.options.j
 export { PoolHealthIndicator, type PoolHealthOptions } from './health/pool-health.indicator.js';
 export { PoolHealthModule } from './health/pool-health.module.js';
 export type { ManagerHealth } from './manager/manager-health.js';
-export type { HealthCheckRequest, HealthCheckResult, PoolStatus, StatusChange } from './pool/pool-monitor.js';
+export type { HealthCheckRequest, HealthCheckResult, PoolStatus, StatusChange } from './pool/pool-health.js';
 
 // Errors.
 export * from './errors.js';

@@ -15,7 +15,7 @@ import { ManagerStoppedError, PoolConfigError } from '../errors.js';
 import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import { parseExternalPoolOptions, type ExternalPoolOptions } from '../external/external-pool.options.js';
 import { managerHealth, type ManagerHealth } from './manager-health.js';
-import type { HealthCheckRequest } from '../pool/pool-monitor.js';
+import type { HealthCheckRequest } from '../pool/pool-health.js';
 import type { HttpPool } from '../http/http-pool.js';
 import type { HttpPoolOptions } from '../http/http-pool.options.js';
 import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './shutdown.js';

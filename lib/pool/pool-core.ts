@@ -7,8 +7,9 @@ import type { LendingEngine } from '../engine/lending-engine.js';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';
-import { assertResolvedLimits, type ResolvedBasePoolOptions } from './pool-options.js';
+import type { ResolvedBasePoolOptions } from './pool-options.js';
 import type { PoolRuntime } from './pool-runtime.js';
+import { assertResolvedLimits } from './running-limits.js';
 
 /** What a pool's connections lead to. */
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
