@@ -83,7 +83,7 @@ describe('acquiring a slot', () => {
     const waiting = pool.acquire(undefined, { timeoutMs: 300 });
     await clock.advance(299);
     held.release();
-    (await waiting).release();
+    await expect(waiting).resolves.toMatchObject({ released: false });
   });
 
   it('says that the tenant was busy when it waited at its own maximum', async () => {

@@ -425,18 +425,18 @@ describe('the engine under random programs', () => {
 
   it(
     `keeps its promises after every step of ${RUNS} programs`,
-    () => runPrograms({ nasty: false }),
+    () => expectPromisesKept({ nasty: false }),
     RUNS * 60 + 60_000,
   );
 
   it(
     `keeps them while driver, observer and receivers throw and call the pool, in as many programs`,
-    () => runPrograms({ nasty: true }),
+    () => expectPromisesKept({ nasty: true }),
     RUNS * 60 + 60_000,
   );
 });
 
-async function runPrograms({ nasty }: { readonly nasty: boolean }): Promise<void> {
+async function expectPromisesKept({ nasty }: { readonly nasty: boolean }): Promise<void> {
   await fc.assert(
     fc.asyncProperty(
       fc.array(steps, { minLength: 5, maxLength: 40 }),

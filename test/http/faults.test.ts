@@ -76,7 +76,8 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       const second = firstValueFrom(pool.get('/slow?ms=10'));
       await firstValueFrom(pool.get('/never', { timeoutMs: 150, acquireTimeoutMs: 200 })).catch(() => {});
       server.releaseHeld();
-      await Promise.all([first, second]);
+      const answers = await Promise.all([first, second]);
+      expect(answers.map(({ status }) => status)).toEqual([200, 200]);
     });
 
     it.each([
@@ -291,7 +292,10 @@ describe('the health check of an HTTP pool', () => {
       },
     });
     const starting = httpPool({ baseURL: server.url, healthCheck: { path: '/health', intervalMs: 0 } });
+    let started = false;
+    void starting.then(() => (started = true)).catch(() => undefined);
     await server.waitUntil(({ counters }) => counters.requests >= 2);
+    expect(started).toBe(false);
     status = 200;
     await using made = await starting;
     await eventually(() => made.pool.status === 'healthy');

@@ -135,16 +135,14 @@ describe('connect', () => {
   it('lets go of locks even when nobody comes after', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
+    const locks = () =>
+      database.query(
+        `select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`,
+      );
     await client.query('select pg_advisory_lock(77)');
+    expect(await locks()).toHaveLength(1);
     client.release();
-    await eventually(
-      async () =>
-        (
-          await database.query(
-            `select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`,
-          )
-        ).length === 0,
-    );
+    await eventually(async () => (await locks()).length === 0);
   });
 
   it('keeps listeners and type parsers within the lease', async () => {

@@ -169,6 +169,7 @@ describe('a listener', () => {
       await pool.query('select 1');
       pool.evict();
       await eventually(() => pools.log.lines.some((line) => line.includes(`${event} went wrong`)));
+      expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
     },
   );
 });

@@ -209,9 +209,9 @@ describe('a submittable', () => {
     const cursor = other.query(new Cursor(MANY));
     await cursor.read(1);
     const pid = other.processID;
-    const both = Promise.all([cursor.close(), terminate(database, pid)]);
-    await both;
+    await Promise.all([cursor.close(), terminate(database, pid)]);
     other.release();
+    expect(pool.stats().active).toBe(0);
   });
 
   it('of a resting reader that listens for errors ends with its connection', async () => {

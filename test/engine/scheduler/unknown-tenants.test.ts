@@ -68,7 +68,7 @@ describe('ids that were invented', () => {
     const waiting = pool.acquire('customer 1');
     out[0]?.release();
     await clock.advance(0);
-    (await waiting).release();
+    await expect(waiting).resolves.toMatchObject({ tenantId: 'customer 1' });
   });
 
   it('have nothing of what is reserved for each tenant', async () => {
