@@ -1,15 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { Lease } from '../../lib/engine/lease.js';
 import { AcquireTimeoutError, PoolClosedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
 import type { FakeConnection } from '../support/fakes/fake-driver.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
+import { withSilentWarnings } from './support/silent-warnings.js';
 
 let warn: jest.SpiedFunction<typeof process.emitWarning>;
-beforeEach(() => {
-  warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-});
-afterEach(() => void jest.restoreAllMocks());
+withSilentWarnings((spy) => (warn = spy));
 
 function thrower(what: 'granted' | 'refused' | 'both') {
   const told: string[] = [];

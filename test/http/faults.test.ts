@@ -1,6 +1,5 @@
 // Upstreams that are slow, silent, gone, or that close connections at the wrong moment; and pools that close.
 import { once } from 'node:events';
-import net, { type AddressInfo } from 'node:net';
 import { finished } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
 import { inspect } from 'node:util';
@@ -16,6 +15,7 @@ import {
 import type { HttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { eventually } from '../support/eventually.js';
 import { freePort, startHttpServer, startUnansweredPort, type HttpFixture } from '../support/servers/index.js';
+import { startByteServer } from './support/byte-server.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
 
 describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
@@ -147,7 +147,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
 
     it('does not repeat what has been answered in part', async () => {
       let requests = 0;
-      await using upstream = await rawServer((socket) => {
+      await using upstream = await startByteServer((socket) => {
         socket.on('data', () => {
           requests++;
           if (requests === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
@@ -212,9 +212,9 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
     const { pool } = await start({ baseURL: `http://127.0.0.1:${port}`, maxSize: 1, failFastAfterMs: 1 });
     await expect(pool.axiosRef.get('/')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     await expect(pool.axiosRef.get('/')).rejects.toBeInstanceOf(BackendUnavailableError);
-    await using back = await rawServer(
+    await using back = await startByteServer(
       (socket) => socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')),
-      port,
+      { port },
     );
     expect(back.url).toContain(String(port));
     await eventually(async () => (await pool.axiosRef.get('/')).data === 'ok');
@@ -334,31 +334,6 @@ describe('a response of an HTTP pool', () => {
 async function unanswered(): Promise<AsyncDisposable & { readonly host: string; readonly port: number }> {
   const { host, port, close } = await startUnansweredPort();
   return { host, port, [Symbol.asyncDispose]: async () => close() };
-}
-
-/** A server that speaks bytes. */
-async function rawServer(
-  onSocket: (socket: net.Socket) => void,
-  listenOn = 0,
-): Promise<AsyncDisposable & { readonly url: string }> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onSocket(socket);
-  });
-  server.listen(listenOn, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
 }
 
 describe('an axios error of an HTTP pool', () => {

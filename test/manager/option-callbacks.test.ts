@@ -1,22 +1,20 @@
 // In which async context each function among the options is called. A new one fails here until it has its row.
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
 
 import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { poolKinds } from '../../lib/manager/pool-kinds.js';
 import type { PoolHandle, PoolType } from '../../lib/pool/pool-handle.js';
 import { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
+import { withDatabase } from '../support/with-database.js';
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
 /** Paths of the options that take a function. */
 function callbacksOf(schema: z.core.$ZodType, path: string): string[] {

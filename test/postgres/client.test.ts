@@ -7,16 +7,13 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => [
-    'create table things (id serial primary key, name text not null)',
-    `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
-  ],
+  () => [THINGS_TABLE],
 );
 
 describe('connect', () => {

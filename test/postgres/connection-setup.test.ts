@@ -2,26 +2,18 @@
  * What `onConnect` and listeners of `connect` do to a new connection holds for as long as it lives.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(async () => {
-  await pools.close();
-  // Jest fails what is running when a rejection is found to be unhandled.
-  await turn();
-});
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
+// After the pools have closed: Jest fails what is running when a rejection is found to be unhandled.
+afterEach(() => turn());
 
 type SetUp = (client: LeasedClient) => unknown;
 

@@ -17,13 +17,13 @@ import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { startFaultProxy } from '../support/servers/index.js';
-import { terminate, TestPools, withTestPools } from './pools.js';
+import { NUMBERS_TABLE, terminate, TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => ['create table numbers (n int); grant all on numbers to public'],
+  () => [NUMBERS_TABLE],
 );
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;
