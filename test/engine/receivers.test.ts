@@ -49,7 +49,7 @@ describe('a receiver that throws', () => {
     ['refused at close', (fake: ReturnType<typeof fakePool>) => void fake.pool.close({ deadlineMs: 5_000 })],
     ['refused as the pool is suspended', (fake: ReturnType<typeof fakePool>) => fake.pool.suspend('reject')],
     ['aborted', (fake: ReturnType<typeof fakePool>, controller: AbortController) => controller.abort()],
-  ])('when it is %s leaves nobody behind it untold', async (_how, end) => {
+  ])('when it is %s keeps no other receiver from its answer', async (_how, end) => {
     const fake = fakePool({ limits: { maxSize: 1 } });
     const held = await fake.pool.acquire('acme');
     const controller = new AbortController();
@@ -67,7 +67,7 @@ describe('a receiver that throws', () => {
     await expect(closing).resolves.toMatchObject({ poolId: 'orders' });
   });
 
-  it('when it is refused at once throws at nobody', async () => {
+  it('when it is refused at once makes no call of the pool throw', async () => {
     const { pool } = fakePool();
     await pool.close({ deadlineMs: 0 });
     const receiver = thrower('both');
@@ -117,7 +117,7 @@ describe('what others throw or return', () => {
     },
   );
 
-  it('leaves whoever releases alone when an observer throws in released', async () => {
+  it('lets release() succeed when an observer throws in released', async () => {
     const { pool } = fakePool({
       observer: {
         released: () => {

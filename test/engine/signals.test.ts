@@ -31,7 +31,7 @@ describe('a signal that many calls share', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
   });
 
-  it('tells nobody who has left, not even one that another makes leave', () => {
+  it('tells no call that has left, not even one that another makes leave', () => {
     const controller = new AbortController();
     const last = new Listener();
     const first = new Listener(() => stopListeningForAbort(controller.signal, last));

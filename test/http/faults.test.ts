@@ -59,7 +59,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       expect(pool.stats().active).toBe(0);
     });
 
-    it('cuts a body that nobody reads', async () => {
+    it('cuts a body that the caller does not read', async () => {
       const { pool } = await start({ timeoutMs: 1_000 });
       const { data } = await pool.axiosRef.get<Readable>('/stream?chunks=1000&bytes=100000', {
         responseType: 'stream',
@@ -100,7 +100,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       },
     );
 
-    it('cuts a connect that nobody answers, and leaves no connect behind', async () => {
+    it('cuts a connect that is not answered, and leaves no connect behind', async () => {
       await using port = await unanswered();
       const { pool } = await start({ timeoutMs: 100 });
       await expect(pool.axiosRef.get(`http://${port.host}:${port.port}/`)).rejects.toBeInstanceOf(
@@ -221,7 +221,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
     await eventually(() => pool.status === 'healthy');
   });
 
-  it("doesn't blame the upstream for what an adapter of the caller's says", async () => {
+  it("doesn't count what an adapter of the caller's says as a failure of the upstream", async () => {
     const { pool } = await start();
     const refused = Object.assign(new Error('mocked'), { code: 'ECONNREFUSED' });
     await expect(pool.axiosRef.get('/', { adapter: () => Promise.reject(refused) })).rejects.toBe(refused);

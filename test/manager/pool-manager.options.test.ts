@@ -117,7 +117,7 @@ describe('the options of a registration', () => {
     expect(problems[1]).toMatch(/^pools\.cache\.url: must be .* \(read from REDIS_URL\)$/);
   });
 
-  it('do not blame the variable for an address that they give themselves', () => {
+  it('do not name the variable for an address that they give themselves', () => {
     const pools = { orders: { type: 'database', connectionString: 'nowhere' } } as const;
     expect(problemsOf(() => parseManagerOptions({ pools }, { env }))[0]).not.toContain('DATABASE_URL');
   });

@@ -141,7 +141,7 @@ describe.each([
     expect([500, 503]).toContain(await slow);
   });
 
-  it('waits for work in flight, which may still ask for connections, and refuses nobody', async () => {
+  it('waits for work in flight, which may still ask for connections, and refuses no request', async () => {
     const { get, shutDown, busy, noSessions } = await serve(20_000);
     await database.query('select pg_advisory_lock(7)');
     const work = [get('/work'), get('/work'), get('/work'), get('/work')];

@@ -245,7 +245,7 @@ describe('a pool that is watched', () => {
     expect(backend.probes).toBe(before + 1);
   });
 
-  it('has one probe under way at a time, whoever asks', async () => {
+  it('has one probe under way at a time, however many callers ask', async () => {
     const { monitor, backend } = watch();
     monitor.start();
     let answer: (result: ProbeOutcome) => void = () => undefined;

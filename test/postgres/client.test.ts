@@ -99,7 +99,7 @@ describe('connect', () => {
     expect((await pool.query('select name from things where name = $1', ['kept'])).rows).toEqual([{ name: 'kept' }]);
   });
 
-  it('resets the session before anybody else uses it', async () => {
+  it('resets the session before the next borrower uses it', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
     await client.query(`set search_path = nowhere; set statement_timeout = 12345; set client_encoding = latin1; set foo.bar = 'x';
@@ -129,7 +129,7 @@ describe('connect', () => {
     expect((await pool.query({ name: 'named', text: 'select 1 as n' })).rows).toEqual([{ n: 1 }]);
   });
 
-  it('lets go of locks even when nobody comes after', async () => {
+  it('lets go of locks even when no other borrower comes', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
     const locks = () =>

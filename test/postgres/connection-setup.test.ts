@@ -86,7 +86,7 @@ describe.each(PLACES)('in %s', (_place, create) => {
     expect((await pool.query(ask)).rows).toEqual(expected);
   });
 
-  it('listeners hear the connection as long as it lives, whoever has it', async () => {
+  it('listeners hear the connection as long as it lives, in every lease', async () => {
     const seen: string[] = [];
     const pool = await create(async (client) => {
       client.on('notice', (notice: Error) => seen.push(`notice ${notice.message}`));

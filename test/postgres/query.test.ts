@@ -267,7 +267,7 @@ describe('query', () => {
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
-  it('tells a Submittable that its own submit threw, and nobody else', async () => {
+  it('tells a Submittable that its own submit threw, and no other query', async () => {
     const pool = await pools.create({ maxSize: 1 });
     await pool.query('select 1');
     const told = new Promise((resolve) => {
