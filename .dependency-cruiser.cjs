@@ -1,11 +1,12 @@
 /**
- * The layers of the library, as rules: module → manager → kinds → pool → engine. Each layer is a folder.
+ * The layers of the library, as rules: module → manager → kinds → pool → engine. Each layer is a folder; a folder that
+ * isn't named here is a kind of pool.
  *
  * Type-only imports count: a layer that needs a type from above it depends on it just the same.
  *
  * @type {import('dependency-cruiser').IConfiguration}
  */
-const kinds = '^lib/(postgres|redis|http|external)/';
+const kinds = '^lib/(?!(?:engine|options|pool|tenancy|manager|health|module)/)([^/]+)/';
 
 module.exports = {
   forbidden: [

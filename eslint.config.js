@@ -3,16 +3,12 @@ import js from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
+import packageJson from './package.json' with { type: 'json' };
+
 /** Packages that an application installs only for the kinds of pool and the transports it uses. */
-const optionalPeers = [
-  'pg',
-  'ioredis',
-  'axios',
-  '@nestjs/axios',
-  'undici',
-  '@nestjs/microservices',
-  '@nestjs/websockets',
-];
+const optionalPeers = Object.entries(packageJson.peerDependenciesMeta)
+  .filter(([, { optional }]) => optional)
+  .map(([name]) => name);
 
 /** Casts that silence the compiler instead of telling it something. */
 const noDoubleCast = {

@@ -22,18 +22,10 @@ export {
   type PoolListing,
   type PoolManagerSurroundings,
 } from './manager/connection-pool-manager.js';
-export type {
-  PoolConfig,
-  PoolDeclaration,
-  PoolManagerOptions,
-  ResolvedPoolManagerOptions,
-} from './manager/pool-manager.options.js';
-export type {
-  BasePoolOptions,
-  ResolvedBasePoolOptions,
-  ResolvedTenantOptions,
-  TenantLimitOptions,
-} from './pool/pool-options.js';
+export type { PoolConfig, PoolDeclaration } from './manager/pool-kinds.js';
+export type { PoolManagerOptions, ResolvedPoolManagerOptions } from './manager/pool-manager.options.js';
+export type { BasePoolOptions, ResolvedBasePoolOptions } from './pool/pool-options.js';
+export type { ResolvedTenantOptions, TenantLimitOptions } from './pool/tenant-options.js';
 export type { PoolLimits, TenantLimits, TenantPolicy } from './engine/limits.js';
 export type { Clock, TimerHandle } from './engine/time/clock.js';
 export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
@@ -104,7 +96,7 @@ export type {
   HealthCheckResult,
   PoolStatus,
   StatusChange,
-} from './pool/pool-monitor.js';
+} from './pool/pool-health.js';
 
 // Errors.
 export * from './errors.js';

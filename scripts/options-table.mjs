@@ -16,22 +16,9 @@ import '../test/support/typescript/register.mjs';
 /** @typedef {import('zod').z.ZodType} Schema */
 /** @typedef {Readonly<Record<string, Schema>>} Shape */
 /** @typedef {{ text: string, defaultValue: string | undefined }} Documentation */
+/** @typedef {{ title: string, shape: Shape }} Kind */
 
 const everyPool = 'Every pool';
-
-/** @type {readonly { title: string, file: string, shape: string }[]} */
-const sections = [
-  { title: 'The registration', file: 'manager/pool-manager.options', shape: 'poolManagerShape' },
-  { title: everyPool, file: 'pool/pool-options', shape: 'basePoolShape' },
-  { title: "PostgreSQL: `type: 'database'`", file: 'postgres/postgres-pool.options', shape: 'postgresPoolShape' },
-  { title: "Redis: `type: 'redis'`", file: 'redis/redis-pool.options', shape: 'redisPoolShape' },
-  { title: "HTTP: `type: 'http'`", file: 'http/http-pool.options', shape: 'httpPoolShape' },
-  {
-    title: "A driver of your own: `type: 'external'`",
-    file: 'external/external-pool.options',
-    shape: 'externalPoolShape',
-  },
-];
 
 const args = process.argv.slice(2);
 const check = args.includes('--check');
@@ -48,17 +35,25 @@ const documentation = new Map();
 /** What is listed under "Every pool", and not once more under a kind that leaves it as it is. @type {Set<Schema>} */
 const common = new Set();
 
+/** What each kind of pool adds, by its type, under the comment above its `…PoolShape`. @type {Map<string, Kind>} */
+const shapes = new Map();
+
 const lib = new URL('../lib/', import.meta.url);
 for (const path of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
   if (!/options\.ts$/.test(path)) continue;
   const file = new URL(path, lib);
   readComments(file, await import(file.href));
 }
-/** @type {string[]} */
-const tables = [];
-for (const { title, file, shape } of sections) {
-  const exported = await import(new URL(`${file}.ts`, lib).href);
-  tables.push(table(title, exported[shape]));
+const { poolManagerShape } = await import(new URL('manager/pool-manager.options.ts', lib).href);
+const { basePoolShape } = await import(new URL('pool/pool-options.ts', lib).href);
+const { poolKinds } = await import(new URL('manager/pool-kinds.ts', lib).href);
+const tables = [table('The registration', poolManagerShape), table(everyPool, basePoolShape)];
+for (const type of Object.keys(poolKinds)) {
+  const kind = shapes.get(type);
+  if (kind === undefined) {
+    throw new Error(`No …options.ts exports the kind "${type}" as …PoolKind and a …PoolShape with a comment above it.`);
+  }
+  tables.push(table(`${kind.title}: \`type: '${type}'\``, kind.shape));
 }
 
 const text = readFileSync(readme, 'utf8');
@@ -76,7 +71,7 @@ if (!check) {
 }
 
 /**
- * Remembers the comments above the options of every `…Shape` that a module exports.
+ * Remembers the comments above the options of every `…Shape` that a module exports, and the shape of a kind of pool.
  *
  * @param {URL} file
  * @param {Readonly<Record<string, unknown>>} exported what the module exports
@@ -88,6 +83,7 @@ function readComments(file, exported) {
     for (const { name, initializer } of statement.declarationList.declarations) {
       const shape = ts.isIdentifier(name) && name.text.endsWith('Shape') ? exported[name.text] : undefined;
       if (shape === undefined || initializer === undefined || !ts.isObjectLiteralExpression(initializer)) continue;
+      if (name.getText().endsWith('PoolShape')) readKind(/** @type {Shape} */ (shape), statement, exported);
       for (const property of initializer.properties) {
         if (!ts.isPropertyAssignment(property) || !ts.isIdentifier(property.name)) continue;
         const schema = /** @type {Shape} */ (shape)[property.name.text];
@@ -96,6 +92,20 @@ function readComments(file, exported) {
       }
     }
   }
+}
+
+/**
+ * Remembers the shape of a kind by the type that the kind has.
+ *
+ * @param {Shape} shape
+ * @param {ts.Node} statement that declares it
+ * @param {Readonly<Record<string, unknown>>} exported what its module exports
+ */
+function readKind(shape, statement, exported) {
+  const [, kind] = Object.entries(exported).find(([name]) => name.endsWith('PoolKind')) ?? [];
+  const title = commentOf(statement)?.text.replace(/\.$/, '');
+  if (kind === undefined || title === undefined) return;
+  shapes.set(/** @type {{ type: string }} */ (kind).type, { title, shape });
 }
 
 /**

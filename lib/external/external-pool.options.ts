@@ -19,6 +19,7 @@ import {
 
 const METHODS = ['open', 'close', 'kill', 'ping', 'onBroken', 'isFatal'] as const;
 
+/** A driver of your own. */
 export const externalPoolShape = {
   /** Opens, checks and ends the connections; not needed where `createPool` gets it as an argument. */
   driver: opaque<PoolDriver<unknown>>(`a PoolDriver with the methods ${METHODS.join(', ')}`, isDriver),

@@ -10,7 +10,7 @@ import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/term
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import type { PoolType } from '../pool/pool-core.js';
 import { PoolHandle } from '../pool/pool-handle.js';
-import type { HealthCheckRequest, PoolStatus } from '../pool/pool-monitor.js';
+import type { HealthCheckRequest, PoolStatus } from '../pool/pool-health.js';
 
 /** How long an answer about health may take, and how old what it says may be. */
 export interface PoolHealthOptions {

@@ -56,6 +56,7 @@ const healthCheckSchema: HttpHealthCheckSchema = optionsObject(httpHealthCheckSh
   url: 'path',
 });
 
+/** HTTP. */
 export const httpPoolShape = {
   /** Requests that may be in flight at once. */
   maxSize: count(1).default(100),

@@ -15,28 +15,27 @@ import { ManagerStoppedError, PoolConfigError } from '../errors.js';
 import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import { parseExternalPoolOptions, type ExternalPoolOptions } from '../external/external-pool.options.js';
 import { managerHealth, type ManagerHealth } from './manager-health.js';
-import type { HealthCheckRequest } from '../pool/pool-monitor.js';
-import { createHttpPool, type HttpPool } from '../http/http-pool.js';
-import { parseHttpPoolOptions, type HttpPoolOptions } from '../http/http-pool.options.js';
+import type { HealthCheckRequest } from '../pool/pool-health.js';
+import type { HttpPool } from '../http/http-pool.js';
+import type { HttpPoolOptions } from '../http/http-pool.options.js';
 import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './shutdown.js';
 import { openPool } from './startup.js';
 import type { PoolStats } from '../pool/pool-stats.js';
 import type { AcquireOptions, PoolHandle, PoolLogger, PoolDependencies, PoolType } from '../pool/pool-handle.js';
 import { harmlessLogger } from '../pool/pool-log.js';
+import { createDeclaredPool, type PoolMaker, poolKinds } from './pool-kinds.js';
 import {
   parseManagerOptions,
   parsePoolId,
-  type PoolConfig,
   type PoolManagerOptions,
   type ResolvedPoolManagerOptions,
 } from './pool-manager.options.js';
 import type { ListedPoolName, PoolClass, PoolRegistry } from '../pool/pool-registry.js';
 import { PoolTable } from './pool-table.js';
-import { createPostgresPool, type PostgresPool } from '../postgres/postgres-pool.js';
-import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
-import { createRedisPool } from '../redis/create-redis-pool.js';
+import type { PostgresPool } from '../postgres/postgres-pool.js';
+import type { PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
 import type { RedisPool } from '../redis/redis-pool.js';
-import { parseRedisPoolOptions, type RedisPoolOptions } from '../redis/redis-pool.options.js';
+import type { RedisPoolOptions } from '../redis/redis-pool.options.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
 
 /** One line of `listPools()`. */
@@ -110,7 +109,7 @@ export class ConnectionPoolManager {
       owner: this.options.applicationName,
     };
     for (const [id, config] of Object.entries(this.options.pools)) {
-      this.table.declare(id, () => this.createDeclared(id, config));
+      this.table.declare(id, () => createDeclaredPool(id, config, this.dependencies));
     }
   }
 
@@ -145,8 +144,7 @@ export class ConnectionPoolManager {
    * throws.
    */
   async createDatabasePool(id: string, options: PostgresPoolOptions = {}): Promise<PostgresPool> {
-    const config = parsePostgresPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createPostgresPool(id, config, this.dependencies));
+    return this.createOfKind(poolKinds.database, id, options);
   }
 
   /** Creates a Redis pool; see {@link createDatabasePool}. With `cluster` its client is ioredis' `Cluster`. */
@@ -157,14 +155,12 @@ export class ConnectionPoolManager {
   /** Creates a pool of a single server, or of one that sentinels tell of; see {@link createDatabasePool}. */
   createRedisPool(id: string, options?: RedisPoolOptions): Promise<RedisPool>;
   async createRedisPool(id: string, options: RedisPoolOptions = {}): Promise<RedisPool | RedisPool<Cluster>> {
-    const config = parseRedisPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createRedisPool(id, config, this.dependencies));
+    return this.createOfKind(poolKinds.redis, id, options);
   }
 
   /** Creates an HTTP pool; see {@link createDatabasePool}. */
   async createHttpPool(id: string, options: HttpPoolOptions = {}): Promise<HttpPool> {
-    const config = parseHttpPoolOptions(parsePoolId(id), options);
-    return this.create(id, () => createHttpPool(id, config, this.dependencies));
+    return this.createOfKind(poolKinds.http, id, options);
   }
 
   /**
@@ -269,17 +265,9 @@ export class ConnectionPoolManager {
     return this.table.pools().map(({ id, type, status, config }) => ({ id, type, status, critical: config.critical }));
   }
 
-  private createDeclared(id: string, config: PoolConfig): Promise<PoolHandle> {
-    switch (config.type) {
-      case 'database':
-        return createPostgresPool(id, config, this.dependencies);
-      case 'redis':
-        return createRedisPool(id, config, this.dependencies);
-      case 'http':
-        return createHttpPool(id, config, this.dependencies);
-      case 'external':
-        return Promise.resolve(createExternalPool(id, config.driver, config, this.dependencies));
-    }
+  private createOfKind<O, C, P extends PoolHandle>(kind: PoolMaker<O, C, P>, id: string, options: O): Promise<P> {
+    const config = kind.parse(parsePoolId(id), options);
+    return this.create(id, () => kind.create(id, config, this.dependencies));
   }
 
   private async create<P extends PoolHandle>(id: string, make: () => Promise<P>): Promise<P> {

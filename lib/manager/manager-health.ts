@@ -2,7 +2,7 @@
  * The health of all pools of a manager together, and whether that is enough to take requests.
  */
 import type { PoolHandle } from '../pool/pool-handle.js';
-import type { HealthCheckResult, PoolStatus } from '../pool/pool-monitor.js';
+import type { HealthCheckResult, PoolStatus } from '../pool/pool-health.js';
 
 /** The health of all pools of a manager. */
 export interface ManagerHealth {

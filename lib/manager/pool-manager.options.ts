@@ -7,32 +7,17 @@
 import { z } from 'zod';
 
 import type { ConfigProblem } from '../errors.js';
-import {
-  type ExternalPoolOptions,
-  externalPoolKind,
-  type ResolvedExternalPoolOptions,
-} from '../external/external-pool.options.js';
-import { type HttpPoolOptions, httpPoolKind, type ResolvedHttpPoolOptions } from '../http/http-pool.options.js';
 import { type Environment, isRecord, locate } from '../options/environment.js';
 import { keyOf, parseOptions, quote } from '../options/option-problems.js';
 import { durationMs, namedRecord, optionsObject } from '../options/option-types.js';
-import type { PoolKindOptions } from '../options/parse-pool.js';
 import { seal } from '../options/sealed-options.js';
-import {
-  type PostgresPoolOptions,
-  postgresPoolKind,
-  type ResolvedPostgresPoolOptions,
-} from '../postgres/postgres-pool.options.js';
 import { tenancySchema } from '../tenancy/tenancy.options.js';
-import { type RedisPoolOptions, redisPoolKind, type ResolvedRedisPoolOptions } from '../redis/redis-pool.options.js';
+import { type PoolConfig, type PoolDeclaration, poolKinds } from './pool-kinds.js';
 
-const kinds: readonly PoolKindOptions<z.ZodType>[] = [postgresPoolKind, redisPoolKind, httpPoolKind, externalPoolKind];
-
+const { database, ...others } = poolKinds;
 const poolSchema = z.discriminatedUnion('type', [
-  postgresPoolKind.schema,
-  redisPoolKind.schema,
-  httpPoolKind.schema,
-  externalPoolKind.schema,
+  database.schema,
+  ...Object.values(others).map(({ schema }) => schema),
 ]);
 
 /** Names become tokens, metric attributes and log words. */
@@ -83,17 +68,6 @@ const managerSchema = optionsObject(poolManagerShape).transform(({ tenancy, shut
   }),
 );
 
-/** A pool of a registration: the options of its kind, and which kind it is. */
-export type PoolDeclaration =
-  | (PostgresPoolOptions & { readonly type: 'database' })
-  | (RedisPoolOptions & { readonly type: 'redis' })
-  | (HttpPoolOptions & { readonly type: 'http' })
-  | (ExternalPoolOptions & { readonly type: 'external' });
-
-/** What a pool of any kind is configured with. */
-export type PoolConfig =
-  ResolvedPostgresPoolOptions | ResolvedRedisPoolOptions | ResolvedHttpPoolOptions | ResolvedExternalPoolOptions;
-
 /** What can be set on a registration. */
 export interface PoolManagerOptions extends z.input<z.ZodObject<typeof registrationShape, z.core.$strict>> {
   /** The pools by name, each with its `type`; `{}` when all are created at run time. */
@@ -138,7 +112,7 @@ function locateAll(
 ): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(pools).map(([id, pool]) => {
-      const kind = isRecord(pool) ? kinds.find(({ type }) => type === pool.type) : undefined;
+      const kind = isRecord(pool) ? Object.values(poolKinds).find(({ type }) => type === pool.type) : undefined;
       const { options, filled } = locate(pool, kind?.address, env);
       if (filled !== undefined) notes.set(keyOf(['pools', id, filled.option]), `read from ${filled.variable}`);
       return [id, options];

@@ -6,9 +6,12 @@ import type { z } from 'zod';
 import { type AddressFallback, type Environment, isRecord, locate } from './environment.js';
 import { keyOf, parseOptions } from './option-problems.js';
 
+/** What checks the options of one kind of pool, which its `type` tells from the others. */
+export type PoolSchema = z.ZodType<{ readonly type: string }>;
+
 /** The part of a kind that parsing needs. */
-export interface PoolKindOptions<S extends z.ZodType> {
-  readonly type: string;
+export interface PoolKindOptions<S extends PoolSchema> {
+  readonly type: z.output<S>['type'];
   readonly schema: S;
   readonly address?: AddressFallback;
 }
@@ -18,7 +21,7 @@ export interface PoolKindOptions<S extends z.ZodType> {
  *
  * @throws {PoolConfigError} with every problem; keys start with `pools.<id>`.
  */
-export function parsePool<S extends z.ZodType>(
+export function parsePool<S extends PoolSchema>(
   kind: PoolKindOptions<S>,
   id: string,
   input: unknown,

@@ -7,8 +7,9 @@ import type { LendingEngine } from '../engine/lending-engine.js';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';
-import { assertResolvedLimits, type ResolvedBasePoolOptions } from './pool-options.js';
+import type { ResolvedBasePoolOptions } from './pool-options.js';
 import type { PoolRuntime } from './pool-runtime.js';
+import { assertResolvedLimits } from './running-limits.js';
 
 /** What a pool's connections lead to. */
 export type PoolType = 'database' | 'redis' | 'http' | 'external';
@@ -40,8 +41,8 @@ export interface PoolCoreOptions<C, L> {
 }
 
 /** Puts a pool together. Nothing is opened. */
-export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> {
-  const { runtime, type, config, driver, observer = {} } = parts;
+export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
+  const { runtime, type, config, driver, observer = {}, probe } = options;
   const { id, clock, random, tenants, deadlines, counters, log, events } = runtime;
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
@@ -51,8 +52,8 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
     return own;
   };
   const monitor = new PoolMonitor({
-    probe: async (options) => {
-      const [slots, besides] = await Promise.allSettled([engine.probe(options), parts.probe?.(options.timeoutMs)]);
+    probe: async (limits) => {
+      const [slots, besides] = await Promise.allSettled([engine.probe(limits), probe?.(limits.timeoutMs)]);
       if (besides.status === 'rejected') throw besides.reason;
       // A server that says why it can't serve is there, even if a connect to it has failed.
       if (besides.value !== undefined) return besides.value;

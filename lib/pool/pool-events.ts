@@ -9,7 +9,7 @@ import { EventEmitter } from 'node:events';
 import { describeError } from '../engine/redact.js';
 import type { CloseReport } from '../engine/lending-engine.js';
 import type { LeaseHolder } from '../engine/errors.js';
-import type { StatusChange } from './pool-monitor.js';
+import type { StatusChange } from './pool-health.js';
 
 /** A lease that has been out for longer than `leakDetectionMs`, with the stack of its acquire. */
 export interface LeakReport extends LeaseHolder {

@@ -13,17 +13,15 @@ import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits } from '../engine/lending-engine.js';
 import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
-import { RequestEndedError, TenantInvalidError, TenantRequiredError } from '../errors.js';
-import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-monitor.js';
+import { RequestEndedError } from '../errors.js';
+import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-health.js';
 import { PoolStats, type StatsContext } from './pool-stats.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
-import {
-  assertLimits,
-  parseTenantLimits,
-  type ResolvedBasePoolOptions,
-  type TenantLimitOptions,
-} from './pool-options.js';
+import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { assertLimits, changedPolicy } from './running-limits.js';
+import { FROM_CONTEXT, namedTenant, type TenantBinding, UNSCOPED } from './tenant-binding.js';
+import { parseTenantLimits, type TenantLimitOptions } from './tenant-options.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import { assertTenantId } from '../tenancy/tenant-id.js';
 
@@ -32,15 +30,7 @@ export { createPoolCore } from './pool-core.js';
 export type { PoolLogger } from './pool-log.js';
 export { createPoolRuntime } from './pool-runtime.js';
 export type { PoolDependencies, PoolRuntime } from './pool-runtime.js';
-
-/** Whose work a handle does: that of the running code's tenant, of one tenant, or of none. */
-export type TenantBinding =
-  | { readonly kind: 'context' }
-  | { readonly kind: 'tenant'; readonly tenantId: string }
-  | { readonly kind: 'unscoped'; readonly tenantId?: undefined };
-
-const FROM_CONTEXT: TenantBinding = { kind: 'context' };
-const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
+export type { TenantBinding } from './tenant-binding.js';
 
 /** A listener of an event with these arguments. */
 export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
@@ -190,14 +180,8 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     if (tenantId !== undefined) assertTenantId(tenantId);
     const change = parseTenantLimits(limits, ['pools', this.id, 'tenants']);
     const { engine } = this.core;
-    const { tenantPolicy: policy } = engine;
     const { minSize, maxSize } = engine.limits;
-    let tenants = { ...policy, ...change };
-    if (tenantId !== undefined) {
-      const before = Object.hasOwn(policy.overrides, tenantId) ? policy.overrides[tenantId] : undefined;
-      // A computed key is a property of its own for every name, `__proto__` too.
-      tenants = { ...policy, overrides: { ...policy.overrides, [tenantId]: { ...before, ...change } } };
-    }
+    const tenants = changedPolicy(engine.tenantPolicy, change, tenantId);
     assertLimits(this.id, { minSize, maxSize, tenants });
     engine.changeTenantPolicy(tenants);
   }
@@ -355,20 +339,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
     // Nearly always the tenant is known and the call names no other.
-    return fixed !== undefined && options?.tenantId === undefined ? fixed : this.namedTenant(options?.tenantId, fixed);
-  }
-
-  /** The tenant of a call that names one, or where none is known: `fixed` is that of the view or of the context. */
-  private namedTenant(named: string | undefined, fixed: string | undefined): string | undefined {
-    const { core, binding } = this;
-    if (named !== undefined) assertTenantId(named);
-    const mayBeNamed = named === fixed || (fixed === undefined && binding.kind !== 'unscoped');
-    if (named !== undefined && !mayBeNamed) throw this.mismatch(named, fixed);
-    const tenantId = fixed ?? named;
-    if (tenantId !== undefined || !core.requiresTenant) return tenantId;
-    if (binding.kind !== 'unscoped') throw new TenantRequiredError(core.runtime.id);
-    core.unscopedUses++;
-    return undefined;
+    return fixed !== undefined && options?.tenantId === undefined
+      ? fixed
+      : namedTenant(this.core, binding, options?.tenantId, fixed);
   }
 
   /** @internal Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
@@ -381,17 +354,6 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     while (within?.released === true) within = within.within;
     lease.serve(within);
     return tenants.runFrame({ tenantId: frame?.tenantId, scope: frame?.scope, holding: lease }, fn);
-  }
-
-  private mismatch(named: string, fixed: string | undefined): TenantInvalidError {
-    const here = fixed === undefined ? 'on a view without a tenant' : `while working for tenant "${fixed}"`;
-    return new TenantInvalidError(
-      `Tenant "${named}" was named ${here} of pool "${this.id}"; say so visibly with forTenant("${named}")`,
-      {
-        poolId: this.id,
-        tenantId: named,
-      },
-    );
   }
 }
 

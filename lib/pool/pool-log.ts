@@ -9,7 +9,7 @@ import type { LeaseHolder } from '../engine/errors.js';
 import { whereAcquired } from '../engine/lease.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
-import type { StatusChange } from './pool-monitor.js';
+import type { StatusChange } from './pool-health.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */
 export interface PoolLogger {

@@ -10,77 +10,19 @@
  * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed.
  * Timers are never referenced: watching keeps no process alive.
  */
-import type { Clock, TimerHandle } from '../engine/time/clock.js';
+import type { Clock } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
 import { toError } from '../engine/to-error.js';
-
-/**
- * - `starting`: nothing has been heard of the backend yet.
- * - `healthy`: the last sign was a good one.
- * - `degraded`: fewer failures in a row than `failureThreshold`, no slot came free for a probe, the server takes no
- *   more connections, or the backend answers, and says why it can't serve at the moment.
- * - `unhealthy`: `failureThreshold` failures in a row; the pool keeps trying.
- * - `draining`: closing; leases are being waited for.
- * - `closed`: nothing is lent any more.
- */
-export type PoolStatus = 'starting' | 'healthy' | 'degraded' | 'unhealthy' | 'draining' | 'closed';
-
-/** How a pool is probed in the background. */
-export interface HealthCheckOptions {
-  /** Time between two probes, varied at random by a tenth; 0: no background probes. */
-  readonly intervalMs: number;
-  /** How long a probe may take, waiting for a slot included. */
-  readonly timeoutMs: number;
-  /** Failures in a row that make a pool unhealthy. */
-  readonly failureThreshold: number;
-}
-
-/**
- * What one health check found. `error` is not enumerable: it is for logs, and may name hosts that a public answer must
- * not.
- */
-export interface HealthCheckResult {
-  /** The state of the pool after the check. */
-  readonly status: PoolStatus;
-  /** Whether the backend can be expected to serve: `healthy` or `degraded`. */
-  readonly available: boolean;
-  /** Failed health checks and connects in a row; 0 after a success. */
-  readonly consecutiveFailures: number;
-  /** How the probe ended; undefined where there was none, because the pool isn't open. */
-  readonly outcome?: ProbeOutcome | 'refused' | 'failed';
-  /** When the probe ended, in epoch milliseconds. */
-  readonly checkedAt?: number;
-  /** How long the probe took, waiting for a slot included. */
-  readonly durationMs?: number;
-  /** Why the probe failed, or why the backend, which is there, refuses to serve. */
-  readonly error?: unknown;
-}
-
-/** A change of the status of a pool. */
-export interface StatusChange {
-  /** The state before. */
-  readonly from: PoolStatus;
-  /** The state that it is in now. */
-  readonly to: PoolStatus;
-  /** The failure that led here, if one did. */
-  readonly error: unknown;
-}
-
-/** How old the answer to a health check may be, and how long it may take. */
-export interface HealthCheckRequest {
-  /**
-   * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no
-   * duration (less, NaN). Keeps a busy health route from becoming load.
-   */
-  readonly maxAgeMs?: number;
-  /**
-   * How long to wait for the probe, in milliseconds; after that the answer is what is known already. Default, and with
-   * `Infinity`: until it ends. What is no duration (0, less, NaN): not at all.
-   */
-  readonly waitMs?: number;
-}
+import type {
+  HealthCheckOptions,
+  HealthCheckRequest,
+  HealthCheckResult,
+  PoolStatus,
+  StatusChange,
+} from './pool-health.js';
+import { ProbeSchedule } from './probe-schedule.js';
 
 export interface PoolMonitorDependencies {
   /**
@@ -98,21 +40,6 @@ export interface PoolMonitorDependencies {
 
 /** What breaks within one second is one failure: a server that restarts takes every connection with it at once. */
 const BURST_MS = 1_000;
-
-/**
- * A pool that isn't well is probed ten times as often, but not more than once a second (unless its interval is shorter
- * still).
- */
-const FASTER = 10;
-const FASTEST_INTERVAL_MS = 1_000;
-
-/**
- * Scheduled probes come up to this share of their interval early or late, so that pools and processes don't probe in
- * step.
- */
-const JITTER = 0.1;
-/** Those of a pool that isn't well more so: an outage is what puts many processes in step. */
-const FASTER_JITTER = 0.5;
 
 /**
  * A server that was full counts as such for this long at least where there are no probes, else for an interval: it is
@@ -133,6 +60,7 @@ interface Finding {
 
 export class PoolMonitor {
   private readonly dependencies: PoolMonitorDependencies;
+  private readonly probes: ProbeSchedule;
   private phase: Phase = 'cold';
   /** Whether the backend has ever been seen alive. */
   private everAlive = false;
@@ -149,13 +77,13 @@ export class PoolMonitor {
   /** Why the backend, which is there, can't serve. */
   private rejection: Error | undefined;
   private reported: PoolStatus = 'starting';
-  private timer: TimerHandle | undefined;
-  private dueAtMs = Number.POSITIVE_INFINITY;
   private underWay: Promise<HealthCheckResult> | undefined;
   private last: Finding | undefined;
 
   constructor(dependencies: PoolMonitorDependencies) {
     this.dependencies = dependencies;
+    const { clock, random, options } = dependencies;
+    this.probes = new ProbeSchedule({ clock, random, intervalMs: options.intervalMs }, () => void this.check());
   }
 
   get status(): PoolStatus {
@@ -192,14 +120,14 @@ export class PoolMonitor {
   drain(): void {
     if (this.phase === 'closed') return;
     this.phase = 'draining';
-    this.unschedule();
+    this.probes.cancel();
     this.report();
   }
 
   /** The pool has closed. */
   close(): void {
     this.phase = 'closed';
-    this.unschedule();
+    this.probes.cancel();
     this.report();
   }
 
@@ -363,31 +291,8 @@ export class PoolMonitor {
     runOutside(() => this.dependencies.onStatus(change));
   }
 
-  /** Puts the next probe where the present status wants it, never later than it already was to come. */
   private schedule(): void {
-    const { options, clock, random } = this.dependencies;
-    if (this.phase !== 'watching' || options.intervalMs <= 0 || this.underWay !== undefined) return;
-    const well = this.status === 'healthy';
-    const fasterMs = Math.min(options.intervalMs, Math.max(FASTEST_INTERVAL_MS, options.intervalMs / FASTER));
-    const jitter = well ? JITTER : FASTER_JITTER;
-    const delayMs = (well ? options.intervalMs : fasterMs) * (1 - jitter + 2 * jitter * random());
-    const dueAtMs = clock.now() + delayMs;
-    if (this.timer !== undefined) {
-      if (this.dueAtMs <= dueAtMs) return;
-      this.timer.cancel();
-    }
-    this.dueAtMs = dueAtMs;
-    this.timer = runOutside(() =>
-      clock.setTimer(() => {
-        this.timer = undefined;
-        void this.check();
-      }, delayMs),
-    );
-  }
-
-  private unschedule(): void {
-    this.timer?.cancel();
-    this.timer = undefined;
+    if (this.phase === 'watching' && this.underWay === undefined) this.probes.schedule(this.status === 'healthy');
   }
 
   /** A finding, with the status of this moment. */

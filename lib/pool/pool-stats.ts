@@ -5,7 +5,7 @@ import type { AcquireTimeoutKind } from '../engine/errors.js';
 import type { DestroyReason, RejectionReason } from '../engine/pool-counters.js';
 import { describeError } from '../engine/redact.js';
 import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
-import type { HealthCheckResult, PoolStatus } from './pool-monitor.js';
+import type { HealthCheckResult, PoolStatus } from './pool-health.js';
 import { durationStats, type DurationStats } from './duration-stats.js';
 
 /** One tenant's part in a pool. */

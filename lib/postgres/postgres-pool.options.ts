@@ -84,6 +84,7 @@ export const sessionShape = {
 export interface SessionSchema extends z.ZodObject<typeof sessionShape, z.core.$strict> {}
 const sessionSchema: SessionSchema = optionsObject(sessionShape);
 
+/** PostgreSQL. */
 export const postgresPoolShape = {
   /**
    * Where the database is: `postgres://user:password@host:5432/database`. Not needed when `client.host` is set.

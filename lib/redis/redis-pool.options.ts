@@ -62,6 +62,7 @@ export interface ClusterSchema extends z.ZodObject<typeof clusterShape, z.core.$
 const clusterOptions: ClusterSchema = optionsObject(clusterShape, { options: 'client' });
 const clusterSchema = clusterOptions.transform((cluster) => seal(cluster, { client: namesOnly }));
 
+/** Redis. */
 export const redisPoolShape = {
   /**
    * Where the server is: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or the path of a socket. Not needed

@@ -52,7 +52,7 @@ describe('acquiring a slot', () => {
     expect(newcomer.connection).toBe(connectionOfC);
   });
 
-  it('serves whoever waits with the first connection that is free, not with the one opened for it', async () => {
+  it('serves a waiter with the first connection that is free, not with the one opened for it', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 2 } });
     const first = await pool.acquire(undefined);
     driver.openBehaviour = 'hang';
@@ -83,7 +83,7 @@ describe('acquiring a slot', () => {
     const waiting = pool.acquire(undefined, { timeoutMs: 300 });
     await clock.advance(299);
     held.release();
-    (await waiting).release();
+    await expect(waiting).resolves.toMatchObject({ released: false });
   });
 
   it('says that the tenant was busy when it waited at its own maximum', async () => {
@@ -151,7 +151,7 @@ describe('acquiring a slot', () => {
     expect(pool.numbers.idle).toBe(1);
   });
 
-  it('leaves nobody in the queue, and pushes nobody out of it, for what is no AbortSignal', async () => {
+  it('rejects what is no AbortSignal, and leaves the queue as it was', async () => {
     const { pool, clock } = fakePool({ limits: { maxSize: 1, maxQueue: 2 } });
     const held = await pool.acquire('acme');
     const settled: string[] = [];
@@ -202,7 +202,7 @@ describe('acquiring a slot', () => {
     expect(pool.counters.timeouts.pool).toBe(0);
   });
 
-  it('keeps the process alive while anyone waits, and lets it exit when nobody does', async () => {
+  it('keeps the process alive while an acquire waits, and lets it exit otherwise', async () => {
     const { pool, clock } = fakePool({ limits: { maxSize: 1 } });
     const held = await pool.acquire(undefined);
     expect(clock.keepsProcessAlive).toBe(false);

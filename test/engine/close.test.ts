@@ -178,7 +178,7 @@ describe('closing a pool from what it tells or calls', () => {
     expect([pool.lifecycle, pool.numbers.total, driver.live.length, driver.disposals]).toEqual(['closed', 0, 0, 1]);
   });
 
-  it('refuses whoever was about to wait when opening the first connection closes it', async () => {
+  it('refuses an acquire that was about to wait when opening the first connection closes it', async () => {
     const { pool, driver } = fakePool();
     const open = driver.open.bind(driver);
     driver.open = (signal) => {

@@ -11,27 +11,30 @@ describe('opening connections', () => {
     expect(driver.opens).toBe(3);
   });
 
-  it('counts nobody as active while nobody has a lease', async () => {
+  it('counts no slot as active while there is no lease', async () => {
     const seen: number[] = [];
     const { pool } = fakePool({ observer: { opened: () => seen.push(pool.numbers.active) } });
     await pool.whenReady();
     expect(seen).toEqual([0]);
   });
 
-  it.each(['acquires', 'probes'] as const)('opens no second one for whoever %s when told of the first', async (how) => {
-    const { pool, driver, clock } = fakePool({
-      limits: { maxSize: 1 },
-      observer: {
-        opened: () => {
-          if (how === 'acquires') void pool.acquire('globex');
-          else void pool.probe({ timeoutMs: 100, recentMs: 0 });
+  it.each(['acquires', 'probes'] as const)(
+    'opens no second one for an observer that %s when told of the first',
+    async (how) => {
+      const { pool, driver, clock } = fakePool({
+        limits: { maxSize: 1 },
+        observer: {
+          opened: () => {
+            if (how === 'acquires') void pool.acquire('globex');
+            else void pool.probe({ timeoutMs: 100, recentMs: 0 });
+          },
         },
-      },
-    });
-    void pool.acquire('acme');
-    await clock.advance(50);
-    expect([driver.opens, pool.numbers.total]).toEqual([1, 1]);
-  });
+      });
+      void pool.acquire('acme');
+      await clock.advance(50);
+      expect([driver.opens, pool.numbers.total]).toEqual([1, 1]);
+    },
+  );
 
   it('lends no connection that was dead before anyone could have it', async () => {
     const { pool, driver, clock } = fakePool({ limits: { maxSize: 1 } });
@@ -136,7 +139,7 @@ describe('opening connections', () => {
     await expect(refused).rejects.not.toThrow(/hunter2/);
   });
 
-  it('finds by itself that the backend is back, though everybody was refused', async () => {
+  it('finds by itself that the backend is back, though every acquire was refused', async () => {
     const { pool, driver, clock } = fakePool({ limits: { failFastAfterMs: 100 } });
     driver.openBehaviour = new Error('connection refused');
     const first = pool.acquire(undefined).catch((error: unknown) => error);
@@ -147,7 +150,7 @@ describe('opening connections', () => {
     (await pool.acquire(undefined)).release();
   });
 
-  it('replaces connections by generation after recycle: idle ones now, lent ones when they come back', async () => {
+  it('replaces connections by generation after evict(): idle ones now, lent ones when they come back', async () => {
     const { pool, driver } = fakePool({ limits: { minSize: 1, maxSize: 3, connectConcurrency: 3 } });
     const held = await pool.acquire(undefined);
     (await pool.acquire(undefined)).release();
@@ -162,7 +165,7 @@ describe('opening connections', () => {
     expect(next.connection.serial).toBeGreaterThan(2);
   });
 
-  it('gives up connects that began before recycle, and does not wait for them', async () => {
+  it('gives up connects that began before evict(), and does not wait for them', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
     driver.openBehaviour = 'hang';
     const waiting = pool.acquire(undefined);

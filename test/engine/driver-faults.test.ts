@@ -87,7 +87,7 @@ describe('a driver that throws where it must not', () => {
     (await waiting).release();
   });
 
-  it('is called outside the context of whoever needed the connection', async () => {
+  it('is called outside the context of the caller that needed the connection', async () => {
     const storage = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     const look = () => seen.push(storage.getStore());

@@ -37,6 +37,7 @@ describe('an idle healthy pool serves', () => {
       for (const pauseMs of [0, 0, 1, 600, 86_400_000]) {
         await clock.advance(pauseMs);
         const lease = await pool.acquire('acme');
+        expect(lease.released).toBe(false);
         await clock.advance(5);
         lease.release();
         await settle();
@@ -51,7 +52,9 @@ describe('an idle healthy pool serves', () => {
       const { pool, clock } = fakePool({ ...options, limits: { validateAfterIdleMs: 500, ...options.limits } });
       for (const timeoutMs of [0, -1, Number.NaN, Infinity]) {
         await clock.advance(600);
-        (await pool.acquire('acme', { timeoutMs })).release();
+        const lease = await pool.acquire('acme', { timeoutMs });
+        expect(lease.released).toBe(false);
+        lease.release();
       }
     },
   );

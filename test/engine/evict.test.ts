@@ -3,7 +3,7 @@ import { fakePool } from '../support/fakes/fake-pool.js';
 import { settle } from '../support/fakes/fake-clock.js';
 
 describe('replacing every connection after a failover', () => {
-  it('cuts slow good-byes after 250 ms while somebody waits for their room', async () => {
+  it('cuts slow graceful closes after 250 ms while an acquire waits for their slots', async () => {
     const { pool, driver, clock } = fakePool({
       limits: { maxSize: 2, closeTimeoutMs: 5_000, validateAfterIdleMs: 1e9 },
     });
@@ -19,7 +19,7 @@ describe('replacing every connection after a failover', () => {
     expect(driver.opened[0]?.state).toBe('killed');
   });
 
-  it('leaves them their time while nobody waits, and cuts them as soon as somebody does', async () => {
+  it('leaves them their time while no acquire waits, and cuts them as soon as one does', async () => {
     const { pool, driver, clock } = fakePool({ limits: { maxSize: 1, closeTimeoutMs: 5_000 } });
     (await pool.acquire('a')).release();
     driver.closeBehaviour = 'hang';

@@ -47,7 +47,7 @@ describe('a driver that lends on demand', () => {
     driver.lending = undefined;
     expect(lease.connection).toBeInstanceOf(FakeConnection);
     lease.release();
-    expect([driver.lends, driver.opens, pool.idle]).toEqual([3, 1, 1]);
+    expect([driver.lends, driver.opens, pool.numbers.idle]).toEqual([3, 1, 1]);
   });
 
   it('that looks into the lease as it lends sees nothing there', async () => {
@@ -100,7 +100,7 @@ describe('a driver that lends on demand', () => {
     const acquired = (_raw: FakeConnection, lease: Lease<FakeConnection>): unknown => lease.connection;
     const { pool } = fakePool({ driver, observer: { acquired } });
     await expect(pool.acquire('acme')).rejects.toThrow('cannot lend');
-    expect([pool.active, driver.live.length]).toEqual([0, 0]);
+    expect([pool.numbers.active, driver.live.length]).toEqual([0, 0]);
   });
 
   it('is told in lend whom the lease is for', async () => {

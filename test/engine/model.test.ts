@@ -5,7 +5,7 @@
  * many programs are run (default 10,000).
  */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, describe, it, jest } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 import fc from 'fast-check';
 import { KNOWN_AFTER_MS } from '../../lib/engine/scheduler/known-tenants.js';
 import type { Lease } from '../../lib/engine/lease.js';
@@ -16,6 +16,7 @@ import { settle } from '../support/fakes/fake-clock.js';
 import { FatalError, type Behaviour, type FakeConnection } from '../support/fakes/fake-driver.js';
 import { fakeLimits, fakePool, noTenantLimits, type FakePool } from '../support/fakes/fake-pool.js';
 import { NastyDriver, nastyObserver, NastyReceiver, type Mischief } from '../support/fakes/nasty-driver.js';
+import { withSilentWarnings } from './support/silent-warnings.js';
 
 const RUNS = Number(process.env.POOL_MODEL_RUNS ?? 10_000);
 const MISCHIEF_A_STEP = 3;
@@ -425,23 +426,22 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 
 describe('the engine under random programs', () => {
   // Of what observers and receivers throw; thousands do.
-  beforeEach(() => void jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined));
-  afterEach(() => void jest.restoreAllMocks());
+  withSilentWarnings();
 
   it(
     `keeps its promises after every step of ${RUNS} programs`,
-    () => runPrograms({ nasty: false }),
+    () => expectPromisesKept({ nasty: false }),
     RUNS * 60 + 60_000,
   );
 
   it(
     `keeps them while driver, observer and receivers throw and call the pool, in as many programs`,
-    () => runPrograms({ nasty: true }),
+    () => expectPromisesKept({ nasty: true }),
     RUNS * 60 + 60_000,
   );
 });
 
-async function runPrograms({ nasty }: { readonly nasty: boolean }): Promise<void> {
+async function expectPromisesKept({ nasty }: { readonly nasty: boolean }): Promise<void> {
   await fc.assert(
     fc.asyncProperty(
       fc.array(steps, { minLength: 5, maxLength: 40 }),

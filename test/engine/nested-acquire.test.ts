@@ -21,7 +21,7 @@ function poolWithUse(options: FakePoolOptions) {
 }
 
 describe('an acquire inside the use of another connection of the same pool', () => {
-  it('fails at once when nobody could ever give way', async () => {
+  it('fails at once when no holder could ever give way', async () => {
     const { pool, use } = poolWithUse({ limits: { maxSize: 1 } });
     await expect(use(undefined, () => use(undefined, () => Promise.resolve()))).rejects.toBeInstanceOf(
       NestedAcquireError,
@@ -55,7 +55,7 @@ describe('an acquire inside the use of another connection of the same pool', () 
     await expect(use('acme', () => use('acme', () => Promise.resolve()))).rejects.toBeInstanceOf(NestedAcquireError);
   });
 
-  it('waits like any other where somebody can still give way', async () => {
+  it('waits like any other where a holder can still give way', async () => {
     const { pool, use } = poolWithUse({ limits: { maxSize: 2 } });
     const other = await pool.acquire(undefined);
     const done = use(undefined, async () => {

@@ -57,7 +57,7 @@ describe('a backend that accepts connections and drops them', () => {
     await pool.close({ deadlineMs: 0 });
   });
 
-  it('does not make the pool ready, nor is anybody told that the backend is there', async () => {
+  it('does not make the pool ready, and no observer is told that the backend is there', async () => {
     const seen: string[] = [];
     const { clock, pool } = droppingPool(10, {
       observer: { proved: () => seen.push('proved'), connectFailed: () => seen.push('failed') },

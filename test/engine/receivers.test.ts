@@ -1,15 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { Lease } from '../../lib/engine/lease.js';
 import { AcquireTimeoutError, PoolClosedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
 import type { FakeConnection } from '../support/fakes/fake-driver.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
+import { withSilentWarnings } from './support/silent-warnings.js';
 
 let warn: jest.SpiedFunction<typeof process.emitWarning>;
-beforeEach(() => {
-  warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-});
-afterEach(() => void jest.restoreAllMocks());
+withSilentWarnings((spy) => (warn = spy));
 
 function thrower(what: 'granted' | 'refused' | 'both') {
   const told: string[] = [];
@@ -51,7 +49,7 @@ describe('a receiver that throws', () => {
     ['refused at close', (fake: ReturnType<typeof fakePool>) => void fake.pool.close({ deadlineMs: 5_000 })],
     ['refused as the pool is suspended', (fake: ReturnType<typeof fakePool>) => fake.pool.suspend('reject')],
     ['aborted', (fake: ReturnType<typeof fakePool>, controller: AbortController) => controller.abort()],
-  ])('when it is %s leaves nobody behind it untold', async (_how, end) => {
+  ])('when it is %s keeps no other receiver from its answer', async (_how, end) => {
     const fake = fakePool({ limits: { maxSize: 1 } });
     const held = await fake.pool.acquire('acme');
     const controller = new AbortController();
@@ -69,7 +67,7 @@ describe('a receiver that throws', () => {
     await expect(closing).resolves.toMatchObject({ poolId: 'orders' });
   });
 
-  it('when it is refused at once throws at nobody', async () => {
+  it('when it is refused at once makes no call of the pool throw', async () => {
     const { pool } = fakePool();
     await pool.close({ deadlineMs: 0 });
     const receiver = thrower('both');
@@ -119,7 +117,7 @@ describe('what others throw or return', () => {
     },
   );
 
-  it('leaves whoever releases alone when an observer throws in released', async () => {
+  it('lets release() succeed when an observer throws in released', async () => {
     const { pool } = fakePool({
       observer: {
         released: () => {

@@ -57,7 +57,7 @@ describe('giving a connection back', () => {
     expect(pool.counters.destroyed.uses).toBe(2);
   });
 
-  it('replaces an idle connection that breaks, without anybody noticing', async () => {
+  it('replaces an idle connection that breaks, and no caller notices', async () => {
     const { pool, driver, clock } = fakePool({ limits: { minSize: 1 } });
     await pool.whenReady();
     await clock.advance(1_000);
@@ -182,7 +182,7 @@ describe('housekeeping', () => {
     first.release();
   });
 
-  it('keeps as many as the new maximum allows while those above it say good-bye', async () => {
+  it('keeps as many as the new maximum allows while those above it close gracefully', async () => {
     const { pool, driver } = fakePool({ limits: { maxSize: 4, minSize: 4, connectConcurrency: 4 } });
     await pool.whenReady();
     driver.closeBehaviour = 'hang';

@@ -1,8 +1,9 @@
 import { getEventListeners } from 'node:events';
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, type jest } from '@jest/globals';
 import { listenForAbort, stopListeningForAbort, type AbortListener } from '../../lib/engine/signals.js';
 import { AcquireAbortedError } from '../../lib/errors.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
+import { withSilentWarnings } from './support/silent-warnings.js';
 
 class Listener implements AbortListener {
   readonly told: unknown[] = [];
@@ -16,10 +17,7 @@ class Listener implements AbortListener {
 
 describe('a signal that many calls share', () => {
   let warn: jest.SpiedFunction<typeof process.emitWarning>;
-  beforeEach(() => {
-    warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-  });
-  afterEach(() => void jest.restoreAllMocks());
+  withSilentWarnings((spy) => (warn = spy));
 
   it('tells each once, with its reason, and has one listener of Node at a time', () => {
     const controller = new AbortController();
@@ -33,7 +31,7 @@ describe('a signal that many calls share', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
   });
 
-  it('tells nobody who has left, not even one that another makes leave', () => {
+  it('tells no call that has left, not even one that another makes leave', () => {
     const controller = new AbortController();
     const last = new Listener();
     const first = new Listener(() => stopListeningForAbort(controller.signal, last));

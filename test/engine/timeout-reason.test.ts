@@ -11,7 +11,7 @@ async function timeOut({ pool, clock }: FakePool, timeoutMs = 400): Promise<Acqu
 }
 
 describe('an acquire that timed out', () => {
-  it('blames the backend, with its error, when the server lets in no more though there is room', async () => {
+  it('names the backend, with its error, when the server lets in no more though there is room', async () => {
     const fake = fakePool({ limits: { maxSize: 10 } });
     await fake.pool.acquire('acme');
     fake.driver.openBehaviour = new Error('too many connections for role');
@@ -23,7 +23,7 @@ describe('an acquire that timed out', () => {
     expect(fake.pool.counters.timeouts).toEqual({ pool: 0, tenant: 0, backend: 1 });
   });
 
-  it('blames the backend while connects hang', async () => {
+  it('names the backend while connects hang', async () => {
     const fake = fakePool({ limits: { maxSize: 10, connectTimeoutMs: 5_000 } });
     await fake.pool.acquire('acme');
     fake.driver.openBehaviour = 'hang';
@@ -32,7 +32,7 @@ describe('an acquire that timed out', () => {
     expect(error.message).toMatch(/no connect has finished yet/);
   });
 
-  it('blames the backend while the only connection answers no ping', async () => {
+  it('names the backend while the only connection answers no ping', async () => {
     const fake = fakePool({ limits: { maxSize: 1, validateAfterIdleMs: 20 } });
     (await fake.pool.acquire('acme')).release();
     await fake.clock.advance(100);
@@ -53,7 +53,7 @@ describe('an acquire that timed out', () => {
     expect(error.message).toMatch(/last ping failed with Error: server closed/);
   });
 
-  it('does not blame an error of long ago', async () => {
+  it('names no backend for an error of long ago', async () => {
     const fake = fakePool({ limits: { maxSize: 3 } });
     fake.driver.openBehaviour = new Error('long ago');
     void fake.pool.acquire('acme').catch(() => undefined);

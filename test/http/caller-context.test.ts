@@ -5,11 +5,12 @@ import dns from 'node:dns';
 import http from 'node:http';
 import { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { AxiosInstance, AxiosRequestConfig } from 'axios';
 import { firstValueFrom } from 'rxjs';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
-import { httpPool, type MadePool } from './support/http-pools.js';
+import type { HttpFixture } from '../support/servers/index.js';
+import type { MadePool } from './support/http-pools.js';
+import { CLIENTS, withHttpPool } from './support/with-http-pool.js';
 
 const TENANTS = ['acme', 'globex', 'initech', 'umbrella'];
 /** What the application keeps in a context of its own: a trace, for one. */
@@ -93,27 +94,10 @@ const WAYS: readonly (readonly [string, (made: MadePool, config: AxiosRequestCon
   ],
 ];
 
-describe.each(['undici', "Node's client"])('over %s', (client) => {
+describe.each(CLIENTS)('over %s', (client) => {
   let server: HttpFixture;
   let made: MadePool;
-
-  beforeAll(async () => {
-    server = await startHttpServer({
-      handler: (request, response) => {
-        if (request.url !== '/to-echo') return false;
-        response.writeHead(302, { location: '/echo' }).end();
-        return true;
-      },
-    });
-    made = await httpPool({ baseURL: server.url, maxSize: 1 });
-    // An option that only Node's client has.
-    if (client !== 'undici') made.pool.axiosRef.defaults.family = 4;
-  });
-
-  afterAll(async () => {
-    await made[Symbol.asyncDispose]();
-    await server.close();
-  });
+  withHttpPool(client, (both) => ({ server, made } = both));
 
   /** Sends one request for each tenant at once, through one slot, and returns who was seen where. */
   async function seen(

@@ -1,6 +1,5 @@
 // Upstreams that are slow, silent, gone, or that close connections at the wrong moment; and pools that close.
 import { once } from 'node:events';
-import net, { type AddressInfo } from 'node:net';
 import { finished } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
 import { inspect } from 'node:util';
@@ -16,6 +15,7 @@ import {
 import type { HttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { eventually } from '../support/eventually.js';
 import { freePort, startHttpServer, startUnansweredPort, type HttpFixture } from '../support/servers/index.js';
+import { startByteServer } from './support/byte-server.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
 
 describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
@@ -59,7 +59,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       expect(pool.stats().active).toBe(0);
     });
 
-    it('cuts a body that nobody reads', async () => {
+    it('cuts a body that the caller does not read', async () => {
       const { pool } = await start({ timeoutMs: 1_000 });
       const { data } = await pool.axiosRef.get<Readable>('/stream?chunks=1000&bytes=100000', {
         responseType: 'stream',
@@ -76,7 +76,8 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       const second = firstValueFrom(pool.get('/slow?ms=10'));
       await firstValueFrom(pool.get('/never', { timeoutMs: 150, acquireTimeoutMs: 200 })).catch(() => {});
       server.releaseHeld();
-      await Promise.all([first, second]);
+      const answers = await Promise.all([first, second]);
+      expect(answers.map(({ status }) => status)).toEqual([200, 200]);
     });
 
     it.each([
@@ -99,7 +100,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
       },
     );
 
-    it('cuts a connect that nobody answers, and leaves no connect behind', async () => {
+    it('cuts a connect that is not answered, and leaves no connect behind', async () => {
       await using port = await unanswered();
       const { pool } = await start({ timeoutMs: 100 });
       await expect(pool.axiosRef.get(`http://${port.host}:${port.port}/`)).rejects.toBeInstanceOf(
@@ -146,7 +147,7 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
 
     it('does not repeat what has been answered in part', async () => {
       let requests = 0;
-      await using upstream = await rawServer((socket) => {
+      await using upstream = await startByteServer((socket) => {
         socket.on('data', () => {
           requests++;
           if (requests === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
@@ -211,16 +212,16 @@ describe.each(['undici', "Node's client"])('an HTTP pool over %s', (client) => {
     const { pool } = await start({ baseURL: `http://127.0.0.1:${port}`, maxSize: 1, failFastAfterMs: 1 });
     await expect(pool.axiosRef.get('/')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     await expect(pool.axiosRef.get('/')).rejects.toBeInstanceOf(BackendUnavailableError);
-    await using back = await rawServer(
+    await using back = await startByteServer(
       (socket) => socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')),
-      port,
+      { port },
     );
     expect(back.url).toContain(String(port));
     await eventually(async () => (await pool.axiosRef.get('/')).data === 'ok');
     await eventually(() => pool.status === 'healthy');
   });
 
-  it("doesn't blame the upstream for what an adapter of the caller's says", async () => {
+  it("doesn't count what an adapter of the caller's says as a failure of the upstream", async () => {
     const { pool } = await start();
     const refused = Object.assign(new Error('mocked'), { code: 'ECONNREFUSED' });
     await expect(pool.axiosRef.get('/', { adapter: () => Promise.reject(refused) })).rejects.toBe(refused);
@@ -291,7 +292,10 @@ describe('the health check of an HTTP pool', () => {
       },
     });
     const starting = httpPool({ baseURL: server.url, healthCheck: { path: '/health', intervalMs: 0 } });
+    let started = false;
+    void starting.then(() => (started = true)).catch(() => undefined);
     await server.waitUntil(({ counters }) => counters.requests >= 2);
+    expect(started).toBe(false);
     status = 200;
     await using made = await starting;
     await eventually(() => made.pool.status === 'healthy');
@@ -330,31 +334,6 @@ describe('a response of an HTTP pool', () => {
 async function unanswered(): Promise<AsyncDisposable & { readonly host: string; readonly port: number }> {
   const { host, port, close } = await startUnansweredPort();
   return { host, port, [Symbol.asyncDispose]: async () => close() };
-}
-
-/** A server that speaks bytes. */
-async function rawServer(
-  onSocket: (socket: net.Socket) => void,
-  listenOn = 0,
-): Promise<AsyncDisposable & { readonly url: string }> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onSocket(socket);
-  });
-  server.listen(listenOn, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
 }
 
 describe('an axios error of an HTTP pool', () => {

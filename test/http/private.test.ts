@@ -3,10 +3,11 @@ import http from 'node:http';
 import net from 'node:net';
 import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
-import { httpPool, type MadePool } from './support/http-pools.js';
+import type { HttpFixture } from '../support/servers/index.js';
+import type { MadePool } from './support/http-pools.js';
+import { CLIENTS, withHttpPool } from './support/with-http-pool.js';
 
 const SECRET = 'secret-of-globex';
 
@@ -26,20 +27,10 @@ function reachable(root: unknown): Set<unknown> {
   return seen;
 }
 
-describe.each(['undici', "Node's client"])('over %s', (client) => {
+describe.each(CLIENTS)('over %s', (client) => {
   let server: HttpFixture;
   let made: MadePool;
-
-  beforeAll(async () => {
-    server = await startHttpServer();
-    made = await httpPool({ baseURL: server.url, maxSize: 1 });
-    if (client !== 'undici') made.pool.axiosRef.defaults.family = 4;
-  });
-
-  afterAll(async () => {
-    await made[Symbol.asyncDispose]();
-    await server.close();
-  });
+  withHttpPool(client, (both) => ({ server, made } = both));
 
   const get = async (config: AxiosRequestConfig): Promise<unknown> =>
     made.pool.forTenant('acme').axiosRef.request(config);

@@ -146,7 +146,7 @@ describe('the slots of an HTTP pool', () => {
     await server.waitUntil(({ counters }) => counters.inFlight === 1);
     subscription.unsubscribe();
     await server.waitUntil(({ counters }) => counters.aborted === 1 && counters.openSockets === 0);
-    await pool.axiosRef.get('/echo');
+    expect(await pool.axiosRef.get('/echo')).toMatchObject({ status: 200 });
   });
 
   it('come back when a stream is unsubscribed from before its answer', async () => {
@@ -155,7 +155,7 @@ describe('the slots of an HTTP pool', () => {
     await server.waitUntil(({ counters }) => counters.inFlight === 1);
     subscription.unsubscribe();
     await server.waitUntil(({ counters }) => counters.aborted === 1);
-    await pool.axiosRef.get('/echo');
+    expect(await pool.axiosRef.get('/echo')).toMatchObject({ status: 200 });
   });
 
   it('keep a stream that was delivered, although the observable has completed', async () => {

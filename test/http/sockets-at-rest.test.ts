@@ -1,51 +1,24 @@
 // When a socket serves the next request: only at rest in both directions, and never after keepAliveTimeoutMs.
-import { once } from 'node:events';
-import net, { type AddressInfo, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import axios from 'axios';
 import { eventually } from '../support/eventually.js';
+import { type ByteServer, startByteServer } from './support/byte-server.js';
 import { httpPool } from './support/http-pools.js';
 
-interface Server extends AsyncDisposable {
-  readonly url: string;
-  readonly sockets: ReadonlySet<Socket>;
-  readonly accepted: number;
-}
-
 /** Calls `onData` with what a socket brings, and with the number of that socket. */
-async function serve(onData: (socket: Socket, text: string, number: number) => void): Promise<Server> {
-  const sockets = new Set<Socket>();
-  let accepted = 0;
-  const server = net.createServer((socket) => {
-    const number = ++accepted;
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.once('close', () => sockets.delete(socket));
-    socket.on('data', (chunk) => onData(socket, chunk.toString('latin1'), number));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    sockets,
-    get accepted() {
-      return accepted;
-    },
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+function serve(onData: (socket: Socket, text: string, number: number) => void): Promise<ByteServer> {
+  return startByteServer((socket, number) =>
+    socket.on('data', (chunk) => onData(socket, chunk.toString('latin1'), number)),
+  );
 }
 
 const answer = (body: string, head = ''): string =>
   `HTTP/1.1 200 OK\r\n${head}Content-Length: ${body.length}\r\n\r\n${body}`;
 
 describe.each(['undici', "Node's client"])('over %s', (client) => {
-  const start = async (server: Server, options = {}) => {
+  const start = async (server: ByteServer, options = {}) => {
     const made = await httpPool({ baseURL: server.url, maxSize: 1, timeoutMs: 5_000, ...options });
     if (client !== 'undici') made.pool.axiosRef.defaults.family = 4;
     return made;

@@ -4,14 +4,15 @@ import http from 'node:http';
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { finished } from 'node:stream/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
 import { LeaseReleasedError, RequestEndedError } from '../../lib/errors.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import type { HttpPoolRequestConfig } from '../../lib/http/http-pool.js';
 import { eventually } from '../support/eventually.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
-import { httpPool, type MadePool } from './support/http-pools.js';
+import type { HttpFixture } from '../support/servers/index.js';
+import type { MadePool } from './support/http-pools.js';
+import { CLIENTS, withHttpPool } from './support/with-http-pool.js';
 
 class Thrown extends Error {}
 const fail = (): never => {
@@ -72,26 +73,10 @@ function mocked(config: Parameters<Extract<AxiosRequestConfig['adapter'], (...ar
   return { data: 'mocked' as unknown, status: 200, statusText: 'OK', headers: {}, config };
 }
 
-describe.each(['undici', "Node's client"])('over %s', (client) => {
+describe.each(CLIENTS)('over %s', (client) => {
   let server: HttpFixture;
   let made: MadePool;
-
-  beforeAll(async () => {
-    server = await startHttpServer({
-      handler: (request, response) => {
-        if (request.url !== '/to-echo') return false;
-        response.writeHead(302, { location: '/echo' }).end();
-        return true;
-      },
-    });
-    made = await httpPool({ baseURL: server.url, maxSize: 1 });
-    if (client !== 'undici') made.pool.axiosRef.defaults.family = 4;
-  });
-
-  afterAll(async () => {
-    await made[Symbol.asyncDispose]();
-    await server.close();
-  });
+  withHttpPool(client, (both) => ({ server, made } = both));
 
   async function nothingIsLost(): Promise<void> {
     await eventually(() => made.pool.stats().active === 0);

@@ -61,7 +61,7 @@ describe('the upstream of an HTTP pool', () => {
     it.each([
       ['a pool without an address', undefined],
       ['a pool with another one', 'own'],
-    ])('is not blamed for the hosts that requests name: %s', async (_what, which) => {
+    ])('does not fail for the hosts that requests name: %s', async (_what, which) => {
       await using server = await startHttpServer();
       await using made = await httpPool({
         maxSize: 1,

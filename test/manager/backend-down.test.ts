@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Injectable, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 
@@ -12,8 +12,8 @@ import {
   type PostgresPool,
 } from '../../lib/index.js';
 import { eventually } from '../support/eventually.js';
-import { LogBook } from '../support/log-book.js';
 import { freePort, startPostgres, type PostgresServer } from '../support/servers/index.js';
+import { applicationOfTest } from './support/application-of-test.js';
 
 @Injectable()
 class Orders {
@@ -31,22 +31,17 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-let application: INestApplication | undefined;
-let logger = new LogBook();
-afterEach(async () => {
-  await application?.close();
-  application = undefined;
-  logger = new LogBook();
-});
+const present = applicationOfTest();
 
 async function build(options: PoolManagerModuleOptions): Promise<INestApplication> {
   const module = await Test.createTestingModule({
     imports: [PoolManagerModule.forRoot(options), PoolHealthModule],
     providers: [Orders],
   })
-    .setLogger(logger)
+    .setLogger(present.logger)
     .compile();
-  application = module.createNestApplication();
+  const application = module.createNestApplication();
+  present.application = application;
   return application;
 }
 
@@ -73,7 +68,7 @@ describe('an application whose PostgreSQL is down when it starts', () => {
     await server.halt();
     const app = await build({ pools: { orders: { type: 'database', connectionString: server.url } } });
     const started = app.init();
-    await eventually(() => expect(logger.says(/warn: Pool "orders" could not connect/)).toBe(true));
+    await eventually(() => expect(present.logger.says(/warn: Pool "orders" could not connect/)).toBe(true));
     await server.start();
     await started;
     expect(app.get(Orders).pool.status).toBe('healthy');
@@ -87,7 +82,7 @@ describe('an application whose PostgreSQL is down when it starts', () => {
     const failure: unknown = await app.init().catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(AcquireTimeoutError);
     expect(failure).toMatchObject({ poolId: 'orders', kind: 'backend', cause: { code: 'ECONNREFUSED' } });
-    expect([JSON.stringify(failure), String(failure), ...logger.lines].join('\n')).not.toContain('hunter2');
+    expect([JSON.stringify(failure), String(failure), ...present.logger.lines].join('\n')).not.toContain('hunter2');
     expect(app.get(Orders).pool.stats()).toMatchObject({ status: 'closed', total: 0 });
   });
 
@@ -119,7 +114,7 @@ describe('an application with the wrong credentials', () => {
     });
     const failure: unknown = await app.init().catch((error: unknown) => error);
     expect(failure).toMatchObject({ poolId: 'orders', kind: 'backend', cause: { code } });
-    expect([JSON.stringify(failure), ...logger.lines].join('\n')).not.toContain('wrong-secret');
+    expect([JSON.stringify(failure), ...present.logger.lines].join('\n')).not.toContain('wrong-secret');
     expect(app.get(Orders).pool.stats()).toMatchObject({ status: 'closed', total: 0 });
   });
 });

@@ -2,14 +2,13 @@
  * An event loop that is blocked for longer than a limit costs nothing that was answered in time: the answers are read
  * before the limit is looked at.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { httpPool } from '../http/support/http-pools.js';
-import { TestPools } from '../postgres/pools.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { type TestPools, withTestPools } from '../postgres/pools.js';
 
 const LIMIT_MS = 300;
 
@@ -24,15 +23,8 @@ async function sent(): Promise<void> {
 }
 
 describe('answers of PostgreSQL that came while the event loop was blocked', () => {
-  let database: TestDatabase;
   let pools: TestPools;
-
-  beforeAll(async () => {
-    database = await createDatabase();
-    pools = new TestPools(database);
-  });
-  afterEach(() => pools.close());
-  afterAll(() => database.drop());
+  withTestPools((made) => ({ pools } = made));
 
   const LIMITED = { text: 'select 1 as n', timeoutMs: LIMIT_MS };
   const rowsOf = async (query: Promise<{ rows: unknown[] }>): Promise<unknown> => (await query).rows;

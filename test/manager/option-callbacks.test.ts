@@ -1,33 +1,20 @@
 // In which async context each function among the options is called. A new one fails here until it has its row.
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
 
 import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
-import { externalPoolSchema } from '../../lib/external/external-pool.options.js';
-import { httpPoolSchema } from '../../lib/http/http-pool.options.js';
-import type { PoolHandle } from '../../lib/pool/pool-handle.js';
+import { poolKinds } from '../../lib/manager/pool-kinds.js';
+import type { PoolHandle, PoolType } from '../../lib/pool/pool-handle.js';
 import { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { postgresPoolSchema } from '../../lib/postgres/postgres-pool.options.js';
-import { redisPoolSchema } from '../../lib/redis/redis-pool.options.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
+import { withDatabase } from '../support/with-database.js';
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
-
-const schemas = {
-  database: postgresPoolSchema,
-  redis: redisPoolSchema,
-  http: httpPoolSchema,
-  external: externalPoolSchema,
-};
-type Kind = keyof typeof schemas;
+withDatabase((made) => (database = made));
 
 /** Paths of the options that take a function. */
 function callbacksOf(schema: z.core.$ZodType, path: string): string[] {
@@ -52,10 +39,17 @@ type Callbacks = (note: () => void) => object;
 
 const nobody = () => undefined;
 
-const external = (): object => ({ driver: new FakeDriver() });
-const postgres = (): object => ({ connectionString: database.url });
-/** Nothing listens on the port `discard`; what is asked before a connect is asked all the same. */
-const redis = (): object => ({ url: 'redis://127.0.0.1:9' });
+/**
+ * What a pool of each kind can't be without. Nothing listens on the port `discard`; what is asked before a connect is
+ * asked all the same.
+ */
+const smallest: Readonly<Record<PoolType, () => object>> = {
+  database: () => ({ connectionString: database.url }),
+  redis: () => ({ url: 'redis://127.0.0.1:9' }),
+  http: () => ({ baseURL: 'http://127.0.0.1:9' }),
+  external: () => ({ driver: new FakeDriver() }),
+};
+const types = Object.values(poolKinds).map(({ type }) => type);
 const CALLER = 'acme';
 
 const limits: readonly (readonly [string, Callbacks])[] = [
@@ -63,43 +57,38 @@ const limits: readonly (readonly [string, Callbacks])[] = [
   ['tenants.known', (note) => ({ tenants: { known: () => (note(), true) } })],
 ];
 /** The option, options that set it, the pool's other options, and whose context it runs in. */
-const rows: readonly (readonly [Kind, string, Callbacks, () => object, string | undefined])[] = [
-  ...limits.flatMap(([path, set]) => [
-    ['external', path, set, external, CALLER] as const,
-    ['database', path, set, postgres, CALLER] as const,
-    ['redis', path, set, redis, CALLER] as const,
-    ['http', path, set, () => ({ baseURL: 'http://127.0.0.1:9' }), CALLER] as const,
-  ]),
+const rows: readonly (readonly [PoolType, string, Callbacks, () => object, string | undefined])[] = [
+  ...limits.flatMap(([path, set]) => types.map((type) => [type, path, set, smallest[type], CALLER] as const)),
   [
     'database',
     'isolation.schema',
     (note) => ({ isolation: { mode: 'schema', schema: () => (note(), 'public') } }),
-    postgres,
+    smallest.database,
     CALLER,
   ],
   [
     'database',
     'isolation.role',
     (note) => ({ isolation: { mode: 'role', role: () => (note(), 'somebody') } }),
-    postgres,
+    smallest.database,
     CALLER,
   ],
-  ['database', 'onConnect', (note) => ({ onConnect: note }), postgres, undefined],
+  ['database', 'onConnect', (note) => ({ onConnect: note }), smallest.database, undefined],
   [
     'database',
     'verify',
     (note) => ({ verify: (_client: unknown, done: () => void) => (note(), done()) }),
-    postgres,
+    smallest.database,
     undefined,
   ],
   [
     'database',
     'password',
     (note) => ({ password: () => (note(), new URL(database.url).password) }),
-    postgres,
+    smallest.database,
     undefined,
   ],
-  ['redis', 'password', (note) => ({ password: () => (note(), 'secret') }), redis, undefined],
+  ['redis', 'password', (note) => ({ password: () => (note(), 'secret') }), smallest.redis, undefined],
   [
     'redis',
     'sentinel.password',
@@ -126,7 +115,7 @@ describe('A function among the options', () => {
   afterEach(() => Promise.all(managers.splice(0).map((manager) => manager.stop({ deadlineMs: 0 }))));
 
   it('of every kind of pool has its row here', () => {
-    const found = Object.entries(schemas).flatMap(([kind, schema]) => callbacksOf(schema, kind));
+    const found = Object.values(poolKinds).flatMap(({ type, schema }) => callbacksOf(schema, type));
     const known = rows.map(([kind, path]) => `${kind}.${path}`);
     expect(found.sort()).toEqual(known.sort());
   });

@@ -1,12 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { PoolConfigError } from '../../lib/errors.js';
+import { poolKinds } from '../../lib/manager/pool-kinds.js';
 import { parseManagerOptions, parsePoolId, type PoolManagerOptions } from '../../lib/manager/pool-manager.options.js';
 import { errorOf, problemsOf } from '../support/problems.js';
 
 const DATABASE_URL = 'postgres://orders:hunter2@db/orders';
 const REDIS_URL = 'redis://:hunter2@cache';
 const env = { DATABASE_URL, REDIS_URL };
+
+const types = new Intl.ListFormat('en', { type: 'disjunction' })
+  .format(Object.keys(poolKinds).map((type) => `"${type}"`))
+  .replace(/, or/, ' or');
 
 const parse = (options: unknown, staticNames?: readonly string[]) =>
   parseManagerOptions(options as PoolManagerOptions, { env, staticNames });
@@ -53,12 +58,9 @@ describe('the options of a registration', () => {
     [[], 'options: must be an object, got a list'],
     [{}, 'pools: is required: an object'],
     [{ pools: ['orders'] }, 'pools: must be an object, got a list'],
-    [{ pools: { orders: {} } }, 'pools.orders.type: is required: "database", "redis", "http" or "external"'],
+    [{ pools: { orders: {} } }, `pools.orders.type: is required: ${types}`],
     [{ pools: { orders: undefined } }, 'pools.orders: is required: an object'],
-    [
-      { pools: { orders: { type: 'postgres' } } },
-      'pools.orders.type: must be "database", "redis", "http" or "external", got "postgres"',
-    ],
+    [{ pools: { orders: { type: 'postgres' } } }, `pools.orders.type: must be ${types}, got "postgres"`],
     [
       { pools: { 'my pool': { type: 'http' } } },
       'pools["my pool"]: is not a name for a pool: letters, digits, and _ . : - after the first, 64 at most',
@@ -115,7 +117,7 @@ describe('the options of a registration', () => {
     expect(problems[1]).toMatch(/^pools\.cache\.url: must be .* \(read from REDIS_URL\)$/);
   });
 
-  it('do not blame the variable for an address that they give themselves', () => {
+  it('do not name the variable for an address that they give themselves', () => {
     const pools = { orders: { type: 'database', connectionString: 'nowhere' } } as const;
     expect(problemsOf(() => parseManagerOptions({ pools }, { env }))[0]).not.toContain('DATABASE_URL');
   });

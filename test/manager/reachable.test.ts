@@ -12,7 +12,7 @@ import { Slot } from '../../lib/engine/slot.js';
 import { TenantScheduler } from '../../lib/engine/scheduler/tenant-scheduler.js';
 import { Waiter } from '../../lib/engine/waiter.js';
 import type { PoolHandle } from '../../lib/pool/pool-handle.js';
-import type { PoolDeclaration } from '../../lib/manager/pool-manager.options.js';
+import type { PoolDeclaration } from '../../lib/manager/pool-kinds.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { FakeDriver, FakeConnection } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
@@ -107,7 +107,7 @@ describe.each(kinds)('What a pool of the kind %s hands out', (_, declare) => {
     return { manager, pool, told, log: logger.lines };
   }
 
-  const check = (name: string, value: unknown): void => {
+  const expectNoLeaks = (name: string, value: unknown): void => {
     expect([name, leaksOf(value, unwanted)]).toEqual([name, []]);
   };
 
@@ -121,49 +121,49 @@ describe.each(kinds)('What a pool of the kind %s hands out', (_, declare) => {
       .acquire({ timeoutMs: 1 })
       .catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(Error);
-    check('an error', refused);
-    check('the config', pool.config);
-    check('the options', manager.options);
-    check('the stats', pool.stats());
-    check("a tenant's stats", pool.stats().tenant('acme'));
-    check('the health', await pool.healthCheck({ waitMs: 1 }));
-    check('the health of all', await manager.healthCheck({ waitMs: 1 }));
-    check('the list', manager.listPools());
-    check('a printed lease', [JSON.stringify(lease), inspect(lease, { depth: Infinity, showHidden: true })]);
-    check('a printed handle', [JSON.stringify(pool), inspect(pool, { depth: Infinity, showHidden: true })]);
-    check('printed stats', [inspect(manager.getStats(), { depth: Infinity, showHidden: true })]);
-    check('a printed manager', [
+    expectNoLeaks('an error', refused);
+    expectNoLeaks('the config', pool.config);
+    expectNoLeaks('the options', manager.options);
+    expectNoLeaks('the stats', pool.stats());
+    expectNoLeaks("a tenant's stats", pool.stats().tenant('acme'));
+    expectNoLeaks('the health', await pool.healthCheck({ waitMs: 1 }));
+    expectNoLeaks('the health of all', await manager.healthCheck({ waitMs: 1 }));
+    expectNoLeaks('the list', manager.listPools());
+    expectNoLeaks('a printed lease', [JSON.stringify(lease), inspect(lease, { depth: Infinity, showHidden: true })]);
+    expectNoLeaks('a printed handle', [JSON.stringify(pool), inspect(pool, { depth: Infinity, showHidden: true })]);
+    expectNoLeaks('printed stats', [inspect(manager.getStats(), { depth: Infinity, showHidden: true })]);
+    expectNoLeaks('a printed manager', [
       JSON.stringify(manager),
       inspect(manager, { depth: Infinity, showHidden: true, getters: true }),
     ]);
     lease.release();
     other.release();
-    check(
+    expectNoLeaks(
       'a released lease’s error',
       await Promise.resolve()
         .then(() => lease.connection)
         .catch((error: unknown) => error),
     );
-    check('the report of a close', await pool.close({ deadlineMs: 0 }));
-    check('the report of a stop', await manager.stop());
-    check('events', told);
-    check('the log', log);
+    expectNoLeaks('the report of a close', await pool.close({ deadlineMs: 0 }));
+    expectNoLeaks('the report of a stop', await manager.stop());
+    expectNoLeaks('events', told);
+    expectNoLeaks('the log', log);
   });
 
   it('leads nowhere while nothing answers', async () => {
     const [, fails] = declare();
     const { manager, pool, told, log } = await run(fails);
     const health = await pool.healthCheck({ waitMs: 500 });
-    check('the health', health);
-    check('the error of the health', health.error);
-    check('the stats', pool.stats());
+    expectNoLeaks('the health', health);
+    expectNoLeaks('the error of the health', health.error);
+    expectNoLeaks('the stats', pool.stats());
     const refused = await pool.acquire({ timeoutMs: 200 }).then(
       (lease) => lease.release(),
       (error: unknown) => error,
     );
-    check('an error', refused);
-    check('events', told);
-    check('the report of a stop', await manager.stop({ deadlineMs: 0 }));
-    check('the log', log);
+    expectNoLeaks('an error', refused);
+    expectNoLeaks('events', told);
+    expectNoLeaks('the report of a stop', await manager.stop({ deadlineMs: 0 }));
+    expectNoLeaks('the log', log);
   });
 });

@@ -1,5 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { Controller, Get, UseInterceptors, type INestApplication } from '@nestjs/common';
+import { describe, expect, it } from '@jest/globals';
+import { Controller, Get, UseInterceptors } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
@@ -13,9 +13,10 @@ import {
   type PostgresPool,
   type ShutdownReport,
 } from '../../lib/index.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { LogBook } from '../support/log-book.js';
+import { withDatabase } from '../support/with-database.js';
+import { applicationOfTest } from './support/application-of-test.js';
 
 @Controller()
 @UseInterceptors(TenantGuardInterceptor)
@@ -51,18 +52,9 @@ class WorkController {
 }
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
-let application: INestApplication | undefined;
-let logger = new LogBook();
-afterEach(async () => {
-  await application?.close();
-  application = undefined;
-  logger = new LogBook();
-});
+const present = applicationOfTest();
 
 let applicationsMade = 0;
 
@@ -83,12 +75,12 @@ describe.each([
       ],
       controllers: [WorkController],
     })
-      .setLogger(logger)
+      .setLogger(present.logger)
       .compile();
     const app = fastify
       ? module.createNestApplication<NestFastifyApplication>(new FastifyAdapter())
       : module.createNestApplication(new ExpressAdapter());
-    application = app;
+    present.application = app;
     await app.listen(0, '127.0.0.1');
     const url = await app.getUrl();
     const manager = app.get(ConnectionPoolManager);
@@ -128,7 +120,7 @@ describe.each([
     });
     await expect(hung).resolves.toBe('cut');
     await noSessions();
-    expect(logger.says(/Pools closed in .*did not end by the drain deadline[^]*held by acme/)).toBe(true);
+    expect(present.logger.says(/Pools closed in .*did not end by the drain deadline[^]*held by acme/)).toBe(true);
   });
 
   it('ends by the deadline with a handler that never returns and holds nothing', async () => {
@@ -149,7 +141,7 @@ describe.each([
     expect([500, 503]).toContain(await slow);
   });
 
-  it('waits for work in flight, which may still ask for connections, and refuses nobody', async () => {
+  it('waits for work in flight, which may still ask for connections, and refuses no request', async () => {
     const { get, shutDown, busy, noSessions } = await serve(20_000);
     await database.query('select pg_advisory_lock(7)');
     const work = [get('/work'), get('/work'), get('/work'), get('/work')];

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Controller, Get, UseInterceptors, type INestApplication } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -13,8 +13,9 @@ import {
   TenantGuardInterceptor,
   type PostgresPool,
 } from '../../lib/index.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { LogBook } from '../support/log-book.js';
+import { withDatabase } from '../support/with-database.js';
 
 /** Connections of the pool, and those that one tenant may have. */
 const MAX_SIZE = 6;
@@ -34,10 +35,7 @@ class WorkController {
 }
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
 /** Asks the server, until `done`, how many statements of each tenant it runs at this moment; the most of each. */
 async function observe(tenants: readonly string[], done: Promise<unknown>): Promise<Record<string, number>> {

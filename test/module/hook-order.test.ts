@@ -200,8 +200,10 @@ describe('Shutdown hooks', () => {
     );
     const app = await create({ imports: [pools(20)], providers: [Worker] });
     const pool = app.get<ExternalPool<FakeConnection>>(getPoolToken('work'));
-    const closing = app.close();
+    let finished = false;
+    const closing = app.close().then(() => (finished = true));
     await eventually(() => pool.status === 'closed');
+    expect(finished).toBe(false);
     goOn();
     await closing;
   });

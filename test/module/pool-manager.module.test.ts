@@ -189,7 +189,7 @@ describe('isGlobal: false', () => {
     await expect(building).rejects.toThrow('Pool(orders)');
   });
 
-  it('builds the pool once, whoever imports it first', async () => {
+  it('builds the pool once, in any order of imports', async () => {
     const application = await boot({
       imports: [
         OrdersModule,
@@ -316,7 +316,7 @@ describe('an application that does not boot', () => {
     expect(orders.disposals).toBe(1);
   });
 
-  it('closes its pools with close() when somebody else failed in onModuleInit', async () => {
+  it('closes its pools with close() when another module failed in onModuleInit', async () => {
     @Injectable()
     class Failing implements OnModuleInit {
       onModuleInit() {

@@ -1,19 +1,17 @@
 import { fileURLToPath } from 'node:url';
 
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { startChild, type ChildProgram } from '../support/children.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { withDatabase } from '../support/with-database.js';
 
 const LOADER = fileURLToPath(new URL('../support/typescript/register.mjs', import.meta.url));
 const SERVICE = fileURLToPath(new URL('./programs/service.ts', import.meta.url));
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
 async function serve(env: Readonly<Record<string, string>> = {}): Promise<{ child: ChildProgram; url: string }> {
   const child = startChild(process.execPath, ['--import', LOADER, SERVICE], {

@@ -6,11 +6,8 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { PoolLimits, TenantPolicy } from '../../lib/engine/limits.js';
 import { parseHttpPoolOptions, type ResolvedHttpPoolOptions } from '../../lib/http/http-pool.options.js';
-import {
-  parseManagerOptions,
-  type PoolConfig,
-  type PoolManagerOptions,
-} from '../../lib/manager/pool-manager.options.js';
+import type { PoolConfig } from '../../lib/manager/pool-kinds.js';
+import { parseManagerOptions, type PoolManagerOptions } from '../../lib/manager/pool-manager.options.js';
 import type { BasePoolOptions, ResolvedBasePoolOptions } from '../../lib/pool/pool-options.js';
 import {
   parsePostgresPoolOptions,
@@ -73,20 +70,13 @@ export function uses(config: PoolConfig): [PoolLimits, TenantPolicy, ResolvedBas
   config.maxSize = 3;
   // @ts-expect-error nor can what tenants may take
   config.tenants.max = 3;
-  switch (config.type) {
-    case 'database':
-      config satisfies ResolvedPostgresPoolOptions;
-      config.isolation satisfies ResolvedIsolation;
-      break;
-    case 'redis':
-      config satisfies ResolvedRedisPoolOptions;
-      break;
-    case 'http':
-      config satisfies ResolvedHttpPoolOptions;
-      break;
-    case 'external':
-      config.driver.isFatal satisfies (error: unknown) => boolean;
+  if (config.type === 'database') {
+    config satisfies ResolvedPostgresPoolOptions;
+    config.isolation satisfies ResolvedIsolation;
   }
+  if (config.type === 'redis') config satisfies ResolvedRedisPoolOptions;
+  if (config.type === 'http') config satisfies ResolvedHttpPoolOptions;
+  if (config.type === 'external') config.driver.isFatal satisfies (error: unknown) => boolean;
   return [config, config.tenants, config];
 }
 

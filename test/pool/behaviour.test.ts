@@ -212,7 +212,7 @@ describe.each(kinds)('a pool of the kind $name', ({ start, slotIsConnection }: K
   });
 
   describe('that is closed', () => {
-    it('waits for its leases, and refuses everybody else', async () => {
+    it('waits for its leases, and refuses every other acquire', async () => {
       const pool = await create({ maxSize: 1 });
       const lease = await pool.acquire();
       const refused = failureOf(pool.acquire());

@@ -109,7 +109,7 @@ describe.each(events)('A listener of "%s"', (event, trigger) => {
 });
 
 describe('A driver', () => {
-  it('opens, checks and ends connections in nobody’s context, whichever request needs it', async () => {
+  it('opens, checks and ends connections outside every caller’s context', async () => {
     const { pool, driver, clock, manager } = await setUp({ validateAfterIdleMs: 1, keepaliveMs: 1_000 });
     const { tenants } = manager;
     await who.run('request', () =>

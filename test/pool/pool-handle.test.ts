@@ -66,7 +66,7 @@ describe('whose work a pool does', () => {
     expect(other.tenantId).toBe('globex');
   });
 
-  it('is nobody else’s than the context’s, unless that is said visibly', async () => {
+  it('is that of the context, unless another is named visibly', async () => {
     const { pool, tenants } = setUp();
     await expect(tenants.run('acme', () => pool.acquire({ tenantId: 'globex' }))).rejects.toBeInstanceOf(
       TenantInvalidError,
@@ -78,7 +78,7 @@ describe('whose work a pool does', () => {
     expect(same.tenantId).toBe('acme');
   });
 
-  it('must be somebody’s where a tenant is required; unscoped() is the way out, and it is counted', async () => {
+  it('must be there where a tenant is required; unscoped() is the way out, and it is counted', async () => {
     const { pool } = setUp({ tenants: { required: true } });
     await expect(pool.acquire()).rejects.toBeInstanceOf(TenantRequiredError);
     expect(() => pool.tryAcquire()).toThrow(TenantRequiredError);
@@ -272,7 +272,7 @@ describe('the end of a request', () => {
 });
 
 describe('events', () => {
-  it('run their listeners in the context of whoever listens, and survive one that throws', async () => {
+  it('run each listener in the context that added it, and survive one that throws', async () => {
     const { pool, tenants, driver, logger } = setUp();
     const who = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];

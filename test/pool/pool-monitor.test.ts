@@ -3,7 +3,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it } from '@jest/globals';
 
 import type { ProbeOptions, ProbeOutcome } from '../../lib/engine/probe.js';
-import { PoolMonitor, type HealthCheckOptions, type StatusChange } from '../../lib/pool/pool-monitor.js';
+import type { HealthCheckOptions, StatusChange } from '../../lib/pool/pool-health.js';
+import { PoolMonitor } from '../../lib/pool/pool-monitor.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 
 const OPTIONS: HealthCheckOptions = { intervalMs: 30_000, timeoutMs: 5_000, failureThreshold: 3 };
@@ -244,7 +245,7 @@ describe('a pool that is watched', () => {
     expect(backend.probes).toBe(before + 1);
   });
 
-  it('has one probe under way at a time, whoever asks', async () => {
+  it('has one probe under way at a time, however many callers ask', async () => {
     const { monitor, backend } = watch();
     monitor.start();
     let answer: (result: ProbeOutcome) => void = () => undefined;

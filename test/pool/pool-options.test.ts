@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { parseTenantLimits } from '../../lib/pool/pool-options.js';
+import { parseTenantLimits } from '../../lib/pool/tenant-options.js';
 import { type HttpPoolOptions, parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { problemsOf } from '../support/problems.js';
 

@@ -12,13 +12,13 @@ import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-poo
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { NUMBERS_TABLE, type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => ['create table numbers (n int); grant all on numbers to public'],
+  () => [NUMBERS_TABLE],
 );
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;

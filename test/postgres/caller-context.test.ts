@@ -11,13 +11,13 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { NUMBERS_TABLE, type TestPools, withTestPools } from './pools.js';
 
 const who = new AsyncLocalStorage<string>();
 let pools: TestPools;
 withTestPools(
   (made) => ({ pools } = made),
-  () => ['create table numbers (n int); grant all on numbers to public'],
+  () => [NUMBERS_TABLE],
 );
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;

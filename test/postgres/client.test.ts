@@ -7,16 +7,13 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => [
-    'create table things (id serial primary key, name text not null)',
-    `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
-  ],
+  () => [THINGS_TABLE],
 );
 
 describe('connect', () => {
@@ -102,7 +99,7 @@ describe('connect', () => {
     expect((await pool.query('select name from things where name = $1', ['kept'])).rows).toEqual([{ name: 'kept' }]);
   });
 
-  it('resets the session before anybody else uses it', async () => {
+  it('resets the session before the next borrower uses it', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
     await client.query(`set search_path = nowhere; set statement_timeout = 12345; set client_encoding = latin1; set foo.bar = 'x';
@@ -132,19 +129,17 @@ describe('connect', () => {
     expect((await pool.query({ name: 'named', text: 'select 1 as n' })).rows).toEqual([{ n: 1 }]);
   });
 
-  it('lets go of locks even when nobody comes after', async () => {
+  it('lets go of locks even when no other borrower comes', async () => {
     const pool = await pools.create({ maxSize: 1 });
     const client = await pool.connect();
+    const locks = () =>
+      database.query(
+        `select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`,
+      );
     await client.query('select pg_advisory_lock(77)');
+    expect(await locks()).toHaveLength(1);
     client.release();
-    await eventually(
-      async () =>
-        (
-          await database.query(
-            `select 1 from pg_locks where database = (select oid from pg_database where datname = current_database()) and locktype = 'advisory' and objid = 77`,
-          )
-        ).length === 0,
-    );
+    await eventually(async () => (await locks()).length === 0);
   });
 
   it('keeps listeners and type parsers within the lease', async () => {

@@ -2,26 +2,18 @@
  * What `onConnect` and listeners of `connect` do to a new connection holds for as long as it lives.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(async () => {
-  await pools.close();
-  // Jest fails what is running when a rejection is found to be unhandled.
-  await turn();
-});
-afterAll(() => database.drop());
+withTestPools((made) => ({ database, pools } = made));
+// After the pools have closed: Jest fails what is running when a rejection is found to be unhandled.
+afterEach(() => turn());
 
 type SetUp = (client: LeasedClient) => unknown;
 
@@ -94,7 +86,7 @@ describe.each(PLACES)('in %s', (_place, create) => {
     expect((await pool.query(ask)).rows).toEqual(expected);
   });
 
-  it('listeners hear the connection as long as it lives, whoever has it', async () => {
+  it('listeners hear the connection as long as it lives, in every lease', async () => {
     const seen: string[] = [];
     const pool = await create(async (client) => {
       client.on('notice', (notice: Error) => seen.push(`notice ${notice.message}`));
@@ -169,6 +161,7 @@ describe('a listener', () => {
       await pool.query('select 1');
       pool.evict();
       await eventually(() => pools.log.lines.some((line) => line.includes(`${event} went wrong`)));
+      expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
     },
   );
 });

@@ -1,17 +1,15 @@
 // A server that has no room for as many connections as the pool may have.
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { isServerFull } from '../../lib/postgres/protocol/pg-errors.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { LogBook } from '../support/log-book.js';
+import { withDatabase } from '../support/with-database.js';
 
 let database: TestDatabase;
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
 describe('A server that is full', () => {
   it.each([

@@ -2,15 +2,15 @@
  * What instruments pg replaces `Client.prototype.query`. Whatever it does there, results stay what they are; it is told
  * of each statement of the caller's, once, and of its end, and of nothing that the pool sends for its own ends.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { finished } from 'node:stream/promises';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
-import { TestPools } from './pools.js';
+import type { TestDatabase } from '../support/databases.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
@@ -18,15 +18,9 @@ let pools: TestPools;
 const original = Object.getOwnPropertyDescriptor(pg.Client.prototype, 'query')?.value as Query;
 const request = new AsyncLocalStorage<string>();
 
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(async () => {
-  replaceQuery(original);
-  await pools.close();
-});
-afterAll(() => database.drop());
+// Before the pools close.
+afterEach(() => replaceQuery(original));
+withTestPools((made) => ({ database, pools } = made));
 
 type Callback = (error: unknown, result?: unknown) => void;
 type Query = (this: pg.Client, ...args: unknown[]) => unknown;

@@ -17,13 +17,13 @@ import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { startFaultProxy } from '../support/servers/index.js';
-import { terminate, TestPools, withTestPools } from './pools.js';
+import { NUMBERS_TABLE, terminate, TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => ['create table numbers (n int); grant all on numbers to public'],
+  () => [NUMBERS_TABLE],
 );
 
 type Queries = Pick<PostgresPool | LeasedClient, 'query'>;
@@ -209,9 +209,9 @@ describe('a submittable', () => {
     const cursor = other.query(new Cursor(MANY));
     await cursor.read(1);
     const pid = other.processID;
-    const both = Promise.all([cursor.close(), terminate(database, pid)]);
-    await both;
+    await Promise.all([cursor.close(), terminate(database, pid)]);
     other.release();
+    expect(pool.stats().active).toBe(0);
   });
 
   it('of a resting reader that listens for errors ends with its connection', async () => {

@@ -49,7 +49,7 @@ const inFrontOf =
     type === wanted && times-- > 0 ? [...inserted, message] : [message];
 
 /** Every form of work, and that its answers are its own. */
-async function works(pool: PostgresPool): Promise<void> {
+async function expectToWork(pool: PostgresPool): Promise<void> {
   const tenant = pool.forTenant('a');
   expect((await tenant.query('select 1 as n')).rows).toEqual([{ n: 1 }]);
   expect((await tenant.query({ name: 'named', text: 'select $1::int as n', values: [2] })).rows).toEqual([{ n: 2 }]);
@@ -65,7 +65,7 @@ describe('a server that tells no key for cancel requests', () => {
   it('is used all the same, and a query that is given up costs its connection', async () => {
     proxy.edit = (type, message) => (type === 'K' ? [] : [message]);
     const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
-    await works(pool);
+    await expectToWork(pool);
     await expect(pool.unscoped().query({ text: 'select pg_sleep(60)', timeoutMs: 30 })).rejects.toMatchObject({
       code: 'POOL_OPERATION_TIMEOUT',
     });
@@ -79,7 +79,7 @@ describe('a server that tells no key for cancel requests', () => {
     const client = await pool.unscoped().connect();
     expect(client.processID).toBeUndefined();
     client.release();
-    await works(pool);
+    await expectToWork(pool);
     expect(pool.stats()).toMatchObject({ active: 0 });
   });
 });
@@ -118,7 +118,7 @@ describe('a server that says something odd while it is connected to', () => {
       );
     if (!(outcome instanceof PoolError) && !isStatementError(outcome)) expect(outcome).toEqual([{ n: 1 }]);
     proxy.edit = asItIs;
-    await eventually(() => works(pool).then(() => true));
+    await eventually(() => expectToWork(pool).then(() => true));
     expect(pool.stats()).toMatchObject({ active: 0, waiting: 0 });
   });
 });
@@ -130,12 +130,12 @@ describe('a server that says more than it was asked', () => {
     ['a notification', serverMessage('A', Buffer.concat([Buffer.alloc(4), Buffer.from('channel\0payload\0')]))],
   ])('is understood: %s in front of every message', async (_what, extra) => {
     const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
-    await works(pool);
+    await expectToWork(pool);
     proxy.edit = (_type, message) => [extra, message];
-    await works(pool);
+    await expectToWork(pool);
     await pool.close();
     const second = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
-    await works(second);
+    await expectToWork(second);
   });
 
   /** Answers that belong to no statement, or end one too early. */
@@ -166,7 +166,7 @@ describe('a server that says more than it was asked', () => {
       ['transactions', (pool: PostgresPool) => pool.forTenant('a').transaction((tx) => tx.query('select 1 as n'))],
     ])('costs the connection at most: %s', async (_kind, run) => {
       const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls' } });
-      await works(pool);
+      await expectToWork(pool);
       proxy.edit = edit();
       const outcome = await run(pool).then(
         (result) => (result as { rows: unknown[] }).rows,
@@ -177,7 +177,7 @@ describe('a server that says more than it was asked', () => {
       if (!(outcome instanceof PoolError) && !isStatementError(outcome)) expect(outcome).toEqual([{ n: 1 }]);
       proxy.edit = asItIs;
       await eventually(() => pool.stats().active === 0);
-      await eventually(() => works(pool).then(() => true));
+      await eventually(() => expectToWork(pool).then(() => true));
     });
   });
 });

@@ -1,13 +1,14 @@
 // Makes PostgreSQL pools on a test's database, as the manager would, and closes them.
-import { afterAll, afterEach, beforeAll } from '@jest/globals';
+import { afterEach, beforeAll } from '@jest/globals';
 import { setImmediate as turn } from 'node:timers/promises';
 import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { withDatabase } from '../support/with-database.js';
 
 /** Keeps what a pool reports. */
 export class KeptLog implements PoolLogger {
@@ -73,14 +74,27 @@ export function withTestPools(
 ): void {
   let database: TestDatabase;
   let pools: TestPools;
+  withDatabase((created) => (database = created));
   beforeAll(async () => {
-    database = await createDatabase();
     for (const text of prepare(database)) await database.query(text);
     pools = new TestPools(database);
     made({ database, pools });
   });
   afterEach(() => pools.close());
-  afterAll(() => database.drop());
+}
+
+/** A table `numbers` with a column `n`, for every role. */
+export const NUMBERS_TABLE = 'create table numbers (n int); grant all on numbers to public';
+
+/** A table `things` with a serial `id` and a `name`, for every role. */
+export const THINGS_TABLE =
+  'create table things (id serial primary key, name text not null); grant all on things, things_id_seq to public';
+
+/** The statements with `pg_sleep` in them that the server is at. */
+export function sleepingStatements(database: TestDatabase): Promise<unknown[]> {
+  return database.query(
+    `select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`,
+  );
 }
 
 /** Ends a server process, and waits until its last word has arrived at its client. */

@@ -96,7 +96,7 @@ describe('the options of a PostgreSQL pool', () => {
       expect(refusals({ connectionString })).toEqual([`pools.orders.connectionString: ${rule}`]);
     });
 
-    it('is blamed on the variable when it was read from there', () => {
+    it('names the variable when the address was read from there', () => {
       expect(refusals({}, { DATABASE_URL: 'mysql://user:hunter2@db/orders' })).toEqual([
         'pools.orders.connectionString: must be a postgres:// URL; special characters in user and password are percent-encoded (read from DATABASE_URL)',
       ]);

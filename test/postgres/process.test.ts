@@ -1,14 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../support/children.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
+import { withDatabase } from '../support/with-database.js';
 
 let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-});
-afterAll(() => database.drop());
+withDatabase((made) => (database = made));
 
 const pathOf = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 

@@ -6,16 +6,13 @@ import pg from 'pg';
 import QueryStream from 'pg-query-stream';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { sleepingStatements, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 withTestPools(
   (made) => ({ database, pools } = made),
-  () => [
-    'create table things (id serial primary key, name text not null)',
-    `grant all on all tables in schema public to public; grant all on all sequences in schema public to public`,
-  ],
+  () => [THINGS_TABLE],
 );
 
 const pidOf = async (pool: {
@@ -227,11 +224,7 @@ describe('query', () => {
     await expect(pool.query({ text: 'select 1', signal: controller.signal })).rejects.toMatchObject({
       code: expect.stringMatching(/ABORTED/),
     });
-    expect(
-      await database.query(
-        `select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`,
-      ),
-    ).toEqual([]);
+    expect(await sleepingStatements(database)).toEqual([]);
   });
 
   it('replaces a connection whose backend was killed, idle or at work', async () => {
@@ -274,7 +267,7 @@ describe('query', () => {
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
 
-  it('tells a Submittable that its own submit threw, and nobody else', async () => {
+  it('tells a Submittable that its own submit threw, and no other query', async () => {
     const pool = await pools.create({ maxSize: 1 });
     await pool.query('select 1');
     const told = new Promise((resolve) => {

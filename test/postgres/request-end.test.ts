@@ -10,14 +10,14 @@ import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { toError } from '../../lib/engine/to-error.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { eventually } from '../support/eventually.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { NUMBERS_TABLE, type TestPools, withTestPools } from './pools.js';
 
 const MANY = 'select generate_series(1, 5000000) as n';
 
 let pools: TestPools;
 withTestPools(
   (made) => ({ pools } = made),
-  () => ['create table numbers (n int); grant all on numbers to public'],
+  () => [NUMBERS_TABLE],
 );
 
 const inRequest = <T>(scope: LeaseScope, fn: () => T): T =>

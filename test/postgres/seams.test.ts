@@ -239,7 +239,7 @@ describe('code of a caller that throws', () => {
     throw new Error('thrown by a callback');
   };
 
-  it('is an uncaught exception as in pg where it is a callback, and costs nobody an answer', async () => {
+  it('is an uncaught exception as in pg where it is a callback, and costs no query its answer', async () => {
     const child = startChild(process.execPath, [
       '--import',
       pathOf('../support/typescript/register.mjs'),
@@ -316,23 +316,26 @@ describe('code in between that throws inside of pg’s queue, as instrumentation
       [when, 'a transaction', (pool: PostgresPool) => pool.transaction((tx) => tx.query('select 1 as mine'))] as const,
       [when, 'a cursor', (pool: PostgresPool) => pool.query(new Cursor('select 1 as mine')).read(1)] as const,
     ]),
-  )('costs that connection at once, and nobody else anything: %s it is put there, %s', async (when, _way, run) => {
-    const pool = await pools.create({ maxSize: 2 });
-    await Promise.all([pool.query('select pg_sleep(0.01)'), pool.query('select pg_sleep(0.01)')]);
-    expect(pool.stats().connects).toBe(2);
-    const other = await pool.connect();
-    const neighbour = other.query('select 2 as theirs from pg_sleep(0.05)');
-    throwOnce(when);
-    await expect(run(pool)).rejects.toMatchObject({
-      code: 'POOL_CONNECTION_LOST',
-      cause: { message: 'thrown in the queue' },
-    });
-    expect((await neighbour).rows).toEqual([{ theirs: 2 }]);
-    other.release();
-    const answers = await Promise.all([3, 4, 5, 6].map((n) => pool.query('select $1::int as n', [n])));
-    expect(answers.map(({ rows }) => rows)).toEqual([3, 4, 5, 6].map((n) => [{ n }]));
-    expect(pool.stats()).toMatchObject({ active: 0, destroyed: { broken: 1 } });
-  });
+  )(
+    'costs that connection at once, and no other borrower anything: %s it is put there, %s',
+    async (when, _way, run) => {
+      const pool = await pools.create({ maxSize: 2 });
+      await Promise.all([pool.query('select pg_sleep(0.01)'), pool.query('select pg_sleep(0.01)')]);
+      expect(pool.stats().connects).toBe(2);
+      const other = await pool.connect();
+      const neighbour = other.query('select 2 as theirs from pg_sleep(0.05)');
+      throwOnce(when);
+      await expect(run(pool)).rejects.toMatchObject({
+        code: 'POOL_CONNECTION_LOST',
+        cause: { message: 'thrown in the queue' },
+      });
+      expect((await neighbour).rows).toEqual([{ theirs: 2 }]);
+      other.release();
+      const answers = await Promise.all([3, 4, 5, 6].map((n) => pool.query('select $1::int as n', [n])));
+      expect(answers.map(({ rows }) => rows)).toEqual([3, 4, 5, 6].map((n) => [{ n }]));
+      expect(pool.stats()).toMatchObject({ active: 0, destroyed: { broken: 1 } });
+    },
+  );
 });
 
 describe('what is handed out', () => {

@@ -2,29 +2,23 @@
  * pg's own time-outs, from wherever pg takes them: `query_timeout` is kept here, for pool.query from the moment it has
  * a connection, and never by a timer of pg's; the others are kept by the server.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { startFaultProxy } from '../support/servers/index.js';
-import { TestPools } from './pools.js';
+import { type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
 const untouched = { ...pg.defaults };
 
-beforeAll(async () => {
-  database = await createDatabase();
-  pools = new TestPools(database);
-});
-afterEach(async () => {
-  Object.assign(pg.defaults, untouched);
-  await pools.close();
-});
-afterAll(() => database.drop());
+// Before the pools close.
+afterEach(() => void Object.assign(pg.defaults, untouched));
+withTestPools((made) => ({ database, pools } = made));
 
 const TIMED_OUT = { code: 'POOL_OPERATION_TIMEOUT', name: 'OperationTimeoutError' };
 const LIMIT_MS = 300;

@@ -71,7 +71,7 @@ describe('a pool over TLS', () => {
     expect((await plain.query(ENCRYPTED)).rows[0]?.ssl).toBe(false);
   });
 
-  it('refuses a server whose certificate nobody vouches for', async () => {
+  it('refuses a server whose certificate no known authority has signed', async () => {
     const pool = await pools.create({ ssl: true, failFastAfterMs: 0 });
     await expect(pool.query('select 1')).rejects.toMatchObject({ cause: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } });
   });

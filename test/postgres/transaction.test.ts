@@ -7,7 +7,7 @@ import type { LeasedClient, PgTransaction, PostgresPool } from '../../lib/postgr
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
-import { type TestPools, withTestPools } from './pools.js';
+import { sleepingStatements, type TestPools, withTestPools } from './pools.js';
 
 let database: TestDatabase;
 let pools: TestPools;
@@ -136,11 +136,7 @@ describe('transaction', () => {
     await expect(running).rejects.toMatchObject({ code: 'POOL_QUERY_ABORTED' });
     await eventually(() => pool.idleCount === 1);
     expect(await balances()).toEqual([100, 100]);
-    expect(
-      await database.query(
-        `select 1 from pg_stat_activity where datname = current_database() and query like '%pg_sleep%' and state = 'active' and application_name <> 'observer'`,
-      ),
-    ).toEqual([]);
+    expect(await sleepingStatements(database)).toEqual([]);
   });
 
   it('keeps the shorter of its own limit and the pool’s, and takes no limit that can never be reached', async () => {

@@ -224,7 +224,7 @@ describe('a leased Redis connection', () => {
     expect(await pool.client.get('late')).toBeNull();
   });
 
-  it('tells its listeners in the context of whoever added them', async () => {
+  it('tells each listener in the context that added it', async () => {
     await using test = await redisPool({ url: redis.url });
     const { pool } = test;
     const tenant = new AsyncLocalStorage<string>();

@@ -37,7 +37,7 @@ describe('when the way to Redis fails', () => {
     expect(await pool.use((mine) => mine.client('ID'))).not.toBe(id);
   });
 
-  it('a killed idle connection costs nobody anything', async () => {
+  it('a killed idle connection costs no query anything', async () => {
     await using test = await redisPool({ url: server.url, minSize: 1, maxSize: 1 });
     await using outside = observer(server.url);
     const { pool } = test;

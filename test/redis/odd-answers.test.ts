@@ -64,6 +64,7 @@ describe('a reply that was not asked for', () => {
       for (const socket of server.sockets) socket.write(text);
       await again;
       await eventually(() => server.commands.filter((name) => name === 'subscribe').length === 2);
+      expect(subscriber.status).toBe('ready');
     }
   });
 

@@ -218,6 +218,7 @@ describe('evict', () => {
     first?.destroy();
     await eventually(async () => (await pool.client.ping()) === 'PONG');
     await eventually(() => server.sockets.size === 1);
+    expect([...server.sockets]).not.toContain(first);
   });
 });
 

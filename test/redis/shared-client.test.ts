@@ -28,7 +28,7 @@ describe('the shared Redis client', () => {
     expect(test.pool.client.status).toBe('ready');
   });
 
-  it('carries the commands of everybody over one connection', async () => {
+  it('carries the commands of all callers over one connection', async () => {
     await using test = await redisPool({ url: redis.url, minSize: 0 }, 'crowd');
     await using outside = observer(redis.url);
     const { client } = test.pool;
@@ -210,7 +210,7 @@ describe('the shared Redis client', () => {
     await expect(client.pipeline().quit().exec()).rejects.toThrow(CommandRefusedError);
   });
 
-  it('tells its listeners in the async context of whoever added them, and forgets only theirs', async () => {
+  it('tells each listener in the async context that added it, and removes only those of the caller', async () => {
     await using test = await redisPool({ url: redis.url });
     const { client } = test.pool;
     const tenant = new AsyncLocalStorage<string>();

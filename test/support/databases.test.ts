@@ -49,7 +49,7 @@ describe('a database for one test file', () => {
 });
 
 describe('a Redis database for one test file', () => {
-  it('is empty, nobody else has it, and it is emptied afterwards', async () => {
+  it('is empty, belongs to one test file, and is emptied afterwards', async () => {
     await using mine = await claimRedis();
     const other = await claimRedis();
     expect(other.db).not.toBe(mine.db);

@@ -106,9 +106,13 @@ describe('the fault proxy', () => {
   });
 
   it('passes the end of a connection on', async () => {
+    await say(client, 'x');
+    const [behind] = await connected(upstream);
+    const ended = once(behind, 'end');
     client.end();
-    await once(client, 'close');
+    await Promise.all([ended, once(client, 'close')]);
     await proxy.waitForOpen(0);
+    expect(behind.readableEnded).toBe(true);
   });
 
   it('passes a reset on', async () => {

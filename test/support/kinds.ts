@@ -6,7 +6,14 @@ import type { AxiosInstance } from 'axios';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
 
-import type { BasePoolOptions, ConnectionPoolManager, Lease, LeasedClient, PoolHandle } from '../../lib/index.js';
+import type {
+  BasePoolOptions,
+  ConnectionPoolManager,
+  Lease,
+  LeasedClient,
+  PoolHandle,
+  PoolType,
+} from '../../lib/index.js';
 import { claimRedis, createDatabase } from './databases.js';
 import { type FakeConnection, FakeDriver } from './fakes/fake-driver.js';
 import { startHttpServer } from './servers/index.js';
@@ -107,9 +114,11 @@ function external(): Promise<RunningKind<FakeConnection>> {
   });
 }
 
-export const kinds: readonly Kind[] = [
-  kind('PostgreSQL', true, postgres),
-  kind('Redis', true, redis),
-  kind('HTTP', false, http),
-  kind('external', true, external),
-];
+const byType: Readonly<Record<PoolType, Kind>> = {
+  database: kind('PostgreSQL', true, postgres),
+  redis: kind('Redis', true, redis),
+  http: kind('HTTP', false, http),
+  external: kind('external', true, external),
+};
+
+export const kinds: readonly Kind[] = Object.values(byType);

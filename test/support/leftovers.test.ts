@@ -46,7 +46,9 @@ describe('servers of a program that ends', () => {
   it('are gone even when their supervisors are killed', async () => {
     if (process.platform !== 'linux') return;
     const { child, pids, directories } = await owner();
-    for (const pid of childrenOf(child.pid)) process.kill(pid, 'SIGKILL');
+    const supervisors = childrenOf(child.pid);
+    expect(supervisors).not.toEqual([]);
+    for (const pid of supervisors) process.kill(pid, 'SIGKILL');
     await eventually(() => !pids.some(isRunning) && !directories.some((path) => existsSync(path)), {
       withinMs: 15_000,
     });

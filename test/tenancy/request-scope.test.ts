@@ -50,7 +50,7 @@ describe('The scope of a request', () => {
     expect(lease.released).toBe(true);
   });
 
-  it('gives a body that lets go in time no blame for an event loop that was blocked', async () => {
+  it('reports no body that lets go in time, even if the event loop was blocked', async () => {
     const { pool } = fakePool();
     const log = new CollectedLog();
     const clock = new FakeClock();

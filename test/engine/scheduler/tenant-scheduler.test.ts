@@ -163,7 +163,7 @@ describe('fairness between tenants', () => {
     expect(scheduler.grantable).toBe(2);
   });
 
-  it('keeps each tenant first in, first out, whoever leaves in between', () => {
+  it('keeps each tenant first in, first out, also when waiters leave in between', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits });
     const tenant = scheduler.tenant('a', 0);
     const tickets = Array.from({ length: 5 }, () => new Ticket(tenant));
@@ -275,7 +275,7 @@ describe('a slot that goes from a lease to the next waiter of the same tenant', 
 });
 
 describe('the longest queue', () => {
-  it('is found whoever has come and gone since it was asked for last', () => {
+  it('is found after any tenants have come and gone since it was asked for last', () => {
     const turns = fc.array(fc.record({ tenant: fc.nat(4), comes: fc.boolean(), asked: fc.nat(3) }), { maxLength: 200 });
     fc.assert(
       fc.property(turns, (program) => {
@@ -294,7 +294,7 @@ describe('the longest queue', () => {
     );
   });
 
-  it('keeps nobody alive who has gone', () => {
+  it('keeps no tenant in memory that has gone', () => {
     const scheduler = new TenantScheduler<Ticket, unknown>({ ...noTenantLimits, maxWaiting: Infinity });
     const crowd = scheduler.tenant('crowd', 0);
     for (let i = 0; i < 10; i++) scheduler.enqueue(new Ticket(crowd), 0);

@@ -58,7 +58,7 @@ describe('ids that were invented', () => {
     }
   });
 
-  it('have all slots while nobody else wants them', async () => {
+  it('have all slots while no known tenant wants them', async () => {
     const { pool, out } = await floodedPool(4, 10);
     expect([out.length, pool.numbers.active]).toEqual([4, 4]);
   });
@@ -68,7 +68,7 @@ describe('ids that were invented', () => {
     const waiting = pool.acquire('customer 1');
     out[0]?.release();
     await clock.advance(0);
-    (await waiting).release();
+    await expect(waiting).resolves.toMatchObject({ tenantId: 'customer 1' });
   });
 
   it('have nothing of what is reserved for each tenant', async () => {
@@ -139,7 +139,7 @@ describe('ids that were invented', () => {
     ]);
   });
 
-  it('are whoever the pool has not served for a while, where the application does not say', async () => {
+  it('are tenants that the pool has not served for a while, where the application does not say', async () => {
     const { pool, clock } = fakePool({ tenants: { reserved: 1 } });
     const reserveOf = (): number | undefined =>
       [...pool.numbers.tenants()].find(({ id }) => id === 'acme')?.limits.reserved;
@@ -186,7 +186,7 @@ describe('ids that were invented', () => {
 });
 
 describe('functions of the application that are asked about tenants', () => {
-  it('cost the caller its acquire when they throw, and nobody else anything', async () => {
+  it('cost the caller its acquire when they throw, and no other caller anything', async () => {
     const { pool, clock } = fakePool({
       limits: { maxSize: 1 },
       tenants: {

@@ -247,7 +247,7 @@ export function expectPoolToEqualAxios(): void {
   });
 
   /** `config` is made anew for each side, because bodies can be streams. */
-  async function same(config: () => AxiosRequestConfig): Promise<Outcome> {
+  async function expectSame(config: () => AxiosRequestConfig): Promise<Outcome> {
     const plain = axios.create({ baseURL: server.url, headers: { 'x-pool': 'yes' }, adapter: 'http' });
     const expected = await outcome(() => plain.request(config()));
     const got = await outcome(() => made.pool.axiosRef.request(config()));
@@ -354,7 +354,7 @@ export function expectPoolToEqualAxios(): void {
       () => ({ url: '/echo', method: 'post', data: 'a', transformRequest: [(data: unknown) => `${String(data)}b`] }),
     ],
   ])('what the server sees: %s', async (_what, config) => {
-    await same(config);
+    await expectSame(config);
   });
 
   it.each<[string, () => AxiosRequestConfig]>([
@@ -409,33 +409,35 @@ export function expectPoolToEqualAxios(): void {
     ['a timeout in words of its own', () => ({ url: '/never', timeout: 50, timeoutErrorMessage: 'too slow' })],
     ['a signal that has fired', () => ({ url: '/echo', signal: AbortSignal.abort() })],
   ])('what the caller gets: %s', async (_what, config) => {
-    await same(config);
+    await expectSame(config);
   });
 
   it.each([301, 302, 303, 307, 308])('a GET follows a %i', async (status) => {
-    const { response } = await same(() => ({ url: `/redirect/${status}?to=${encodeURIComponent('/echo?after=1')}` }));
+    const { response } = await expectSame(() => ({
+      url: `/redirect/${status}?to=${encodeURIComponent('/echo?after=1')}`,
+    }));
     expect(response).toMatchObject({ body: { url: '/echo?after=1' }, address: `${server.url}/echo?after=1` });
   });
 
   it.each([301, 302, 303, 307, 308])('a POST follows a %i', async (status) => {
-    await same(() => ({ url: `/redirect/${status}`, method: 'post', data: { a: 1 } }));
+    await expectSame(() => ({ url: `/redirect/${status}`, method: 'post', data: { a: 1 } }));
   });
 
   it.each([301, 303])('a PUT follows a %i', async (status) => {
-    await same(() => ({ url: `/redirect/${status}`, method: 'put', data: { a: 1 } }));
+    await expectSame(() => ({ url: `/redirect/${status}`, method: 'put', data: { a: 1 } }));
   });
 
   it('credentials stay with their origin', async () => {
     const headers = { Authorization: 'Bearer secret', Cookie: 'session=secret', 'x-other': 'kept' };
-    const { response } = await same(() => ({
+    const { response } = await expectSame(() => ({
       url: `/redirect/302?to=${encodeURIComponent(`${other.url}/echo`)}`,
       headers,
     }));
     expect(response).toMatchObject({ body: { headers: { 'x-other': 'kept' } } });
     expect(JSON.stringify(response?.body)).not.toContain('secret');
-    await same(() => ({ url: `/redirect/302?to=/echo`, headers }));
-    await same(() => ({ url: `/redirect/302?to=/echo`, auth: { username: 'a', password: 'b' } }));
-    await same(() => ({
+    await expectSame(() => ({ url: `/redirect/302?to=/echo`, headers }));
+    await expectSame(() => ({ url: `/redirect/302?to=/echo`, auth: { username: 'a', password: 'b' } }));
+    await expectSame(() => ({
       url: `/redirect/302?to=${encodeURIComponent(`${other.url}/echo`)}`,
       auth: { username: 'a', password: 'b' },
     }));
@@ -461,19 +463,19 @@ export function expectPoolToEqualAxios(): void {
       }),
     ],
   ])('%s', async (_what, config) => {
-    await same(config);
+    await expectSame(config);
   });
 
   it('a server that is not there', async () => {
     const unused = await startHttpServer();
     await unused.close();
-    const { error } = await same(() => ({ url: `${unused.url}/x` }));
+    const { error } = await expectSame(() => ({ url: `${unused.url}/x` }));
     expect(error).toMatchObject({ axios: true, code: 'ECONNREFUSED' });
   });
 
   it('progress events', async () => {
     const seen: number[] = [];
-    await same(() => ({
+    await expectSame(() => ({
       url: '/bytes',
       responseType: 'arraybuffer',
       onDownloadProgress: ({ loaded }) => void seen.push(loaded),
@@ -484,7 +486,7 @@ export function expectPoolToEqualAxios(): void {
   it.each(Object.keys(RAW).flatMap((name) => [['get', name] as const, ['post', name] as const]))(
     'answers that servers seldom give: %s %s',
     async (method, name) => {
-      await same(() => ({ url: `${raw.url}/${name}`, method, ...(method === 'post' && { data: 'upload' }) }));
+      await expectSame(() => ({ url: `${raw.url}/${name}`, method, ...(method === 'post' && { data: 'upload' }) }));
     },
   );
 
@@ -494,7 +496,7 @@ export function expectPoolToEqualAxios(): void {
   it.each(Object.keys(RAW).filter((name) => RAW[name]?.end === 'reset'))(
     'a body that a reset has cut is no whole one: %s',
     async (name) => {
-      const { error } = await same(() => ({ url: `${raw.url}/${name}` }));
+      const { error } = await expectSame(() => ({ url: `${raw.url}/${name}` }));
       expect(error).toMatchObject({ code: 'ECONNRESET' });
     },
   );
@@ -534,7 +536,7 @@ export function expectPoolToEqualAxios(): void {
       }),
     ],
   ])('%s', async (_what, config) => {
-    await same(config);
+    await expectSame(config);
   });
 
   it('leaves no slot taken', () => {

@@ -41,9 +41,9 @@ export function expectNoHarmFromServers(count: number): void {
     expect(differences).toEqual([]);
     await eventually(() => pool.stats().active === 0);
     expect(pool.stats()).toMatchObject({ waiting: 0 });
-    await eventually(() => server.openSockets <= SLOTS);
+    await eventually(() => server.sockets.size <= SLOTS);
     await made[Symbol.asyncDispose]();
-    await eventually(() => server.openSockets === 0);
+    await eventually(() => server.sockets.size === 0);
   }, 120_000);
 }
 

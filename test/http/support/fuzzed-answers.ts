@@ -1,8 +1,8 @@
 // Answers of servers that behave in every way but the usual one, made from a seed: the same seed is always the same
 // answer.
-import { once } from 'node:events';
-import net, { type AddressInfo, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import zlib from 'node:zlib';
+import { type ByteServer, startByteServer } from './byte-server.js';
 
 /** How one exchange goes: what is asked, and what comes back in which pieces. */
 export interface FuzzedExchange {
@@ -118,35 +118,9 @@ function pieces(bytes: Buffer, below: (limit: number) => number): Buffer[] {
   return [...cuts, bytes.length].map((cut, index) => bytes.subarray(cuts[index - 1] ?? 0, cut));
 }
 
-export interface FuzzedServer extends AsyncDisposable {
-  readonly url: string;
-  readonly openSockets: number;
-}
-
 /** Answers `/<seed>` as {@link fuzzedExchange} says; `/<seed>?calm` without a reset. */
-export async function startFuzzedServer(): Promise<FuzzedServer> {
-  const sockets = new Set<Socket>();
-  const server = net.createServer({ noDelay: true }, (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.once('close', () => sockets.delete(socket));
-    serve(socket);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    get openSockets() {
-      return sockets.size;
-    },
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+export function startFuzzedServer(): Promise<ByteServer> {
+  return startByteServer(serve, { noDelay: true });
 }
 
 function serve(socket: Socket): void {
