@@ -17,6 +17,7 @@ import type { ResolvedBasePoolOptions } from '../pool/pool-options.js';
 
 /** A pool that lends `L`. */
 export class ExternalPool<L = unknown> extends PoolHandle<L> {
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new ExternalPool(this.core, binding) as this;
   }

@@ -41,6 +41,7 @@ interface PublicDetails extends Record<string, unknown> {
  */
 @Injectable()
 export class PoolHealthIndicator {
+  /** @internal Made by Nest. */
   constructor(
     @Inject(HealthIndicatorService) private readonly indicators: HealthIndicatorService,
     @Inject(ConnectionPoolManager) private readonly manager: ConnectionPoolManager,

@@ -31,11 +31,8 @@ import { UpstreamCheck } from './upstream-check.js';
 
 export type { HttpRequestOptions } from './http-pool.options.js';
 
-/** What axios takes for a type that is not named. */
-type Untyped = AxiosResponse['data'];
-
 /** A request's options: axios' own, and the pool's. */
-export type HttpPoolRequestConfig<D = Untyped> = AxiosRequestConfig<D> & HttpRequestOptions;
+export type HttpPoolRequestConfig<D = AxiosResponse['data']> = AxiosRequestConfig<D> & HttpRequestOptions;
 
 interface HttpDependencies {
   readonly client: HttpClient;
@@ -74,23 +71,32 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined, this.frame)));
   }
 
-  request<T = Untyped>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
+  request<T = AxiosResponse['data']>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
     return this.#observe(config, (service, own) => service.request<T>(own));
   }
 
-  get<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  get<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.get<T, D>(url, own));
   }
 
-  delete<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  delete<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.delete<T, D>(url, own));
   }
 
-  head<T = Untyped, D = Untyped>(url: string, config?: HttpPoolRequestConfig<D>): Observable<AxiosResponse<T, D>> {
+  head<T = AxiosResponse['data'], D = AxiosResponse['data']>(
+    url: string,
+    config?: HttpPoolRequestConfig<D>,
+  ): Observable<AxiosResponse<T, D>> {
     return this.#observe(config, (service, own) => service.head<T, D>(url, own));
   }
 
-  post<T = Untyped, D = Untyped>(
+  post<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -98,7 +104,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.post<T, D>(url, data, own));
   }
 
-  put<T = Untyped, D = Untyped>(
+  put<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -106,7 +112,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.put<T, D>(url, data, own));
   }
 
-  patch<T = Untyped, D = Untyped>(
+  patch<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -114,7 +120,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.patch<T, D>(url, data, own));
   }
 
-  postForm<T = Untyped, D = Untyped>(
+  postForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -122,7 +128,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.postForm<T, D>(url, data, own));
   }
 
-  putForm<T = Untyped, D = Untyped>(
+  putForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -130,7 +136,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.putForm<T, D>(url, data, own));
   }
 
-  patchForm<T = Untyped, D = Untyped>(
+  patchForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
     config?: HttpPoolRequestConfig<D>,
@@ -138,6 +144,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.patchForm<T, D>(url, data, own));
   }
 
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new HttpPool(this.core, this.#dependencies, binding) as this;
   }

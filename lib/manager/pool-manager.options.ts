@@ -55,9 +55,8 @@ const shutdownSchema: ShutdownSchema = optionsObject(shutdownShape, {
   graceMs: 'readinessGraceMs',
 });
 
-export const poolManagerShape = {
-  /** The pools by name, each with its `type`; `{}` when all are created at run time. */
-  pools: namedRecord(poolId, poolSchema),
+/** What a registration says beside its pools. */
+export const registrationShape = {
   /**
    * How the tenant of a request is found.
    * @defaultValue none: requests name no tenant
@@ -67,6 +66,12 @@ export const poolManagerShape = {
   shutdown: shutdownSchema.prefault({}),
   /** What servers are told about who is connected; a pool adds its name. */
   applicationName: z.string().min(1).default('nestjs-pool-manager'),
+};
+
+export const poolManagerShape = {
+  /** The pools by name, each with its `type`; `{}` when all are created at run time. */
+  pools: namedRecord(poolId, poolSchema),
+  ...registrationShape,
 };
 
 const managerSchema = optionsObject(poolManagerShape).transform(({ tenancy, shutdown, pools, ...rest }) =>
@@ -90,16 +95,15 @@ export type PoolConfig =
   ResolvedPostgresPoolOptions | ResolvedRedisPoolOptions | ResolvedHttpPoolOptions | ResolvedExternalPoolOptions;
 
 /** What can be set on a registration. */
-export interface PoolManagerOptions extends Omit<
-  z.input<z.ZodObject<typeof poolManagerShape, z.core.$strict>>,
-  'pools'
-> {
+export interface PoolManagerOptions extends z.input<z.ZodObject<typeof registrationShape, z.core.$strict>> {
   /** The pools by name, each with its `type`; `{}` when all are created at run time. */
   readonly pools: Readonly<Record<string, PoolDeclaration>>;
 }
 
 /** What a registration is configured with: nothing is missing any more. */
-export interface ResolvedPoolManagerOptions extends z.output<typeof managerSchema> {
+export interface ResolvedPoolManagerOptions extends Readonly<
+  z.output<z.ZodObject<typeof registrationShape, z.core.$strict>>
+> {
   readonly pools: Readonly<Record<string, PoolConfig>>;
 }
 

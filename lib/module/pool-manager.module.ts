@@ -26,10 +26,11 @@ import { DEFAULT_MANAGER } from './pool-manager.tokens.js';
  * class AppModule {}
  */
 @Module({})
-export class PoolManagerModule extends ConfigurableModuleClass {
+export class PoolManagerModule {
   /** Declares pools whose options are known by now. */
-  static override forRoot(options: PoolManagerModuleOptions): DynamicModule {
-    return super.forRoot({ ...options, poolNames: Object.keys(options.pools ?? {}) });
+  static forRoot(options: PoolManagerModuleOptions): DynamicModule {
+    const poolNames = Object.keys(options.pools ?? {});
+    return { ...ConfigurableModuleClass.forRoot({ ...options, poolNames }), module: PoolManagerModule };
   }
 
   /**
@@ -45,9 +46,10 @@ export class PoolManagerModule extends ConfigurableModuleClass {
    *   }),
    * })
    */
-  static override forRootAsync(options: PoolManagerModuleAsyncOptions): DynamicModule {
+  static forRootAsync(options: PoolManagerModuleAsyncOptions): DynamicModule {
     const { pools, ...rest } = options;
-    return super.forRootAsync(pools === undefined ? rest : { ...rest, poolNames: pools });
+    const definition = ConfigurableModuleClass.forRootAsync(pools === undefined ? rest : { ...rest, poolNames: pools });
+    return { ...definition, module: PoolManagerModule };
   }
 
   /**

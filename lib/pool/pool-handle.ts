@@ -57,9 +57,12 @@ export interface AcquireOptions extends AcquireLimits {
 const DRAIN_MS = 10_000;
 
 export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
+  /** @internal What all views of the pool share. */
   protected readonly core: PoolCore<L>;
+  /** @internal Whose work this view does. */
   protected readonly binding: TenantBinding;
 
+  /** @internal Pools are made by a manager. */
   constructor(core: PoolCore<L>, binding: TenantBinding = FROM_CONTEXT) {
     this.core = core;
     this.binding = binding;
@@ -262,7 +265,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.active} of ${engine.limits.maxSize} in use, ${engine.waiting} waiting }`;
   }
 
-  /** What statistics show beside the engine's numbers. */
+  /** @internal What statistics show beside the engine's numbers. */
   protected get statsContext(): StatsContext {
     const { monitor, type, unscopedUses } = this.core;
     return {
@@ -275,21 +278,23 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     };
   }
 
-  /** The report of a close, with what the kind had in use besides its slots. */
+  /** @internal The report of a close, with what the kind had in use besides its slots. */
   protected completed(report: CloseReport): CloseReport {
     return report;
   }
 
-  /** A handle of the same kind over the same core. */
+  /** @internal A handle of the same kind over the same core. */
   protected abstract view(binding: TenantBinding): this;
 
   /**
-   * Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the wait for it.
+   * @internal Acquires for what is sure to give the lease back by itself: the end of the request only withdraws the
+   * wait for it.
    */
   protected borrow(options: AcquireOptions | undefined, frame: ContextFrame | undefined): Promise<Lease<L>> {
     return this.acquireFor('left', options, frame);
   }
 
+  /** @internal Acquires, and says what the end of the request does with the lease. */
   protected acquireFor(
     atEnd: AtScopeEnd,
     options: AcquireOptions | undefined,
@@ -326,12 +331,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return acquired;
   }
 
-  /** What is known about the running code. Looked up once a call. */
+  /** @internal What is known about the running code. Looked up once a call. */
   protected get frame(): ContextFrame | undefined {
     return this.core.runtime.tenants.frame();
   }
 
-  /** Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
+  /** @internal Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
   protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
     const { binding } = this;
     const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
@@ -352,7 +357,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return undefined;
   }
 
-  /** Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
+  /** @internal Runs `fn` as the holder of `lease`, so that an acquire inside it is known to be nested. */
   protected holding<T>(lease: Lease<L>, fn: () => T): T {
     const { tenants } = this.core.runtime;
     const { frame } = this;

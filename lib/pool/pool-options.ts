@@ -20,6 +20,7 @@ import { callback, count, durationMs, namedRecord, opaque, optionsObject } from 
 import { type ConfigProblem, PoolConfigError } from '../errors.js';
 import { keyOf, parseOptions } from '../options/option-problems.js';
 import { seal } from '../options/sealed-options.js';
+import type { HealthCheckOptions } from './pool-monitor.js';
 import { isTenantId } from '../tenancy/tenant-id.js';
 
 /** `Infinity` is a maximum too: none. */
@@ -217,7 +218,7 @@ export interface ResolvedBasePoolOptions extends PoolLimits {
   /** What each tenant may take of the pool. */
   readonly tenants: ResolvedTenantOptions;
   /** How the pool is probed. */
-  readonly healthCheck: Readonly<z.output<HealthCheckSchema>>;
+  readonly healthCheck: HealthCheckOptions;
   /** Whether readiness fails while the pool is unhealthy. */
   readonly critical: boolean;
   /** Whether the application's start waits until the pool is connected. */

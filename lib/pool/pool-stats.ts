@@ -1,7 +1,8 @@
 /**
  * The numbers of one pool at one moment. They are read off the pool's own state, so they can't drift away from it.
  */
-import type { DestroyReason, PoolCounters, RejectionReason } from '../engine/pool-counters.js';
+import type { AcquireTimeoutKind } from '../engine/errors.js';
+import type { DestroyReason, RejectionReason } from '../engine/pool-counters.js';
 import { describeError } from '../engine/redact.js';
 import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
 import type { HealthCheckResult, PoolStatus } from './pool-monitor.js';
@@ -61,7 +62,7 @@ export class PoolStats {
   readonly releases: number;
   readonly doubleReleases: number;
   readonly leaks: number;
-  readonly timeouts: Readonly<PoolCounters['timeouts']>;
+  readonly timeouts: Readonly<Record<AcquireTimeoutKind, number>>;
   readonly rejections: Readonly<Record<RejectionReason, number>>;
   readonly connects: number;
   readonly connectFailures: number;
@@ -82,6 +83,7 @@ export class PoolStats {
   /** Those that the scheduler still knows: who holds, waits, has debt or a warm connection. */
   readonly tenants: readonly TenantStats[];
 
+  /** @internal Made by `stats()`. */
   constructor(engine: LendingEngine<unknown>, context: StatsContext) {
     const { counters, limits } = engine;
     this.poolId = engine.id;

@@ -14,11 +14,6 @@ const PG_POOL_IDLE_MS = 10_000;
 const FOR_EVER_MS = LONGEST_TIMER_MS;
 const PG_HOST = 'localhost';
 
-/** What pg-pool takes besides what its types know. */
-interface MorePoolConfig {
-  readonly poolSize?: number | undefined;
-}
-
 /**
  * The same pool in our words. What pg-pool has no word for keeps our defaults; pool options of your own go on top.
  *
@@ -26,11 +21,14 @@ interface MorePoolConfig {
  * (`DATABASE_URL` isn't looked at), and a connect that fails fails the calls that wait at once: the driver's error,
  * with its `code`, is their error's `cause`.
  *
+ * @param config pg-pool's options; `poolSize` is one that its types don't know.
  * @throws TypeError for a `Client` that isn't pg's own, and for a `Promise` that isn't the language's.
  * @example
  * manager.createDatabasePool('orders', { ...fromPgPoolConfig(legacyConfig), tenants: { max: 5 } });
  */
-export function fromPgPoolConfig(config: PoolConfig & MorePoolConfig = {}): PostgresPoolOptions {
+export function fromPgPoolConfig(
+  config: PoolConfig & { readonly poolSize?: number | undefined } = {},
+): PostgresPoolOptions {
   const {
     max,
     poolSize,

@@ -7,6 +7,7 @@ import type { PoolClient } from 'pg';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import type { PoolEventMap, PoolEvents } from '../pool/pool-events.js';
 import { PoolHandle, type PoolListener } from '../pool/pool-handle.js';
+import type { PgListener } from './session/lease-events.js';
 import type { LeasedClient, PoolSession } from './session/leased-client.js';
 
 /** What a PostgreSQL pool tells besides what every pool does: pg.Pool's events, with its arguments. */
@@ -47,28 +48,24 @@ export function pgEvents(events: PoolEvents): PoolObserver<PoolSession, LeasedCl
   };
 }
 
-// As in EventEmitter's own types.
-type PgPoolEvent = 'error' | 'release' | 'connect' | 'acquire' | 'remove';
-type Listener = Parameters<EventEmitter['on']>[1];
-
 /** The part of a PostgreSQL pool that tells what happens. */
 export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEventMap> {
   override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
   /** As pg.Pool's types have it, so that a PostgresPool can be given to a library that asks for a pg.Pool. */
-  override on<K extends PgPoolEvent>(
+  override on<K extends 'error' | 'release' | 'connect' | 'acquire' | 'remove'>(
     event: K,
     listener: K extends 'error' | 'release' ? (error: Error, client: PoolClient) => void : (client: PoolClient) => void,
   ): this;
-  override on(event: string, listener: Listener): this {
+  override on(event: string, listener: PgListener): this {
     return this.addListener(event, listener);
   }
 
-  addListener(event: string | symbol, listener: Listener): this {
+  addListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.add(String(event), listener, { once: false });
     return this;
   }
 
-  removeListener(event: string | symbol, listener: Listener): this {
+  removeListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.remove(String(event), listener);
     return this;
   }
@@ -79,11 +76,11 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
   }
 
   /** Listeners are called in the order in which they were added, these too. */
-  prependListener(event: string | symbol, listener: Listener): this {
+  prependListener(event: string | symbol, listener: PgListener): this {
     return this.addListener(event, listener);
   }
 
-  prependOnceListener(event: string | symbol, listener: Listener): this {
+  prependOnceListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.add(String(event), listener, { once: true });
     return this;
   }

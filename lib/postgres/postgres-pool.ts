@@ -367,6 +367,7 @@ export class PostgresPool extends PostgresEvents {
     return super.tryAcquire();
   }
 
+  /** @internal */
   protected override acquireFor(
     atEnd: AtScopeEnd,
     options: AcquireOptions | undefined,
@@ -414,6 +415,7 @@ export class PostgresPool extends PostgresEvents {
     });
   }
 
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new PostgresPool(this.core, this.parts, binding) as this;
   }

@@ -149,6 +149,7 @@ export class PgTransaction extends Queryable {
     }
   }
 
+  /** @internal */
   protected override runQuery(request: QueryRequest): unknown {
     if (this.#ended) return this.#refuse(request);
     const answer = this.#client.execute(request);

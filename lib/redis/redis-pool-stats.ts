@@ -15,6 +15,7 @@ export class RedisPoolStats extends PoolStats {
   /** How often `quit()` or `disconnect()` was called on the shared client, which doesn't end it. */
   readonly ignoredEnds: number;
 
+  /** @internal Made by `stats()`. */
   constructor(engine: LendingEngine<unknown>, context: StatsContext, besides: BesidesSlots) {
     super(engine, context);
     this.duplicates = besides.duplicates;

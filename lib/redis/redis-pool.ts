@@ -116,12 +116,14 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
     await Promise.all([super.start(), this.#companions.connection.whenReady()]);
   }
 
+  /** @internal */
   protected override completed(report: CloseReport): CloseReport {
     const { cut } = this.#companions.dedicated;
     if (cut.length === 0) return report;
     return { ...report, cut: report.cut + cut.length, holders: [...report.holders, ...cut] };
   }
 
+  /** @internal */
   protected override view(binding: TenantBinding): this {
     return new RedisPool(this.core, this.#companions, binding) as this;
   }

@@ -89,6 +89,7 @@ export class TenantContext {
    * Lazy thenables are started as in {@link run}.
    */
   runFrame<T>(frame: ContextFrame, fn: () => PromiseLike<T>): Promise<T>;
+  /** @internal */
   runFrame<T>(frame: ContextFrame, fn: () => T): T;
   runFrame(frame: ContextFrame, fn: () => unknown): unknown {
     return this.storage.run(frame, () => started(fn()));

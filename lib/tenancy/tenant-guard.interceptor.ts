@@ -43,6 +43,7 @@ import { httpException, transportError } from './transport-error.js';
 export class TenantGuardInterceptor implements NestInterceptor {
   readonly #options: TenancyOptions;
 
+  /** @internal Made by Nest. */
   constructor(
     @Inject(RequestScopes) private readonly scopes: RequestScopes,
     @Inject(Reflector) private readonly reflector: Reflector,

@@ -25,6 +25,7 @@ type HttpArgumentsHost = ReturnType<ExecutionContext['switchToHttp']>;
 export class TenantMiddleware implements NestMiddleware {
   readonly #options: TenancyOptions;
 
+  /** @internal Made by Nest. */
   constructor(
     @Inject(RequestScopes) private readonly scopes: RequestScopes,
     @Optional() @Inject(TENANCY_OPTIONS) options?: TenancyOptions,

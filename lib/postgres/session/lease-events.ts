@@ -11,9 +11,8 @@ import type { Client } from 'pg';
 import { Queryable } from '../statement/queryable.js';
 import { throwLater } from '../statement/throw-later.js';
 
-type EventName = string | symbol;
-// As in EventEmitter's own types: what a listener takes is between it and the event.
-type Listener = Parameters<EventEmitter['on']>[1];
+/** A listener as in EventEmitter's own types: what it is called with depends on the event. */
+export type PgListener = Parameters<EventEmitter['on']>[1];
 
 /** What pg's clients emit. */
 const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as const;
@@ -23,72 +22,74 @@ const OF_A_TENANT: ReadonlySet<string> = new Set(['notice', 'notification']);
 
 export abstract class LeaseEvents extends Queryable {
   #emitter: EventEmitter | undefined = undefined;
-  #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: Listener][] = [];
+  #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: PgListener][] = [];
 
-  /** Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed. */
+  /**
+   * @internal Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed.
+   */
   protected abstract get hearsConnection(): boolean;
 
-  /** The connection, @throws LeaseReleasedError after release. */
+  /** @internal The connection, @throws LeaseReleasedError after release. */
   protected abstract source(): Client;
 
-  on(event: EventName, listener: Listener): this {
+  on(event: string | symbol, listener: PgListener): this {
     this.#listening().on(event, inThisContext(listener));
     return this;
   }
 
-  addListener(event: EventName, listener: Listener): this {
+  addListener(event: string | symbol, listener: PgListener): this {
     return this.on(event, listener);
   }
 
-  prependListener(event: EventName, listener: Listener): this {
+  prependListener(event: string | symbol, listener: PgListener): this {
     this.#listening().prependListener(event, inThisContext(listener));
     return this;
   }
 
-  once(event: EventName, listener: Listener): this {
+  once(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.on(event, onceOf(emitter, event, listener));
     return this;
   }
 
-  prependOnceListener(event: EventName, listener: Listener): this {
+  prependOnceListener(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.prependListener(event, onceOf(emitter, event, listener));
     return this;
   }
 
-  off(event: EventName, listener: Listener): this {
+  off(event: string | symbol, listener: PgListener): this {
     this.#emitter?.off(event, listener);
     return this;
   }
 
-  removeListener(event: EventName, listener: Listener): this {
+  removeListener(event: string | symbol, listener: PgListener): this {
     return this.off(event, listener);
   }
 
-  removeAllListeners(event?: EventName): this {
+  removeAllListeners(event?: string | symbol): this {
     if (event === undefined) this.#emitter?.removeAllListeners();
     else this.#emitter?.removeAllListeners(event);
     return this;
   }
 
-  emit(event: EventName, ...values: unknown[]): boolean {
+  emit(event: string | symbol, ...values: unknown[]): boolean {
     return this.#emitter?.emit(event, ...values) ?? false;
   }
 
-  eventNames(): EventName[] {
+  eventNames(): (string | symbol)[] {
     return this.#emitter?.eventNames() ?? [];
   }
 
-  listenerCount(event: EventName, listener?: Listener): number {
+  listenerCount(event: string | symbol, listener?: PgListener): number {
     return this.#emitter?.listenerCount(event, listener) ?? 0;
   }
 
-  listeners(event: EventName): ReturnType<EventEmitter['listeners']> {
+  listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
     return this.#emitter?.listeners(event).map(asAdded) ?? [];
   }
 
-  rawListeners(event: EventName): ReturnType<EventEmitter['rawListeners']> {
+  rawListeners(event: string | symbol): ReturnType<EventEmitter['rawListeners']> {
     return this.#emitter?.rawListeners(event) ?? [];
   }
 
@@ -101,7 +102,7 @@ export abstract class LeaseEvents extends Queryable {
     return this.#emitter?.getMaxListeners() ?? EventEmitter.defaultMaxListeners;
   }
 
-  /** The lease is over: nothing of it stays on the connection. */
+  /** @internal The lease is over: nothing of it stays on the connection. */
   protected stopListening(client: Client): void {
     for (const [event, forward] of this.#forwarders) client.removeListener(event, forward);
     this.#forwarders = [];
@@ -129,11 +130,11 @@ export abstract class LeaseEvents extends Queryable {
 }
 
 /** Bound to the caller's context; the emitter finds it by the `listener` property when it is to be removed. */
-function inThisContext(listener: Listener): Listener {
+function inThisContext(listener: PgListener): PgListener {
   return Object.assign(new AsyncResource('PostgresListener').bind(listener), { listener });
 }
 
-function onceOf(emitter: EventEmitter, event: EventName, listener: Listener): Listener {
+function onceOf(emitter: EventEmitter, event: string | symbol, listener: PgListener): PgListener {
   const bound = new AsyncResource('PostgresListener').bind(listener);
   const once = (...values: unknown[]): void => {
     emitter.removeListener(event, once);

@@ -142,16 +142,19 @@ export class LeasedClient extends LeaseEvents {
     return new LeaseReleasedError(this.lease.poolId, { tenantId: this.lease.tenantId });
   }
 
+  /** @internal */
   protected override get hearsConnection(): boolean {
     return this.session.isClean;
   }
 
+  /** @internal */
   protected override source(): Client {
     return this.#alive().client;
   }
 
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** @internal */
   protected override runQuery(request: QueryRequest): unknown {
     return this.execute(request);
   }

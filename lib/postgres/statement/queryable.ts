@@ -44,5 +44,6 @@ export abstract class Queryable {
     return this.runQuery(request);
   }
 
+  /** @internal What `query` comes down to. */
   protected abstract runQuery(request: QueryRequest): unknown;
 }
