@@ -18,11 +18,24 @@ export type * from './pool/pool-registry.js';
 // The manager and its options.
 export {
   ConnectionPoolManager,
+  type LeaseOf,
   type PoolListing,
   type PoolManagerSurroundings,
 } from './manager/connection-pool-manager.js';
-export type { PoolConfig, PoolDeclaration, PoolManagerOptions } from './manager/pool-manager.options.js';
-export type { BasePoolOptions, ResolvedBasePoolOptions, TenantLimitOptions } from './pool/pool-options.js';
+export type {
+  PoolConfig,
+  PoolDeclaration,
+  PoolManagerOptions,
+  ResolvedPoolManagerOptions,
+} from './manager/pool-manager.options.js';
+export type {
+  BasePoolOptions,
+  ResolvedBasePoolOptions,
+  ResolvedTenantOptions,
+  TenantLimitOptions,
+} from './pool/pool-options.js';
+export type { PoolLimits, TenantLimits, TenantPolicy } from './engine/limits.js';
+export type { Clock, TimerHandle } from './engine/time/clock.js';
 export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 
 // What every pool is.
@@ -31,8 +44,10 @@ export type { PoolType } from './pool/pool-core.js';
 export type { PoolLogger } from './pool/pool-log.js';
 export type { LeakReport, PoolEventMap } from './pool/pool-events.js';
 export type { Lease } from './engine/lease.js';
+export type { AcquireLimits } from './engine/lending-engine.js';
 export type { CloseReport } from './engine/drain.js';
 export type { LeaseInfo, PoolDriver } from './engine/driver.js';
+export type { DestroyReason, RejectionReason } from './engine/pool-counters.js';
 export { PoolStats, type TenantStats } from './pool/pool-stats.js';
 export type { DurationStats } from './pool/duration-stats.js';
 
@@ -45,17 +60,23 @@ export {
   type PostgresEventMap,
   type TransactionOptions,
 } from './postgres/postgres-pool.js';
-export type { PostgresPoolOptions } from './postgres/postgres-pool.options.js';
+export type { PostgresPoolOptions, ResolvedPostgresPoolOptions } from './postgres/postgres-pool.options.js';
+export type { PgPoolOptions } from './postgres/client-config.js';
+export type { PostgresEvents } from './postgres/pg-events.js';
+export type { TypeParser } from './postgres/protocol/pg-module.js';
+export type { LeaseEvents, PgListener } from './postgres/session/lease-events.js';
+export type { Queryable } from './postgres/statement/queryable.js';
 export { asPgModule } from './postgres/as-pg-module.js';
 export { asPgPool } from './postgres/as-pg-pool.js';
 export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';
 export { RedisPool } from './redis/redis-pool.js';
 export type { RedisPoolStats } from './redis/redis-pool-stats.js';
-export type { RedisPoolOptions } from './redis/redis-pool.options.js';
+export type { RedisClient } from './redis/redis-client.js';
+export type { RedisPoolOptions, ResolvedRedisPoolOptions } from './redis/redis-pool.options.js';
 export { HttpPool, type HttpPoolRequestConfig, type HttpRequestOptions } from './http/http-pool.js';
-export type { HttpPoolOptions } from './http/http-pool.options.js';
+export type { HttpPoolOptions, ResolvedHttpPoolOptions } from './http/http-pool.options.js';
 export { ExternalPool } from './external/external-pool.js';
-export type { ExternalPoolOptions } from './external/external-pool.options.js';
+export type { ExternalPoolOptions, ResolvedExternalPoolOptions } from './external/external-pool.options.js';
 
 // Tenants.
 export { TenantContext } from './tenancy/tenant-context.js';
@@ -77,7 +98,14 @@ export type { TenancyOptions, TenantResolver } from './tenancy/tenancy.options.j
 export { PoolHealthIndicator, type PoolHealthOptions } from './health/pool-health.indicator.js';
 export { PoolHealthModule } from './health/pool-health.module.js';
 export type { ManagerHealth } from './manager/manager-health.js';
-export type { HealthCheckRequest, HealthCheckResult, PoolStatus, StatusChange } from './pool/pool-monitor.js';
+export type { ProbeOutcome } from './engine/probe.js';
+export type {
+  HealthCheckOptions,
+  HealthCheckRequest,
+  HealthCheckResult,
+  PoolStatus,
+  StatusChange,
+} from './pool/pool-monitor.js';
 
 // Errors.
 export * from './errors.js';

@@ -61,7 +61,8 @@ export interface PoolManagerSurroundings {
   readonly staticNames?: readonly string[] | undefined;
 }
 
-type LeaseOf<P> = P extends { acquire(options?: AcquireOptions): Promise<infer L> } ? L : never;
+/** What `acquire()` of a pool of this type lends. */
+export type LeaseOf<P> = P extends { acquire(options?: AcquireOptions): Promise<infer L> } ? L : never;
 
 /**
  * @example
