@@ -12,6 +12,7 @@ export * from './engine/errors.js';
 export class PoolNotFoundError extends PoolError {
   readonly code = 'POOL_NOT_FOUND';
 
+  /** @internal */
   constructor(poolId: string, known: readonly string[], why: 'unknown' | 'unbuilt' = 'unknown') {
     super(why === 'unknown' ? unknownPool(poolId, known) : unbuiltPool(poolId), { poolId });
   }
@@ -33,6 +34,7 @@ function unbuiltPool(poolId: string): string {
 export class PoolExistsError extends PoolError {
   readonly code = 'POOL_EXISTS';
 
+  /** @internal */
   constructor(poolId: string) {
     super(`There is a pool "${poolId}" already. Close it first (closePool("${poolId}")), or choose another id.`, {
       poolId,
@@ -44,6 +46,7 @@ export class PoolExistsError extends PoolError {
 export class ManagerStoppedError extends PoolError {
   readonly code = 'POOL_MANAGER_STOPPED';
 
+  /** @internal */
   constructor() {
     super('This ConnectionPoolManager has been stopped, and opens nothing any more. Make a new one to start again.');
   }
@@ -62,6 +65,7 @@ export class PoolConfigError extends PoolError {
   readonly code = 'POOL_CONFIG';
   readonly problems: readonly ConfigProblem[];
 
+  /** @internal */
   constructor(problems: readonly ConfigProblem[], details: PoolErrorDetails = {}) {
     const lines = problems.map((problem) => `  - ${problem.key}: ${problem.rule}`).join('\n');
     super(
@@ -76,6 +80,7 @@ export class PoolConfigError extends PoolError {
 export class TenantRequiredError extends PoolError {
   readonly code = 'POOL_TENANT_REQUIRED';
 
+  /** @internal */
   constructor(poolId?: string) {
     const where = poolId === undefined ? 'This operation' : `Pool "${poolId}"`;
     super(
@@ -90,6 +95,14 @@ export class TenantRequiredError extends PoolError {
 export class TenantInvalidError extends PoolError {
   readonly code = 'POOL_TENANT_INVALID';
 
+  /**
+   * For resolvers of one's own.
+   *
+   * @param reason what is wrong with what was meant as a tenant, without a full stop.
+   */
+  constructor(reason: string, options?: ErrorOptions);
+  /** @internal */
+  constructor(reason: string, details?: PoolErrorDetails);
   constructor(reason: string, details: PoolErrorDetails = {}) {
     super(`${reason}. A tenant id has 1 to 128 printable characters.`, details);
   }
@@ -99,6 +112,7 @@ export class TenantInvalidError extends PoolError {
 export class CommandRefusedError extends PoolError {
   readonly code = 'POOL_COMMAND_REFUSED';
 
+  /** @internal */
   constructor(command: string, instead: string, details: PoolErrorDetails = {}) {
     super(
       `${command} was refused: it would change or stall the connection for everyone who shares it. ${instead}`,
@@ -114,6 +128,7 @@ export class CommandRefusedError extends PoolError {
 export class ScriptRefusedError extends PoolError {
   readonly code = 'POOL_SCRIPT_REFUSED';
 
+  /** @internal */
   constructor(poolId: string, statement: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" refused a text of several statements: behind "${statement.slice(0, 40)}" the rest would run outside of ` +
@@ -129,6 +144,7 @@ export class UnsafeRoleError extends PoolError {
   /** SQL that mends it. */
   readonly fix: string;
 
+  /** @internal */
   constructor(poolId: string, reason: string, fix: string) {
     super(
       `Pool "${poolId}" can't isolate tenants by row security: ${reason}. Mend it with:\n${fix}\nor set unsafeRole: 'warn' in development.`,
@@ -145,6 +161,7 @@ export class MissingDriverError extends PoolError {
   readonly code = 'POOL_MISSING_DRIVER';
   readonly packageName: string;
 
+  /** @internal */
   constructor(poolId: string, packageName: string, cause?: unknown) {
     super(
       `Pool "${poolId}" needs the package "${packageName}", which could not be loaded. Install it: npm install ${packageName}`,
@@ -161,6 +178,7 @@ export class MissingDriverError extends PoolError {
 export class TransactionLeftOpenError extends PoolError {
   readonly code = 'POOL_TRANSACTION_LEFT_OPEN';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `A one-shot query on pool "${poolId}" left a transaction open; it was rolled back. ` +
@@ -176,7 +194,7 @@ export class TransactionLeftOpenError extends PoolError {
 export class TransactionEndedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ENDED';
 
-  /** @param endedBy what ended it: a statement such as COMMIT, or the return of its function. */
+  /** @internal @param endedBy what ended it: a statement such as COMMIT, or the return of its function. */
   constructor(poolId: string, endedBy: string, details: PoolErrorDetails = {}) {
     super(
       `A transaction on pool "${poolId}" has been ended by ${endedBy}, and nothing more runs in it. ` +
@@ -192,6 +210,7 @@ export class ConnectionLostError extends PoolError {
   /** Whether the backend may have carried it out: false when it was never sent. */
   readonly sent: boolean;
 
+  /** @internal */
   constructor(poolId: string, operation: string, sent: boolean, details: PoolErrorDetails = {}) {
     super(
       sent
@@ -209,6 +228,7 @@ export class DedicatedLimitError extends PoolError {
   readonly code = 'POOL_DEDICATED_LIMIT';
   readonly max: number;
 
+  /** @internal */
   constructor(poolId: string, open: number, max: number, setting: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" has ${open} of ${max} dedicated connections open. End those that are done (quit() or disconnect()), or raise ${setting}.`,
@@ -222,6 +242,7 @@ export class DedicatedLimitError extends PoolError {
 export class QueryAbortedError extends PoolError {
   readonly code = 'POOL_QUERY_ABORTED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `A query on pool "${poolId}" was aborted by its signal. It may have been executed on the server nevertheless, unless it ran in a transaction.`,
@@ -240,6 +261,7 @@ export class QueryAbortedError extends PoolError {
 export class TransactionAbortedError extends PoolError {
   readonly code = 'POOL_TRANSACTION_ABORTED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails) {
     super(
       `A transaction on pool "${poolId}" was rolled back instead of committed: a statement in it had failed (see cause). ` +
@@ -253,6 +275,7 @@ export class TransactionAbortedError extends PoolError {
 export class ClientRefusedError extends PoolError {
   readonly code = 'POOL_CLIENT_REFUSED';
 
+  /** @internal */
   constructor(poolId: string) {
     super(
       `A connection outside pool "${poolId}" was refused: the module that asPgModule() gives has a Pool, and no Client. ` +

@@ -7,6 +7,7 @@
 import { inspect } from 'node:util';
 import { describeError, redact } from './redact.js';
 
+/** @internal What every error may be told. */
 export interface PoolErrorDetails {
   readonly poolId?: string | undefined;
   readonly tenantId?: string | undefined;
@@ -20,6 +21,10 @@ export abstract class PoolError extends Error {
   readonly poolId: string | undefined;
   readonly tenantId: string | undefined;
 
+  /** Only the package makes its errors: what a constructor takes may change in any version. */
+  constructor(...args: never);
+  /** @internal */
+  constructor(message: string, details?: PoolErrorDetails);
   constructor(message: string, details: PoolErrorDetails = {}) {
     super(redact(message));
     this.name = new.target.name;
@@ -69,6 +74,7 @@ export interface PoolNumbers {
 export class PoolClosedError extends PoolError {
   readonly code = 'POOL_CLOSED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is closed and lends nothing any more. Acquire before shutdown begins, or create a new pool.`,
@@ -84,6 +90,7 @@ export class PoolClosedError extends PoolError {
 export class PoolSuspendedError extends PoolError {
   readonly code = 'POOL_SUSPENDED';
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `Pool "${poolId}" is suspended${waitedMs > 0 ? ` and was not resumed within ${ms(waitedMs)}` : ''}. Call resume() to let work through.`,
@@ -98,6 +105,7 @@ export class PoolSuspendedError extends PoolError {
 /** Which of three things a waiter waited for in vain. */
 export type AcquireTimeoutKind = 'pool' | 'tenant' | 'backend';
 
+/** @internal What an AcquireTimeoutError is made of. */
 export interface AcquireTimeoutDetails extends PoolErrorDetails {
   readonly poolId: string;
   readonly waitedMs: number;
@@ -129,6 +137,7 @@ export class AcquireTimeoutError extends PoolError {
   readonly oldestHolders: readonly LeaseHolder[];
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails) {
     super(timeoutMessage(kind, details), details);
     this.kind = kind;
@@ -177,6 +186,7 @@ function timeoutMessage(kind: AcquireTimeoutKind, details: AcquireTimeoutDetails
 export class AcquireAbortedError extends PoolError {
   readonly code = 'POOL_ACQUIRE_ABORTED';
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(`The acquire from pool "${poolId}" was aborted by its signal after ${ms(waitedMs)}. Nothing was taken.`, {
       ...details,
@@ -190,6 +200,7 @@ export class RequestEndedError extends PoolError {
   readonly code = 'POOL_REQUEST_ENDED';
   readonly waitedMs: number;
 
+  /** @internal */
   constructor(poolId: string, waitedMs: number, details: PoolErrorDetails = {}) {
     super(
       `The request ended while it waited for a slot of pool "${poolId}" (for ${ms(waitedMs)}); the wait was withdrawn, and nothing was taken. ` +
@@ -205,6 +216,7 @@ export class QueueFullError extends PoolError {
   readonly code = 'POOL_QUEUE_FULL';
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(
     poolId: string,
     waiting: number,
@@ -220,6 +232,7 @@ export class QueueFullError extends PoolError {
   }
 }
 
+/** @internal What a TenantLimitError is made of. */
 export interface TenantLimitDetails extends PoolErrorDetails {
   readonly inUse: number;
   readonly max: number;
@@ -237,6 +250,7 @@ export class TenantLimitError extends PoolError {
   readonly maxWaiting: number;
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(poolId: string, details: TenantLimitDetails) {
     const who = details.tenantId === undefined ? 'Work without a tenant' : `Tenant "${details.tenantId}"`;
     super(
@@ -257,6 +271,7 @@ export class BackendUnavailableError extends PoolError {
   readonly code = 'POOL_BACKEND_UNAVAILABLE';
   readonly retryAfterMs: number | undefined;
 
+  /** @internal */
   constructor(
     poolId: string,
     downForMs: number,
@@ -276,6 +291,7 @@ export class BackendUnavailableError extends PoolError {
 export class LeaseReleasedError extends PoolError {
   readonly code = 'POOL_LEASE_RELEASED';
 
+  /** @internal */
   constructor(poolId: string, details: PoolErrorDetails = {}) {
     super(
       `This lease of pool "${poolId}" has been released; its connection may serve somebody else by now. ` +
@@ -289,6 +305,7 @@ export class LeaseReleasedError extends PoolError {
 export class NestedAcquireError extends PoolError {
   readonly code = 'POOL_NESTED_ACQUIRE';
 
+  /** @internal */
   constructor(poolId: string, holders: number, details: PoolErrorDetails = {}) {
     super(
       `Deadlock in pool "${poolId}": all ${holders} slots that this acquire could get are held by code that waits for the same pool. ` +
@@ -303,6 +320,7 @@ export class OperationTimeoutError extends PoolError {
   readonly code = 'POOL_OPERATION_TIMEOUT';
   readonly timeoutMs: number;
 
+  /** @internal */
   constructor(operation: string, timeoutMs: number, details: PoolErrorDetails = {}) {
     const where = details.poolId === undefined ? '' : ` of pool "${details.poolId}"`;
     super(`${operation}${where} took longer than ${ms(timeoutMs)} and was given up.`, details);
