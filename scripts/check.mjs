@@ -24,6 +24,7 @@ const checks = {
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib'],
   // These two look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
+  'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
 };
 
