@@ -63,6 +63,7 @@ export interface ConfigProblem {
 /** Everything that is wrong with a configuration, in one error. */
 export class PoolConfigError extends PoolError {
   readonly code = 'POOL_CONFIG';
+  /** Each problem that was found, at least one. */
   readonly problems: readonly ConfigProblem[];
 
   /** @internal */
@@ -159,6 +160,7 @@ export class UnsafeRoleError extends PoolError {
 /** The package behind this kind of pool isn't installed. */
 export class MissingDriverError extends PoolError {
   readonly code = 'POOL_MISSING_DRIVER';
+  /** The name of the package, as npm has it. */
   readonly packageName: string;
 
   /** @internal */
@@ -226,6 +228,7 @@ export class ConnectionLostError extends PoolError {
 /** The pool has as many connections outside its slots as it may. */
 export class DedicatedLimitError extends PoolError {
   readonly code = 'POOL_DEDICATED_LIMIT';
+  /** Dedicated connections that may be open at once. */
   readonly max: number;
 
   /** @internal */

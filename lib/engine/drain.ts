@@ -11,6 +11,7 @@ export interface CloseOptions {
 
 /** How a pool ended. */
 export interface CloseReport {
+  /** The id of the pool. */
   readonly poolId: string;
   /** From the first `close()` until the last connection was gone. */
   readonly waitedMs: number;

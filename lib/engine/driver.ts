@@ -12,6 +12,7 @@
 
 /** What a driver may know of the lease it lends for. */
 export interface LeaseInfo {
+  /** The id of the pool. */
   readonly poolId: string;
   /** Whom the work is done for; `undefined`: no tenant. */
   readonly tenantId: string | undefined;

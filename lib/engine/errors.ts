@@ -18,7 +18,9 @@ export interface PoolErrorDetails {
 export abstract class PoolError extends Error {
   /** Stable across versions; for `switch`, logs and alerts. */
   abstract readonly code: string;
+  /** The pool that it is about; undefined: none in particular. */
   readonly poolId: string | undefined;
+  /** The tenant whose work failed; undefined: work without a tenant, or none is known. */
   readonly tenantId: string | undefined;
 
   /** Only the package makes its errors: what a constructor takes may change in any version. */
@@ -36,6 +38,7 @@ export abstract class PoolError extends Error {
     }
   }
 
+  /** What loggers write: name, code, message, pool, tenant and a redacted cause. */
   toJSON(): Record<string, unknown> {
     return {
       name: this.name,
@@ -47,6 +50,7 @@ export abstract class PoolError extends Error {
     };
   }
 
+  /** The stack, the code and a redacted cause. */
   [inspect.custom](): string {
     const cause = this.cause === undefined ? '' : `\n  [cause] ${describeError(this.cause)}`;
     return `${this.stack ?? `${this.name}: ${this.message}`}\n  [code] ${this.code}${cause}`;
@@ -55,7 +59,9 @@ export abstract class PoolError extends Error {
 
 /** A slot in use, as error messages and reports name it. */
 export interface LeaseHolder {
+  /** Whom the work is done for; undefined: no tenant. */
   readonly tenantId: string | undefined;
+  /** How long the slot has been in use, in milliseconds. */
   readonly heldMs: number;
   /** Where it was acquired; only while leak detection is on. */
   readonly stack?: string | undefined;
@@ -63,10 +69,15 @@ export interface LeaseHolder {
 
 /** The numbers of a pool at one moment. */
 export interface PoolNumbers {
+  /** Slots that are lent. */
   readonly active: number;
+  /** Connections that are open and not in use. */
   readonly idle: number;
+  /** Connections that are being opened. */
   readonly connecting: number;
+  /** Acquires that wait for a slot. */
   readonly waiting: number;
+  /** Slots at most, in all states together. */
   readonly maxSize: number;
 }
 
@@ -131,10 +142,15 @@ export interface AcquireTimeoutDetails extends PoolErrorDetails {
  */
 export class AcquireTimeoutError extends PoolError {
   readonly code = 'POOL_ACQUIRE_TIMEOUT';
+  /** What was waited for in vain. */
   readonly kind: AcquireTimeoutKind;
+  /** How long the acquire waited, in milliseconds. */
   readonly waitedMs: number;
+  /** The numbers of the pool at the deadline. */
   readonly numbers: PoolNumbers;
+  /** The slots that had been in use for longest. */
   readonly oldestHolders: readonly LeaseHolder[];
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
   /** @internal */
@@ -198,6 +214,7 @@ export class AcquireAbortedError extends PoolError {
 /** The request on whose behalf a slot was waited for has ended; the wait was withdrawn. */
 export class RequestEndedError extends PoolError {
   readonly code = 'POOL_REQUEST_ENDED';
+  /** How long the acquire had waited, in milliseconds. */
   readonly waitedMs: number;
 
   /** @internal */
@@ -214,6 +231,7 @@ export class RequestEndedError extends PoolError {
 /** The queue of the whole pool is full, and this request was the newest of the longest tenant's queue. */
 export class QueueFullError extends PoolError {
   readonly code = 'POOL_QUEUE_FULL';
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
   /** @internal */
@@ -244,10 +262,15 @@ export interface TenantLimitDetails extends PoolErrorDetails {
 /** The tenant is at its maximum (`whenFull: 'reject'`) or has as many waiters as it may. */
 export class TenantLimitError extends PoolError {
   readonly code = 'POOL_TENANT_LIMIT';
+  /** Slots that the tenant had in use. */
   readonly inUse: number;
+  /** Slots that the tenant may have in use at once. */
   readonly max: number;
+  /** Acquires of the tenant that waited. */
   readonly waiting: number;
+  /** Acquires of the tenant that may wait at once. */
   readonly maxWaiting: number;
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
   /** @internal */
@@ -269,6 +292,7 @@ export class TenantLimitError extends PoolError {
 /** The backend has been down for longer than `failFastAfterMs`; `cause` is the last connect error. */
 export class BackendUnavailableError extends PoolError {
   readonly code = 'POOL_BACKEND_UNAVAILABLE';
+  /** When a new attempt is worth while, in milliseconds from now; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
 
   /** @internal */
@@ -318,6 +342,7 @@ export class NestedAcquireError extends PoolError {
 /** An operation on a connection passed its own deadline; the connection was destroyed. */
 export class OperationTimeoutError extends PoolError {
   readonly code = 'POOL_OPERATION_TIMEOUT';
+  /** The limit that the operation passed, in milliseconds. */
   readonly timeoutMs: number;
 
   /** @internal */

@@ -36,6 +36,7 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
    */
   detach(): this;
 
+  /** Pool, tenant, times and state; never the connection. */
   toJSON(): Record<string, unknown>;
 
   /** @internal Reading of the engine's clock. */

@@ -11,6 +11,7 @@ import type { PoolCounters } from './pool-counters.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import type { LeaseReceiver } from './receivers.js';
 
+/** How long one acquire may wait, and what ends the wait. */
 export interface AcquireLimits {
   /**
    * How long to wait for a slot, in milliseconds. What is no duration (0, less, NaN): no longer than a tick of the

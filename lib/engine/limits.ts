@@ -86,6 +86,7 @@ export interface TenantLimits {
 
 /** The limits of every tenant of a pool: the common ones, and whose differ. */
 export interface TenantPolicy extends TenantLimits {
+  /** The limits of single tenants, by their ids; what is left out is as for all. */
   readonly overrides: Readonly<Record<string, Partial<TenantLimits>>>;
   /** Asked once for each tenant the pool gets to know; wins over `overrides`. */
   readonly resolve?: ((tenantId: string) => Partial<TenantLimits> | undefined) | undefined;

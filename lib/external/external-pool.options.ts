@@ -35,6 +35,7 @@ export const externalPoolSchema = optionsObject(shape, namesElsewhere)
 export interface ExternalPoolOptions extends z.input<
   z.ZodObject<typeof externalPoolShape & typeof basePoolShape, z.core.$strict>
 > {
+  /** The kind of pool; needed in a registration's `pools` alone. */
   readonly type?: 'external';
 }
 

@@ -12,6 +12,7 @@ import type { PoolType } from '../pool/pool-core.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { HealthCheckRequest, PoolStatus } from '../pool/pool-monitor.js';
 
+/** How long an answer about health may take, and how old what it says may be. */
 export interface PoolHealthOptions {
   /**
    * How long to wait for a probe, in milliseconds, before answering with what is known already. Default 800: less than
@@ -33,6 +34,8 @@ interface PublicDetails extends Record<string, unknown> {
 }
 
 /**
+ * Pools in health routes of one's own, as an indicator of Terminus. Exported by `PoolHealthModule`.
+ *
  * @example
  * @Get('health') @HealthCheck()
  * check() {

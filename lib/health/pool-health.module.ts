@@ -8,6 +8,8 @@ import { PoolHealthController } from './pool-health.controller.js';
 import { PoolHealthIndicator } from './pool-health.indicator.js';
 
 /**
+ * The routes `/health`, `/health/live` and `/health/ready`, and {@link PoolHealthIndicator} for routes of one's own.
+ *
  * @example
  * @Module({ imports: [PoolManagerModule.forRoot({ … }), PoolHealthModule] })
  * class AppModule {}

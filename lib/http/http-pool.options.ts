@@ -121,6 +121,7 @@ export const httpPoolSchema = optionsObject(shape, {
 export interface HttpPoolOptions extends z.input<
   z.ZodObject<Omit<typeof basePoolShape, keyof typeof httpPoolShape> & typeof httpPoolShape, z.core.$strict>
 > {
+  /** The kind of pool; needed in a registration's `pools` alone. */
   readonly type?: 'http';
 }
 

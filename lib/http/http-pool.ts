@@ -71,10 +71,12 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return (this.#axiosRef ??= client.bound(() => this.tenantFor(undefined, this.frame)));
   }
 
+  /** Sends a request that is described by its options alone, as axios' `request`. */
   request<T = AxiosResponse['data']>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
     return this.#observe(config, (service, own) => service.request<T>(own));
   }
 
+  /** Sends a GET request. It is sent when the Observable is subscribed to. */
   get<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     config?: HttpPoolRequestConfig<D>,
@@ -82,6 +84,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.get<T, D>(url, own));
   }
 
+  /** Sends a DELETE request; see {@link get}. */
   delete<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     config?: HttpPoolRequestConfig<D>,
@@ -89,6 +92,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.delete<T, D>(url, own));
   }
 
+  /** Sends a HEAD request; see {@link get}. */
   head<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     config?: HttpPoolRequestConfig<D>,
@@ -96,6 +100,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.head<T, D>(url, own));
   }
 
+  /** Sends a POST request with `data` as its body; see {@link get}. */
   post<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
@@ -104,6 +109,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.post<T, D>(url, data, own));
   }
 
+  /** Sends a PUT request with `data` as its body; see {@link get}. */
   put<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
@@ -112,6 +118,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.put<T, D>(url, data, own));
   }
 
+  /** Sends a PATCH request with `data` as its body; see {@link get}. */
   patch<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
@@ -120,6 +127,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.patch<T, D>(url, data, own));
   }
 
+  /** Sends a POST request with `data` as `multipart/form-data`; see {@link get}. */
   postForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
@@ -128,6 +136,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.postForm<T, D>(url, data, own));
   }
 
+  /** Sends a PUT request with `data` as `multipart/form-data`; see {@link get}. */
   putForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,
@@ -136,6 +145,7 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
     return this.#observe(config, (service, own) => service.putForm<T, D>(url, data, own));
   }
 
+  /** Sends a PATCH request with `data` as `multipart/form-data`; see {@link get}. */
   patchForm<T = AxiosResponse['data'], D = AxiosResponse['data']>(
     url: string,
     data?: D,

@@ -40,8 +40,11 @@ import { TenantContext } from '../tenancy/tenant-context.js';
 
 /** One line of `listPools()`. */
 export interface PoolListing {
+  /** The id of the pool. */
   readonly id: string;
+  /** What its connections lead to. */
   readonly type: PoolType;
+  /** The state that it is in. */
   readonly status: PoolHandle['status'];
   /** Whether readiness depends on it. */
   readonly critical: boolean;
@@ -65,6 +68,9 @@ export interface PoolManagerSurroundings {
 export type LeaseOf<P> = P extends { acquire(options?: AcquireOptions): Promise<infer L> } ? L : never;
 
 /**
+ * All pools of one registration: creates, opens, finds, counts, probes and closes them. With Nest it is injected by
+ * `@InjectPoolManager()`; without, it is used as it is.
+ *
  * @example
  * const manager = new ConnectionPoolManager({ pools: { orders: { type: 'database', connectionString } } });
  * await manager.start();
@@ -147,6 +153,7 @@ export class ConnectionPoolManager {
     id: string,
     options: RedisPoolOptions & Required<Pick<RedisPoolOptions, 'cluster'>>,
   ): Promise<RedisPool<Cluster>>;
+  /** Creates a pool of a single server, or of one that sentinels tell of; see {@link createDatabasePool}. */
   createRedisPool(id: string, options?: RedisPoolOptions): Promise<RedisPool>;
   async createRedisPool(id: string, options: RedisPoolOptions = {}): Promise<RedisPool | RedisPool<Cluster>> {
     const config = parseRedisPoolOptions(parsePoolId(id), options);
@@ -184,7 +191,18 @@ export class ConnectionPoolManager {
    * @throws {PoolConfigError} when the pool isn't of that class.
    */
   getPool<N extends ListedPoolName>(id: N): PoolRegistry[N];
+  /**
+   * The pool of that name, if it is of that class.
+   *
+   * @throws {PoolNotFoundError} naming the pools that there are.
+   * @throws {PoolConfigError} when the pool isn't of that class.
+   */
   getPool<P extends PoolHandle>(id: string, kind: PoolClass<P>): P;
+  /**
+   * The pool of that name, of any kind.
+   *
+   * @throws {PoolNotFoundError} naming the pools that there are.
+   */
   getPool(id: string): PoolHandle;
   getPool(id: string, kind?: PoolClass<PoolHandle>): PoolHandle {
     const pool = this.table.get(id);
@@ -200,6 +218,7 @@ export class ConnectionPoolManager {
    * Rejects with PoolNotFoundError and with what {@link PoolHandle.acquire} rejects with.
    */
   acquireConnection<N extends ListedPoolName>(id: N, options?: AcquireOptions): Promise<LeaseOf<PoolRegistry[N]>>;
+  /** Borrows a connection from a pool whose name isn't listed in {@link PoolRegistry}: its type is unknown. */
   acquireConnection(id: string, options?: AcquireOptions): Promise<Lease<unknown>>;
   async acquireConnection(id: string, options?: AcquireOptions): Promise<Lease<unknown>> {
     return this.table.get(id).acquire(options);

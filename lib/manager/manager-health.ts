@@ -4,6 +4,7 @@
 import type { PoolHandle } from '../pool/pool-handle.js';
 import type { HealthCheckResult, PoolStatus } from '../pool/pool-monitor.js';
 
+/** The health of all pools of a manager. */
 export interface ManagerHealth {
   /** Whether requests should be sent here: started, not stopping, and every critical pool available. */
   readonly ready: boolean;
@@ -12,6 +13,7 @@ export interface ManagerHealth {
    * when only a pool that isn't critical is unwell.
    */
   readonly status: PoolStatus;
+  /** What the check of each pool found, by its id. */
   readonly pools: Readonly<Record<string, HealthCheckResult>>;
 }
 

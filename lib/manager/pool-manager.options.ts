@@ -104,6 +104,7 @@ export interface PoolManagerOptions extends z.input<z.ZodObject<typeof registrat
 export interface ResolvedPoolManagerOptions extends Readonly<
   z.output<z.ZodObject<typeof registrationShape, z.core.$strict>>
 > {
+  /** What each pool is configured with, by its id. */
   readonly pools: Readonly<Record<string, PoolConfig>>;
 }
 

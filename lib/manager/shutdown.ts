@@ -17,6 +17,7 @@ import type { PoolLogger } from '../pool/pool-log.js';
 export interface ShutdownReport {
   /** When `stop()` was called, in epoch milliseconds. */
   readonly startedAt: number;
+  /** From the call of `stop()` until the last pool had closed, in milliseconds. */
   readonly durationMs: number;
   /** Whether all work in flight ended by itself: no lease was cut, no waiter refused, and `drain` settled in time. */
   readonly clean: boolean;
@@ -24,6 +25,7 @@ export interface ShutdownReport {
   readonly pools: readonly CloseReport[];
 }
 
+/** How a manager is stopped. */
 export interface StopOptions {
   /**
    * How long work in flight gets from the end of the grace on, in milliseconds. Default `shutdown.drainTimeoutMs`. What

@@ -21,6 +21,7 @@ export interface PoolManagerRegistration {
 
 /** What a class for `useClass` or `useExisting` implements. */
 export interface PoolManagerOptionsFactory {
+  /** The options of the registration. Called once, before any pool is made. */
   createPoolManagerOptions(): PoolManagerOptions | Promise<PoolManagerOptions>;
 }
 

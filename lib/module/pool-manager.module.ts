@@ -15,6 +15,8 @@ import {
 import { DEFAULT_MANAGER } from './pool-manager.tokens.js';
 
 /**
+ * Declares the pools of an application, opens them with it and closes them with it.
+ *
  * @example
  * @Module({
  *   imports: [

@@ -3,12 +3,19 @@
  */
 import type { DurationHistogram } from '../engine/duration-histogram.js';
 
+/** How long something took, over all the times that it was measured. 0 where it never was. */
 export interface DurationStats {
+  /** How often it was measured. */
   readonly count: number;
+  /** The mean, in milliseconds. */
   readonly meanMs: number;
+  /** Half took no longer, in milliseconds. */
   readonly p50Ms: number;
+  /** 95 % took no longer, in milliseconds. */
   readonly p95Ms: number;
+  /** 99 % took no longer, in milliseconds. */
   readonly p99Ms: number;
+  /** The longest, in milliseconds. */
   readonly maxMs: number;
 }
 

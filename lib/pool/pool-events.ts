@@ -13,14 +13,19 @@ import type { StatusChange } from './pool-monitor.js';
 
 /** A lease that has been out for longer than `leakDetectionMs`, with the stack of its acquire. */
 export interface LeakReport extends LeaseHolder {
+  /** The id of the pool. */
   readonly poolId: string;
 }
 
 /** What every pool tells. Kinds add their own. */
 export interface PoolEventMap {
+  /** The status has changed. */
   status: [change: StatusChange];
+  /** A lease is out for longer than `leakDetectionMs`. Once a lease. */
   leak: [report: LeakReport];
+  /** A connection could not be opened. The error may name hosts. */
   connectError: [error: Error];
+  /** The pool has closed. */
   close: [report: CloseReport];
 }
 

@@ -45,6 +45,7 @@ const UNSCOPED: TenantBinding = { kind: 'unscoped', tenantId: undefined };
 /** A listener of an event with these arguments. */
 export type PoolListener<A> = (...args: Extract<A, unknown[]>) => void;
 
+/** For whom a slot is acquired, and how long that may take. */
 export interface AcquireOptions extends AcquireLimits {
   /**
    * Whom the work is for. Default: the tenant of the view, else that of the running code's context. A tenant other than
@@ -56,6 +57,11 @@ export interface AcquireOptions extends AcquireLimits {
 /** How long a pool that is closed by hand lets leases go on, in milliseconds. */
 const DRAIN_MS = 10_000;
 
+/**
+ * One pool, of any kind: what `@InjectPool` injects, and what a manager creates and finds. Lends connections of the
+ * type `L`
+ * and emits the events of `E`.
+ */
 export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
   /** @internal What all views of the pool share. */
   protected readonly core: PoolCore<L>;
@@ -68,14 +74,17 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     this.binding = binding;
   }
 
+  /** The name that the pool was declared or created with. */
   get id(): string {
     return this.core.runtime.id;
   }
 
+  /** What its connections lead to. */
   get type(): PoolType {
     return this.core.type;
   }
 
+  /** The state that it is in. A change emits `status`. */
   get status(): PoolStatus {
     return this.core.monitor.status;
   }
@@ -206,6 +215,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     this.core.engine.suspend(mode);
   }
 
+  /** Lends again after `suspend()`; harmless when the pool isn't suspended. */
   resume(): void {
     this.core.engine.resume();
   }
@@ -234,11 +244,13 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this;
   }
 
+  /** Listens to the next event of that name alone. The listener runs in the async context of this call. */
   once<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
     this.core.runtime.events.add(event, listener, { once: true });
     return this;
   }
 
+  /** Removes a listener that `on` or `once` added. */
   off<K extends keyof E & string>(event: K, listener: PoolListener<E[K]>): this {
     this.core.runtime.events.remove(event, listener);
     return this;
@@ -250,10 +262,12 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.core.engine.whenReady();
   }
 
+  /** Id, type, status and whose work this view does. */
   toJSON(): Record<string, unknown> {
     return { id: this.id, type: this.type, status: this.status, binding: this.binding };
   }
 
+  /** The class, the id, whose work this view does, and how many slots are in use; no secrets. */
   [inspect.custom](): string {
     const { engine } = this.core;
     const whose =

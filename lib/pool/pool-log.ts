@@ -13,9 +13,13 @@ import type { StatusChange } from './pool-monitor.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */
 export interface PoolLogger {
+  /** What is worth knowing: a recovery, a finished shutdown. */
   log(message: string): void;
+  /** What may need a person: an outage, a leaked lease. */
   warn(message: string): void;
+  /** What needs a person: a driver or a listener that fails. */
   error(message: string): void;
+  /** What helps to find a fault. */
   debug(message: string): void;
 }
 

@@ -27,6 +27,7 @@ import { toError } from '../engine/to-error.js';
  */
 export type PoolStatus = 'starting' | 'healthy' | 'degraded' | 'unhealthy' | 'draining' | 'closed';
 
+/** How a pool is probed in the background. */
 export interface HealthCheckOptions {
   /** Time between two probes, varied at random by a tenth; 0: no background probes. */
   readonly intervalMs: number;
@@ -41,9 +42,11 @@ export interface HealthCheckOptions {
  * not.
  */
 export interface HealthCheckResult {
+  /** The state of the pool after the check. */
   readonly status: PoolStatus;
   /** Whether the backend can be expected to serve: `healthy` or `degraded`. */
   readonly available: boolean;
+  /** Failed health checks and connects in a row; 0 after a success. */
   readonly consecutiveFailures: number;
   /** How the probe ended; undefined where there was none, because the pool isn't open. */
   readonly outcome?: ProbeOutcome | 'refused' | 'failed';
@@ -55,13 +58,17 @@ export interface HealthCheckResult {
   readonly error?: unknown;
 }
 
+/** A change of the status of a pool. */
 export interface StatusChange {
+  /** The state before. */
   readonly from: PoolStatus;
+  /** The state that it is in now. */
   readonly to: PoolStatus;
   /** The failure that led here, if one did. */
   readonly error: unknown;
 }
 
+/** How old the answer to a health check may be, and how long it may take. */
 export interface HealthCheckRequest {
   /**
    * A result no older than this, in milliseconds, is good enough. Default 0: always probe; the same for what is no

@@ -12,12 +12,17 @@ import { durationStats, type DurationStats } from './duration-stats.js';
 export interface TenantStats {
   /** `undefined`: work without a tenant. */
   readonly tenantId: string | undefined;
+  /** Slots that it has in use. */
   readonly active: number;
+  /** Its acquires that wait for a slot. */
   readonly waiting: number;
   /** Its maximum; `Infinity` (in JSON: null) for none. */
   readonly max: number;
+  /** Its acquires that were granted. */
   readonly acquisitions: number;
+  /** Its acquires that reached their deadline. */
   readonly timeouts: number;
+  /** Its acquires that were refused, or aborted. */
   readonly rejections: number;
   /** Over all its leases that have ended, in milliseconds. */
   readonly heldMs: number;
@@ -41,40 +46,67 @@ export interface StatsContext {
 /** Tenants that `toJSON` shows: the busiest. */
 const BUSIEST = 20;
 
+/** The numbers of one pool at one moment. Those that count begin with 0 when the pool is created. */
 export class PoolStats {
+  /** The id of the pool. */
   readonly poolId: string;
+  /** What its connections lead to. */
   readonly type: string;
+  /** The state that it was in. */
   readonly status: PoolStatus;
   /** Slots taken, in all states together. */
   readonly total: number;
+  /** Slots that were lent. */
   readonly active: number;
+  /** Connections that were open and not in use. */
   readonly idle: number;
+  /** Connections that were being opened. */
   readonly connecting: number;
-  /** Being made clean, pinged, or closed. */
+  /** Connections that are being made clean. */
   readonly recycling: number;
+  /** Connections that were being pinged. */
   readonly validating: number;
+  /** Connections that were being closed. */
   readonly closing: number;
+  /** Acquires that waited for a slot. */
   readonly waiting: number;
+  /** Slots at most, in all states together: `maxSize`. */
   readonly max: number;
+  /** Connections that are kept open: `minSize`. */
   readonly min: number;
+  /** Whether it had been suspended. */
   readonly suspended: boolean;
+  /** Acquires that were granted. */
   readonly acquisitions: number;
+  /** Leases that have ended. */
   readonly releases: number;
+  /** Releases of leases that had ended already. */
   readonly doubleReleases: number;
+  /** Leases that were out for longer than `leakDetectionMs`. */
   readonly leaks: number;
+  /** Acquires that reached their deadline, by what they waited for. */
   readonly timeouts: Readonly<Record<AcquireTimeoutKind, number>>;
+  /** Acquires that were refused or aborted, by the reason. */
   readonly rejections: Readonly<Record<RejectionReason, number>>;
+  /** Connections that were opened. */
   readonly connects: number;
+  /** Connects that failed. */
   readonly connectFailures: number;
+  /** Connections that ended, by the reason. */
   readonly destroyed: Readonly<Record<DestroyReason, number>>;
   /** Returned connections that needed cleaning. */
   readonly resets: number;
+  /** Uses of `unscoped()` where a tenant would have been required. */
   readonly unscopedUses: number;
+  /** How long granted acquires had waited. */
   readonly wait: DurationStats;
+  /** How long leases lasted. */
   readonly use: DurationStats;
+  /** How long connects took. */
   readonly connect: DurationStats;
   /** How long the waiter that waits longest has waited, in milliseconds. */
   readonly oldestWaiterMs: number;
+  /** What the last health check found; undefined: there was none. */
   readonly lastHealthCheck: HealthCheckResult | undefined;
   /** Failed health checks and connects in a row. */
   readonly consecutiveFailures: number;

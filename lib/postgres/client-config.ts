@@ -125,16 +125,27 @@ export function overrideParameters(client: Client, config: ClientConfig, options
 
 /** A pool's configuration in the words of pg.Pool's `options`, for those who read it there (instrumentation does). */
 export interface PgPoolOptions {
+  /** As `maxSize`. */
   readonly max: number;
+  /** As `minSize`. */
   readonly min: number;
+  /** As `maxUses`; `Infinity`: no maximum. */
   readonly maxUses: number;
+  /** As `maxLifetimeMs`, in seconds; 0: no limit. */
   readonly maxLifetimeSeconds: number;
+  /** As `idleTimeoutMs`. */
   readonly idleTimeoutMillis: number;
+  /** As `acquireTimeoutMs`. */
   readonly connectionTimeoutMillis: number;
+  /** Always true: an idle pool keeps no process alive. */
   readonly allowExitOnIdle: boolean;
+  /** The host or the directory of the socket that `pg` has resolved. */
   readonly host?: string | undefined;
+  /** The port that `pg` has resolved. */
   readonly port?: number | undefined;
+  /** The user that `pg` has resolved. */
   readonly user?: string | undefined;
+  /** The database that `pg` has resolved. */
   readonly database?: string | undefined;
 }
 

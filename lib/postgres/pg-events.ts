@@ -50,6 +50,7 @@ export function pgEvents(events: PoolEvents): PoolObserver<PoolSession, LeasedCl
 
 /** The part of a PostgreSQL pool that tells what happens. */
 export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEventMap> {
+  /** Listens to the pool. The listener runs in the async context of this call. */
   override on<K extends keyof PostgresEventMap>(event: K, listener: PoolListener<PostgresEventMap[K]>): this;
   /** As pg.Pool's types have it, so that a PostgresPool can be given to a library that asks for a pg.Pool. */
   override on<K extends 'error' | 'release' | 'connect' | 'acquire' | 'remove'>(
@@ -60,16 +61,19 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
     return this.addListener(event, listener);
   }
 
+  /** The same as `on`. */
   addListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.add(String(event), listener, { once: false });
     return this;
   }
 
+  /** The same as `off`. */
   removeListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.remove(String(event), listener);
     return this;
   }
 
+  /** Removes all listeners, or those of one event. */
   removeAllListeners(event?: string | symbol): this {
     this.core.runtime.events.removeAll(event);
     return this;
@@ -80,29 +84,39 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
     return this.addListener(event, listener);
   }
 
+  /** The same as `once`. */
   prependOnceListener(event: string | symbol, listener: PgListener): this {
     this.core.runtime.events.add(String(event), listener, { once: true });
     return this;
   }
 
+  /**
+   * Calls the listeners of an event.
+   *
+   * @returns whether there were any.
+   */
   emit(event: string | symbol, ...values: unknown[]): boolean {
     const heard = this.listenerCount(event) > 0;
     this.core.runtime.events.emit(String(event), ...values);
     return heard;
   }
 
+  /** The events that have listeners. */
   eventNames(): (string | symbol)[] {
     return this.core.runtime.events.names();
   }
 
+  /** How many listeners an event has. */
   listenerCount(event: string | symbol): number {
     return this.core.runtime.events.listenerCount(event);
   }
 
+  /** The listeners of an event, as they were added. */
   listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
     return this.core.runtime.events.listeners(event);
   }
 
+  /** The same as `listeners`. */
   rawListeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
     return this.core.runtime.events.listeners(event);
   }
@@ -112,6 +126,7 @@ export abstract class PostgresEvents extends PoolHandle<LeasedClient, PostgresEv
     return this;
   }
 
+  /** Always `Infinity`. */
   getMaxListeners(): number {
     return Infinity;
   }

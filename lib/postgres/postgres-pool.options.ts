@@ -204,6 +204,7 @@ export const postgresPoolSchema = optionsObject(shape, {
 export interface PostgresPoolOptions extends z.input<
   z.ZodObject<typeof postgresPoolShape & typeof basePoolShape, z.core.$strict>
 > {
+  /** The kind of pool; needed in a registration's `pools` alone. */
   readonly type?: 'database';
 }
 

@@ -87,6 +87,13 @@ export class PostgresPool extends PostgresEvents {
 
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Runs a Submittable, such as a cursor or a COPY stream, on a lease that ends with it, and returns it. */
+  query<T extends Submittable>(query: T): T;
+  /** Runs a query whose rows are arrays (`rowMode`). */
+  query<R extends unknown[] = unknown[]>(
+    config: QueryArrayConfig<unknown[]> & CallLimits,
+    values?: readonly unknown[],
+  ): Promise<QueryArrayResult<R>>;
   /**
    * Runs one statement on whichever connection is free, as the current tenant; arguments and results are pg's. A config
    * object may also have `timeoutMs` and `signal`. Never throws: a query that isn't one rejects, or calls back.
@@ -97,23 +104,21 @@ export class PostgresPool extends PostgresEvents {
    * @example
    * const { rows } = await pool.query<Order>('select * from orders where id = $1', [id]);
    */
-  query<T extends Submittable>(query: T): T;
-  query<R extends unknown[] = unknown[]>(
-    config: QueryArrayConfig<unknown[]> & CallLimits,
-    values?: readonly unknown[],
-  ): Promise<QueryArrayResult<R>>;
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     values?: readonly unknown[],
   ): Promise<QueryResult<R>>;
+  /** Runs a query whose rows are arrays, and calls back. */
   query<R extends unknown[] = unknown[]>(
     config: QueryArrayConfig<unknown[]> & CallLimits,
     callback: (error: Error, result: QueryArrayResult<R>) => void,
   ): void;
+  /** Runs a query, and calls back. */
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     callback: (error: Error, result: QueryResult<R>) => void,
   ): void;
+  /** Runs a query with values, and calls back. */
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     values: readonly unknown[] | undefined,
@@ -254,6 +259,7 @@ export class PostgresPool extends PostgresEvents {
 
   /** As pg.Pool's: a client that is yours until `client.release()`. Under a tenant it is bound to that tenant. */
   connect(): Promise<LeasedClient>;
+  /** As above, with a callback; `done` gives the client back. */
   connect(
     callback: (
       error: Error | undefined,
@@ -285,6 +291,7 @@ export class PostgresPool extends PostgresEvents {
    * those who still wait are refused, and the connections of leases that are still out are closed.
    */
   end(): Promise<void>;
+  /** As above, with a callback. */
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
     const ended = this.ending ? Promise.reject(new Error('Called end on pool more than once')) : this.serveAndClose();
@@ -312,6 +319,7 @@ export class PostgresPool extends PostgresEvents {
     return this.core.engine.total - this.core.engine.closing;
   }
 
+  /** Connections that are open and not in use. */
   get idleCount(): number {
     return this.core.engine.idle;
   }
@@ -321,11 +329,13 @@ export class PostgresPool extends PostgresEvents {
     return this.core.engine.waiting;
   }
 
+  /** Whether `end()` or `close()` has been called. */
   get ending(): boolean {
     const { lifecycle } = this.core.engine;
     return this.parts.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
   }
 
+  /** Whether the pool has closed. */
   get ended(): boolean {
     return this.core.engine.lifecycle === 'closed';
   }
@@ -362,6 +372,11 @@ export class PostgresPool extends PostgresEvents {
     return Promise.reject(safety.error);
   }
 
+  /**
+   * A slot if one can be had without waiting, else `undefined`.
+   *
+   * @throws PoolClosedError, UnsafeRoleError, TenantRequiredError
+   */
   override tryAcquire(): Lease<LeasedClient> | undefined {
     this.admit();
     return super.tryAcquire();

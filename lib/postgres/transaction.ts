@@ -29,9 +29,11 @@ import type { ResultBuilder } from './protocol/pg-module.js';
 import { Queryable } from './statement/queryable.js';
 import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './statement/query-arguments.js';
 
+/** How a transaction runs, and how often it is tried. */
 export interface TransactionOptions {
   /** Default: the server's. */
   readonly isolation?: 'read committed' | 'repeatable read' | 'serializable' | undefined;
+  /** Whether the server refuses statements that write. Default: the server's. */
   readonly readOnly?: boolean | undefined;
   /** With `serializable` and `readOnly`: waits for a snapshot that can't fail. */
   readonly deferrable?: boolean | undefined;
@@ -43,6 +45,7 @@ export interface TransactionOptions {
    * none.
    */
   readonly timeoutMs?: number | undefined;
+  /** Rolls the transaction back; the call rejects with QueryAbortedError. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -9,6 +9,7 @@ export interface BesidesSlots {
   readonly ignoredEnds: number;
 }
 
+/** The numbers of a Redis pool at one moment. */
 export class RedisPoolStats extends PoolStats {
   /** Clients from `duplicate()` that are open. */
   readonly duplicates: number;

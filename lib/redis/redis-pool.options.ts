@@ -162,6 +162,7 @@ export const redisPoolSchema = optionsObject(shape, {
 export interface RedisPoolOptions extends z.input<
   z.ZodObject<typeof redisPoolShape & typeof basePoolShape, z.core.$strict>
 > {
+  /** The kind of pool; needed in a registration's `pools` alone. */
   readonly type?: 'redis';
 }
 

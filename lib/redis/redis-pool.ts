@@ -54,6 +54,9 @@ const FIRST_REPLACEMENT_MS = 1_000;
 const LAST_REPLACEMENT_MS = 60_000;
 
 /**
+ * What `@InjectPool` injects for a pool of type `redis`: one client for ordinary commands, and leases of connections
+ * that are one's own.
+ *
  * @example
  * await pool.client.set('greeting', 'hello');                       // ordinary commands: one connection for everybody
  * const job = await pool.use((redis) => redis.blpop('jobs', 5));    // a blocking one: a connection of one's own

@@ -46,6 +46,11 @@ export class TenantContext {
    * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
    */
   run<T>(tenantId: string, fn: () => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs `fn` as the given tenant.
+   *
+   * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
+   */
   run<T>(tenantId: string, fn: () => T): T;
   run(tenantId: string, fn: () => unknown): unknown {
     assertTenantId(tenantId);
@@ -67,6 +72,11 @@ export class TenantContext {
    * recorded.catch((error) => this.logger.error(error));
    */
   runDetached<T>(tenantId: string | undefined, fn: () => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs `fn` as the given tenant, and as part of no request.
+   *
+   * @throws {TenantInvalidError} when the id is malformed; `fn` is not called then.
+   */
   runDetached<T>(tenantId: string | undefined, fn: () => T): T;
   runDetached(tenantId: string | undefined, fn: () => unknown): unknown {
     if (tenantId !== undefined) assertTenantId(tenantId);

@@ -57,6 +57,11 @@ export class TenantGuardInterceptor implements NestInterceptor {
     this.#options = options;
   }
 
+  /**
+   * Called by Nest for each handler that it guards.
+   *
+   * @throws HttpException, or that of the transport, where the tenant is missing or malformed.
+   */
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const { scope, endsWithResponse } = this.scopes.of(context);
     scope.handler = `${context.getClass().name}.${context.getHandler().name}`;

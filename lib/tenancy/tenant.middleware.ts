@@ -38,6 +38,7 @@ export class TenantMiddleware implements NestMiddleware {
     this.#options = options;
   }
 
+  /** Called by Nest for each request. */
   async use(request: unknown, response: unknown, next: () => void): Promise<void> {
     const context = new MiddlewareArguments(request, response, next);
     const { scope } = this.scopes.of(context);

@@ -7,13 +7,17 @@ import { performance } from 'node:perf_hooks';
 // front of it, which costs an acquire and its release a tenth.
 const { nodeTiming } = performance;
 
+/** One timer of a {@link Clock}. */
 export interface TimerHandle {
   /** While referenced, a pending timer keeps the process alive. */
   ref(): void;
+  /** While unreferenced, a pending timer lets the process end. */
   unref(): void;
+  /** The callback is not called any more. Harmless when it has been called already. */
   cancel(): void;
 }
 
+/** Where a pool takes its time from. A test may bring its own. */
 export interface Clock {
   /** Monotonic milliseconds, with fractions; the origin is arbitrary. */
   now(): number;

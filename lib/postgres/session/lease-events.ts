@@ -20,84 +20,110 @@ const CONNECTION_EVENTS = ['error', 'notice', 'notification', 'drain', 'end'] as
 /** Those that may have been caused by what the tenant before left in the session. */
 const OF_A_TENANT: ReadonlySet<string> = new Set(['notice', 'notification']);
 
+/** The part of a {@link LeasedClient} that emits the events of its connection, while the lease lasts. */
 export abstract class LeaseEvents extends Queryable {
   #emitter: EventEmitter | undefined = undefined;
   #forwarders: [name: (typeof CONNECTION_EVENTS)[number], forward: PgListener][] = [];
 
   /**
-   * @internal Whether what arrives is meant for this lease: not before a reset that the session owes has been confirmed.
+   * @internal Whether what arrives is meant for this lease: not before a reset that the session owes has been
+   * confirmed.
    */
   protected abstract get hearsConnection(): boolean;
 
   /** @internal The connection, @throws LeaseReleasedError after release. */
   protected abstract source(): Client;
 
+  /**
+   * Listens to the connection: `error`, `notice`, `notification`, `drain` and `end`. The listener runs in the async
+   * context of this call.
+   *
+   * @throws LeaseReleasedError for the first listener, after release.
+   */
   on(event: string | symbol, listener: PgListener): this {
     this.#listening().on(event, inThisContext(listener));
     return this;
   }
 
+  /** The same as `on`. */
   addListener(event: string | symbol, listener: PgListener): this {
     return this.on(event, listener);
   }
 
+  /** As `on`, ahead of the listeners that are there. */
   prependListener(event: string | symbol, listener: PgListener): this {
     this.#listening().prependListener(event, inThisContext(listener));
     return this;
   }
 
+  /** Listens to the next event of that name alone. */
   once(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.on(event, onceOf(emitter, event, listener));
     return this;
   }
 
+  /** As `once`, ahead of the listeners that are there. */
   prependOnceListener(event: string | symbol, listener: PgListener): this {
     const emitter = this.#listening();
     emitter.prependListener(event, onceOf(emitter, event, listener));
     return this;
   }
 
+  /** Removes a listener. */
   off(event: string | symbol, listener: PgListener): this {
     this.#emitter?.off(event, listener);
     return this;
   }
 
+  /** The same as `off`. */
   removeListener(event: string | symbol, listener: PgListener): this {
     return this.off(event, listener);
   }
 
+  /** Removes all listeners of this lease, or those of one event. */
   removeAllListeners(event?: string | symbol): this {
     if (event === undefined) this.#emitter?.removeAllListeners();
     else this.#emitter?.removeAllListeners(event);
     return this;
   }
 
+  /**
+   * Calls the listeners of this lease.
+   *
+   * @returns whether there were any.
+   */
   emit(event: string | symbol, ...values: unknown[]): boolean {
     return this.#emitter?.emit(event, ...values) ?? false;
   }
 
+  /** The events that have listeners. */
   eventNames(): (string | symbol)[] {
     return this.#emitter?.eventNames() ?? [];
   }
 
+  /** How many listeners an event has. */
   listenerCount(event: string | symbol, listener?: PgListener): number {
     return this.#emitter?.listenerCount(event, listener) ?? 0;
   }
 
+  /** The listeners of an event, as they were added. */
   listeners(event: string | symbol): ReturnType<EventEmitter['listeners']> {
     return this.#emitter?.listeners(event).map(asAdded) ?? [];
   }
 
+  /** The listeners of an event, as they are called. */
   rawListeners(event: string | symbol): ReturnType<EventEmitter['rawListeners']> {
     return this.#emitter?.rawListeners(event) ?? [];
   }
 
+  /** How many listeners an event may have before Node warns of a leak. */
   setMaxListeners(count: number): this {
     this.#listening().setMaxListeners(count);
     return this;
   }
 
+  /** How many listeners an event may have before Node warns of a leak. Default: Node's. */
   getMaxListeners(): number {
     return this.#emitter?.getMaxListeners() ?? EventEmitter.defaultMaxListeners;
   }

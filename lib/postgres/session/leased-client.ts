@@ -41,6 +41,10 @@ export interface ClientDependencies {
 /** A session with the clients that it was lent as. */
 export type PoolSession = PgSession<LeasedClient>;
 
+/**
+ * What `connect()`, `acquire()` and `use()` of a PostgreSQL pool lend: it passes for a `PoolClient` of pg until it is
+ * released. After that each use fails with LeaseReleasedError, and reaches no connection.
+ */
 export class LeasedClient extends LeaseEvents {
   readonly #lease: LeaseInfo;
   readonly #session: PgSession;
@@ -78,6 +82,7 @@ export class LeasedClient extends LeaseEvents {
     return `LeasedClient ${inspect(this.toJSON())}`;
   }
 
+  /** Pool, tenant, and whether it was released. */
   toJSON(): Record<string, unknown> {
     const { poolId, tenantId, released } = this.#lease;
     return { poolId, tenantId, released };
@@ -101,6 +106,7 @@ export class LeasedClient extends LeaseEvents {
 
   /** As in pg: ends the connection itself. It leaves the pool when the lease ends, which is still up to `release()`. */
   end(): Promise<void>;
+  /** As above, with a callback. */
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
     const ended = this.#alive().end();
@@ -288,18 +294,23 @@ export class LeasedClient extends LeaseEvents {
   get processID(): number | undefined {
     return this.session.processID;
   }
+  /** The user that the connection is of. */
   get user(): string | undefined {
     return this.session.client.user;
   }
+  /** The database that the connection is to. */
   get database(): string | undefined {
     return this.session.client.database;
   }
+  /** The host, or the directory of the socket. */
   get host(): string {
     return this.session.client.host;
   }
+  /** The port of the server. */
   get port(): number {
     return this.session.client.port;
   }
+  /** Whether the connection is encrypted. */
   get ssl(): boolean {
     return Boolean(this.session.client.ssl);
   }
@@ -309,14 +320,21 @@ export class LeasedClient extends LeaseEvents {
     return Promise.reject(new Error('This client was lent by a pool and is connected already.'));
   }
 
+  /**
+   * Where the session stands, as the server said last: `I` outside of a transaction, `T` in one, `E` in a failed one.
+   *
+   * @throws LeaseReleasedError after release.
+   */
   getTransactionStatus(): TransactionStatus {
     return this.#alive().transactionStatus;
   }
 
+  /** Quotes the name of a table, a column and the like. */
   escapeIdentifier(name: string): string {
     return this.session.client.escapeIdentifier(name);
   }
 
+  /** Quotes a text. Values of a query are better given as parameters. */
   escapeLiteral(text: string): string {
     return this.session.client.escapeLiteral(text);
   }
@@ -330,6 +348,7 @@ export class LeasedClient extends LeaseEvents {
     this.#parsers.set(parserKey(oid, typeof format === 'string' ? format : 'text'), chosen);
   }
 
+  /** The parser for values of a type: that of this lease, else that of the connection. */
   getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): TypeParser {
     const own = this.#parsers?.get(parserKey(oid, format));
     return own ?? this.session.typeParsers.getTypeParser(oid, format);
@@ -345,16 +364,23 @@ export class LeasedClient extends LeaseEvents {
     throw new Error('copyFrom() is of the native client: use query(from(text)) with pg-copy-streams');
   }
 
+  /**
+   * Of the native client alone, which pools don't use.
+   *
+   * @throws always: pg-copy-streams is the way.
+   */
   copyTo(_text: string): never {
     throw new Error('copyTo() is of the native client: use query(to(text)) with pg-copy-streams');
   }
 
   /** Without effect, as in pg's JavaScript client, which has no such methods. */
   pauseDrain(): void {}
+  /** Without effect; see {@link pauseDrain}. */
   resumeDrain(): void {}
 
   /** The pool decides what keeps the process alive: nothing happens. */
   ref(): void {}
+  /** Without effect; see {@link ref}. */
   unref(): void {}
 }
 

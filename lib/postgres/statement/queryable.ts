@@ -5,30 +5,36 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, Quer
 
 import { type CallLimits, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
 
+/** What runs queries on one connection: a client that was lent, a transaction. */
 export abstract class Queryable {
+  /** Runs a Submittable, such as a cursor or a COPY stream, and returns it. */
+  query<T extends Submittable>(query: T): T;
+  /** Runs a query whose rows are arrays (`rowMode`). */
+  query<R extends unknown[] = unknown[]>(
+    config: QueryArrayConfig<unknown[]> & CallLimits,
+    values?: readonly unknown[],
+  ): Promise<QueryArrayResult<R>>;
   /**
    * Runs a query, with pg's own arguments. A config object may also have `timeoutMs` and `signal`.
    *
    * @example
    * const { rows } = await client.query('select * from orders where id = $1', [7]);
    */
-  query<T extends Submittable>(query: T): T;
-  query<R extends unknown[] = unknown[]>(
-    config: QueryArrayConfig<unknown[]> & CallLimits,
-    values?: readonly unknown[],
-  ): Promise<QueryArrayResult<R>>;
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     values?: readonly unknown[],
   ): Promise<QueryResult<R>>;
+  /** Runs a query whose rows are arrays, and calls back. */
   query<R extends unknown[] = unknown[]>(
     config: QueryArrayConfig<unknown[]> & CallLimits,
     callback: (error: Error, result: QueryArrayResult<R>) => void,
   ): void;
+  /** Runs a query, and calls back. */
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     callback: (error: Error, result: QueryResult<R>) => void,
   ): void;
+  /** Runs a query with values, and calls back. */
   query<R extends QueryResultRow = QueryResultRow>(
     config: string | (QueryConfig<unknown[]> & CallLimits),
     values: readonly unknown[] | undefined,
