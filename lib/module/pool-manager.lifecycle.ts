@@ -31,6 +31,7 @@ import {
   getRegisteredManagerToken,
   getShutdownNoticeToken,
 } from './pool-manager.tokens.js';
+import { misdeclaredPools } from './declared-pools.js';
 import { endFirst, endLast } from './hook-order.js';
 import {
   closeAllConnections,
@@ -77,6 +78,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   async onModuleInit(): Promise<void> {
     this.refuseNamesakes();
     this.leaveOverriddenPools();
+    this.refuseMisdeclaredPools();
     await this.dependencies.manager.start();
   }
 
@@ -153,6 +155,13 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
       `must differ between the registrations of an application, but ${registrations} are called "${name}". ` +
       `Register all pools once, in the root module, or give the others a name of their own: forRoot({ name: 'reporting', … })`;
     throw new PoolConfigError([{ key: 'name', rule }]);
+  }
+
+  /** What would fail at the first call of a method that its class doesn't have. */
+  private refuseMisdeclaredPools(): void {
+    const { manager, modules } = this.dependencies;
+    const problems = misdeclaredPools(modules, new Set(manager.table.pools()));
+    if (problems.length > 0) throw new PoolConfigError(problems);
   }
 
   /**

@@ -1,0 +1,109 @@
+/**
+ * Whether the classes that inject pools declare each as what it is.
+ *
+ * `@InjectPool('orders') orders: RedisPool` compiles whatever kind of pool "orders" is. Where the compiler emits
+ * decorator metadata, the declared class is known at the start of the application, and compared then, once.
+ *
+ * Promises: only pools of the registration itself are compared, never what a test put in the place of one; only where
+ * the declared class is one of a pool. Interfaces, unions and types that are imported as types have no class in the
+ * metadata, and a drop-in for `pg.Pool` may be declared as one.
+ */
+import type { ModulesContainer } from '@nestjs/core';
+
+import type { ConfigProblem } from '../errors.js';
+import { PoolHandle } from '../pool/pool-handle.js';
+import type { PoolClass } from '../pool/pool-registry.js';
+
+/** Where a class has a pool injected. */
+interface InjectionPoint {
+  /** The class of a constructor's parameter, the prototype that has a property. */
+  readonly target: object;
+  /** The index of the parameter, or the name of the property. */
+  readonly at: number | string | symbol;
+}
+
+/** What Nest knows of a provider, once it has resolved what is injected into it. */
+interface Wrapper {
+  readonly metatype: unknown;
+  getCtorMetadata(): readonly Dependency[] | undefined;
+  getPropertiesMetadata(): readonly { readonly key: string | symbol; readonly wrapper: Dependency }[] | undefined;
+}
+
+interface Dependency {
+  readonly instance: unknown;
+}
+
+const INJECTION_POINTS = 'nestjs-pool-manager:injection-points';
+
+/** Remembers on a class that a pool is injected there. */
+export function markInjectionPoint(target: object, at: number | string | symbol): void {
+  const owner = typeof target === 'function' ? target : target.constructor;
+  Reflect.defineMetadata(INJECTION_POINTS, [...injectionPointsOf(owner), { target, at }], owner);
+}
+
+/** Those of a class, and of the classes that it extends. */
+function injectionPointsOf(owner: object): readonly InjectionPoint[] {
+  return (Reflect.getMetadata(INJECTION_POINTS, owner) as readonly InjectionPoint[] | undefined) ?? [];
+}
+
+/**
+ * Looks at every class of the application, those that are made for each request included.
+ *
+ * @param pools those that may be compared.
+ * @returns one problem for each injection point whose declared class is another than that of its pool.
+ */
+export function misdeclaredPools(modules: ModulesContainer, pools: ReadonlySet<unknown>): readonly ConfigProblem[] {
+  // By its text, because a class may be a provider of several modules.
+  const problems = new Map<string, ConfigProblem>();
+  for (const { providers, controllers, injectables, middlewares } of modules.values()) {
+    for (const wrappers of [providers, controllers, injectables, middlewares]) {
+      for (const wrapper of wrappers.values()) {
+        for (const problem of problemsOf(wrapper, pools)) problems.set(problem.rule, problem);
+      }
+    }
+  }
+  return [...problems.values()];
+}
+
+function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<ConfigProblem> {
+  const { metatype } = wrapper;
+  if (typeof metatype !== 'function') return;
+  // A class that extends another may inject something else at the same place.
+  const points = new Map(injectionPointsOf(metatype).map((point) => [point.at, point]));
+  for (const { target, at } of points.values()) {
+    const pool = injectedAt(wrapper, at);
+    if (!(pool instanceof PoolHandle) || !pools.has(pool)) continue;
+    const declared = declaredAt(target, at);
+    if (!isPoolClass(declared) || accepts(declared, pool)) continue;
+    const where =
+      typeof at === 'number'
+        ? `parameter ${at + 1} of the constructor of ${metatype.name}`
+        : `the property "${String(at)}" of ${metatype.name}`;
+    const own = pool.constructor.name;
+    const rule =
+      `is of the type "${pool.type}" (${own}), but is injected as ${declared.name} into ${where}. ` +
+      `Declare that as ${own} or PoolHandle, or inject the pool that was meant`;
+    yield { key: `pools.${pool.id}`, rule };
+  }
+}
+
+function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {
+  return typeof at === 'number'
+    ? wrapper.getCtorMetadata()?.[at]?.instance
+    : wrapper.getPropertiesMetadata()?.find(({ key }) => key === at)?.wrapper.instance;
+}
+
+/** The class in the compiler's metadata; undefined without any. */
+function declaredAt(target: object, at: number | string | symbol): unknown {
+  if (typeof at !== 'number') return Reflect.getMetadata('design:type', target, at);
+  const types: unknown = Reflect.getMetadata('design:paramtypes', target);
+  return Array.isArray(types) ? types[at] : undefined;
+}
+
+function isPoolClass(declared: unknown): declared is PoolClass<PoolHandle> {
+  return typeof declared === 'function' && (declared === PoolHandle || declared.prototype instanceof PoolHandle);
+}
+
+function accepts(declared: PoolClass<PoolHandle>, pool: unknown): boolean {
+  return pool instanceof declared;
+}
