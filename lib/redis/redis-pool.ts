@@ -202,20 +202,15 @@ function assemble<C extends RedisClient>(
       boundConnects(client, connectTimeoutMs, { clock, deadlines });
       return client;
     },
-    onLost: (error) => {
+  });
+  connection.listen({
+    connectionLost: (error) => {
       const { said } = outage;
       outage.failed();
       const why = error === undefined ? 'the server closed it' : describeError(error);
       logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
-      shared.connectionLost();
-      core.monitor.connectionBroken(error);
     },
-    onReady: () => {
-      outage.back();
-      shared.sendHeld();
-      core.monitor.connected();
-    },
-    onNodeLost: () => shared.sendHeld(),
+    connectionReady: () => outage.back(),
   });
   // Behind a stable name, or sentinels, stands another server by now: every connection is replaced, not only this one.
   const onReadOnly = deployment.writes && reconnectOnError === undefined ? sparingly(clock, replaceAll) : ignore;
@@ -270,6 +265,10 @@ function assemble<C extends RedisClient>(
       opened: () => outage.back(),
     },
     probe: (timeoutMs) => shared.ping(timeoutMs),
+  });
+  connection.listen({
+    connectionLost: (error) => core.monitor.connectionBroken(error),
+    connectionReady: () => core.monitor.connected(),
   });
   return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
 }

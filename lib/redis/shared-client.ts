@@ -30,7 +30,7 @@ import {
   type RedisClient,
 } from './redis-client.js';
 import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
-import type { SharedConnection } from './shared-connection.js';
+import type { SharedConnection, SharedConnectionListener } from './shared-connection.js';
 import { rejectionInPipeline, rejectionOf } from './shared-rejections.js';
 
 export interface SharedClientDependencies<C extends RedisClient> extends FacadeOptions {
@@ -59,7 +59,10 @@ const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
 /** Commands that may wait for the first connect of a pool that is to have no queue. */
 const COLD_QUEUE = 10_000;
 
-export class SharedClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
+export class SharedClient<C extends RedisClient>
+  extends ClientFacade<C>
+  implements CommandKeeper, SharedConnectionListener
+{
   readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
@@ -71,18 +74,7 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     super(client, dependencies, { ...dependencies.shown, autoPipeliningIgnoredCommands });
     this.#dependencies = dependencies;
     this.#connection = dependencies.connection;
-  }
-
-  /** Sends what has waited for the connection, which is there now. */
-  sendHeld(): void {
-    const { clock, deadlines } = this.#dependencies;
-    for (const { pending, stream, node } of this.#held.takeAll()) {
-      // What is repeated has no more time than it had at first: a server could refuse it again and again.
-      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
-      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
-      else deadlines.remove(pending);
-      this.#forward(pending, stream, node);
-    }
+    this.#connection.listen(this);
   }
 
   /**
@@ -291,13 +283,6 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return (this.#connection.downSinceMs ?? nowMs) + failFastAfterMs;
   }
 
-  /** The connection is lost, or could not be made: what waits for it does so as long as the outage may last. */
-  connectionLost(): void {
-    const { clock, deadlines } = this.#dependencies;
-    const waitEndsMs = this.#waitEndsMs(clock.now());
-    for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
-  }
-
   #rejectionToHold(count: number): Error | undefined {
     const { poolId, maxQueue, clock } = this.#dependencies;
     const unavailable = this.#connection.unavailable(clock.now());
@@ -307,6 +292,35 @@ export class SharedClient<C extends RedisClient> extends ClientFacade<C> impleme
     return this.#held.size + count > queue
       ? new QueueFullError(poolId, this.#held.size, Math.max(0, maxQueue))
       : undefined;
+  }
+
+  // ── SharedConnectionListener ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** What waits for the connection does so as long as the outage may last. */
+  connectionLost(): void {
+    const { clock, deadlines } = this.#dependencies;
+    const waitEndsMs = this.#waitEndsMs(clock.now());
+    for (const { pending } of this.#held) deadlines.add(pending, Math.min(pending.limitAtMs, waitEndsMs));
+  }
+
+  connectionReady(): void {
+    this.#sendHeld();
+  }
+
+  /** What was to be sent again waits for no connection: the client finds another node. */
+  nodeLost(): void {
+    this.#sendHeld();
+  }
+
+  #sendHeld(): void {
+    const { clock, deadlines } = this.#dependencies;
+    for (const { pending, stream, node } of this.#held.takeAll()) {
+      // What is repeated has no more time than it had at first: a server could refuse it again and again.
+      if (pending.timeoutMs > 0 && !pending.repeated) pending.limitAtMs = clock.now() + pending.timeoutMs;
+      if (pending.timeoutMs > 0) deadlines.add(pending, pending.limitAtMs);
+      else deadlines.remove(pending);
+      this.#forward(pending, stream, node);
+    }
   }
 
   // ── CommandKeeper ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,11 +24,15 @@ export interface SharedConnectionDependencies<C extends RedisClient> {
   readonly closeTimeoutMs: number;
   /** Whether ioredis sends again what was unanswered when the connection was lost. */
   readonly resends: boolean;
+}
+
+/** What wants to know how the connection fares. */
+export interface SharedConnectionListener {
   /** The connection was lost, or the first connect failed; once an outage. */
-  readonly onLost: (error: Error | undefined) => void;
-  readonly onReady: () => void;
+  connectionLost?(error: Error | undefined): void;
+  connectionReady?(): void;
   /** A cluster's client has lost a node, and finds another one for what belonged there. */
-  readonly onNodeLost: () => void;
+  nodeLost?(): void;
 }
 
 /** When to ask for the password again after that failed, in milliseconds. */
@@ -41,6 +45,7 @@ interface Awaiting {
 
 export class SharedConnection<C extends RedisClient> {
   readonly #dependencies: SharedConnectionDependencies<C>;
+  readonly #listeners: SharedConnectionListener[] = [];
   readonly #awaitingReady: Awaiting[] = [];
   /** Who waits for no more than one attempt. */
   readonly #awaitingAttempt: Awaiting[] = [];
@@ -60,6 +65,11 @@ export class SharedConnection<C extends RedisClient> {
     this.#dependencies = dependencies;
     this.#client = dependencies.make();
     this.#listenTo(this.#client);
+  }
+
+  /** Tells `listener` from now on, after those that were added before it. */
+  listen(listener: SharedConnectionListener): void {
+    this.#listeners.push(listener);
   }
 
   get client(): C {
@@ -205,7 +215,8 @@ export class SharedConnection<C extends RedisClient> {
     });
     client.on('node error', (error: Error) => this.#failed(client, withoutSecrets(error)));
     client.on('-node', () => {
-      if (client === this.#client) this.#dependencies.onNodeLost();
+      if (client !== this.#client) return;
+      for (const listener of this.#listeners) listener.nodeLost?.();
     });
     client.on('close', () => {
       if (!('nodes' in client) && !this.#dependencies.resends) {
@@ -234,7 +245,9 @@ export class SharedConnection<C extends RedisClient> {
     this.#downSinceMs ??= this.#dependencies.clock.now();
     this.#failures++;
     this.#attemptFailed();
-    if (wasUp || this.#failures === 1) this.#dependencies.onLost(this.#lastError);
+    if (!wasUp && this.#failures > 1) return;
+    const error = this.#lastError;
+    for (const listener of this.#listeners) listener.connectionLost?.(error);
   }
 
   #found(): void {
@@ -243,7 +256,7 @@ export class SharedConnection<C extends RedisClient> {
     this.#failures = 0;
     this.#lastError = undefined;
     for (const { resolve } of [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)]) resolve();
-    this.#dependencies.onReady();
+    for (const listener of this.#listeners) listener.connectionReady?.();
   }
 
   #attemptFailed(): void {
