@@ -15,6 +15,7 @@ import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
+import type { Failover } from './failover.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
 import type { ReconnectOnError } from './deployment.js';
 import { isWritable, type CommandSink, type RedisClient } from './redis-client.js';
@@ -32,8 +33,8 @@ export interface LendingOptions<C extends RedisClient> extends FacadeOptions {
   readonly commandTimeoutMs: number;
   /** The caller's own say on which errors cost a connection. */
   readonly reconnectOnError: ReconnectOnError | undefined;
-  /** The server refuses to write: it is not, or no longer, the one to write to. */
-  readonly onReadOnly: () => void;
+  /** Is told when the server refuses to write. */
+  readonly failover: Failover;
 }
 
 export class LentClient<C extends RedisClient> extends ClientFacade<C> implements CommandKeeper {
@@ -163,7 +164,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (isReply(error)) {
       // A lease keeps its connection, which alone has what it did there; the next borrower gets another one.
       if (isUnfitServer(error) || this.#costsConnection(error)) this.#connection.markUnfit(error);
-      if (isReadOnly(error)) this.#options.onReadOnly();
+      if (isReadOnly(error)) this.#options.failover.writeRefused();
       return error;
     }
     if (!isConnectionError(error)) return error;

@@ -8,7 +8,6 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 
-import type { Clock } from '../engine/time/clock.js';
 import { describeError } from '../engine/redact.js';
 import {
   createPoolCore,
@@ -25,6 +24,7 @@ import { ClusterDeployment, ServerDeployment, type Deployment } from './deployme
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
+import { Failover } from './failover.js';
 import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
@@ -45,13 +45,6 @@ interface Companions<C extends RedisClient> {
 interface EndCalls {
   count: number;
 }
-
-/**
- * How long the connections of a server that refuses to write are kept at least, in milliseconds; doubled while it goes
- * on.
- */
-const FIRST_REPLACEMENT_MS = 1_000;
-const LAST_REPLACEMENT_MS = 60_000;
 
 /**
  * @example
@@ -212,12 +205,7 @@ function assemble<C extends RedisClient>(
     },
     connectionReady: () => outage.back(),
   });
-  // Behind a stable name, or sentinels, stands another server by now: every connection is replaced, not only this one.
-  const onReadOnly = deployment.writes && reconnectOnError === undefined ? sparingly(clock, replaceAll) : ignore;
-  function replaceAll(): void {
-    shared.renew();
-    core.engine.evict();
-  }
+  const failover = new Failover(clock);
   const shared = new SharedClient<C>({
     ...options,
     shown,
@@ -229,7 +217,7 @@ function assemble<C extends RedisClient>(
     failFastAfterMs,
     connectTimeoutMs,
     repeatable,
-    onReadOnly,
+    failover,
     // With ioredis' queue switched off, commands fail at once while there is no connection.
     maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
     onEndCalled: (method) => {
@@ -248,7 +236,7 @@ function assemble<C extends RedisClient>(
     commandTimeoutMs,
     database,
     reconnectOnError,
-    onReadOnly,
+    failover,
     make: () => deployment.exclusive(),
     isFull: (signal) => shared.isServerFull(healthCheck.timeoutMs, signal),
     dispose: async () => {
@@ -270,6 +258,13 @@ function assemble<C extends RedisClient>(
     connectionLost: (error) => core.monitor.connectionBroken(error),
     connectionReady: () => core.monitor.connected(),
   });
+  // A caller's own `reconnectOnError` decides alone which errors cost a connection.
+  if (deployment.writes && reconnectOnError === undefined) {
+    failover.follow(() => {
+      shared.renew();
+      core.engine.evict();
+    });
+  }
   return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
 }
 
@@ -286,21 +281,6 @@ function strictest(...durationsMs: readonly unknown[]): number {
   const set = durationsMs.filter((durationMs) => typeof durationMs === 'number' && durationMs > 0);
   return set.length === 0 ? 0 : Math.min(...set.map(Number));
 }
-
-/** Calls `act` at once, but not again before a pause that grows as long as it is asked for again and again. */
-function sparingly(clock: Clock, act: () => void): () => void {
-  let pauseMs = FIRST_REPLACEMENT_MS;
-  let lastMs = -Infinity;
-  return () => {
-    const sinceMs = clock.now() - lastMs;
-    if (sinceMs < pauseMs) return;
-    pauseMs = sinceMs > LAST_REPLACEMENT_MS ? FIRST_REPLACEMENT_MS : Math.min(2 * pauseMs, LAST_REPLACEMENT_MS);
-    lastMs = clock.now();
-    act();
-  };
-}
-
-function ignore(): void {}
 
 /** What CLIENT LIST shows; the server takes no spaces in it. */
 function connectionName(owner: string, poolId: string): string {

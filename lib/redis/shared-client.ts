@@ -19,6 +19,7 @@ import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullE
 import { isFunction } from './caller-code.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { Failover } from './failover.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
 import {
@@ -48,8 +49,8 @@ export interface SharedClientDependencies<C extends RedisClient> extends FacadeO
   readonly connectTimeoutMs: number;
   /** Errors after which the command is sent again, over the next connection. */
   readonly repeatable: WeakSet<Error>;
-  /** The server refuses to write: it is not, or no longer, the one to write to. */
-  readonly onReadOnly: () => void;
+  /** Is told when the server refuses to write. */
+  readonly failover: Failover;
   /** A library has ended it, or believes so. */
   readonly onEndCalled: (method: string) => void;
 }
@@ -357,7 +358,7 @@ export class SharedClient<C extends RedisClient>
   }
 
   explain(error: Error, pending: PendingCommand): Error {
-    if (isReadOnly(error)) this.#dependencies.onReadOnly();
+    if (isReadOnly(error)) this.#dependencies.failover.writeRefused();
     if (isReply(error) || !isConnectionError(error)) return error;
     return new ConnectionLostError(this.#dependencies.poolId, pending.title, pending.sent, {
       cause: withoutSecrets(error),
