@@ -11,6 +11,7 @@ import { withTimeout } from '../engine/time/with-timeout.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import { DedicatedLimitError, PoolClosedError, type LeaseHolder } from '../errors.js';
+import type { TenantContext } from '../tenancy/tenant-context.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment, Made } from './deployment.js';
@@ -40,8 +41,7 @@ export interface DedicatedClientsDependencies<C extends RedisClient> extends Fac
   /** How often those that wait for nothing are pinged, and how long they may take to answer; 0: never. */
   readonly pingIntervalMs: number;
   readonly pingTimeoutMs: number;
-  /** Whom the running code works for. */
-  readonly currentTenant: () => string | undefined;
+  readonly tenants: TenantContext;
 }
 
 /** What is known of an open client. */
@@ -114,10 +114,10 @@ export class DedicatedClients<C extends RedisClient> {
   }
 
   #adopt<D extends RedisClient>(make: () => Made<D>, duplicate: (args: readonly unknown[], original: Made<D>) => D): D {
-    const { poolId, max, clock } = this.#dependencies;
+    const { poolId, max, clock, tenants } = this.#dependencies;
     if (this.#closed) throw new PoolClosedError(poolId);
     if (this.#open.size >= max) throw new DedicatedLimitError(poolId, this.#open.size, max, 'maxDuplicates');
-    const opened = { tenantId: this.#dependencies.currentTenant(), atMs: clock.now() };
+    const opened = { tenantId: tenants.frame()?.tenantId, atMs: clock.now() };
     const made = make();
     this.#listenTo(made, opened);
     return new DedicatedFacade(made, this.#dependencies, duplicate, (node, args) => this.duplicateNode(node, args))

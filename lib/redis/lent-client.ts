@@ -14,25 +14,22 @@ import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import type { Failover } from './failover.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import type { ReconnectOnError } from './deployment.js';
 import { isWritable, type CommandSink, type RedisClient } from './redis-client.js';
 import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
 /** What all connections of a pool have in common for their borrowers. */
 export interface LendingOptions<C extends RedisClient> extends FacadeOptions {
-  /** What connections show as their options. */
-  readonly shown: object;
+  readonly deployment: Deployment<C>;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** 0: as long as they like. */
   readonly commandTimeoutMs: number;
-  /** The caller's own say on which errors cost a connection. */
-  readonly reconnectOnError: ReconnectOnError | undefined;
   /** Is told when the server refuses to write. */
   readonly failover: Failover;
 }
@@ -42,7 +39,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   readonly #lease: LeaseInfo;
   readonly #options: LendingOptions<C>;
   constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, options: LendingOptions<C>) {
-    super(connection.client, options, { ...options.shown, enableAutoPipelining: false });
+    super(connection.client, options, { ...options.deployment.shown, enableAutoPipelining: false });
     this.#connection = connection;
     this.#lease = lease;
     this.#options = options;
@@ -142,7 +139,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   }
 
   #costsConnection(error: Error): boolean {
-    const verdict = this.#options.reconnectOnError?.(error) ?? false;
+    const verdict = this.#options.deployment.reconnectOnError?.(error) ?? false;
     return verdict !== false;
   }
 

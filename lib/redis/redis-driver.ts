@@ -3,21 +3,18 @@
  */
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { ConnectionLostError } from '../errors.js';
-import type { Credentials } from './credentials.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingOptions } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
 import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
+import type { SharedClient } from './shared-client.js';
 
 export interface RedisDriverDependencies<C extends RedisClient> extends LendingOptions<C> {
-  readonly credentials: Credentials;
-  /** Makes a client that is not connected yet and never reconnects. */
-  readonly make: () => C;
-  readonly database: number;
-  /** Whether the server has as many clients as it takes, as far as the shared client can learn that. Never rejects. */
-  readonly isFull: (signal: AbortSignal) => Promise<boolean>;
-  /** Ends what the pool has besides its slots. */
-  readonly dispose: () => Promise<void>;
+  /** Asks the server whether it is full; ends with the slots. */
+  readonly shared: SharedClient<C>;
+  /** How long the server may take to say whether it is full. */
+  readonly probeTimeoutMs: number;
+  readonly closeTimeoutMs: number;
 }
 
 export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveConnection<C>, C> {
@@ -30,16 +27,14 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
-    const connection = new ExclusiveConnection(
-      this.#dependencies.make(),
-      this.#dependencies.database,
-      this.#dependencies.ioredis,
-    );
+    const { deployment, ioredis, shared, probeTimeoutMs } = this.#dependencies;
+    const connection = new ExclusiveConnection(deployment.exclusive(), deployment.database, ioredis);
     try {
-      await connection.open(signal, this.#dependencies.credentials);
+      await connection.open(signal, deployment.credentials);
     } catch (error) {
       // A full server closes the connection at once: what it says is mostly lost with what ioredis has sent meanwhile.
-      if (!signal.aborted && isDropped(error) && (await this.#dependencies.isFull(signal))) throw serverFull(error);
+      const mayBeFull = !signal.aborted && isDropped(error);
+      if (mayBeFull && (await shared.isServerFull(probeTimeoutMs, signal))) throw serverFull(error);
       throw error;
     }
     return connection;
@@ -87,7 +82,9 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
     return isServerFull(error);
   }
 
-  dispose(): Promise<void> {
-    return this.#dependencies.dispose();
+  /** Ends what the pool has besides its slots. */
+  async dispose(): Promise<void> {
+    const { shared, dedicated, closeTimeoutMs, clock } = this.#dependencies;
+    await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
   }
 }

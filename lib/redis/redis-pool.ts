@@ -18,7 +18,6 @@ import {
   type TenantBinding,
 } from '../pool/pool-handle.js';
 import type { CloseReport } from '../engine/drain.js';
-import { boundConnects } from './connect-deadline.js';
 import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
@@ -164,7 +163,6 @@ function assemble<C extends RedisClient>(
   const outage = new OutageLog(dependencies.clock);
   const runtime = createPoolRuntime(poolId, dependencies, outage);
   const { clock, deadlines, logger, tenants } = runtime;
-  const { credentials, database, resends, shown, repeatable, reconnectOnError } = deployment;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(
     config.commandTimeoutMs,
@@ -181,20 +179,16 @@ function assemble<C extends RedisClient>(
     max: config.maxDuplicates,
     pingIntervalMs: strictest(healthCheck.intervalMs, config.keepaliveMs),
     pingTimeoutMs: healthCheck.timeoutMs,
-    currentTenant: () => tenants.frame()?.tenantId,
+    tenants,
   });
   const connection = new SharedConnection<C>({
     poolId,
-    credentials,
+    deployment,
     clock,
+    deadlines,
+    connectTimeoutMs,
     failFastAfterMs,
     closeTimeoutMs,
-    resends,
-    make: () => {
-      const client = deployment.shared();
-      boundConnects(client, connectTimeoutMs, { clock, deadlines });
-      return client;
-    },
   });
   connection.listen({
     connectionLost: (error) => {
@@ -208,7 +202,7 @@ function assemble<C extends RedisClient>(
   const failover = new Failover(clock);
   const shared = new SharedClient<C>({
     ...options,
-    shown,
+    deployment,
     connection,
     dedicated,
     clock,
@@ -216,7 +210,6 @@ function assemble<C extends RedisClient>(
     commandTimeoutMs,
     failFastAfterMs,
     connectTimeoutMs,
-    repeatable,
     failover,
     // With ioredis' queue switched off, commands fail at once while there is no connection.
     maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
@@ -228,20 +221,15 @@ function assemble<C extends RedisClient>(
   });
   const driver = new RedisDriver<C>({
     ...options,
-    shown,
+    deployment,
+    shared,
     dedicated,
     clock,
     deadlines,
-    credentials,
     commandTimeoutMs,
-    database,
-    reconnectOnError,
     failover,
-    make: () => deployment.exclusive(),
-    isFull: (signal) => shared.isServerFull(healthCheck.timeoutMs, signal),
-    dispose: async () => {
-      await Promise.all([shared.close(), dedicated.close(closeTimeoutMs, clock)]);
-    },
+    probeTimeoutMs: healthCheck.timeoutMs,
+    closeTimeoutMs,
   });
   const core = createPoolCore<ExclusiveConnection<C>, C>({
     runtime,
@@ -259,7 +247,7 @@ function assemble<C extends RedisClient>(
     connectionReady: () => core.monitor.connected(),
   });
   // A caller's own `reconnectOnError` decides alone which errors cost a connection.
-  if (deployment.writes && reconnectOnError === undefined) {
+  if (deployment.writes && deployment.reconnectOnError === undefined) {
     failover.follow(() => {
       shared.renew();
       core.engine.evict();

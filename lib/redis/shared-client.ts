@@ -19,6 +19,7 @@ import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullE
 import { isFunction } from './caller-code.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { Deployment } from './deployment.js';
 import type { Failover } from './failover.js';
 import { HeldCommands } from './held-commands.js';
 import { PendingCommand, type CommandKeeper } from './pending-command.js';
@@ -35,8 +36,7 @@ import type { SharedConnection, SharedConnectionListener } from './shared-connec
 import { rejectionInPipeline, rejectionOf } from './shared-rejections.js';
 
 export interface SharedClientDependencies<C extends RedisClient> extends FacadeOptions {
-  /** What it shows as its options. */
-  readonly shown: object;
+  readonly deployment: Deployment<C>;
   readonly connection: SharedConnection<C>;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
@@ -47,8 +47,6 @@ export interface SharedClientDependencies<C extends RedisClient> extends FacadeO
   readonly maxQueue: number;
   readonly failFastAfterMs: number;
   readonly connectTimeoutMs: number;
-  /** Errors after which the command is sent again, over the next connection. */
-  readonly repeatable: WeakSet<Error>;
   /** Is told when the server refuses to write. */
   readonly failover: Failover;
   /** A library has ended it, or believes so. */
@@ -72,7 +70,7 @@ export class SharedClient<C extends RedisClient>
     const { client } = dependencies.connection;
     // Commands that may be refused are never sent together with others.
     const { autoPipeliningIgnoredCommands } = client.options;
-    super(client, dependencies, { ...dependencies.shown, autoPipeliningIgnoredCommands });
+    super(client, dependencies, { ...dependencies.deployment.shown, autoPipeliningIgnoredCommands });
     this.#dependencies = dependencies;
     this.#connection = dependencies.connection;
     this.#connection.listen(this);
@@ -346,7 +344,7 @@ export class SharedClient<C extends RedisClient>
   }
 
   repeats(error: Error, pending: PendingCommand): boolean {
-    const { repeatable } = this.#dependencies;
+    const { repeatable } = this.#dependencies.deployment;
     const { command } = pending;
     // A part of a transaction alone would be another transaction, or none.
     const isPart = command.inTransaction || TRANSACTION.has(command.name.toLowerCase());

@@ -7,23 +7,23 @@
  */
 import { withTimeout } from '../engine/time/with-timeout.js';
 import type { Clock, TimerHandle } from '../engine/time/clock.js';
+import type { Deadlines } from '../engine/time/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import { toError } from '../engine/to-error.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
-import type { Credentials } from './credentials.js';
+import { boundConnects } from './connect-deadline.js';
+import type { Deployment } from './deployment.js';
 import { dropConnection, end, isWritable, rejectUnanswered, destroyClient, type RedisClient } from './redis-client.js';
 import { isGenericCloseError, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 
 export interface SharedConnectionDependencies<C extends RedisClient> {
   readonly poolId: string;
-  /** Makes a client that is not connected yet and reconnects by itself. */
-  readonly make: () => C;
-  readonly credentials: Credentials;
+  readonly deployment: Deployment<C>;
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly connectTimeoutMs: number;
   readonly failFastAfterMs: number;
   readonly closeTimeoutMs: number;
-  /** Whether ioredis sends again what was unanswered when the connection was lost. */
-  readonly resends: boolean;
 }
 
 /** What wants to know how the connection fares. */
@@ -63,8 +63,7 @@ export class SharedConnection<C extends RedisClient> {
 
   constructor(dependencies: SharedConnectionDependencies<C>) {
     this.#dependencies = dependencies;
-    this.#client = dependencies.make();
-    this.#listenTo(this.#client);
+    this.#client = this.#make();
   }
 
   /** Tells `listener` from now on, after those that were added before it. */
@@ -138,11 +137,10 @@ export class SharedConnection<C extends RedisClient> {
   renew(): C | undefined {
     const old = this.#client;
     if (this.#closed || old.status === 'wait') return undefined;
-    const next = this.#dependencies.make();
+    const next = this.#make();
     // One that is on its way already may still have what is to be replaced: an old password, an old address.
     const late = this.#next;
     this.#next = next;
-    this.#listenTo(next);
     if (late !== undefined) destroyClient(late);
     if (isWritable(old)) this.#begin(next);
     else this.#promote(next);
@@ -176,7 +174,8 @@ export class SharedConnection<C extends RedisClient> {
   }
 
   async #connect(client: C): Promise<void> {
-    const { credentials, clock } = this.#dependencies;
+    const { clock, deployment } = this.#dependencies;
+    const { credentials } = deployment;
     try {
       if (credentials.rotate) await credentials.renew(client);
       if (!this.#closed) await client.connect();
@@ -201,8 +200,18 @@ export class SharedConnection<C extends RedisClient> {
     if (outcome.kind !== 'done') destroyClient(client);
   }
 
+  /** A client that is not connected yet, and reconnects by itself. */
+  #make(): C {
+    const { deployment, connectTimeoutMs } = this.#dependencies;
+    const client = deployment.shared();
+    boundConnects(client, connectTimeoutMs, this.#dependencies);
+    this.#listenTo(client);
+    return client;
+  }
+
   #listenTo(client: C): void {
-    this.#dependencies.credentials.follow(client);
+    const { credentials, resends } = this.#dependencies.deployment;
+    credentials.follow(client);
     client.on('error', (error: Error) => {
       const outOfStep = isOutOfStep(error);
       this.#failed(client, withoutSecrets(error));
@@ -219,7 +228,7 @@ export class SharedConnection<C extends RedisClient> {
       for (const listener of this.#listeners) listener.nodeLost?.();
     });
     client.on('close', () => {
-      if (!('nodes' in client) && !this.#dependencies.resends) {
+      if (!('nodes' in client) && !resends) {
         rejectUnanswered(client, () => new Error('Connection is closed.', { cause: this.#lastError }));
       }
       if (client !== this.#client) return;
