@@ -37,12 +37,6 @@ interface Companions<C extends RedisClient> {
   readonly connection: SharedConnection<C>;
   readonly shared: SharedClient<C>;
   readonly dedicated: DedicatedClients<C>;
-  readonly endCalls: EndCalls;
-}
-
-/** How often libraries have tried to end the shared client. */
-interface EndCalls {
-  count: number;
 }
 
 /**
@@ -85,7 +79,7 @@ export class RedisPool<C extends RedisClient = Redis> extends PoolHandle<C> {
   override stats(): RedisPoolStats {
     return new RedisPoolStats(this.core.engine, this.statsContext, {
       duplicates: this.duplicates,
-      ignoredEnds: this.#companions.endCalls.count,
+      ignoredEnds: this.#companions.shared.ignoredEnds,
     });
   }
 
@@ -169,7 +163,6 @@ function assemble<C extends RedisClient>(
     ofNodes(config).commandTimeout,
     ofNodes(config).socketTimeout,
   );
-  const endCalls: EndCalls = { count: 0 };
   const dedicated = new DedicatedClients<C>({
     ...options,
     deployment,
@@ -213,11 +206,7 @@ function assemble<C extends RedisClient>(
     failover,
     // With ioredis' queue switched off, commands fail at once while there is no connection.
     maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
-    onEndCalled: (method) => {
-      logger[endCalls.count++ === 0 ? 'warn' : 'debug'](
-        `Pool "${poolId}": ${method} was called on the shared client, and ended nothing: it ends with the pool.`,
-      );
-    },
+    logger,
   });
   const driver = new RedisDriver<C>({
     ...options,
@@ -253,7 +242,7 @@ function assemble<C extends RedisClient>(
       core.engine.evict();
     });
   }
-  return new RedisPool<C>(core, { connection, shared, dedicated, endCalls });
+  return new RedisPool<C>(core, { connection, shared, dedicated });
 }
 
 /** ioredis' own options of each connection. */

@@ -16,6 +16,7 @@ import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
+import type { PoolLogger } from '../pool/pool-log.js';
 import { isFunction } from './caller-code.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
@@ -49,8 +50,7 @@ export interface SharedClientDependencies<C extends RedisClient> extends FacadeO
   readonly connectTimeoutMs: number;
   /** Is told when the server refuses to write. */
   readonly failover: Failover;
-  /** A library has ended it, or believes so. */
-  readonly onEndCalled: (method: string) => void;
+  readonly logger: PoolLogger;
 }
 
 const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
@@ -65,6 +65,7 @@ export class SharedClient<C extends RedisClient>
   readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
+  #ignoredEnds = 0;
 
   constructor(dependencies: SharedClientDependencies<C>) {
     const { client } = dependencies.connection;
@@ -148,6 +149,18 @@ export class SharedClient<C extends RedisClient>
     await closed;
   }
 
+  /** How often a library has ended it, or believes so. */
+  get ignoredEnds(): number {
+    return this.#ignoredEnds;
+  }
+
+  #ignoreEnd(method: string): void {
+    const { logger, poolId } = this.#dependencies;
+    logger[this.#ignoredEnds++ === 0 ? 'warn' : 'debug'](
+      `Pool "${poolId}": ${method} was called on the shared client, and ended nothing: it ends with the pool.`,
+    );
+  }
+
   // ── ClientFacade ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   protected override get client(): C {
@@ -170,7 +183,7 @@ export class SharedClient<C extends RedisClient>
   #isForServer(command: Command, stream: unknown): boolean {
     const { poolId } = this.#dependencies;
     if (stream === undefined && isQuit(command.name)) {
-      this.#dependencies.onEndCalled('QUIT');
+      this.#ignoreEnd('QUIT');
       command.resolve(Buffer.from('OK'));
       return false;
     }
@@ -216,7 +229,7 @@ export class SharedClient<C extends RedisClient>
   }
 
   protected override endNode(_node: Redis, method: string): void {
-    this.#dependencies.onEndCalled(`${method}() of a node`);
+    this.#ignoreEnd(`${method}() of a node`);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -239,12 +252,12 @@ export class SharedClient<C extends RedisClient>
         return (callback?: unknown) => this.told(this.#connection.attempt(), callback);
       case 'quit':
         return (callback?: unknown) => {
-          this.#dependencies.onEndCalled('quit()');
+          this.#ignoreEnd('quit()');
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#dependencies.onEndCalled(`${key}()`);
+        return (): void => this.#ignoreEnd(`${key}()`);
       default:
         return undefined;
     }
