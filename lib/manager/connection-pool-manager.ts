@@ -34,7 +34,8 @@ import type { ListedPoolName, PoolClass, PoolRegistry } from '../pool/pool-regis
 import { PoolTable } from './pool-table.js';
 import { createPostgresPool, type PostgresPool } from '../postgres/postgres-pool.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
-import { createRedisPool, type RedisPool } from '../redis/redis-pool.js';
+import { createRedisPool } from '../redis/create-redis-pool.js';
+import type { RedisPool } from '../redis/redis-pool.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../redis/redis-pool.options.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
 

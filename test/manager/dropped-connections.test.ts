@@ -11,7 +11,7 @@ import { createHttpPool } from '../../lib/http/http-pool.js';
 import { parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { createPostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
-import { createRedisPool } from '../../lib/redis/redis-pool.js';
+import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
 import { parseRedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { eventually } from '../support/eventually.js';

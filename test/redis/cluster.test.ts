@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Cluster } from 'ioredis';
 import { systemClock } from '../../lib/engine/time/clock.js';
 import { CommandRefusedError, ConnectionLostError, LeaseReleasedError } from '../../lib/errors.js';
-import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
+import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
+import type { RedisPool } from '../../lib/redis/redis-pool.js';
 import {
   parseRedisPoolOptions,
   type RedisPoolOptions,

@@ -2,7 +2,8 @@
 import { Redis } from 'ioredis';
 import { systemClock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
-import { createRedisPool, type RedisPool } from '../../lib/redis/redis-pool.js';
+import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
+import type { RedisPool } from '../../lib/redis/redis-pool.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { startRedis } from '../support/servers/index.js';

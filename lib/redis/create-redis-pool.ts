@@ -1,0 +1,172 @@
+/**
+ * Puts a Redis pool together, in the order in which its parts need each other: what connections are made with, what
+ * they report to, the connections, the driver, the core. What comes later subscribes to what was there before.
+ */
+import type { Cluster } from 'ioredis';
+
+import { describeError } from '../engine/redact.js';
+import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
+import { reportTo } from './caller-code.js';
+import type { FacadeOptions } from './client-facade.js';
+import { DedicatedClients } from './dedicated-clients.js';
+import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
+import type { ExclusiveConnection } from './exclusive-connection.js';
+import { Failover } from './failover.js';
+import { OutageLog } from './outage-log.js';
+import { loadIoredis, type RedisClient } from './redis-client.js';
+import { RedisDriver } from './redis-driver.js';
+import { RedisPool } from './redis-pool.js';
+import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
+import { SharedClient } from './shared-client.js';
+import { SharedConnection } from './shared-connection.js';
+
+/**
+ * Makes a cold pool: nothing is opened until it is started, or used.
+ *
+ * @throws MissingDriverError when `ioredis` isn't installed.
+ */
+export function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions & { readonly cluster: object },
+  dependencies: PoolDependencies,
+): Promise<RedisPool<Cluster>>;
+export function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions,
+  dependencies: PoolDependencies,
+): Promise<RedisPool>;
+export async function createRedisPool(
+  id: string,
+  config: ResolvedRedisPoolOptions,
+  dependencies: PoolDependencies,
+): Promise<RedisPool | RedisPool<Cluster>> {
+  const ioredis = await loadIoredis(id);
+  const name = connectionName(dependencies.owner, id);
+  const report = reportTo(id, (message) => dependencies.logger.error(message));
+  const { random } = dependencies;
+  const { cluster } = config;
+  if (cluster !== undefined) {
+    const { nodes, client } = cluster;
+    const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, random, report);
+    return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
+  }
+  const deployment = new ServerDeployment(ioredis, config, name, random, report);
+  return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
+}
+
+function assemble<C extends RedisClient>(
+  config: ResolvedRedisPoolOptions,
+  dependencies: PoolDependencies,
+  options: FacadeOptions,
+  deployment: Deployment<C>,
+): RedisPool<C> {
+  const { poolId } = options;
+  const outage = new OutageLog(dependencies.clock);
+  const runtime = createPoolRuntime(poolId, dependencies, outage);
+  const { clock, deadlines, logger, tenants } = runtime;
+  const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
+  const commandTimeoutMs = strictest(
+    config.commandTimeoutMs,
+    ofNodes(config).commandTimeout,
+    ofNodes(config).socketTimeout,
+  );
+  const dedicated = new DedicatedClients<C>({
+    ...options,
+    deployment,
+    clock,
+    deadlines,
+    connectTimeoutMs,
+    max: config.maxDuplicates,
+    pingIntervalMs: strictest(healthCheck.intervalMs, config.keepaliveMs),
+    pingTimeoutMs: healthCheck.timeoutMs,
+    tenants,
+  });
+  const connection = new SharedConnection<C>({
+    poolId,
+    deployment,
+    clock,
+    deadlines,
+    connectTimeoutMs,
+    failFastAfterMs,
+    closeTimeoutMs,
+  });
+  connection.listen({
+    connectionLost: (error) => {
+      const { said } = outage;
+      outage.failed();
+      const why = error === undefined ? 'the server closed it' : describeError(error);
+      logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
+    },
+    connectionReady: () => outage.back(),
+  });
+  const failover = new Failover(clock);
+  const shared = new SharedClient<C>({
+    ...options,
+    deployment,
+    connection,
+    dedicated,
+    clock,
+    deadlines,
+    commandTimeoutMs,
+    failFastAfterMs,
+    connectTimeoutMs,
+    failover,
+    // With ioredis' queue switched off, commands fail at once while there is no connection.
+    maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
+    logger,
+  });
+  const driver = new RedisDriver<C>({
+    ...options,
+    deployment,
+    shared,
+    dedicated,
+    clock,
+    deadlines,
+    commandTimeoutMs,
+    failover,
+    probeTimeoutMs: healthCheck.timeoutMs,
+    closeTimeoutMs,
+  });
+  const core = createPoolCore<ExclusiveConnection<C>, C>({
+    runtime,
+    type: 'redis',
+    config,
+    driver,
+    observer: {
+      connectFailed: () => outage.failed(),
+      opened: () => outage.back(),
+    },
+    probe: (timeoutMs) => shared.ping(timeoutMs),
+  });
+  connection.listen({
+    connectionLost: (error) => core.monitor.connectionBroken(error),
+    connectionReady: () => core.monitor.connected(),
+  });
+  // A caller's own `reconnectOnError` decides alone which errors cost a connection.
+  if (deployment.writes && deployment.reconnectOnError === undefined) {
+    failover.follow(() => {
+      shared.renew();
+      core.engine.evict();
+    });
+  }
+  return new RedisPool<C>(core, { connection, shared, dedicated });
+}
+
+/** ioredis' own options of each connection. */
+function ofNodes(config: ResolvedRedisPoolOptions): {
+  readonly commandTimeout?: unknown;
+  readonly socketTimeout?: unknown;
+} {
+  return { ...config.client, ...config.cluster?.client.redisOptions };
+}
+
+/** The least of the durations that are set; 0: none is. */
+function strictest(...durationsMs: readonly unknown[]): number {
+  const set = durationsMs.filter((durationMs) => typeof durationMs === 'number' && durationMs > 0);
+  return set.length === 0 ? 0 : Math.min(...set.map(Number));
+}
+
+/** What CLIENT LIST shows; the server takes no spaces in it. */
+function connectionName(owner: string, poolId: string): string {
+  return `${owner}:${poolId}`.replace(/[^\x21-\x7e]/g, '_');
+}
