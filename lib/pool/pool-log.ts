@@ -19,12 +19,6 @@ export interface PoolLogger {
   debug(message: string): void;
 }
 
-/** What a kind knows of the present outage. */
-export interface KnownOutage {
-  /** Whether it has told the log already. */
-  readonly said: boolean;
-}
-
 /** How long a backend must have been back for its next failure to be another outage, in milliseconds. */
 const STABLE_MS = 5_000;
 
@@ -32,26 +26,34 @@ export class PoolLog {
   readonly #poolId: string;
   readonly #logger: PoolLogger;
   readonly #clock: Clock;
-  readonly #outage: KnownOutage | undefined;
   /** The worst that has been told of the present outage. */
   #told: 'nothing' | 'degraded' | 'unhealthy' = 'nothing';
-  #healthyAtMs: number | undefined = undefined;
+  /** Whether a connection that failed or was lost has been told of in the present outage. */
+  #toldOfConnection = false;
+  /** Since when the backend has been back, as a reading of the clock; `undefined`: it isn't. */
+  #backAtMs: number | undefined = undefined;
 
-  /** @param outage what the kind itself tells of outages, if it does. */
-  constructor(poolId: string, logger: PoolLogger, clock: Clock, outage?: KnownOutage) {
+  constructor(poolId: string, logger: PoolLogger, clock: Clock) {
     this.#poolId = poolId;
     this.#logger = harmlessLogger(logger);
     this.#clock = clock;
-    this.#outage = outage;
   }
 
   error(message: string): void {
     this.#logger.error(`Pool "${this.#poolId}": ${message}`);
   }
 
+  warn(message: string): void {
+    this.#logger.warn(`Pool "${this.#poolId}": ${message}`);
+  }
+
+  debug(message: string): void {
+    this.#logger.debug(`Pool "${this.#poolId}": ${message}`);
+  }
+
   status({ to, error }: StatusChange): void {
     if (to === 'healthy') {
-      this.#healthyAtMs = this.#clock.now();
+      this.restored();
       this.#logger.log(`Pool "${this.#poolId}" is healthy`);
     } else if (to === 'degraded' || to === 'unhealthy') {
       const why = error === undefined ? 'no slot came free for a health check' : describeError(error);
@@ -62,17 +64,44 @@ export class PoolLog {
   /** @param changedStatus whether the change of status that it led to has told of it already. */
   connectFailed(error: Error, changedStatus: boolean): void {
     const level = changedStatus ? 'debug' : this.#tell('degraded');
+    this.#toldOfConnection = true;
     this.#logger[level](`Pool "${this.#poolId}" could not connect: ${describeError(error)}`);
   }
 
-  /** A backend that comes and goes is in one outage all the time: it has to have been back for a while. */
+  /**
+   * A connection that the kind has besides its slots was lost, or could not be made. Its warning stands for those of
+   * the changes of status that follow.
+   *
+   * @param which the connection, as the subject of a sentence.
+   */
+  connectionLost(which: string, error: Error | undefined): void {
+    this.#goesOn();
+    const level = this.#toldOfConnection || this.#told === 'unhealthy' ? 'debug' : 'warn';
+    this.#told = 'unhealthy';
+    this.#toldOfConnection = true;
+    const why = error === undefined ? 'the server closed it' : describeError(error);
+    this.#logger[level](`Pool "${this.#poolId}": ${which} has no connection: ${why}`);
+  }
+
+  /** The backend is back: the pool is healthy, or a connection that the kind has besides its slots is there again. */
+  restored(): void {
+    this.#backAtMs ??= this.#clock.now();
+  }
+
   #tell(what: 'degraded' | 'unhealthy'): 'warn' | 'debug' {
-    const healthyAtMs = this.#healthyAtMs;
-    if (healthyAtMs !== undefined && this.#clock.now() - healthyAtMs >= STABLE_MS) this.#told = 'nothing';
-    this.#healthyAtMs = undefined;
+    this.#goesOn();
     if (this.#told === 'unhealthy' || this.#told === what) return 'debug';
     this.#told = what;
-    return this.#outage?.said === true ? 'debug' : 'warn';
+    return 'warn';
+  }
+
+  /** A failure belongs to the present outage, unless the backend has been back for a while before. */
+  #goesOn(): void {
+    const backAtMs = this.#backAtMs;
+    this.#backAtMs = undefined;
+    if (backAtMs === undefined || this.#clock.now() - backAtMs < STABLE_MS) return;
+    this.#told = 'nothing';
+    this.#toldOfConnection = false;
   }
 
   leak({ tenantId, heldMs, stack }: LeaseHolder): void {

@@ -7,7 +7,7 @@ import type { Clock } from '../engine/time/clock.js';
 import { Deadlines } from '../engine/time/deadlines.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import { PoolEvents } from './pool-events.js';
-import { type KnownOutage, PoolLog, type PoolLogger } from './pool-log.js';
+import { PoolLog, type PoolLogger } from './pool-log.js';
 
 /** What the manager gives to all its pools. */
 export interface PoolDependencies {
@@ -30,10 +30,9 @@ export interface PoolRuntime extends PoolDependencies {
   readonly events: PoolEvents;
 }
 
-/** @param outage what the kind itself tells of outages, if it does. */
-export function createPoolRuntime(id: string, dependencies: PoolDependencies, outage?: KnownOutage): PoolRuntime {
+export function createPoolRuntime(id: string, dependencies: PoolDependencies): PoolRuntime {
   const { clock, logger } = dependencies;
-  const log = new PoolLog(id, logger, clock, outage);
+  const log = new PoolLog(id, logger, clock);
   return {
     ...dependencies,
     id,

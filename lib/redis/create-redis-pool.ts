@@ -4,7 +4,6 @@
  */
 import type { Cluster } from 'ioredis';
 
-import { describeError } from '../engine/redact.js';
 import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
@@ -12,7 +11,6 @@ import { DedicatedClients } from './dedicated-clients.js';
 import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { Failover } from './failover.js';
-import { OutageLog } from './outage-log.js';
 import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import { RedisPool } from './redis-pool.js';
@@ -61,9 +59,8 @@ function assemble<C extends RedisClient>(
   deployment: Deployment<C>,
 ): RedisPool<C> {
   const { poolId } = options;
-  const outage = new OutageLog(dependencies.clock);
-  const runtime = createPoolRuntime(poolId, dependencies, outage);
-  const { clock, deadlines, logger, tenants } = runtime;
+  const runtime = createPoolRuntime(poolId, dependencies);
+  const { clock, deadlines, log, tenants } = runtime;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(
     config.commandTimeoutMs,
@@ -86,18 +83,10 @@ function assemble<C extends RedisClient>(
     deployment,
     clock,
     deadlines,
+    log,
     connectTimeoutMs,
     failFastAfterMs,
     closeTimeoutMs,
-  });
-  connection.listen({
-    connectionLost: (error) => {
-      const { said } = outage;
-      outage.failed();
-      const why = error === undefined ? 'the server closed it' : describeError(error);
-      logger[said ? 'debug' : 'warn'](`Pool "${poolId}": the shared client has no connection: ${why}`);
-    },
-    connectionReady: () => outage.back(),
   });
   const failover = new Failover(clock);
   const shared = new SharedClient<C>({
@@ -113,7 +102,7 @@ function assemble<C extends RedisClient>(
     failover,
     // With ioredis' queue switched off, commands fail at once while there is no connection.
     maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
-    logger,
+    log,
   });
   const driver = new RedisDriver<C>({
     ...options,
@@ -132,10 +121,6 @@ function assemble<C extends RedisClient>(
     type: 'redis',
     config,
     driver,
-    observer: {
-      connectFailed: () => outage.failed(),
-      opened: () => outage.back(),
-    },
     probe: (timeoutMs) => shared.ping(timeoutMs),
   });
   connection.listen({

@@ -16,7 +16,7 @@ import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, OperationTimeoutError, PoolClosedError, QueueFullError } from '../errors.js';
-import type { PoolLogger } from '../pool/pool-log.js';
+import type { PoolLog } from '../pool/pool-log.js';
 import { isFunction } from './caller-code.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
@@ -50,7 +50,7 @@ export interface SharedClientDependencies<C extends RedisClient> extends FacadeO
   readonly connectTimeoutMs: number;
   /** Is told when the server refuses to write. */
   readonly failover: Failover;
-  readonly logger: PoolLogger;
+  readonly log: PoolLog;
 }
 
 const TRANSACTION: ReadonlySet<string> = new Set(['multi', 'exec', 'discard']);
@@ -155,9 +155,8 @@ export class SharedClient<C extends RedisClient>
   }
 
   #ignoreEnd(method: string): void {
-    const { logger, poolId } = this.#dependencies;
-    logger[this.#ignoredEnds++ === 0 ? 'warn' : 'debug'](
-      `Pool "${poolId}": ${method} was called on the shared client, and ended nothing: it ends with the pool.`,
+    this.#dependencies.log[this.#ignoredEnds++ === 0 ? 'warn' : 'debug'](
+      `${method} was called on the shared client, and ended nothing: it ends with the pool.`,
     );
   }
 

@@ -11,6 +11,7 @@ import type { Deadlines } from '../engine/time/deadlines.js';
 import { runOutside } from '../engine/outside-context.js';
 import { toError } from '../engine/to-error.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
+import type { PoolLog } from '../pool/pool-log.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment } from './deployment.js';
 import { dropConnection, end, isWritable, rejectUnanswered, destroyClient, type RedisClient } from './redis-client.js';
@@ -21,6 +22,7 @@ export interface SharedConnectionDependencies<C extends RedisClient> {
   readonly deployment: Deployment<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  readonly log: PoolLog;
   readonly connectTimeoutMs: number;
   readonly failFastAfterMs: number;
   readonly closeTimeoutMs: number;
@@ -256,6 +258,7 @@ export class SharedConnection<C extends RedisClient> {
     this.#attemptFailed();
     if (!wasUp && this.#failures > 1) return;
     const error = this.#lastError;
+    this.#dependencies.log.connectionLost('the shared client', error);
     for (const listener of this.#listeners) listener.connectionLost?.(error);
   }
 
@@ -265,6 +268,7 @@ export class SharedConnection<C extends RedisClient> {
     this.#failures = 0;
     this.#lastError = undefined;
     for (const { resolve } of [...this.#awaitingReady.splice(0), ...this.#awaitingAttempt.splice(0)]) resolve();
+    this.#dependencies.log.restored();
     for (const listener of this.#listeners) listener.connectionReady?.();
   }
 
