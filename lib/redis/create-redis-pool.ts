@@ -7,14 +7,16 @@ import type { Cluster } from 'ioredis';
 import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
+import { ClusterDeployment } from './cluster-deployment.js';
 import { DedicatedClients } from './dedicated-clients.js';
-import { ClusterDeployment, ServerDeployment, type Deployment } from './deployment.js';
+import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { Failover } from './failover.js';
 import { loadIoredis, type RedisClient } from './redis-client.js';
 import { RedisDriver } from './redis-driver.js';
 import { RedisPool } from './redis-pool.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
+import { ServerDeployment } from './server-deployment.js';
 import { SharedClient } from './shared-client.js';
 import { SharedConnection } from './shared-connection.js';
 
