@@ -49,6 +49,17 @@ export function guardedCallback(
   };
 }
 
+/** Has a callback in ioredis' style told how `promise` ends, in the context of this call. */
+export function told<T>(promise: Promise<T>, callback: unknown, report: ReportThrown): Promise<T> {
+  if (!isFunction(callback)) return promise;
+  const tell = guardedCallback(callback, 'a callback', report);
+  promise.then(
+    (value) => (value === undefined ? tell(null) : tell(null, value)),
+    (error: unknown) => tell(error),
+  );
+  return promise;
+}
+
 /** `method`, with the callback guarded that it may get as its last argument. `this` decides where it is reported. */
 export function guardingCallback(
   method: (...args: never[]) => unknown,

@@ -11,10 +11,12 @@ import { inspect } from 'node:util';
 
 import type { Command, Pipeline, Redis } from 'ioredis';
 import { BoundListeners, type Listener } from './bound-listeners.js';
-import { guardedCallback, guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
+import { guardingCallback, isFunction, told, type ReportThrown } from './caller-code.js';
 import { guardPipeline } from './guarded-pipeline.js';
+import { gatePipeline, type PipelineGate } from './pipeline-gate.js';
 import {
   commandMethods,
+  isSendable,
   markAsCallers,
   type CommandSink,
   type IoredisModule,
@@ -29,7 +31,7 @@ export interface FacadeOptions {
   readonly report: ReportThrown;
 }
 
-export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C> {
+export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C>, PipelineGate {
   /** What callers get. */
   readonly proxy: C;
   protected readonly facade: FacadeOptions;
@@ -57,11 +59,11 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   /** Throws when the caller may not use this client any more. */
   protected abstract assertUsable(): void;
 
-  /** Why a command can't be part of a pipeline of `length` commands; `bare`: a MULTI that nothing would close. */
-  protected abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
+  /** Why a command can't be part of a pipeline; `bare`: a MULTI that nothing would close. */
+  abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
 
   /** Why a pipeline of this many commands can't be sent now. */
-  protected abstract rejectionOfPipeline(length: number): Error | undefined;
+  abstract rejectionOfPipeline(length: number): Error | undefined;
 
   /** A new client like this one, of the caller's own. */
   protected abstract duplicate(args: readonly unknown[]): C;
@@ -117,13 +119,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   /** Has a callback in ioredis' style told how `promise` ends, in the context of this call. */
   protected told<T>(promise: Promise<T>, callback: unknown): Promise<T> {
-    if (!isFunction(callback)) return promise;
-    const tell = guardedCallback(callback, 'a callback', this.facade.report);
-    promise.then(
-      (value) => (value === undefined ? tell(null) : tell(null, value)),
-      (error: unknown) => tell(error),
-    );
-    return promise;
+    return told(promise, callback, this.facade.report);
   }
 
   /** What callers get of a node of the cluster. */
@@ -248,56 +244,13 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     return this.#pipeline(this.client.multi.call(this.proxy), commands);
   }
 
-  /**
-   * Gates a pipeline as a whole. ioredis writes a pipeline only when each of its commands has asked to be written, so
-   * one that is refused on the way would leave the others waiting for ever: it is refused before anything is sent.
-   */
   #pipeline(made: unknown, commands: unknown): unknown {
-    if (!isPipeline(made, this.facade.ioredis)) return made;
-    const pipeline = made;
-    guardPipeline(pipeline, this.facade.ioredis, this.facade.report);
-    const queue = pipeline.sendCommand.bind(pipeline);
-    const begin: unknown = Reflect.get(pipeline, 'multi');
-    const execute: unknown = Reflect.get(pipeline, 'exec');
-    if (!isFunction(begin) || !isFunction(execute)) return pipeline;
-    let rejection: Error | undefined;
-    let beginning = false;
-    // Blocks begun by pipeline.multi(): the exec() that belongs to each only queues EXEC.
-    let open = 0;
-
-    pipeline.sendCommand = (command) => {
-      rejection ??= isSendable(command) ? this.rejectionInPipeline(command, !beginning) : unsendable(command);
-      return queue(command);
-    };
-    Object.defineProperty(pipeline, 'multi', {
-      value: (...args: readonly unknown[]): unknown => {
-        beginning = true;
-        open++;
-        try {
-          return Reflect.apply(begin, pipeline, args);
-        } finally {
-          beginning = false;
-        }
-      },
-    });
-    Object.defineProperty(pipeline, 'exec', {
-      writable: true,
-      value: (...args: readonly unknown[]): unknown => {
-        if (open > 0) {
-          open--;
-          return Reflect.apply(execute, pipeline, args);
-        }
-        const refused = rejection ?? this.rejectionOfPipeline(pipeline.length);
-        if (refused !== undefined) return this.told(Promise.reject(refused), args[0]);
-        const [callback] = args;
-        const { report } = this.facade;
-        return Reflect.apply(execute, pipeline, [
-          isFunction(callback) ? guardedCallback(callback, 'a callback of exec()', report) : callback,
-        ]);
-      },
-    });
-    if (Array.isArray(commands)) pipeline.addBatch(commands);
-    return pipeline;
+    const { ioredis, report } = this.facade;
+    if (!isPipeline(made, ioredis)) return made;
+    guardPipeline(made, ioredis, report);
+    gatePipeline(made, this, report);
+    if (Array.isArray(commands)) made.addBatch(commands);
+    return made;
   }
 }
 
@@ -336,11 +289,11 @@ class NodeFacade extends ClientFacade<Redis> {
     this.#options.assertUsable();
   }
 
-  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+  override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
     return this.#options.rejectionInPipeline(command, bare);
   }
 
-  protected override rejectionOfPipeline(length: number): Error | undefined {
+  override rejectionOfPipeline(length: number): Error | undefined {
     return this.#options.rejectionOfPipeline(length);
   }
 
@@ -391,18 +344,6 @@ function emptyClient<C extends RedisClient>(first: C, describe: () => string): C
   });
   if (!isLike(empty, first)) throw new TypeError('An object can be created with any prototype.');
   return empty;
-}
-
-/**
- * Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`.
- */
-function isSendable(command: Command): boolean {
-  const resolve: Command['resolve'] | undefined = command.resolve;
-  return resolve !== undefined;
-}
-
-function unsendable(command: Command): Error {
-  return new TypeError(`The arguments of ${command.name.toUpperCase()} can't be sent: turning them into text threw.`);
 }
 
 function isPipelineOff(options: unknown): boolean {

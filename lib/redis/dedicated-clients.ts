@@ -279,7 +279,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
 
   protected override assertUsable(): void {}
 
-  protected override rejectionInPipeline(): undefined {}
+  override rejectionInPipeline(): undefined {}
 
-  protected override rejectionOfPipeline(): undefined {}
+  override rejectionOfPipeline(): undefined {}
 }

@@ -85,9 +85,9 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     if (this.#lease.released) throw this.#released();
   }
 
-  protected override rejectionInPipeline(): undefined {}
+  override rejectionInPipeline(): undefined {}
 
-  protected override rejectionOfPipeline(): Error | undefined {
+  override rejectionOfPipeline(): Error | undefined {
     return this.#lease.released ? this.#released() : undefined;
   }
 

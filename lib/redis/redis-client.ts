@@ -234,6 +234,14 @@ export function commandMethods(ioredis: IoredisModule): ReadonlySet<string> {
 
 const COMMAND_METHODS = new WeakMap<object, ReadonlySet<string>>();
 
+/**
+ * Whether a command could be built: where its arguments can't be turned into text, ioredis leaves it without `resolve`.
+ */
+export function isSendable(command: Command): boolean {
+  const resolve: Command['resolve'] | undefined = command.resolve;
+  return resolve !== undefined;
+}
+
 /** Commands that callers sent. All others are ioredis' own: handshake, ready check, resubscription. */
 const CALLERS_COMMANDS = new WeakSet<object>();
 

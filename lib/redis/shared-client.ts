@@ -206,11 +206,11 @@ export class SharedClient<C extends RedisClient>
     return pending;
   }
 
-  protected override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
+  override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
     return rejectionInPipeline(this.#dependencies.poolId, command, bare);
   }
 
-  protected override rejectionOfPipeline(length: number): Error | undefined {
+  override rejectionOfPipeline(length: number): Error | undefined {
     if (this.#connection.closed) return new PoolClosedError(this.#dependencies.poolId);
     return isWritable(this.client) ? undefined : this.#rejectionToHold(length);
   }
