@@ -17,6 +17,7 @@ import { RedisDriver } from './redis-driver.js';
 import { RedisPool } from './redis-pool.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
 import { ServerDeployment } from './server-deployment.js';
+import { ServerProbe } from './server-probe.js';
 import { SharedClient } from './shared-client.js';
 import { SharedConnection } from './shared-connection.js';
 
@@ -106,10 +107,12 @@ function assemble<C extends RedisClient>(
     maxQueue: config.client.enableOfflineQueue === false ? -1 : config.maxQueue,
     log,
   });
+  const probe = new ServerProbe<C>(connection, shared);
   const driver = new RedisDriver<C>({
     ...options,
     deployment,
     shared,
+    probe,
     dedicated,
     clock,
     deadlines,
@@ -123,7 +126,7 @@ function assemble<C extends RedisClient>(
     type: 'redis',
     config,
     driver,
-    probe: (timeoutMs) => shared.ping(timeoutMs),
+    probe: (timeoutMs) => probe.ping(timeoutMs),
   });
   connection.listen({
     connectionLost: (error) => core.monitor.connectionBroken(error),

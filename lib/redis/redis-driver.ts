@@ -7,11 +7,14 @@ import { ExclusiveConnection } from './exclusive-connection.js';
 import { LentClient, type LendingOptions } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
 import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
+import type { ServerProbe } from './server-probe.js';
 import type { SharedClient } from './shared-client.js';
 
 export interface RedisDriverDependencies<C extends RedisClient> extends LendingOptions<C> {
-  /** Asks the server whether it is full; ends with the slots. */
+  /** Ends with the slots. */
   readonly shared: SharedClient<C>;
+  /** Asks the server whether it is full. */
+  readonly probe: ServerProbe<C>;
   /** How long the server may take to say whether it is full. */
   readonly probeTimeoutMs: number;
   readonly closeTimeoutMs: number;
@@ -27,14 +30,14 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
   }
 
   async open(signal: AbortSignal): Promise<ExclusiveConnection<C>> {
-    const { deployment, ioredis, shared, probeTimeoutMs } = this.#dependencies;
+    const { deployment, ioredis, probe, probeTimeoutMs } = this.#dependencies;
     const connection = new ExclusiveConnection(deployment.exclusive(), deployment.database, ioredis);
     try {
       await connection.open(signal, deployment.credentials);
     } catch (error) {
       // A full server closes the connection at once: what it says is mostly lost with what ioredis has sent meanwhile.
       const mayBeFull = !signal.aborted && isDropped(error);
-      if (mayBeFull && (await shared.isServerFull(probeTimeoutMs, signal))) throw serverFull(error);
+      if (mayBeFull && (await probe.isFull(probeTimeoutMs, signal))) throw serverFull(error);
       throw error;
     }
     return connection;

@@ -8,8 +8,6 @@
  *  - while there is no connection, at most `maxQueue` commands wait for one, and none when there has been none for
  *    `failFastAfterMs`.
  */
-import { once } from 'node:events';
-
 import type { Command, Redis } from 'ioredis';
 
 import type { Clock } from '../engine/time/clock.js';
@@ -32,7 +30,7 @@ import {
   type CommandSink,
   type RedisClient,
 } from './redis-client.js';
-import { isConnectionError, isReadOnly, isReply, reasonNotToServe, withoutSecrets } from './server-answers.js';
+import { isConnectionError, isReadOnly, isReply, withoutSecrets } from './server-answers.js';
 import type { SharedConnection, SharedConnectionListener } from './shared-connection.js';
 import { rejectionInPipeline, rejectionOf } from './shared-rejections.js';
 
@@ -78,49 +76,10 @@ export class SharedClient<C extends RedisClient>
   }
 
   /**
-   * Asks the server whether it is there; rejects when it hasn't answered within `timeoutMs`.
-   *
-   * @returns why it can't serve at the moment, although it is there: its reply to PING, or that it loads its data.
+   * Sends a command of the pool's own, at once or over the next connection, and past what callers may not send. Rejects
+   * when it hasn't been answered within `timeoutMs`.
    */
-  async ping(timeoutMs: number): Promise<Error | undefined> {
-    const { client } = this;
-    // Connected, and not ready: INFO is what a server that loads its data answers.
-    const getsReady = !('nodes' in client) && client.status === 'connect' && client.stream.writable;
-    try {
-      const reply = await this.#probe(getsReady ? 'info' : 'ping', getsReady ? ['persistence'] : [], timeoutMs);
-      return getsReady && String(reply).includes('loading:1')
-        ? new Error('LOADING the server loads its data')
-        : undefined;
-    } catch (error) {
-      return reasonNotToServe(error);
-    }
-  }
-
-  /**
-   * Whether the server says that it has as many clients as it takes. Never rejects; `false` when it can't be asked, or
-   * `signal` aborts.
-   */
-  async isServerFull(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
-    if ('nodes' in this.client || !isWritable(this.client)) return false;
-    const asked = new AbortController();
-    try {
-      const aborted = once(signal, 'abort', { signal: asked.signal }).then(() => '');
-      // Without a section's name: servers before Redis 7 take one name only.
-      const info = String(await Promise.race([this.#probe('info', [], timeoutMs), aborted]));
-      const [clients = 0, replicas = 0, max = Infinity] = ['connected_clients', 'connected_slaves', 'maxclients'].map(
-        (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? NaN),
-      );
-      // Replicas take up places of `maxclients`, and are no clients to INFO. Without one of the numbers: not known to
-      // be.
-      return clients + replicas >= max;
-    } catch {
-      return false;
-    } finally {
-      asked.abort();
-    }
-  }
-
-  async #probe(name: string, args: string[], timeoutMs: number): Promise<unknown> {
+  async ask(name: string, args: string[], timeoutMs: number): Promise<unknown> {
     const { clock, deadlines } = this.#dependencies;
     const command = new this.#dependencies.ioredis.Command(name, args, { replyEncoding: 'utf8' });
     markAsCallers(command);
