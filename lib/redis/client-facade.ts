@@ -31,7 +31,7 @@ export interface FacadeOptions {
   readonly report: ReportThrown;
 }
 
-export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C>, PipelineGate {
+export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C>, NodeOwner {
   /** What callers get. */
   readonly proxy: C;
   protected readonly facade: FacadeOptions;
@@ -57,7 +57,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   protected abstract send(command: Command, stream: unknown, node: unknown): unknown;
 
   /** Throws when the caller may not use this client any more. */
-  protected abstract assertUsable(): void;
+  abstract assertUsable(): void;
 
   /** Why a command can't be part of a pipeline; `bare`: a MULTI that nothing would close. */
   abstract rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
@@ -69,13 +69,13 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   protected abstract duplicate(args: readonly unknown[]): C;
 
   /** The same as `send`, to one node of the cluster that the client is for. */
-  protected abstract sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
+  abstract sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
 
   /** A new client of a node alone, of the caller's own. */
-  protected abstract duplicateNode(node: Redis, args: readonly unknown[]): Redis;
+  abstract duplicateNode(node: Redis, args: readonly unknown[]): Redis;
 
   /** A caller has called quit() or disconnect() on a node. */
-  protected abstract endNode(node: Redis, method: string): void;
+  abstract endNode(node: Redis, method: string): void;
 
   /** What a kind of facade does in place of the client's own property `key`; `undefined`: the client's own. */
   protected abstract replacement(key: string | symbol): unknown;
@@ -128,14 +128,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     this.#nodes ??= new WeakMap();
     let presented = this.#nodes.get(node);
     if (presented === undefined) {
-      presented = new NodeFacade(node, this.facade, {
-        send: (command, stream) => this.sendToNode(node, command, stream),
-        assertUsable: () => this.assertUsable(),
-        rejectionInPipeline: (command, bare) => this.rejectionInPipeline(command, bare),
-        rejectionOfPipeline: (length) => this.rejectionOfPipeline(length),
-        duplicate: (args) => this.duplicateNode(node, args),
-        end: (method) => this.endNode(node, method),
-      }).proxy;
+      presented = new NodeFacade(node, this.facade, this).proxy;
       this.#nodes.set(node, presented);
     }
     return presented;
@@ -256,25 +249,23 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
 type NodeRole = 'all' | 'master' | 'slave';
 
-/** What the facade of the cluster's client does for those of its nodes. */
-interface NodeTerms {
-  send(command: Command, stream: unknown): unknown;
+/** What the facade of a cluster's client does for those of its nodes. */
+interface NodeOwner extends PipelineGate {
+  sendToNode(node: CommandSink, command: Command, stream: unknown): unknown;
   assertUsable(): void;
-  rejectionInPipeline(command: Command, bare: boolean): Error | undefined;
-  rejectionOfPipeline(length: number): Error | undefined;
-  duplicate(args: readonly unknown[]): Redis;
-  end(method: string): void;
+  duplicateNode(node: Redis, args: readonly unknown[]): Redis;
+  endNode(node: Redis, method: string): void;
 }
 
 /** A node of a cluster's client: what goes for the client goes for it. */
 class NodeFacade extends ClientFacade<Redis> {
   readonly #node: Redis;
-  readonly #options: NodeTerms;
+  readonly #owner: NodeOwner;
 
-  constructor(node: Redis, facade: FacadeOptions, options: NodeTerms) {
+  constructor(node: Redis, facade: FacadeOptions, owner: NodeOwner) {
     super(node, facade, {});
     this.#node = node;
-    this.#options = options;
+    this.#owner = owner;
   }
 
   protected override get client(): Redis {
@@ -282,23 +273,23 @@ class NodeFacade extends ClientFacade<Redis> {
   }
 
   protected override send(command: Command, stream: unknown): unknown {
-    return this.#options.send(command, stream);
+    return this.#owner.sendToNode(this.#node, command, stream);
   }
 
-  protected override assertUsable(): void {
-    this.#options.assertUsable();
+  override assertUsable(): void {
+    this.#owner.assertUsable();
   }
 
   override rejectionInPipeline(command: Command, bare: boolean): Error | undefined {
-    return this.#options.rejectionInPipeline(command, bare);
+    return this.#owner.rejectionInPipeline(command, bare);
   }
 
   override rejectionOfPipeline(length: number): Error | undefined {
-    return this.#options.rejectionOfPipeline(length);
+    return this.#owner.rejectionOfPipeline(length);
   }
 
   protected override duplicate(args: readonly unknown[]): Redis {
-    return this.#options.duplicate(args);
+    return this.#owner.duplicateNode(this.#node, args);
   }
 
   protected override replacement(key: string | symbol): unknown {
@@ -311,12 +302,12 @@ class NodeFacade extends ClientFacade<Redis> {
         };
       case 'quit':
         return (callback?: unknown): unknown => {
-          this.#options.end(key);
+          this.#owner.endNode(this.#node, key);
           return this.told(Promise.resolve('OK'), callback);
         };
       case 'disconnect':
       case 'end':
-        return (): void => this.#options.end(key);
+        return (): void => this.#owner.endNode(this.#node, key);
       default:
         return undefined;
     }
@@ -324,16 +315,16 @@ class NodeFacade extends ClientFacade<Redis> {
 
   // A node of a cluster has no nodes.
 
-  protected override sendToNode(_node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(_node: CommandSink, command: Command, stream: unknown): unknown {
     return this.send(command, stream);
   }
 
-  protected override duplicateNode(_node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(_node: Redis, args: readonly unknown[]): Redis {
     return this.duplicate(args);
   }
 
-  protected override endNode(_node: Redis, method: string): void {
-    this.#options.end(method);
+  override endNode(_node: Redis, method: string): void {
+    this.#owner.endNode(this.#node, method);
   }
 }
 

@@ -61,7 +61,7 @@ export class DedicatedClients<C extends RedisClient> {
     const { pingIntervalMs, pingTimeoutMs, clock, deadlines, ioredis } = dependencies;
     this.#dependencies = dependencies;
     this.#pings = new IdlePings({
-      clients: () => this.#open.keys(),
+      clients: this.#open,
       intervalMs: pingIntervalMs,
       timeoutMs: pingTimeoutMs,
       clock,
@@ -245,15 +245,15 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
     return this.#duplicate(args, this.#made);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     return node.sendCommand(command, stream);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     return this.#duplicateNode(node, args);
   }
 
-  protected override endNode(node: Redis): void {
+  override endNode(node: Redis): void {
     node.disconnect();
   }
 
@@ -277,7 +277,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
     }
   }
 
-  protected override assertUsable(): void {}
+  override assertUsable(): void {}
 
   override rejectionInPipeline(): undefined {}
 

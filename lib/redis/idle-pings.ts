@@ -12,7 +12,8 @@ import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, listeningConnectionsOf, type IoredisModule, type RedisClient } from './redis-client.js';
 
 export interface IdlePingsDependencies {
-  readonly clients: () => Iterable<RedisClient>;
+  /** The open duplicates, as they come and go. */
+  readonly clients: ReadonlyMap<RedisClient, unknown>;
   /** 0: never. */
   readonly intervalMs: number;
   readonly timeoutMs: number;
@@ -41,12 +42,11 @@ export class IdlePings extends DeadlineEntry {
   }
 
   override expire(): void {
-    let clients = 0;
-    for (const client of this.#dependencies.clients()) {
-      clients++;
+    const { clients } = this.#dependencies;
+    for (const client of clients.keys()) {
       for (const connection of listeningConnectionsOf(client)) this.#ping(connection);
     }
-    if (clients > 0) this.start();
+    if (clients.size > 0) this.start();
   }
 
   #ping(connection: Redis): void {

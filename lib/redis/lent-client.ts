@@ -54,7 +54,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     return this.#sendTo(this.client, command, stream, node);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     return this.#sendTo(node, command, stream, undefined);
   }
 
@@ -81,7 +81,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     }
   }
 
-  protected override assertUsable(): void {
+  override assertUsable(): void {
     if (this.#lease.released) throw this.#released();
   }
 
@@ -95,12 +95,12 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     return this.#options.dedicated.duplicate(args);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     this.assertUsable();
     return this.#options.dedicated.duplicateNode(node, args);
   }
 
-  protected override endNode(node: Redis): void {
+  override endNode(node: Redis): void {
     this.assertUsable();
     node.disconnect();
   }

@@ -132,7 +132,7 @@ export class SharedClient<C extends RedisClient>
     return this.#forward(this.#timed(command), stream, node);
   }
 
-  protected override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
+  override sendToNode(node: CommandSink, command: Command, stream: unknown): unknown {
     if (!this.#isForServer(command, stream)) return command.promise;
     return this.#forward(this.#timed(command), stream, undefined, node);
   }
@@ -174,7 +174,7 @@ export class SharedClient<C extends RedisClient>
     return isWritable(this.client) ? undefined : this.#rejectionToHold(length);
   }
 
-  protected override assertUsable(): void {
+  override assertUsable(): void {
     if (this.#connection.closed) throw new PoolClosedError(this.#dependencies.poolId);
   }
 
@@ -182,11 +182,11 @@ export class SharedClient<C extends RedisClient>
     return this.#dependencies.dedicated.duplicate(args);
   }
 
-  protected override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
+  override duplicateNode(node: Redis, args: readonly unknown[]): Redis {
     return this.#dependencies.dedicated.duplicateNode(node, args);
   }
 
-  protected override endNode(_node: Redis, method: string): void {
+  override endNode(_node: Redis, method: string): void {
     this.#ignoreEnd(`${method}() of a node`);
   }
 
