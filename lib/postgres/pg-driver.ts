@@ -28,10 +28,9 @@ export interface PgDriverOptions {
   readonly rules: SessionRules;
   /** Has a new client obey the pool's options, before it connects. */
   readonly prepare: (client: Client) => void;
-  /** Known once the engine exists, which needs the driver first. */
-  readonly failover: () => Failover;
-  /** Known once the engine exists, which needs the driver first. */
-  readonly dependencies: () => ClientDependencies;
+  readonly failover: Failover;
+  /** Of what the sessions are lent as. */
+  readonly clients: ClientDependencies;
   /** Does what is to be done once on each new connection. */
   readonly setUp: (session: PoolSession) => Promise<void>;
 }
@@ -49,11 +48,11 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
-    this.#idleResets = new IdleResets(this.sessions, options.dependencies);
+    this.#idleResets = new IdleResets(this.sessions, options.clients);
   }
 
   async open(signal: AbortSignal): Promise<PoolSession> {
-    const { pg, clientConfig, password, rules, dependencies, setUp, prepare, failover } = this.#options;
+    const { pg, clientConfig, password, rules, clients, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     prepare(client);
@@ -73,9 +72,9 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     try {
       await client.connect();
       client.connection.removeListener('parameterStatus', report);
-      failover().opened(reports);
+      failover.opened(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession<LeasedClient>(pg, client, rules, dependencies(), serverVersion);
+      const session = new PgSession<LeasedClient>(pg, client, rules, clients, serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
@@ -108,7 +107,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   lend(session: PoolSession, lease: LeaseInfo): LeasedClient {
     session.lend(lease.tenantId);
-    const client = new LeasedClient(session, lease, this.#options.dependencies());
+    const client = new LeasedClient(session, lease, this.#options.clients);
     session.borrower = client;
     this.#resetSoon(session);
     this.#hold.acquire();
@@ -124,7 +123,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   async #clean(session: PoolSession, ready: void | Promise<void>): Promise<void> {
     await ready;
-    const failover = this.#options.failover();
+    const { failover } = this.#options;
     if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
       throw new Error('The session takes no writes');
     this.#returned(session);

@@ -19,6 +19,7 @@ import {
   type PoolDependencies,
   type TenantBinding,
 } from '../pool/pool-handle.js';
+import type { PoolEvents } from '../pool/pool-events.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import {
   clientConfigOf,
@@ -32,7 +33,7 @@ import { Failover } from './failover.js';
 import type { CallerSubmittable } from './statement/submittable-task.js';
 import { Instrumentation } from './statement/instrumentation.js';
 import { isolationOf } from './isolation.js';
-import type { LeasedClient, PoolSession } from './session/leased-client.js';
+import type { ClientDependencies, LeasedClient, PoolSession } from './session/leased-client.js';
 import { OneShot } from './statement/one-shot.js';
 import { PgDriver } from './pg-driver.js';
 import { pgEvents, PostgresEvents } from './pg-events.js';
@@ -65,7 +66,6 @@ interface PostgresDependencies extends StatementRules {
   readonly rules: SessionRules;
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
-  readonly failover: Failover;
   /** Whether `end()` has been called: what was asked for before is served, nothing is taken on. */
   isEnding: boolean;
 }
@@ -431,27 +431,38 @@ export async function createPostgresPool(
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
   const runtime = createPoolRuntime(id, dependencies);
-  const { clock, deadlines, events, counters, logger } = runtime;
+  const { clock, deadlines, counters, events, logger } = runtime;
   const clientConfig = clientConfigOf(id, config, dependencies.owner);
   const server = resolveServer(id, pg, clientConfig, config);
   const rules: SessionRules = {
     poolId: id,
     isolation: isolationOf(config.isolation, server.user),
     trustOneShot: config.session.trustOneShot,
-    onReset: () => counters.resets++,
+    counters,
   };
-  const driver: PgDriver = new PgDriver({
+  const failover = new Failover({ poolId: id, clock, logger });
+  const safety = new RoleSafety({
+    poolId: id,
+    clock,
+    logger,
+    policy: config.isolation.mode === 'rls' ? config.isolation.unsafeRole : 'ignore',
+  });
+  const clients: ClientDependencies = {
+    deadlines,
+    clock,
+    instrumentation: new Instrumentation(pg.Client),
+    limits: server.limits,
+    parsers: new ConnectionParsers(clientConfig.types !== undefined),
+  };
+  const driver = new PgDriver({
     pg,
     clientConfig,
     prepare: (client) => overrideParameters(client, clientConfig, config),
-    failover: () => parts.failover,
+    failover,
     password: config.password,
     rules,
-    dependencies: () => parts,
-    setUp: async (session) => {
-      await setUp(session, core, parts, config);
-      parts.parsers.setUp();
-    },
+    clients,
+    setUp: (session) => setUp(session, id, config, { clients, safety, events }),
   });
   const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
     runtime,
@@ -460,66 +471,47 @@ export async function createPostgresPool(
     driver,
     observer: pgEvents(events),
   });
-  const { engine, monitor } = core;
-  const safety = new RoleSafety({
-    poolId: id,
-    clock,
-    policy: config.isolation.mode === 'rls' ? config.isolation.unsafeRole : 'ignore',
-    acquire: (timeoutMs) => engine.acquire(undefined, { timeoutMs }),
-    isOpen: () => engine.lifecycle === 'open' || engine.lifecycle === 'cold',
-    onChange: (unsafe) => {
-      monitor.obstructed(unsafe);
-      if (unsafe !== undefined) return logger.error(unsafe.message);
-      logger.log(`Pool "${id}": row security binds its user again; it serves its tenants`);
-      // The connects that were refused meanwhile say nothing against it any more.
-      void monitor.check();
-    },
-    onWarning: (unsafe) => logger.warn(unsafe.message),
-  });
-  const parts: PostgresDependencies = {
+  failover.attach(core.engine);
+  safety.attach(core);
+  return new PostgresPool(core, {
+    ...clients,
     pg,
     rules,
     driver,
     safety,
-    instrumentation: new Instrumentation(pg.Client),
-    limits: server.limits,
-    parsers: new ConnectionParsers(clientConfig.types !== undefined),
     options: pgPoolOptionsOf(config, server),
-    deadlines,
-    clock,
-    failover: new Failover({
-      poolId: id,
-      clock,
-      evict: () => engine.evict(),
-      warn: (message) => logger.warn(message),
-    }),
     isEnding: false,
-  };
-  return new PostgresPool(core, parts);
+  });
+}
+
+interface SetupDependencies {
+  readonly clients: ClientDependencies;
+  readonly safety: RoleSafety;
+  readonly events: PoolEvents;
 }
 
 /** What is done once on each new connection. */
 async function setUp(
   session: PoolSession,
-  core: PoolCore<LeasedClient>,
-  parts: PostgresDependencies,
-  config: ResolvedPostgresPoolOptions,
+  poolId: string,
+  { isolation, onConnect, verify }: ResolvedPostgresPoolOptions,
+  { clients, safety, events }: SetupDependencies,
 ): Promise<void> {
-  const { isolation, onConnect, verify } = config;
-  const { events, id } = core.runtime;
   if (isolation.mode === 'rls') {
-    const untold = { ...parts, instrumentation: undefined };
-    await SetupClient.run(id, session, untold, (client) => parts.safety.inspect(client));
+    const untold = { ...clients, instrumentation: undefined };
+    await SetupClient.run(poolId, session, untold, (client) => safety.inspect(client));
     session.adoptSetup([]);
   }
-  if (onConnect === undefined && verify === undefined && events.listenerCount('connect') === 0) return;
-  await SetupClient.run(id, session, parts, async (client) => {
-    await onConnect?.(client);
-    await events.emitAndWait('connect', client);
-    if (verify !== undefined) {
-      await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
-    }
-  });
+  if (onConnect !== undefined || verify !== undefined || events.listenerCount('connect') > 0) {
+    await SetupClient.run(poolId, session, clients, async (client) => {
+      await onConnect?.(client);
+      await events.emitAndWait('connect', client);
+      if (verify !== undefined) {
+        await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
+      }
+    });
+  }
+  clients.parsers.setUp();
 }
 
 function giveBack(lease: Lease<LeasedClient>): void {

@@ -9,8 +9,8 @@
  * without isolation are left alone.
  */
 import type { PoolSession } from './leased-client.js';
-import type { Clock } from '../../engine/time/clock.js';
-import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';
+import { DeadlineEntry } from '../../engine/time/deadlines.js';
+import type { SessionTiming } from './session-queue.js';
 
 /** Between two looks, in milliseconds. */
 export const LOOK_MS = 100;
@@ -19,14 +19,14 @@ export class IdleResets extends DeadlineEntry {
   /** Before the process ends the connections close, and nothing is left on the server. */
   override readonly keepsProcessAlive = false;
   readonly #sessions: Iterable<PoolSession>;
-  readonly #time: () => { readonly deadlines: Deadlines; readonly clock: Clock };
+  readonly #timing: SessionTiming;
   #look = 0;
   #isDue = false;
 
-  constructor(sessions: Iterable<PoolSession>, time: () => { readonly deadlines: Deadlines; readonly clock: Clock }) {
+  constructor(sessions: Iterable<PoolSession>, timing: SessionTiming) {
     super();
     this.#sessions = sessions;
-    this.#time = time;
+    this.#timing = timing;
   }
 
   /** `session` has come back. On the path of every query: as little as possible. */
@@ -38,7 +38,7 @@ export class IdleResets extends DeadlineEntry {
 
   /** No session is looked at any more. */
   stop(): void {
-    this.#time().deadlines.remove(this);
+    this.#timing.deadlines.remove(this);
   }
 
   override expire(): void {
@@ -52,7 +52,7 @@ export class IdleResets extends DeadlineEntry {
   }
 
   #lookLater(): void {
-    const { deadlines, clock } = this.#time();
+    const { deadlines, clock } = this.#timing;
     this.#isDue = true;
     deadlines.add(this, clock.now() + LOOK_MS);
   }

@@ -13,6 +13,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
+import type { PoolCounters } from '../../engine/pool-counters.js';
 import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
 import type { TenantIsolation, TenantSetting } from '../isolation.js';
@@ -42,8 +43,7 @@ export interface SessionRules {
   readonly isolation: TenantIsolation;
   /** One-shot queries leave nothing behind, says the pool's owner. */
   readonly trustOneShot: boolean;
-  /** Counts a reset. */
-  readonly onReset: () => void;
+  readonly counters: Pick<PoolCounters, 'resets'>;
 }
 
 /**
@@ -367,7 +367,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   resetInPassing(): void {
     this.writer.command('DISCARD ALL');
     this.forgetStatements();
-    this.rules.onReset();
+    this.rules.counters.resets++;
     this.#residue = 'oneShot';
     this.#owesReset = false;
   }
@@ -430,7 +430,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     // From here on the reset answers for it: should it fail, the connection dies or the lease is refused.
     if (discard) {
       // What is reset on its way back the engine counts itself.
-      if (!this.#settling) this.rules.onReset();
+      if (!this.#settling) this.rules.counters.resets++;
       this.#residue = 'nothing';
       this.#owesReset = false;
       this.#isClean = false;
