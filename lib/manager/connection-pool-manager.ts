@@ -32,7 +32,8 @@ import {
 } from './pool-manager.options.js';
 import type { ListedPoolName, PoolClass, PoolRegistry } from '../pool/pool-registry.js';
 import { PoolTable } from './pool-table.js';
-import { createPostgresPool, type PostgresPool } from '../postgres/postgres-pool.js';
+import { createPostgresPool } from '../postgres/create-postgres-pool.js';
+import type { PostgresPool } from '../postgres/postgres-pool.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
 import { createRedisPool, type RedisPool } from '../redis/redis-pool.js';
 import { parseRedisPoolOptions, type RedisPoolOptions } from '../redis/redis-pool.options.js';

@@ -11,37 +11,18 @@ import type { Lease } from '../engine/lease.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
 import { PoolClosedError } from '../errors.js';
-import {
-  type AcquireOptions,
-  createPoolCore,
-  createPoolRuntime,
-  type PoolCore,
-  type PoolDependencies,
-  type TenantBinding,
-} from '../pool/pool-handle.js';
-import type { PoolEvents } from '../pool/pool-events.js';
+import type { AcquireOptions, PoolCore, TenantBinding } from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
-import {
-  clientConfigOf,
-  overrideParameters,
-  type PgPoolOptions,
-  pgPoolOptionsOf,
-  resolveServer,
-} from './client-config.js';
-import { ConnectionParsers } from './statement/caller-code.js';
-import { Failover } from './failover.js';
-import type { CallerSubmittable } from './statement/submittable-task.js';
-import { Instrumentation } from './statement/instrumentation.js';
-import { isolationOf } from './isolation.js';
-import type { ClientDependencies, LeasedClient, PoolSession } from './session/leased-client.js';
-import { OneShot } from './statement/one-shot.js';
-import { PgDriver } from './pg-driver.js';
-import { pgEvents, PostgresEvents } from './pg-events.js';
-import { loadPg, type PgModule } from './protocol/pg-module.js';
+import type { PgPoolOptions } from './client-config.js';
+import type { PgDriver } from './pg-driver.js';
+import { PostgresEvents } from './pg-events.js';
+import type { PgModule, QueryCallback } from './protocol/pg-module.js';
+import type { WaitingCall } from './role-safety.js';
+import type { LeasedClient } from './session/leased-client.js';
 import type { SessionRules } from './session/pg-session.js';
+import { OneShot } from './statement/one-shot.js';
 import { PoolQuery, type StatementRules } from './statement/pool-query.js';
 import { PoolSubmittable } from './statement/pool-submittable.js';
-import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import {
   type CallLimits,
   MOST_PARAMETERS,
@@ -49,11 +30,9 @@ import {
   readQuery,
   refuseQuery,
 } from './statement/query-arguments.js';
-import { RoleSafety, type WaitingCall } from './role-safety.js';
-import { SetupClient } from './session/setup-client.js';
 import type { StatementConfig } from './statement/statement.js';
+import type { CallerSubmittable } from './statement/submittable-task.js';
 import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
-import type { QueryCallback } from './protocol/pg-module.js';
 
 export type { LeasedClient } from './session/leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
@@ -417,101 +396,6 @@ export class PostgresPool extends PostgresEvents {
   protected override view(binding: TenantBinding): this {
     return new PostgresPool(this.core, this.parts, binding) as this;
   }
-}
-
-/**
- * Puts a PostgreSQL pool together; nothing is opened until the manager starts it or it is used.
- *
- * @throws MissingDriverError when the package `pg` is missing.
- */
-export async function createPostgresPool(
-  id: string,
-  config: ResolvedPostgresPoolOptions,
-  dependencies: PoolDependencies,
-): Promise<PostgresPool> {
-  const pg = await loadPg(id);
-  const runtime = createPoolRuntime(id, dependencies);
-  const { clock, deadlines, counters, events, logger } = runtime;
-  const clientConfig = clientConfigOf(id, config, dependencies.owner);
-  const server = resolveServer(id, pg, clientConfig, config);
-  const rules: SessionRules = {
-    poolId: id,
-    isolation: isolationOf(config.isolation, server.user),
-    trustOneShot: config.session.trustOneShot,
-    counters,
-  };
-  const failover = new Failover({ poolId: id, clock, logger });
-  const safety = new RoleSafety({
-    poolId: id,
-    clock,
-    logger,
-    policy: config.isolation.mode === 'rls' ? config.isolation.unsafeRole : 'ignore',
-  });
-  const clients: ClientDependencies = {
-    deadlines,
-    clock,
-    instrumentation: new Instrumentation(pg.Client),
-    limits: server.limits,
-    parsers: new ConnectionParsers(clientConfig.types !== undefined),
-  };
-  const driver = new PgDriver({
-    pg,
-    clientConfig,
-    prepare: (client) => overrideParameters(client, clientConfig, config),
-    failover,
-    password: config.password,
-    rules,
-    clients,
-    setUp: (session) => setUp(session, id, config, { clients, safety, events }),
-  });
-  const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
-    runtime,
-    type: 'database',
-    config,
-    driver,
-    observer: pgEvents(events),
-  });
-  failover.attach(core.engine);
-  safety.attach(core);
-  return new PostgresPool(core, {
-    ...clients,
-    pg,
-    rules,
-    driver,
-    safety,
-    options: pgPoolOptionsOf(config, server),
-    isEnding: false,
-  });
-}
-
-interface SetupDependencies {
-  readonly clients: ClientDependencies;
-  readonly safety: RoleSafety;
-  readonly events: PoolEvents;
-}
-
-/** What is done once on each new connection. */
-async function setUp(
-  session: PoolSession,
-  poolId: string,
-  { isolation, onConnect, verify }: ResolvedPostgresPoolOptions,
-  { clients, safety, events }: SetupDependencies,
-): Promise<void> {
-  if (isolation.mode === 'rls') {
-    const untold = { ...clients, instrumentation: undefined };
-    await SetupClient.run(poolId, session, untold, (client) => safety.inspect(client));
-    session.adoptSetup([]);
-  }
-  if (onConnect !== undefined || verify !== undefined || events.listenerCount('connect') > 0) {
-    await SetupClient.run(poolId, session, clients, async (client) => {
-      await onConnect?.(client);
-      await events.emitAndWait('connect', client);
-      if (verify !== undefined) {
-        await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
-      }
-    });
-  }
-  clients.parsers.setUp();
 }
 
 function giveBack(lease: Lease<LeasedClient>): void {
