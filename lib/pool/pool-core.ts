@@ -1,5 +1,5 @@
 /**
- * What a handle and all its views share: the engine, the monitor, and what the pool's parts have in common.
+ * What a handle and all its views share: the engine, the monitor, and what driver, engine and handle have in common.
  */
 import type { PoolDriver } from '../engine/driver.js';
 import type { TenantLimits } from '../engine/limits.js';
@@ -40,8 +40,8 @@ export interface PoolCoreOptions<C, L> {
 }
 
 /** Puts a pool together. Nothing is opened. */
-export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> {
-  const { runtime, type, config, driver, observer = {} } = parts;
+export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
+  const { runtime, type, config, driver, observer = {}, probe } = options;
   const { id, clock, random, tenants, deadlines, counters, log, events } = runtime;
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
@@ -51,8 +51,8 @@ export function createPoolCore<C, L>(parts: PoolCoreOptions<C, L>): PoolCore<L> 
     return own;
   };
   const monitor = new PoolMonitor({
-    probe: async (options) => {
-      const [slots, besides] = await Promise.allSettled([engine.probe(options), parts.probe?.(options.timeoutMs)]);
+    probe: async (request) => {
+      const [slots, besides] = await Promise.allSettled([engine.probe(request), probe?.(request.timeoutMs)]);
       if (besides.status === 'rejected') throw besides.reason;
       // A server that says why it can't serve is there, even if a connect to it has failed.
       if (besides.value !== undefined) return besides.value;

@@ -40,7 +40,7 @@ export type { CallLimits } from './statement/query-arguments.js';
 export type { PgTransaction, TransactionOptions } from './transaction.js';
 
 /** What all views of one pool share. */
-interface PostgresDependencies extends StatementRules {
+interface PostgresPoolDependencies extends StatementRules {
   readonly pg: PgModule;
   readonly rules: SessionRules;
   readonly driver: PgDriver;
@@ -56,12 +56,12 @@ const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PostgresEvents {
-  private readonly parts: PostgresDependencies;
+  private readonly dependencies: PostgresPoolDependencies;
 
   /** @internal */
-  constructor(core: PoolCore<LeasedClient>, parts: PostgresDependencies, binding?: TenantBinding) {
+  constructor(core: PoolCore<LeasedClient>, dependencies: PostgresPoolDependencies, binding?: TenantBinding) {
     super(core, binding);
-    this.parts = parts;
+    this.dependencies = dependencies;
   }
 
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +123,7 @@ export class PostgresPool extends PostgresEvents {
     config: StatementConfig | undefined,
     callback: QueryCallback | undefined,
   ): unknown {
-    const { core, parts, frame } = this;
+    const { core, dependencies, frame } = this;
     const { id } = core.runtime;
     let tenantId: string | undefined;
     let statement: OneShot;
@@ -131,9 +131,10 @@ export class PostgresPool extends PostgresEvents {
     try {
       tenantId = this.tenantFor(undefined, frame);
       this.admit();
-      if (parts.safety.isEnforced) statement = ruled = new PoolQuery(id, tenantId, parts, text, values, config);
-      else statement = new OneShot(id, tenantId, parts, text, values, config);
-      const { isolation } = parts.rules;
+      if (dependencies.safety.isEnforced)
+        statement = ruled = new PoolQuery(id, tenantId, dependencies, text, values, config);
+      else statement = new OneShot(id, tenantId, dependencies, text, values, config);
+      const { isolation } = dependencies.rules;
       if (isolation.mode !== 'none') {
         const setting = isolation.settingFor(tenantId);
         if (setting !== undefined && statement.isScript) return this.script(statement.config ?? { text }, callback);
@@ -174,8 +175,8 @@ export class PostgresPool extends PostgresEvents {
 
   /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
   private querySubmittable<T extends CallerSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const { parts, core, frame } = this;
-    const submittable = new PoolSubmittable(query, callback, parts.safety);
+    const { dependencies, core, frame } = this;
+    const submittable = new PoolSubmittable(query, callback, dependencies.safety);
     try {
       const tenantId = this.tenantFor(undefined, frame);
       this.admit();
@@ -218,7 +219,7 @@ export class PostgresPool extends PostgresEvents {
     frame: ContextFrame | undefined,
     asked: (acquired: Promise<Lease<LeasedClient>>) => void,
   ): Promise<T> {
-    const { core, parts } = this;
+    const { core, dependencies } = this;
     const acquire: TransactionHost['acquire'] = (limits) => {
       const lease = this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }, frame);
       queueMicrotask(() => asked(lease));
@@ -226,7 +227,7 @@ export class PostgresPool extends PostgresEvents {
     };
     const { random } = core.runtime;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
-    return runTransaction({ ...parts, poolId: core.runtime.id, random, acquire, holding }, fn, options);
+    return runTransaction({ ...dependencies, poolId: core.runtime.id, random, acquire, holding }, fn, options);
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -276,9 +277,9 @@ export class PostgresPool extends PostgresEvents {
   }
 
   private async serveAndClose(): Promise<void> {
-    const { core, parts } = this;
-    const { clock } = parts;
-    parts.isEnding = true;
+    const { core, dependencies } = this;
+    const { clock } = dependencies;
+    dependencies.isEnding = true;
     const untilMs = clock.now() + END_WITHIN_MS;
     const isServed = (): boolean =>
       core.engine.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
@@ -302,7 +303,7 @@ export class PostgresPool extends PostgresEvents {
 
   get ending(): boolean {
     const { lifecycle } = this.core.engine;
-    return this.parts.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
+    return this.dependencies.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
   }
 
   get ended(): boolean {
@@ -313,20 +314,20 @@ export class PostgresPool extends PostgresEvents {
   get expiredCount(): number {
     const { maxLifetimeMs } = this.core.engine.limits;
     if (maxLifetimeMs === 0) return 0;
-    const bornBeforeMs = this.parts.clock.now() - maxLifetimeMs;
+    const bornBeforeMs = this.dependencies.clock.now() - maxLifetimeMs;
     let expired = 0;
-    for (const session of this.parts.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
+    for (const session of this.dependencies.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
     return expired;
   }
 
   /** What it was configured with, in pg.Pool's words. Secrets are left out. */
   get options(): PgPoolOptions {
-    return this.parts.options;
+    return this.dependencies.options;
   }
 
   /** @internal The module `pg` behind it. */
   get pgModule(): object {
-    return this.parts.pg.exports;
+    return this.dependencies.pg.exports;
   }
 
   // ── Safety of the database user ──────────────────────────────────────────────────────────────────────────────────
@@ -334,7 +335,7 @@ export class PostgresPool extends PostgresEvents {
   /** @internal Fails at once, and not only at the time-out, when the database user isn't bound by row security. */
   override start(): Promise<void> {
     const started = super.start();
-    const { safety } = this.parts;
+    const { safety } = this.dependencies;
     if (!safety.isEnforced) return started;
     if (safety.error === undefined) return this.unlessUnsafe(started, () => undefined);
     started.catch(() => undefined);
@@ -357,13 +358,13 @@ export class PostgresPool extends PostgresEvents {
       return Promise.reject(toError(error));
     }
     const borrowed = super.acquireFor(atEnd, options, frame);
-    if (!this.parts.safety.isEnforced) return borrowed;
+    if (!this.dependencies.safety.isEnforced) return borrowed;
     return mayBeWithdrawn(borrowed, this.unlessUnsafe(borrowed, giveBack));
   }
 
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
   private admit(): void {
-    const { safety, isEnding, clock } = this.parts;
+    const { safety, isEnding, clock } = this.dependencies;
     if (isEnding) throw new PoolClosedError(this.core.runtime.id);
     if (!safety.isEnforced) return;
     if (safety.error !== undefined) throw safety.error;
@@ -376,7 +377,7 @@ export class PostgresPool extends PostgresEvents {
    * @param undo is called with a result that comes in spite of that.
    */
   private unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
-    const { safety } = this.parts;
+    const { safety } = this.dependencies;
     return new Promise((resolve, reject) => {
       const waiting: WaitingCall = { unsafe: reject };
       safety.waiting.add(waiting);
@@ -394,7 +395,7 @@ export class PostgresPool extends PostgresEvents {
   }
 
   protected override view(binding: TenantBinding): this {
-    return new PostgresPool(this.core, this.parts, binding) as this;
+    return new PostgresPool(this.core, this.dependencies, binding) as this;
   }
 }
 

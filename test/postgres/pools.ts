@@ -69,7 +69,7 @@ export class TestPools implements AsyncDisposable {
  * @param prepare the statements that make what the tests need.
  */
 export function withTestPools(
-  made: (parts: { readonly database: TestDatabase; readonly pools: TestPools }) => void,
+  made: (resources: { readonly database: TestDatabase; readonly pools: TestPools }) => void,
   prepare: (database: TestDatabase) => readonly string[] = () => [],
 ): void {
   let database: TestDatabase;
