@@ -78,7 +78,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
-      session.unref();
+      session.wire.unref();
       this.sessions.add(session);
       return session;
     } catch (error) {

@@ -19,12 +19,11 @@ import {
   TransactionEndedError,
 } from '../errors.js';
 import { SubmittableTask } from './statement/submittable-task.js';
-import type { TenantSetting } from './isolation.js';
+import { SET_LOCALLY, type TenantSetting } from './isolation.js';
 import { LeaseStatement } from './statement/lease-statement.js';
 import type { StatementSession } from './statement/statement.js';
 import type { ClientDependencies, LeasedClient } from './session/leased-client.js';
 import { isFatalError, isRetriable, sqlStateOf } from './protocol/pg-errors.js';
-import type { MessageWriter } from './protocol/message-writer.js';
 import type { ResultBuilder } from './protocol/pg-module.js';
 import { Queryable } from './statement/queryable.js';
 import { callLimitOf, type QueryRequest, type StatementLimits, strictest } from './statement/query-arguments.js';
@@ -231,19 +230,13 @@ class TransactionOpening extends LeaseStatement {
   }
 
   protected override encode(session: StatementSession, guard: string | undefined): undefined {
-    const { writer } = session;
-    if (guard !== undefined) writer.guard(guard);
-    writer.command(this.#begin);
-    if (this.#tenant !== undefined) this.#set(writer, this.#tenant);
-    for (const setting of this.#settings) this.#set(writer, setting);
-    writer.sync();
+    const { wire } = session;
+    if (guard !== undefined) wire.guard(guard);
+    wire.command(this.#begin);
+    if (this.#tenant !== undefined) wire.command(SET_LOCALLY, [this.#tenant.name, this.#tenant.value]);
+    for (const { name, value } of this.#settings) wire.command(SET_LOCALLY, [name, value]);
+    wire.sync();
     return undefined;
-  }
-
-  #set(writer: MessageWriter, { name, value }: TenantSetting): void {
-    writer.parse('', 'select pg_catalog.set_config($1, $2, true)');
-    writer.bind('', [name, value], false);
-    writer.execute();
   }
 
   override handleRowDescription(): void {}

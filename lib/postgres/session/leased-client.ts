@@ -283,7 +283,7 @@ export class LeasedClient extends LeaseEvents {
 
   /** Of the server's process; undefined when the server has not told. */
   get processID(): number | undefined {
-    return this.session.processID;
+    return this.session.wire.processID;
   }
   get user(): string | undefined {
     return this.session.client.user;
@@ -329,7 +329,7 @@ export class LeasedClient extends LeaseEvents {
 
   getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): TypeParser {
     const own = this.#parsers?.get(parserKey(oid, format));
-    return own ?? this.session.typeParsers.getTypeParser(oid, format);
+    return own ?? this.session.wire.typeParsers.getTypeParser(oid, format);
   }
 
   /** pg's own connection, for libraries that reach for it. */

@@ -9,27 +9,17 @@
  * connection: a notification may be meant for the tenant before.
  */
 import { randomUUID } from 'node:crypto';
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
 import type { PoolCounters } from '../../engine/pool-counters.js';
 import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../../errors.js';
 import { Cancellation, cancelAbandoned } from './cancellation.js';
-import type { TenantIsolation, TenantSetting } from '../isolation.js';
+import { SET_LOCALLY, type TenantIsolation, type TenantSetting } from '../isolation.js';
 import { LeaseBinding } from './lease-binding.js';
-import { MessageWriter } from '../protocol/message-writer.js';
 import { Overrun } from './overrun.js';
 import { isFatalError, isReadOnlyError, isStatementError } from '../protocol/pg-errors.js';
-import type {
-  ActiveQuery,
-  PgModule,
-  ResultConstructor,
-  TypeParsers,
-  WireConnection,
-  WireValue,
-} from '../protocol/pg-module.js';
-import { backendKeyOf, wireOf } from '../protocol/pg-module.js';
+import type { ActiveQuery, PgModule } from '../protocol/pg-module.js';
+import { Wire } from '../protocol/wire.js';
 import { type ResetSession, SessionReset, type SetupStatement } from './session-reset.js';
 import { endsTransaction, unboundBehind } from '../statement/script-check.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
@@ -58,18 +48,12 @@ type Residue = 'nothing' | 'oneShot' | 'lease';
 /** @typeParam B what a lease of it is given. */
 export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   readonly client: Client;
-  readonly wire: WireConnection;
-  readonly writer = new MessageWriter();
+  readonly wire: Wire;
   readonly rules: SessionRules;
-  readonly Result: ResultConstructor;
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
   /** What binds the current lease to its tenant. */
   readonly binding = new LeaseBinding();
-  readonly #pg: PgModule;
   /** Whether the server commits what can't be part of a transaction as soon as it has been executed. */
   readonly #commitsAtOnce: boolean;
-  readonly #socket: Duplex;
   readonly #queue: SessionQueue;
   #residue: Residue = 'nothing';
   #servedTenant: string | undefined = undefined;
@@ -109,35 +93,17 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     this.#timing = timing;
     this.openedAtMs = timing.clock.now();
     this.#commitsAtOnce = serverVersion >= COMMITS_AT_ONCE_SINCE;
-    this.#pg = pg;
     this.client = client;
-    this.wire = wireOf(client);
+    this.wire = new Wire(pg, client);
     this.rules = rules;
-    this.Result = pg.Result;
-    this.binary = 'binary' in client && client.binary === true;
-    this.#socket = this.wire.stream;
-    this.forgetStatements();
     this.#queue = new SessionQueue(client, this);
     // Without a listener an error event would end the process (node-postgres #2762).
     client.on('error', (error) => this.#died(error));
     client.on('end', () => this.#died(new Error('The server closed the connection')));
   }
 
-  get typeParsers(): TypeParsers {
-    return this.client;
-  }
-
-  prepareValue(value: unknown): WireValue {
-    return this.#pg.prepareValue(value);
-  }
-
-  /** Of the server's process; undefined when the server has not told (poolers in front of it may not). */
-  get processID(): number | undefined {
-    return backendKeyOf(this.client)?.processID;
-  }
-
   get transactionStatus(): TransactionStatus {
-    return this.client.getTransactionStatus();
+    return this.wire.transactionStatus;
   }
 
   /** No lease has it, and nothing of the last one's is still under way. */
@@ -303,7 +269,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   prepareAgain(statement: SessionTask): void {
     const { name } = statement;
     if (name === undefined) return;
-    Reflect.deleteProperty(this.wire.parsedStatements, name);
+    this.wire.forgetStatement(name);
     this.#queue.runFirst(this.#sync(name), statement);
   }
 
@@ -344,7 +310,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   #textOf(task: SessionTask): string | undefined {
     if (task.text) return task.text;
     const { name } = task;
-    return typeof name === 'string' ? this.wire.parsedStatements[name] : undefined;
+    return typeof name === 'string' ? this.wire.preparedText(name) : undefined;
   }
 
   /**
@@ -365,7 +331,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
 
   /** Writes the reset that a statement takes along. */
   resetInPassing(): void {
-    this.writer.command('DISCARD ALL');
+    this.wire.command('DISCARD ALL');
     this.forgetStatements();
     this.rules.counters.resets++;
     this.#residue = 'oneShot';
@@ -457,7 +423,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   /** Writes its preparation, under a name that could not be foreseen, not even by SQL of the borrower before. */
   prepareBinding(): void {
     this.#bindStatement = `pool_bind_${randomUUID()}`;
-    this.writer.parse(this.#bindStatement, 'select pg_catalog.set_config($1, $2, true)');
+    this.wire.prepare(this.#bindStatement, SET_LOCALLY);
   }
 
   /** The prepared statement that binds a transaction to a tenant. */
@@ -468,23 +434,11 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
 
   /** The server drops every prepared statement: pg has to parse each again. */
   forgetStatements(): void {
-    // Without a prototype: a caller may call a statement "constructor".
-    this.wire.parsedStatements = Object.create(null) as Record<string, string>;
+    this.wire.forgetStatements();
     this.#bindStatement = undefined;
   }
 
-  // ── The socket ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Sends what has been written, in one piece. */
-  flush(): void {
-    const batch = this.writer.take();
-    if (this.#socket.writable) this.#socket.write(batch);
-  }
-
-  /** Whether pg reads what the server sends. A COPY stream takes the socket over, and may never give it back. */
-  get isRead(): boolean {
-    return this.#socket.listenerCount('data') > 0;
-  }
+  // ── Its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onBroken(listener: (error: Error) => void): void {
     this.#brokenListener = listener;
@@ -511,19 +465,10 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     if (!this.#ending) this.#brokenListener?.(error);
   }
 
-  /** Whether the open connection alone keeps the process alive. */
-  ref(): void {
-    if (this.#socket instanceof Socket) this.#socket.ref();
-  }
-
-  unref(): void {
-    if (this.#socket instanceof Socket) this.#socket.unref();
-  }
-
   /** Ends the session gracefully. */
   async end(): Promise<void> {
     this.#ending = true;
-    this.ref();
+    this.wire.ref();
     await this.client.end();
   }
 
@@ -537,7 +482,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     if (reason === undefined) this.#ending = true;
     if (this.#queue.active !== undefined) this.#abandonment ??= cancelAbandoned(this.client);
     if (reason !== undefined) this.#died(reason);
-    this.#socket.destroy();
+    this.wire.destroy();
   }
 
   /** While the cancel request of a destroyed session is under way: until then the server counts the connection. */

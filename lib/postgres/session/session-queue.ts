@@ -13,9 +13,9 @@ import type { Client } from 'pg';
 import type { Clock } from '../../engine/time/clock.js';
 import type { Deadlines } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
-import type { MessageWriter } from '../protocol/message-writer.js';
 import type { ActiveQuery } from '../protocol/pg-module.js';
 import { PgQueue } from '../protocol/pg-queue.js';
+import type { Wire } from '../protocol/wire.js';
 
 /**
  * What task it is. `caller`: a statement of a lease, bound to its tenant and its transaction. `begin`, `end`: of that
@@ -37,9 +37,7 @@ export interface SessionTask extends ActiveQuery {
 
 /** What a task that writes to the wire needs of its session. */
 export interface WireSession {
-  readonly writer: MessageWriter;
-  /** Sends what has been written, in one piece. */
-  flush(): void;
+  readonly wire: Wire;
   /** The task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
   finished(task: SessionTask): void;
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */

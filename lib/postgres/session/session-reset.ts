@@ -14,9 +14,9 @@
  * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So each failure costs
  * the connection, with one exception: the binding of a lease, which refuses the lease and leaves the reset owed.
  */
-import { sessionAssignment, type TenantSetting } from '../isolation.js';
-import type { MessageWriter } from '../protocol/message-writer.js';
+import { sessionAssignment, SET_FOR_SESSION, SET_LOCALLY, type TenantSetting } from '../isolation.js';
 import type { CommandCompleteMessage, WireValue } from '../protocol/pg-module.js';
+import type { Wire } from '../protocol/wire.js';
 import type { SessionTask } from './session-queue.js';
 import { Statement, type StatementSession } from '../statement/statement.js';
 
@@ -63,31 +63,27 @@ export class SessionReset implements SessionTask {
   submit(): null {
     const session = this.#session;
     const { discard, mark, setting, isLocal, next } = this.#dependencies;
-    const { writer } = session;
+    const { wire } = session;
     if (discard) this.#encodeReset();
-    if (setting !== undefined) assign(writer, setting, isLocal);
+    if (setting !== undefined) assign(wire, setting, isLocal);
     const binds = session.lacksBindStatement(next);
     if (binds) session.prepareBinding();
-    else writer.parse(mark, '');
-    writer.sync();
+    else wire.prepare(mark, '');
+    wire.sync();
     if (next instanceof Statement && !next.isScript) next.encodeBehind(session, binds ? undefined : mark);
-    session.flush();
+    wire.send();
     return null;
   }
 
   #encodeReset(): void {
     const session = this.#session;
-    const { writer } = session;
-    const rollback = session.transactionStatus !== 'I';
+    const { wire } = session;
+    const rollback = wire.transactionStatus !== 'I';
     this.#cleaningLeft = (rollback ? 1 : 0) + 1 + session.setup.length;
-    if (rollback) writer.command('ROLLBACK');
-    writer.command('DISCARD ALL');
+    if (rollback) wire.command('ROLLBACK');
+    wire.command('DISCARD ALL');
     session.forgetStatements();
-    for (const { text, values } of session.setup) {
-      writer.parse('', text);
-      writer.bind('', values, false);
-      writer.execute();
-    }
+    for (const { text, values } of session.setup) wire.command(text, values);
   }
 
   handleRowDescription(): void {}
@@ -114,7 +110,7 @@ export class SessionReset implements SessionTask {
     if (this.#cleaningLeft > 0)
       return session.lostStep(new Error('The server left a part of a session reset unanswered'));
     if (discard) session.cleaned();
-    if (setting !== undefined) session.binding.proved(session.transactionStatus);
+    if (setting !== undefined) session.binding.proved(session.wire.transactionStatus);
     // What comes behind it is the session's active task already, if anything does.
     session.finished(this);
     done?.(undefined);
@@ -132,10 +128,8 @@ export class SessionReset implements SessionTask {
 }
 
 /** Makes `setting` the session's, or the transaction's. */
-function assign(writer: MessageWriter, setting: TenantSetting, isLocal: boolean): void {
+function assign(wire: Wire, setting: TenantSetting, isLocal: boolean): void {
   const assignment = isLocal ? undefined : sessionAssignment(setting);
-  if (assignment !== undefined) return writer.command(assignment);
-  writer.parse('', `select pg_catalog.set_config($1, $2, ${isLocal})`);
-  writer.bind('', [setting.name, setting.value], false);
-  writer.execute();
+  if (assignment !== undefined) return wire.command(assignment);
+  wire.command(isLocal ? SET_LOCALLY : SET_FOR_SESSION, [setting.name, setting.value]);
 }

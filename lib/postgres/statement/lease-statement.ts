@@ -74,7 +74,7 @@ export class LeaseStatement extends CallerStatement {
   /** Outside a transaction: in one the failure has undone what came before. */
   #mayPrepareAgain(error: Error): boolean {
     if (this.#preparedAgain || this.answered || this.name === undefined) return false;
-    return isStalePlan(error) && this.session?.transactionStatus === 'I';
+    return isStalePlan(error) && this.session?.wire.transactionStatus === 'I';
   }
 
   #prepareAgain(): void {

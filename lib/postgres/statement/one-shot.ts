@@ -99,7 +99,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
-    if (this.session?.transactionStatus !== 'I') return this.#rollBack();
+    if (this.session?.wire.transactionStatus !== 'I') return this.#rollBack();
     this.#giveBack(undefined);
     this.fulfil(result);
   }
@@ -114,7 +114,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     }
     // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
     session?.whenReady(() => {
-      if (session.transactionStatus !== 'I') return this.#rollBack(error);
+      if (session.wire.transactionStatus !== 'I') return this.#rollBack(error);
       this.#giveBack(error);
       this.reject(error);
     });

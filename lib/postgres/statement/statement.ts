@@ -9,7 +9,7 @@
  *    rolls back as a whole, and nothing of the setting survives on the session.
  */
 import type { AsyncResource } from 'node:async_hooks';
-import type { Connection, QueryArrayResult, QueryResult, TransactionStatus } from 'pg';
+import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
@@ -19,7 +19,6 @@ import type {
   CommandCompleteMessage,
   DataRowMessage,
   ResultBuilder,
-  ResultConstructor,
   RowDescriptionMessage,
   TypeParsers,
   WireValue,
@@ -47,14 +46,7 @@ export type StatementResult = QueryResult | QueryArrayResult;
 
 /** What a statement needs of the session that runs it. */
 export interface StatementSession extends WireSession {
-  readonly wire: { readonly parsedStatements: Record<string, string> };
-  readonly Result: ResultConstructor;
-  readonly typeParsers: TypeParsers;
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
   readonly binding: LeaseBinding;
-  readonly transactionStatus: TransactionStatus;
-  prepareValue(value: unknown): WireValue;
   /** The prepared statement that binds a transaction to a tenant. */
   readonly bindStatement: string;
   lacksBindStatement(task: SessionTask): boolean;
@@ -162,21 +154,21 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     const error = this.#encodeWhole(session, undefined);
     if (error !== undefined) return error;
     this.#written = true;
-    session.flush();
+    session.wire.send();
     return null;
   }
 
   /** If a value or a type parser of the caller's throws, no part of a message stays behind. */
   #encodeWhole(session: StatementSession, guard: string | undefined): Error | undefined {
-    const { writer } = session;
-    const before = writer.length;
+    const { wire } = session;
+    const before = wire.length;
     let error: Error | undefined;
     try {
       error = this.encode(session, guard);
     } catch (thrown) {
       error = toError(thrown);
     }
-    if (error !== undefined) writer.rewind(before);
+    if (error !== undefined) wire.rewind(before);
     return error;
   }
 
@@ -223,9 +215,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     const { text, name, binding } = this;
     const problem = this.#problem(session);
     if (problem !== undefined) return problem;
-    const { writer } = session;
+    const { wire } = session;
     if (guard === undefined && binding === undefined && !this.resetsSession && !this.#needsExtended()) {
-      writer.query(text ?? '');
+      wire.query(text ?? '');
       return undefined;
     }
     let values: readonly WireValue[];
@@ -235,14 +227,10 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       return toError(error);
     }
     this.#extended = true;
-    if (guard !== undefined) writer.guard(guard);
+    if (guard !== undefined) wire.guard(guard);
     if (this.resetsSession) this.#encodeReset(session);
     if (binding !== undefined) this.#encodeBinding(session, binding);
-    if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
-    writer.bind(name ?? '', values, this.config?.binary === true || session.binary);
-    writer.describePortal();
-    writer.execute();
-    writer.sync();
+    wire.execute(name, text, values, this.config?.binary === true);
     return undefined;
   }
 
@@ -256,7 +244,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     if (name === undefined) return undefined;
     if (typeof name !== 'string' || name.includes('\0'))
       return new TypeError('The name of a query must be a string without NUL characters');
-    const known = session.wire.parsedStatements[name];
+    const known = session.wire.preparedText(name);
     if (known !== undefined && text && known !== text) {
       return new Error(
         `Prepared statements must be unique: "${this.config?.name ?? name}" was used for a different statement`,
@@ -280,9 +268,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     this.#resultsToSkip++;
   }
 
-  #encodeBinding({ writer, bindStatement }: StatementSession, binding: TenantSetting): void {
-    writer.bind(bindStatement, [binding.name, binding.value], false);
-    writer.execute();
+  #encodeBinding({ wire, bindStatement }: StatementSession, binding: TenantSetting): void {
+    wire.executePrepared(bindStatement, [binding.name, binding.value]);
     this.#resultsToSkip++;
   }
 
@@ -338,10 +325,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   handleCopyInResponse(): void {
     const { session } = this;
     if (session === undefined) return;
-    session.writer.copyFail('COPY … FROM STDIN needs a stream: pass one of pg-copy-streams to query()');
-    // The Sync sent with the statement was swallowed by the copy.
-    if (this.#extended) session.writer.sync();
-    session.flush();
+    const { wire } = session;
+    wire.refuseCopy('COPY … FROM STDIN needs a stream: pass one of pg-copy-streams to query()', this.#extended);
+    wire.send();
   }
 
   handleCopyData(): void {
@@ -395,7 +381,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   #newResult(): ResultBuilder {
     const { session } = this;
     if (session === undefined) throw new Error('A statement got a result without a session');
-    return new session.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
+    return new session.wire.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
   }
 
   /** What the result was built with leads to the connection: nothing of it is handed out. */
@@ -406,15 +392,15 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   protected typeParsers(session: StatementSession): TypeParsers {
-    return session.typeParsers;
+    return session.wire.typeParsers;
   }
 }
 
-function prepareAll(values: readonly unknown[], session: StatementSession): readonly WireValue[] {
+function prepareAll(values: readonly unknown[], { wire }: StatementSession): readonly WireValue[] {
   const prepared = new Array<WireValue>(values.length);
   for (let index = 0; index < values.length; index++) {
     const value = values[index];
-    prepared[index] = typeof value === 'string' ? value : session.prepareValue(value);
+    prepared[index] = typeof value === 'string' ? value : wire.prepareValue(value);
   }
   return prepared;
 }

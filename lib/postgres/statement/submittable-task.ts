@@ -25,6 +25,7 @@ import type {
   RowDescriptionMessage,
   TypeParsers,
 } from '../protocol/pg-module.js';
+import type { Wire } from '../protocol/wire.js';
 import { ServerRounds } from './server-rounds.js';
 import type { SessionTask } from '../session/session-queue.js';
 import { isClosable, SubmittableEnd } from './submittable-end.js';
@@ -50,10 +51,7 @@ export interface CallerSubmittable extends Submittable {
 
 /** What a Submittable needs of the session that runs it. */
 export interface SubmittableSession {
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
-  /** Whether pg reads what the server sends. */
-  readonly isRead: boolean;
+  readonly wire: Pick<Wire, 'binary' | 'isRead'>;
   /** Why a task must not be sent, if so. */
   rejectionOf(task: SessionTask): Error | undefined;
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
@@ -166,7 +164,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     const rejection = session.rejectionOf(this);
     if (rejection !== undefined) return rejection;
     if (this.#end.isGivenUp) return new Error('The query was given up before it was sent');
-    if (session.binary && this.#query.binary !== true) this.#query.binary = true;
+    if (session.wire.binary && this.#query.binary !== true) this.#query.binary = true;
     this.#connection = connection;
     this.#waitedBefore = connection.rawListeners('readyForQuery');
     this.#rounds?.begin(connection);
@@ -175,7 +173,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     try {
       const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
       // It has taken the socket over: when the server works and when the reader rests can't be told apart.
-      if (!session.isRead) this.#rounds?.stop();
+      if (!session.wire.isRead) this.#rounds?.stop();
       return isError(error) ? error : null;
     } catch (thrown) {
       // What it has written by then can't be known.
@@ -339,7 +337,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     if (this.#isOver || this.#connection === undefined) return;
     const { session } = this.#dependencies;
     this.#rounds?.stop();
-    if (session.isRead) this.#limitEnd();
+    if (session.wire.isRead) this.#limitEnd();
     // It has taken the socket over, and will neither read the rest nor give it back.
     else session.kill(new Error('A COPY was given up in the middle'));
   }
