@@ -13,7 +13,7 @@ import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import { loadPg } from './protocol/pg-module.js';
 import { RoleSafety } from './role-safety.js';
 import type { ClientDependencies, LeasedClient, PoolSession } from './session/leased-client.js';
-import type { SessionRules } from './session/pg-session.js';
+import type { SessionRules } from './session/session-hygiene.js';
 import { SetupClient } from './session/setup-client.js';
 import { ConnectionParsers } from './statement/caller-code.js';
 import { Instrumentation } from './statement/instrumentation.js';
@@ -99,7 +99,7 @@ async function setUp(
   if (isolation.mode === 'rls') {
     const untold = { ...clients, instrumentation: undefined };
     await SetupClient.run(poolId, session, untold, (client) => safety.inspect(client));
-    session.adoptSetup([]);
+    session.hygiene.adoptSetup([]);
   }
   if (onConnect !== undefined || verify !== undefined || events.listenerCount('connect') > 0) {
     await SetupClient.run(poolId, session, clients, async (client) => {

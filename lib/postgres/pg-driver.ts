@@ -11,10 +11,11 @@ import { toError } from '../engine/to-error.js';
 import { ConnectionLostError } from '../errors.js';
 import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import type { Failover } from './failover.js';
-import { IdleResets } from './session/idle-resets.js';
 import { isFatalError, isServerFull } from './protocol/pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
-import { PgSession, type SessionRules } from './session/pg-session.js';
+import { PgSession } from './session/pg-session.js';
+import { ResetSchedule } from './session/reset-schedule.js';
+import type { SessionRules } from './session/session-hygiene.js';
 import { ProcessHold } from './process-hold.js';
 
 /** A password, or a function that knows the current one. */
@@ -42,13 +43,11 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   readonly #hold = new ProcessHold();
   /** Every session that is open. */
   readonly sessions = new Set<PoolSession>();
-  /** Sessions that came back with a tenant's state in them. */
-  #unclean: PoolSession[] = [];
-  readonly #idleResets: IdleResets;
+  readonly #resets: ResetSchedule;
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
-    this.#idleResets = new IdleResets(this.sessions, options.clients);
+    this.#resets = new ResetSchedule(this.sessions, options.clients);
   }
 
   async open(signal: AbortSignal): Promise<PoolSession> {
@@ -109,7 +108,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     session.lend(lease.tenantId);
     const client = new LeasedClient(session, lease, this.#options.clients);
     session.borrower = client;
-    this.#resetSoon(session);
+    this.#resets.lent(session);
     this.#hold.acquire();
     return client;
   }
@@ -117,7 +116,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   recycle(session: PoolSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready === undefined && !session.hasRefusedWrite) return this.#returned(session);
+    if (ready === undefined && !session.hasRefusedWrite) return this.#resets.returned(session);
     return this.#clean(session, ready);
   }
 
@@ -126,7 +125,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     const { failover } = this.#options;
     if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
       throw new Error('The session takes no writes');
-    this.#returned(session);
+    this.#resets.returned(session);
   }
 
   onBroken(session: PoolSession, listener: (error: Error) => void): void {
@@ -135,7 +134,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   dispose(): Promise<void> {
     this.#hold.dispose();
-    this.#idleResets.stop();
+    this.#resets.stop();
     return Promise.resolve();
   }
 
@@ -161,23 +160,5 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     session.lastBorrower = client;
     client.retire();
     this.#hold.release();
-  }
-
-  #returned(session: PoolSession): void {
-    this.#resetSoon(session);
-    this.#idleResets.returned(session);
-  }
-
-  /**
-   * A reset travels with the next borrower's first statement. When none has come by the end of this turn of the event
-   * loop it goes alone, so that no advisory lock, LISTEN or temporary table of a lease that has ended is left.
-   */
-  #resetSoon(session: PoolSession): void {
-    if (!session.mustResetSoon || this.#unclean.push(session) > 1) return;
-    setImmediate(() => {
-      const sessions = this.#unclean;
-      this.#unclean = [];
-      for (const unclean of sessions) if (unclean.mustResetSoon) unclean.resetNow();
-    });
   }
 }

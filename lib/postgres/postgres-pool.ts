@@ -19,7 +19,7 @@ import { PostgresEvents } from './pg-events.js';
 import type { PgModule, QueryCallback } from './protocol/pg-module.js';
 import type { WaitingCall } from './role-safety.js';
 import type { LeasedClient } from './session/leased-client.js';
-import type { SessionRules } from './session/pg-session.js';
+import type { SessionRules } from './session/session-hygiene.js';
 import { OneShot } from './statement/one-shot.js';
 import { PoolQuery, type StatementRules } from './statement/pool-query.js';
 import { PoolSubmittable } from './statement/pool-submittable.js';

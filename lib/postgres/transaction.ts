@@ -176,10 +176,10 @@ export class PgTransaction extends Queryable {
   /** @internal */
   async commit(): Promise<void> {
     this.#ended = true;
-    const { binding, transactionStatus } = this.#client.session;
-    const endedBy = binding.endedBy(transactionStatus);
+    const { session } = this.#client;
+    const endedBy = session.transactionEndedBy();
     // Its function has ended it: what it committed is committed, anything else was not what it returned for.
-    if (endedBy === 'COMMIT' && transactionStatus === 'I') return;
+    if (endedBy === 'COMMIT' && session.transactionStatus === 'I') return;
     if (endedBy !== undefined) throw this.#endedError(endedBy);
     const result = await this.#end('COMMIT');
     // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
@@ -229,9 +229,9 @@ class TransactionOpening extends LeaseStatement {
     this.#settings = settings;
   }
 
-  protected override encode(session: StatementSession, guard: string | undefined): undefined {
+  protected override encode(session: StatementSession): undefined {
     const { wire } = session;
-    if (guard !== undefined) wire.guard(guard);
+    session.writeAhead(this);
     wire.command(this.#begin);
     if (this.#tenant !== undefined) wire.command(SET_LOCALLY, [this.#tenant.name, this.#tenant.value]);
     for (const { name, value } of this.#settings) wire.command(SET_LOCALLY, [name, value]);
@@ -243,7 +243,7 @@ class TransactionOpening extends LeaseStatement {
   override handleDataRow(): void {}
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
-    this.session?.binding.transactionBegan(this.#tenant);
+    this.session?.transactionBegan(this.#tenant);
     super.completed(result);
   }
 }

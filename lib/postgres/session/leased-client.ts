@@ -143,7 +143,7 @@ export class LeasedClient extends LeaseEvents {
   }
 
   protected override get hearsConnection(): boolean {
-    return this.session.isClean;
+    return this.session.hygiene.isClean;
   }
 
   protected override source(): Client {
@@ -259,19 +259,13 @@ export class LeasedClient extends LeaseEvents {
   #bind(): void {
     if (this.#bound) return;
     this.#bound = true;
-    const { binding, rules } = this.session;
-    try {
-      const setting = rules.isolation.settingFor(this.lease.tenantId);
-      if (setting !== undefined) binding.require(setting);
-    } catch (error) {
-      binding.refuse(toError(error));
-    }
+    this.session.bind(this.lease.tenantId);
   }
 
   /** A caller's named statement has another name for each role or schema. */
   #nameApart(statement: LeaseStatement): void {
-    const { binding, rules } = this.session;
-    if (statement.name === undefined || binding.rejection !== undefined) return;
+    const { leaseRejection, rules } = this.session;
+    if (statement.name === undefined || leaseRejection !== undefined) return;
     try {
       statement.name = rules.isolation.statementName(statement.name, this.lease.tenantId);
     } catch (error) {

@@ -68,7 +68,7 @@ export class LeaseStatement extends CallerStatement {
     if (this.#mayPrepareAgain(error)) return this.#prepareAgain();
     this.#over = true;
     this.lastWord();
-    this.reject(this.session?.binding.rejection ?? error);
+    this.reject(this.session?.leaseRejection ?? error);
   }
 
   /** Outside a transaction: in one the failure has undone what came before. */
