@@ -32,12 +32,14 @@ import {
 } from './statement/query-arguments.js';
 import type { StatementConfig } from './statement/statement.js';
 import type { CallerSubmittable } from './statement/submittable-task.js';
-import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
+import type { PgTransaction } from './transaction/pg-transaction.js';
+import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
 
 export type { LeasedClient } from './session/leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
 export type { CallLimits } from './statement/query-arguments.js';
-export type { PgTransaction, TransactionOptions } from './transaction.js';
+export type { PgTransaction } from './transaction/pg-transaction.js';
+export type { TransactionOptions } from './transaction/run-transaction.js';
 
 /** What all views of one pool share. */
 interface PostgresPoolDependencies extends StatementRules {
