@@ -20,6 +20,7 @@ import type { PgModule, QueryCallback } from './protocol/pg-module.js';
 import type { WaitingCall } from './role-safety.js';
 import type { LeasedClient } from './session/leased-client.js';
 import type { SessionRules } from './session/session-hygiene.js';
+import type { CallerSubmittable } from './statement/caller-submittable.js';
 import { OneShot } from './statement/one-shot.js';
 import { PoolQuery, type StatementRules } from './statement/pool-query.js';
 import { PoolSubmittable } from './statement/pool-submittable.js';
@@ -31,7 +32,6 @@ import {
   refuseQuery,
 } from './statement/query-arguments.js';
 import type { StatementConfig } from './statement/statement.js';
-import type { CallerSubmittable } from './statement/submittable-task.js';
 import type { PgTransaction } from './transaction/pg-transaction.js';
 import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
 
