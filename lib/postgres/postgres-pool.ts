@@ -17,7 +17,6 @@ import type { PgPoolOptions } from './client-config.js';
 import type { PgDriver } from './pg-driver.js';
 import { PostgresEvents } from './pg-events.js';
 import type { PgModule, QueryCallback } from './protocol/pg-module.js';
-import type { WaitingCall } from './role-safety.js';
 import type { LeasedClient } from './session/leased-client.js';
 import type { SessionRules } from './session/session-hygiene.js';
 import type { CallerSubmittable } from './statement/caller-submittable.js';
@@ -339,7 +338,7 @@ export class PostgresPool extends PostgresEvents {
     const started = super.start();
     const { safety } = this.dependencies;
     if (!safety.isEnforced) return started;
-    if (safety.error === undefined) return this.unlessUnsafe(started, () => undefined);
+    if (safety.error === undefined) return safety.unlessUnsafe(started, () => undefined);
     started.catch(() => undefined);
     return Promise.reject(safety.error);
   }
@@ -360,8 +359,8 @@ export class PostgresPool extends PostgresEvents {
       return Promise.reject(toError(error));
     }
     const borrowed = super.acquireFor(atEnd, options, frame);
-    if (!this.dependencies.safety.isEnforced) return borrowed;
-    return mayBeWithdrawn(borrowed, this.unlessUnsafe(borrowed, giveBack));
+    const { safety } = this.dependencies;
+    return safety.isEnforced ? mayBeWithdrawn(borrowed, safety.unlessUnsafe(borrowed, giveBack)) : borrowed;
   }
 
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
@@ -371,29 +370,6 @@ export class PostgresPool extends PostgresEvents {
     if (!safety.isEnforced) return;
     if (safety.error !== undefined) throw safety.error;
     safety.used(clock.now());
-  }
-
-  /**
-   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
-   *
-   * @param undo is called with a result that comes in spite of that.
-   */
-  private unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
-    const { safety } = this.dependencies;
-    return new Promise((resolve, reject) => {
-      const waiting: WaitingCall = { unsafe: reject };
-      safety.waiting.add(waiting);
-      work.then(
-        (result) => {
-          if (safety.waiting.delete(waiting)) return resolve(result);
-          undo(result);
-        },
-        (error: unknown) => {
-          safety.waiting.delete(waiting);
-          reject(toError(safety.error ?? error));
-        },
-      );
-    });
   }
 
   protected override view(binding: TenantBinding): this {

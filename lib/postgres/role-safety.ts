@@ -11,6 +11,7 @@
  */
 import type { Clock } from '../engine/time/clock.js';
 import { runOutside } from '../engine/outside-context.js';
+import { toError } from '../engine/to-error.js';
 import { UnsafeRoleError } from '../errors.js';
 import type { PoolCore } from '../pool/pool-core.js';
 import type { PoolLogger } from '../pool/pool-log.js';
@@ -112,6 +113,28 @@ export class RoleSafety {
   used(nowMs: number): void {
     if (nowMs - this.#lookedAtMs < LOOK_AGAIN_MS || this.#looking || this.#begun === 0) return;
     runOutside(() => void this.#look());
+  }
+
+  /**
+   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
+   *
+   * @param undo is called with a result that comes in spite of that.
+   */
+  unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const waiting: WaitingCall = { unsafe: reject };
+      this.waiting.add(waiting);
+      work.then(
+        (result) => {
+          if (this.waiting.delete(waiting)) return resolve(result);
+          undo(result);
+        },
+        (error: unknown) => {
+          this.waiting.delete(waiting);
+          reject(toError(this.#error ?? error));
+        },
+      );
+    });
   }
 
   /** Looks over a connection that is not in use yet. @throws UnsafeRoleError when it must not be. */
