@@ -110,10 +110,10 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
   /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
   retire(): void | Promise<void> {
     if (this.#queue.isIdle && this.transactionStatus === 'I') return undefined;
-    return this.#return();
+    return this.#finishLease();
   }
 
-  async #return(): Promise<void> {
+  async #finishLease(): Promise<void> {
     this.#isReturning = true;
     try {
       await this.#quietSoon();
