@@ -16,7 +16,7 @@ import { createHttpPool } from '../http/http-pool.js';
 import { httpPoolKind, parseHttpPoolOptions } from '../http/http-pool.options.js';
 import type { PoolKindOptions } from '../options/parse-pool.js';
 import type { PoolDependencies, PoolHandle, PoolType } from '../pool/pool-handle.js';
-import { createPostgresPool } from '../postgres/postgres-pool.js';
+import { createPostgresPool } from '../postgres/create-postgres-pool.js';
 import { parsePostgresPoolOptions, postgresPoolKind } from '../postgres/postgres-pool.options.js';
 import { createRedisPool } from '../redis/create-redis-pool.js';
 import { parseRedisPoolOptions, redisPoolKind } from '../redis/redis-pool.options.js';

@@ -1,5 +1,5 @@
 /**
- * What a handle and all its views share: the engine, the monitor, and what the pool's parts have in common.
+ * What a handle and all its views share: the engine, the monitor, and what driver, engine and handle have in common.
  */
 import type { PoolDriver } from '../engine/driver.js';
 import type { TenantLimits } from '../engine/limits.js';

@@ -10,6 +10,7 @@
  * alone.
  */
 import type { Clock } from '../engine/time/clock.js';
+import type { PoolLogger } from '../pool/pool-log.js';
 import type { WriteAccess } from './session/write-access.js';
 
 /**
@@ -25,15 +26,19 @@ export interface ServerReports {
 }
 
 export interface FailoverDependencies {
-  readonly clock: Clock;
-  /** Replaces every connection. */
-  readonly evict: () => void;
-  readonly warn: (message: string) => void;
   readonly poolId: string;
+  readonly clock: Clock;
+  readonly logger: Pick<PoolLogger, 'warn'>;
+}
+
+/** What replaces every connection: the engine. */
+export interface ConnectionOwner {
+  evict(): void;
 }
 
 export class Failover {
   readonly #dependencies: FailoverDependencies;
+  #connections: ConnectionOwner | undefined = undefined;
   /** Whether any connection could ever write. */
   #couldWrite = false;
   /** The connection that was opened last can write, says its server. */
@@ -45,6 +50,11 @@ export class Failover {
 
   constructor(dependencies: FailoverDependencies) {
     this.#dependencies = dependencies;
+  }
+
+  /** From now on a failover replaces every connection of `connections`. Called before the first one opens. */
+  attach(connections: ConnectionOwner): void {
+    this.#connections = connections;
   }
 
   /** A connection has opened. Servers before PostgreSQL 14 don't report: they count as able to write. */
@@ -71,21 +81,23 @@ export class Failover {
 
   /** The connection that met it is always replaced: its server is not the one that the pool writes to. */
   #metStandby(): true {
-    const { clock, evict, warn, poolId } = this.#dependencies;
+    const { clock, logger, poolId } = this.#dependencies;
     const nowMs = clock.now();
     if (nowMs - this.#evictedAtMs < REPLACE_AGAIN_MS) return true;
     this.#evictedAtMs = nowMs;
-    warn(`Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`);
-    evict();
+    logger.warn(
+      `Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`,
+    );
+    this.#connections?.evict();
     return true;
   }
 
   #metReadOnly(): boolean {
-    const { clock, warn, poolId } = this.#dependencies;
+    const { clock, logger, poolId } = this.#dependencies;
     const nowMs = clock.now();
     if (!this.#newestWrites && nowMs - this.#replacedAtMs < REPLACE_AGAIN_MS) return false;
     this.#replacedAtMs = nowMs;
-    warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
+    logger.warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
     return true;
   }
 }

@@ -95,6 +95,11 @@ export function sessionAssignment({ name, value }: TenantSetting): string | unde
   return `SET ${name.split('.').map(quoteIdentifier).join('.')} TO ${quoteIdentifier(value)}`;
 }
 
+/** Makes a setting hold for a transaction. Its parameters: the name, the value. */
+export const SET_LOCALLY = 'select pg_catalog.set_config($1, $2, true)';
+/** Makes a setting hold for the session. */
+export const SET_FOR_SESSION = 'select pg_catalog.set_config($1, $2, false)';
+
 /** An identifier as SQL spells it, with any characters in it. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;

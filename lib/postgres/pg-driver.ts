@@ -11,10 +11,11 @@ import { toError } from '../engine/to-error.js';
 import { ConnectionLostError } from '../errors.js';
 import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import type { Failover } from './failover.js';
-import { IdleResets } from './session/idle-resets.js';
 import { isFatalError, isServerFull } from './protocol/pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
-import { PgSession, type SessionRules } from './session/pg-session.js';
+import { PgSession } from './session/pg-session.js';
+import { ResetSchedule } from './session/reset-schedule.js';
+import type { SessionRules } from './session/session-hygiene.js';
 import { ProcessHold } from './process-hold.js';
 
 /** A password, or a function that knows the current one. */
@@ -28,10 +29,9 @@ export interface PgDriverOptions {
   readonly rules: SessionRules;
   /** Has a new client obey the pool's options, before it connects. */
   readonly prepare: (client: Client) => void;
-  /** Known once the engine exists, which needs the driver first. */
-  readonly failover: () => Failover;
-  /** Known once the engine exists, which needs the driver first. */
-  readonly dependencies: () => ClientDependencies;
+  readonly failover: Failover;
+  /** Of what the sessions are lent as. */
+  readonly clients: ClientDependencies;
   /** Does what is to be done once on each new connection. */
   readonly setUp: (session: PoolSession) => Promise<void>;
 }
@@ -43,17 +43,15 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   readonly #hold = new ProcessHold();
   /** Every session that is open. */
   readonly sessions = new Set<PoolSession>();
-  /** Sessions that came back with a tenant's state in them. */
-  #unclean: PoolSession[] = [];
-  readonly #idleResets: IdleResets;
+  readonly #resets: ResetSchedule;
 
   constructor(options: PgDriverOptions) {
     this.#options = options;
-    this.#idleResets = new IdleResets(this.sessions, options.dependencies);
+    this.#resets = new ResetSchedule(this.sessions, options.clients);
   }
 
   async open(signal: AbortSignal): Promise<PoolSession> {
-    const { pg, clientConfig, password, rules, dependencies, setUp, prepare, failover } = this.#options;
+    const { pg, clientConfig, password, rules, clients, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();
     const client = new pg.Client(clientConfig);
     prepare(client);
@@ -73,13 +71,13 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     try {
       await client.connect();
       client.connection.removeListener('parameterStatus', report);
-      failover().opened(reports);
+      failover.opened(reports);
       const serverVersion = Number.parseInt(reports.server_version ?? '', 10) || 0;
-      const session = new PgSession<LeasedClient>(pg, client, rules, dependencies(), serverVersion);
+      const session = new PgSession<LeasedClient>(pg, client, rules, clients, serverVersion);
       client.removeListener('error', ignore);
       await setUp(session);
       signal.throwIfAborted();
-      session.unref();
+      session.wire.unref();
       this.sessions.add(session);
       return session;
     } catch (error) {
@@ -108,9 +106,9 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   lend(session: PoolSession, lease: LeaseInfo): LeasedClient {
     session.lend(lease.tenantId);
-    const client = new LeasedClient(session, lease, this.#options.dependencies());
+    const client = new LeasedClient(session, lease, this.#options.clients);
     session.borrower = client;
-    this.#resetSoon(session);
+    this.#resets.lent(session);
     this.#hold.acquire();
     return client;
   }
@@ -118,16 +116,16 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
   recycle(session: PoolSession): void | Promise<void> {
     this.#takeBack(session);
     const ready = session.retire();
-    if (ready === undefined && !session.hasRefusedWrite) return this.#returned(session);
+    if (ready === undefined && !session.hasRefusedWrite) return this.#resets.returned(session);
     return this.#clean(session, ready);
   }
 
   async #clean(session: PoolSession, ready: void | Promise<void>): Promise<void> {
     await ready;
-    const failover = this.#options.failover();
+    const { failover } = this.#options;
     if (session.hasRefusedWrite && failover.isWatching && failover.told(await session.writeAccess()))
       throw new Error('The session takes no writes');
-    this.#returned(session);
+    this.#resets.returned(session);
   }
 
   onBroken(session: PoolSession, listener: (error: Error) => void): void {
@@ -136,7 +134,7 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   dispose(): Promise<void> {
     this.#hold.dispose();
-    this.#idleResets.stop();
+    this.#resets.stop();
     return Promise.resolve();
   }
 
@@ -162,23 +160,5 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     session.lastBorrower = client;
     client.retire();
     this.#hold.release();
-  }
-
-  #returned(session: PoolSession): void {
-    this.#resetSoon(session);
-    this.#idleResets.returned(session);
-  }
-
-  /**
-   * A reset travels with the next borrower's first statement. When none has come by the end of this turn of the event
-   * loop it goes alone, so that no advisory lock, LISTEN or temporary table of a lease that has ended is left.
-   */
-  #resetSoon(session: PoolSession): void {
-    if (!session.mustResetSoon || this.#unclean.push(session) > 1) return;
-    setImmediate(() => {
-      const sessions = this.#unclean;
-      this.#unclean = [];
-      for (const unclean of sessions) if (unclean.mustResetSoon) unclean.resetNow();
-    });
   }
 }

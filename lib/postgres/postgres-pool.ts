@@ -11,36 +11,18 @@ import type { Lease } from '../engine/lease.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
 import { PoolClosedError } from '../errors.js';
-import {
-  type AcquireOptions,
-  createPoolCore,
-  createPoolRuntime,
-  type PoolCore,
-  type PoolDependencies,
-  type TenantBinding,
-} from '../pool/pool-handle.js';
+import type { AcquireOptions, PoolCore, TenantBinding } from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
-import {
-  clientConfigOf,
-  overrideParameters,
-  type PgPoolOptions,
-  pgPoolOptionsOf,
-  resolveServer,
-} from './client-config.js';
-import { ConnectionParsers } from './statement/caller-code.js';
-import { Failover } from './failover.js';
-import type { CallerSubmittable } from './statement/submittable-task.js';
-import { Instrumentation } from './statement/instrumentation.js';
-import { isolationOf } from './isolation.js';
-import type { LeasedClient, PoolSession } from './session/leased-client.js';
+import type { PgPoolOptions } from './client-config.js';
+import type { PgDriver } from './pg-driver.js';
+import { PostgresEvents } from './pg-events.js';
+import type { PgModule, QueryCallback } from './protocol/pg-module.js';
+import type { LeasedClient } from './session/leased-client.js';
+import type { SessionRules } from './session/session-hygiene.js';
+import type { CallerSubmittable } from './statement/caller-submittable.js';
 import { OneShot } from './statement/one-shot.js';
-import { PgDriver } from './pg-driver.js';
-import { pgEvents, PostgresEvents } from './pg-events.js';
-import { loadPg, type PgModule } from './protocol/pg-module.js';
-import type { SessionRules } from './session/pg-session.js';
 import { PoolQuery, type StatementRules } from './statement/pool-query.js';
 import { PoolSubmittable } from './statement/pool-submittable.js';
-import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import {
   type CallLimits,
   MOST_PARAMETERS,
@@ -48,24 +30,22 @@ import {
   readQuery,
   refuseQuery,
 } from './statement/query-arguments.js';
-import { RoleSafety, type WaitingCall } from './role-safety.js';
-import { SetupClient } from './session/setup-client.js';
 import type { StatementConfig } from './statement/statement.js';
-import { type PgTransaction, runTransaction, type TransactionHost, type TransactionOptions } from './transaction.js';
-import type { QueryCallback } from './protocol/pg-module.js';
+import type { PgTransaction } from './transaction/pg-transaction.js';
+import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
 
 export type { LeasedClient } from './session/leased-client.js';
 export type { PostgresEventMap } from './pg-events.js';
 export type { CallLimits } from './statement/query-arguments.js';
-export type { PgTransaction, TransactionOptions } from './transaction.js';
+export type { PgTransaction } from './transaction/pg-transaction.js';
+export type { TransactionOptions } from './transaction/run-transaction.js';
 
 /** What all views of one pool share. */
-interface PostgresDependencies extends StatementRules {
+interface PostgresPoolDependencies extends StatementRules {
   readonly pg: PgModule;
   readonly rules: SessionRules;
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
-  readonly failover: Failover;
   /** Whether `end()` has been called: what was asked for before is served, nothing is taken on. */
   isEnding: boolean;
 }
@@ -77,12 +57,12 @@ const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PostgresEvents {
-  private readonly parts: PostgresDependencies;
+  private readonly dependencies: PostgresPoolDependencies;
 
   /** @internal */
-  constructor(core: PoolCore<LeasedClient>, parts: PostgresDependencies, binding?: TenantBinding) {
+  constructor(core: PoolCore<LeasedClient>, dependencies: PostgresPoolDependencies, binding?: TenantBinding) {
     super(core, binding);
-    this.parts = parts;
+    this.dependencies = dependencies;
   }
 
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +129,7 @@ export class PostgresPool extends PostgresEvents {
     config: StatementConfig | undefined,
     callback: QueryCallback | undefined,
   ): unknown {
-    const { core, parts, frame } = this;
+    const { core, dependencies, frame } = this;
     const { id } = core.runtime;
     let tenantId: string | undefined;
     let statement: OneShot;
@@ -157,9 +137,10 @@ export class PostgresPool extends PostgresEvents {
     try {
       tenantId = this.tenantFor(undefined, frame);
       this.admit();
-      if (parts.safety.isEnforced) statement = ruled = new PoolQuery(id, tenantId, parts, text, values, config);
-      else statement = new OneShot(id, tenantId, parts, text, values, config);
-      const { isolation } = parts.rules;
+      if (dependencies.safety.isEnforced)
+        statement = ruled = new PoolQuery(id, tenantId, dependencies, text, values, config);
+      else statement = new OneShot(id, tenantId, dependencies, text, values, config);
+      const { isolation } = dependencies.rules;
       if (isolation.mode !== 'none') {
         const setting = isolation.settingFor(tenantId);
         if (setting !== undefined && statement.isScript) return this.script(statement.config ?? { text }, callback);
@@ -200,8 +181,8 @@ export class PostgresPool extends PostgresEvents {
 
   /** Runs a Submittable on a lease of its own, which ends with it. What keeps it from running, it is told. */
   private querySubmittable<T extends CallerSubmittable>(query: T, callback: QueryCallback | undefined): T {
-    const { parts, core, frame } = this;
-    const submittable = new PoolSubmittable(query, callback, parts.safety);
+    const { dependencies, core, frame } = this;
+    const submittable = new PoolSubmittable(query, callback, dependencies.safety);
     try {
       const tenantId = this.tenantFor(undefined, frame);
       this.admit();
@@ -244,7 +225,7 @@ export class PostgresPool extends PostgresEvents {
     frame: ContextFrame | undefined,
     asked: (acquired: Promise<Lease<LeasedClient>>) => void,
   ): Promise<T> {
-    const { core, parts } = this;
+    const { core, dependencies } = this;
     const acquire: TransactionHost['acquire'] = (limits) => {
       const lease = this.borrow({ ...definedLimits(limits), tenantId: options.tenantId }, frame);
       queueMicrotask(() => asked(lease));
@@ -252,7 +233,7 @@ export class PostgresPool extends PostgresEvents {
     };
     const { random } = core.runtime;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
-    return runTransaction({ ...parts, poolId: core.runtime.id, random, acquire, holding }, fn, options);
+    return runTransaction({ ...dependencies, poolId: core.runtime.id, random, acquire, holding }, fn, options);
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -304,9 +285,9 @@ export class PostgresPool extends PostgresEvents {
   }
 
   private async serveAndClose(): Promise<void> {
-    const { core, parts } = this;
-    const { clock } = parts;
-    parts.isEnding = true;
+    const { core, dependencies } = this;
+    const { clock } = dependencies;
+    dependencies.isEnding = true;
     const untilMs = clock.now() + END_WITHIN_MS;
     const isServed = (): boolean =>
       core.engine.numbers.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
@@ -332,7 +313,7 @@ export class PostgresPool extends PostgresEvents {
   /** Whether `end()` or `close()` has been called. */
   get ending(): boolean {
     const { lifecycle } = this.core.engine;
-    return this.parts.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
+    return this.dependencies.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
   }
 
   /** Whether the pool has closed. */
@@ -344,20 +325,20 @@ export class PostgresPool extends PostgresEvents {
   get expiredCount(): number {
     const { maxLifetimeMs } = this.core.engine.limits;
     if (maxLifetimeMs === 0) return 0;
-    const bornBeforeMs = this.parts.clock.now() - maxLifetimeMs;
+    const bornBeforeMs = this.dependencies.clock.now() - maxLifetimeMs;
     let expired = 0;
-    for (const session of this.parts.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
+    for (const session of this.dependencies.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
     return expired;
   }
 
   /** What it was configured with, in pg.Pool's words. Secrets are left out. */
   get options(): PgPoolOptions {
-    return this.parts.options;
+    return this.dependencies.options;
   }
 
   /** @internal The module `pg` behind it. */
   get pgModule(): object {
-    return this.parts.pg.exports;
+    return this.dependencies.pg.exports;
   }
 
   // ── Safety of the database user ──────────────────────────────────────────────────────────────────────────────────
@@ -365,9 +346,9 @@ export class PostgresPool extends PostgresEvents {
   /** @internal Fails at once, and not only at the time-out, when the database user isn't bound by row security. */
   override start(): Promise<void> {
     const started = super.start();
-    const { safety } = this.parts;
+    const { safety } = this.dependencies;
     if (!safety.isEnforced) return started;
-    if (safety.error === undefined) return this.unlessUnsafe(started, () => undefined);
+    if (safety.error === undefined) return safety.unlessUnsafe(started, () => undefined);
     started.catch(() => undefined);
     return Promise.reject(safety.error);
   }
@@ -394,149 +375,23 @@ export class PostgresPool extends PostgresEvents {
       return Promise.reject(toError(error));
     }
     const borrowed = super.acquireFor(atEnd, options, frame);
-    if (!this.parts.safety.isEnforced) return borrowed;
-    return mayBeWithdrawn(borrowed, this.unlessUnsafe(borrowed, giveBack));
+    const { safety } = this.dependencies;
+    return safety.isEnforced ? mayBeWithdrawn(borrowed, safety.unlessUnsafe(borrowed, giveBack)) : borrowed;
   }
 
   /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
   private admit(): void {
-    const { safety, isEnding, clock } = this.parts;
+    const { safety, isEnding, clock } = this.dependencies;
     if (isEnding) throw new PoolClosedError(this.core.runtime.id);
     if (!safety.isEnforced) return;
     if (safety.error !== undefined) throw safety.error;
     safety.used(clock.now());
   }
 
-  /**
-   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
-   *
-   * @param undo is called with a result that comes in spite of that.
-   */
-  private unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
-    const { safety } = this.parts;
-    return new Promise((resolve, reject) => {
-      const waiting: WaitingCall = { unsafe: reject };
-      safety.waiting.add(waiting);
-      work.then(
-        (result) => {
-          if (safety.waiting.delete(waiting)) return resolve(result);
-          undo(result);
-        },
-        (error: unknown) => {
-          safety.waiting.delete(waiting);
-          reject(toError(safety.error ?? error));
-        },
-      );
-    });
-  }
-
   /** @internal */
   protected override view(binding: TenantBinding): this {
-    return new PostgresPool(this.core, this.parts, binding) as this;
+    return new PostgresPool(this.core, this.dependencies, binding) as this;
   }
-}
-
-/**
- * Puts a PostgreSQL pool together; nothing is opened until the manager starts it or it is used.
- *
- * @throws MissingDriverError when the package `pg` is missing.
- */
-export async function createPostgresPool(
-  id: string,
-  config: ResolvedPostgresPoolOptions,
-  dependencies: PoolDependencies,
-): Promise<PostgresPool> {
-  const pg = await loadPg(id);
-  const runtime = createPoolRuntime(id, dependencies);
-  const { clock, deadlines, events, counters, logger } = runtime;
-  const clientConfig = clientConfigOf(id, config, dependencies.owner);
-  const server = resolveServer(id, pg, clientConfig, config);
-  const rules: SessionRules = {
-    poolId: id,
-    isolation: isolationOf(config.isolation, server.user),
-    trustOneShot: config.session.trustOneShot,
-    onReset: () => counters.resets++,
-  };
-  const driver: PgDriver = new PgDriver({
-    pg,
-    clientConfig,
-    prepare: (client) => overrideParameters(client, clientConfig, config),
-    failover: () => parts.failover,
-    password: config.password,
-    rules,
-    dependencies: () => parts,
-    setUp: async (session) => {
-      await setUp(session, core, parts, config);
-      parts.parsers.setUp();
-    },
-  });
-  const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
-    runtime,
-    type: 'database',
-    config,
-    driver,
-    observer: pgEvents(events),
-  });
-  const { engine, monitor } = core;
-  const safety = new RoleSafety({
-    poolId: id,
-    clock,
-    policy: config.isolation.mode === 'rls' ? config.isolation.unsafeRole : 'ignore',
-    acquire: (timeoutMs) => engine.acquire(undefined, { timeoutMs }),
-    isOpen: () => engine.lifecycle === 'open' || engine.lifecycle === 'cold',
-    onChange: (unsafe) => {
-      monitor.obstructed(unsafe);
-      if (unsafe !== undefined) return logger.error(unsafe.message);
-      logger.log(`Pool "${id}": row security binds its user again; it serves its tenants`);
-      // The connects that were refused meanwhile say nothing against it any more.
-      void monitor.check();
-    },
-    onWarning: (unsafe) => logger.warn(unsafe.message),
-  });
-  const parts: PostgresDependencies = {
-    pg,
-    rules,
-    driver,
-    safety,
-    instrumentation: new Instrumentation(pg.Client),
-    limits: server.limits,
-    parsers: new ConnectionParsers(clientConfig.types !== undefined),
-    options: pgPoolOptionsOf(config, server),
-    deadlines,
-    clock,
-    failover: new Failover({
-      poolId: id,
-      clock,
-      evict: () => engine.evict(),
-      warn: (message) => logger.warn(message),
-    }),
-    isEnding: false,
-  };
-  return new PostgresPool(core, parts);
-}
-
-/** What is done once on each new connection. */
-async function setUp(
-  session: PoolSession,
-  core: PoolCore<LeasedClient>,
-  parts: PostgresDependencies,
-  config: ResolvedPostgresPoolOptions,
-): Promise<void> {
-  const { isolation, onConnect, verify } = config;
-  const { events, id } = core.runtime;
-  if (isolation.mode === 'rls') {
-    const untold = { ...parts, instrumentation: undefined };
-    await SetupClient.run(id, session, untold, (client) => parts.safety.inspect(client));
-    session.adoptSetup([]);
-  }
-  if (onConnect === undefined && verify === undefined && events.listenerCount('connect') === 0) return;
-  await SetupClient.run(id, session, parts, async (client) => {
-    await onConnect?.(client);
-    await events.emitAndWait('connect', client);
-    if (verify !== undefined) {
-      await new Promise<void>((resolve, reject) => verify(client, (error) => (error ? reject(error) : resolve())));
-    }
-  });
 }
 
 function giveBack(lease: Lease<LeasedClient>): void {

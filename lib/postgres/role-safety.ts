@@ -10,9 +10,11 @@
  * tenant, on no way in, and says why.
  */
 import type { Clock } from '../engine/time/clock.js';
-import type { Lease } from '../engine/lease.js';
 import { runOutside } from '../engine/outside-context.js';
+import { toError } from '../engine/to-error.js';
 import { UnsafeRoleError } from '../errors.js';
+import type { PoolCore } from '../pool/pool-core.js';
+import type { PoolLogger } from '../pool/pool-log.js';
 import { quoteIdentifier } from './isolation.js';
 import type { LeasedClient } from './session/leased-client.js';
 
@@ -56,24 +58,19 @@ const LONGEST_PAUSE_MS = 5_000;
 /** How long a look may wait for a connection. */
 const LOOK_WITHIN_MS = 10_000;
 
-/** What the safety of a pool's user needs of the pool. */
 export interface RoleSafetyDependencies {
   readonly poolId: string;
   readonly clock: Clock;
+  readonly logger: PoolLogger;
   /**
    * `refuse`: an unsafe pool serves no tenant; `warn`: it only says so; `ignore`: the application does not rely on row
    * security.
    */
   readonly policy: 'refuse' | 'warn' | 'ignore';
-  /** A connection for a look, even while the pool refuses its user. */
-  readonly acquire: (timeoutMs: number) => Promise<Lease<LeasedClient>>;
-  /** Whether there is anything left to look at. */
-  readonly isOpen: () => boolean;
-  /** The pool was found unsafe, or for another reason than before; undefined: it is safe again. */
-  readonly onChange: (error: UnsafeRoleError | undefined) => void;
-  /** With `warn`: what would have been refused. Called once. */
-  readonly onWarning: (error: UnsafeRoleError) => void;
 }
+
+/** The pool whose user it is: the engine gives connections for looks, the monitor is told of an unsafe user. */
+export type WatchedPool = Pick<PoolCore<LeasedClient>, 'engine' | 'monitor'>;
 
 /** A call that waits for a connection. */
 export interface WaitingCall {
@@ -83,6 +80,7 @@ export interface WaitingCall {
 
 export class RoleSafety {
   readonly #dependencies: RoleSafetyDependencies;
+  #pool: WatchedPool | undefined = undefined;
   /** Whether calls have to be kept from an unsafe pool. */
   readonly isEnforced: boolean;
   /** Those that are told at once, and not only when their wait is over. */
@@ -101,6 +99,11 @@ export class RoleSafety {
     this.isEnforced = dependencies.policy === 'refuse';
   }
 
+  /** Whose user it looks at from now on. Called before the first connection opens. */
+  attach(pool: WatchedPool): void {
+    this.#pool = pool;
+  }
+
   /** Why the pool serves no tenant, at the last look. */
   get error(): UnsafeRoleError | undefined {
     return this.#error;
@@ -112,9 +115,31 @@ export class RoleSafety {
     runOutside(() => void this.#look());
   }
 
+  /**
+   * Waits for `work`, and fails with UnsafeRoleError as soon as the user is found unsafe.
+   *
+   * @param undo is called with a result that comes in spite of that.
+   */
+  unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const waiting: WaitingCall = { unsafe: reject };
+      this.waiting.add(waiting);
+      work.then(
+        (result) => {
+          if (this.waiting.delete(waiting)) return resolve(result);
+          undo(result);
+        },
+        (error: unknown) => {
+          this.waiting.delete(waiting);
+          reject(toError(this.#error ?? error));
+        },
+      );
+    });
+  }
+
   /** Looks over a connection that is not in use yet. @throws UnsafeRoleError when it must not be. */
   async inspect(client: LeasedClient): Promise<void> {
-    const { policy, poolId, onWarning } = this.#dependencies;
+    const { policy, poolId, logger } = this.#dependencies;
     if (policy === 'ignore') return;
     const look = ++this.#begun;
     const unsafe = await findUnsafeRole(poolId, client);
@@ -123,18 +148,17 @@ export class RoleSafety {
       if (unsafe !== undefined) throw unsafe;
     } else if (unsafe !== undefined && !this.#warned) {
       this.#warned = true;
-      onWarning(unsafe);
+      logger.warn(unsafe.message);
     }
   }
 
   #found(look: number, unsafe: UnsafeRoleError | undefined): void {
     if (look < this.#latest) return;
     this.#latest = look;
-    const { clock, onChange } = this.#dependencies;
-    this.#lookedAtMs = clock.now();
+    this.#lookedAtMs = this.#dependencies.clock.now();
     const before = this.#error;
     this.#error = unsafe;
-    if (before?.message !== unsafe?.message) onChange(unsafe);
+    if (before?.message !== unsafe?.message) this.#report(unsafe);
     if (unsafe === undefined) {
       this.#pauses = 0;
       return;
@@ -143,6 +167,17 @@ export class RoleSafety {
     const waiting = [...this.waiting];
     this.waiting.clear();
     for (const call of waiting) call.unsafe(unsafe);
+  }
+
+  /** The user was found unsafe, or for another reason than before; undefined: it is safe again. */
+  #report(unsafe: UnsafeRoleError | undefined): void {
+    const { poolId, logger } = this.#dependencies;
+    const monitor = this.#pool?.monitor;
+    monitor?.obstructed(unsafe);
+    if (unsafe !== undefined) return logger.error(unsafe.message);
+    logger.log(`Pool "${poolId}": row security binds its user again; it serves its tenants`);
+    // The connects that were refused meanwhile say nothing against it any more.
+    void monitor?.check();
   }
 
   /** One look at a time, and one pause. */
@@ -154,13 +189,14 @@ export class RoleSafety {
 
   /** By a connection that is open, or by opening one, which looks by itself. */
   async #look(): Promise<void> {
-    const { acquire, isOpen } = this.#dependencies;
-    if (!isOpen()) return;
+    const engine = this.#pool?.engine;
+    if (engine === undefined || !isOpen(engine)) return;
     this.#looking = true;
     // Until the next half minute is over, should this one come to nothing.
     this.#lookedAtMs = this.#dependencies.clock.now();
     try {
-      const lease = await acquire(LOOK_WITHIN_MS);
+      // Past the pool's own refusal of its user.
+      const lease = await engine.acquire(undefined, { timeoutMs: LOOK_WITHIN_MS });
       let failure: unknown;
       try {
         await this.inspect(lease.connection);
@@ -173,6 +209,11 @@ export class RoleSafety {
       // No connection could be had: the pool tells of that itself.
     }
     this.#looking = false;
-    if (this.#error !== undefined && isOpen()) this.#lookLater();
+    if (this.#error !== undefined && isOpen(engine)) this.#lookLater();
   }
+}
+
+/** Whether there is anything left to look at. */
+function isOpen({ lifecycle }: WatchedPool['engine']): boolean {
+  return lifecycle === 'open' || lifecycle === 'cold';
 }

@@ -9,7 +9,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { PoolHandle, PoolDependencies } from '../../lib/pool/pool-handle.js';
 import { createHttpPool } from '../../lib/http/http-pool.js';
 import { parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
-import { createPostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { createPostgresPool } from '../../lib/postgres/create-postgres-pool.js';
 import { parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
 import { parseRedisPoolOptions } from '../../lib/redis/redis-pool.options.js';

@@ -16,7 +16,8 @@ let failover: Failover;
 beforeEach(() => {
   clock = new FakeClock();
   evictions = 0;
-  failover = new Failover({ clock, poolId: 'main', evict: () => evictions++, warn: () => {} });
+  failover = new Failover({ clock, poolId: 'main', logger: { warn: () => {} } });
+  failover.attach({ evict: () => evictions++ });
   failover.opened(WRITES);
 });
 

@@ -11,7 +11,7 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 import { ConnectionLostError } from '../../lib/errors.js';
-import { textOwner } from '../../lib/postgres/statement/submittable-task.js';
+import { textOwner } from '../../lib/postgres/statement/caller-submittable.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

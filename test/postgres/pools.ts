@@ -4,7 +4,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
-import { createPostgresPool, type PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { createPostgresPool } from '../../lib/postgres/create-postgres-pool.js';
+import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
@@ -69,7 +70,7 @@ export class TestPools implements AsyncDisposable {
  * @param prepare the statements that make what the tests need.
  */
 export function withTestPools(
-  made: (parts: { readonly database: TestDatabase; readonly pools: TestPools }) => void,
+  made: (resources: { readonly database: TestDatabase; readonly pools: TestPools }) => void,
   prepare: (database: TestDatabase) => readonly string[] = () => [],
 ): void {
   let database: TestDatabase;

@@ -82,10 +82,10 @@ export class MessageWriter {
     this.#end();
   }
 
-  /** A whole statement without parameters, its result undescribed. */
-  command(text: string): void {
+  /** A whole statement, its result undescribed. */
+  command(text: string, values: readonly WireValue[]): void {
     this.parse('', text);
-    this.bind('', [], false);
+    this.bind('', values, false);
     this.execute();
   }
 

@@ -12,7 +12,7 @@ import { MissingDriverError } from '../../errors.js';
 
 /**
  * Turns PostgreSQL's text or binary form of a type into a JavaScript value. Taken from a method, so that a parser of
- * one of the two forms is one, too: which form it gets is settled by the format it is registered for.
+ * one of the two forms is one, too: which form it gets is decided by the format it is registered for.
  */
 export type TypeParser = { parse(value: string | Buffer): unknown }['parse'];
 

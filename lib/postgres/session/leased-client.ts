@@ -18,7 +18,8 @@ import { toError } from '../../engine/to-error.js';
 import { LeaseReleasedError } from '../../errors.js';
 import type { ConnectionParsers } from '../statement/caller-code.js';
 import type { CallerStatement } from '../statement/caller-statement.js';
-import { SubmittableTask, type CallerSubmittable, textOwner } from '../statement/submittable-task.js';
+import { type CallerSubmittable, textOwner } from '../statement/caller-submittable.js';
+import { SubmittableTask } from '../statement/submittable-task.js';
 import type { Instrumentation, ObservedCall, StatementText } from '../statement/instrumentation.js';
 import { LeaseEvents } from './lease-events.js';
 import { LeaseStatement } from '../statement/lease-statement.js';
@@ -150,7 +151,7 @@ export class LeasedClient extends LeaseEvents {
 
   /** @internal */
   protected override get hearsConnection(): boolean {
-    return this.session.isClean;
+    return this.session.hygiene.isClean;
   }
 
   /** @internal */
@@ -268,19 +269,13 @@ export class LeasedClient extends LeaseEvents {
   #bind(): void {
     if (this.#bound) return;
     this.#bound = true;
-    const { binding, rules } = this.session;
-    try {
-      const setting = rules.isolation.settingFor(this.lease.tenantId);
-      if (setting !== undefined) binding.require(setting);
-    } catch (error) {
-      binding.refuse(toError(error));
-    }
+    this.session.bind(this.lease.tenantId);
   }
 
   /** A caller's named statement has another name for each role or schema. */
   #nameApart(statement: LeaseStatement): void {
-    const { binding, rules } = this.session;
-    if (statement.name === undefined || binding.rejection !== undefined) return;
+    const { leaseRejection, rules } = this.session;
+    if (statement.name === undefined || leaseRejection !== undefined) return;
     try {
       statement.name = rules.isolation.statementName(statement.name, this.lease.tenantId);
     } catch (error) {
@@ -292,7 +287,7 @@ export class LeasedClient extends LeaseEvents {
 
   /** Of the server's process; undefined when the server has not told. */
   get processID(): number | undefined {
-    return this.session.processID;
+    return this.session.wire.processID;
   }
   /** The user that the connection is of. */
   get user(): string | undefined {
@@ -351,7 +346,7 @@ export class LeasedClient extends LeaseEvents {
   /** The parser for values of a type: that of this lease, else that of the connection. */
   getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): TypeParser {
     const own = this.#parsers?.get(parserKey(oid, format));
-    return own ?? this.session.typeParsers.getTypeParser(oid, format);
+    return own ?? this.session.wire.typeParsers.getTypeParser(oid, format);
   }
 
   /** pg's own connection, for libraries that reach for it. */

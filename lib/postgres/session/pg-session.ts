@@ -1,93 +1,43 @@
 /**
- * A server session with the bookkeeping that decides what it owes before it serves the next borrower.
+ * A server session: runs the tasks of its borrowers one after the other, and knows when it is quiet, and why it broke.
  *
- * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
- * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
- * back at once. The reset travels with the next borrower's first statement (see session-reset.ts), or by itself: when
- * none comes within the same turn of the event loop after a lease, and when the session has been idle for a moment
- * after one-shot queries (see idle-resets.ts). Until the server has confirmed it the borrower hears nothing of the
- * connection: a notification may be meant for the tenant before.
+ * What it owes before it serves the next borrower is decided in session-hygiene.ts. Until the server has confirmed that
+ * the borrower hears nothing of the connection: a notification may be meant for the tenant before.
  */
-import { randomUUID } from 'node:crypto';
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Client, TransactionStatus } from 'pg';
 
+import { toError } from '../../engine/to-error.js';
 import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../../errors.js';
-import { Cancellation, cancelAbandoned } from './cancellation.js';
-import type { TenantIsolation, TenantSetting } from '../isolation.js';
-import { LeaseBinding } from './lease-binding.js';
-import { MessageWriter } from '../protocol/message-writer.js';
-import { Overrun } from './overrun.js';
+import type { TenantSetting } from '../isolation.js';
 import { isFatalError, isReadOnlyError, isStatementError } from '../protocol/pg-errors.js';
-import type {
-  ActiveQuery,
-  PgModule,
-  ResultConstructor,
-  TypeParsers,
-  WireConnection,
-  WireValue,
-} from '../protocol/pg-module.js';
-import { backendKeyOf, wireOf } from '../protocol/pg-module.js';
-import { type ResetSession, SessionReset, type SetupStatement } from './session-reset.js';
+import type { ActiveQuery, PgModule } from '../protocol/pg-module.js';
+import { Wire } from '../protocol/wire.js';
 import { endsTransaction, unboundBehind } from '../statement/script-check.js';
+import { hasSeveralStatements, Statement, type StatementSession } from '../statement/statement.js';
+import { Cancellation, cancelAbandoned } from './cancellation.js';
+import { Overrun } from './overrun.js';
+import { type HygienicSession, SessionHygiene, type SessionRules } from './session-hygiene.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';
 import { SyncPoint } from './sync-point.js';
-import { hasSeveralStatements, Statement } from '../statement/statement.js';
 import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
-/** How sessions of one pool are treated. */
-export interface SessionRules {
-  readonly poolId: string;
-  readonly isolation: TenantIsolation;
-  /** One-shot queries leave nothing behind, says the pool's owner. */
-  readonly trustOneShot: boolean;
-  /** Counts a reset. */
-  readonly onReset: () => void;
-}
-
-/**
- * PostgreSQL commits DISCARD ALL and its like within a pipeline at once since this version (and since August 2022 in
- * the ones before, which is not worth telling apart).
- */
-const COMMITS_AT_ONCE_SINCE = 15;
-
-/** What may have left something in the session since it was last clean. */
-type Residue = 'nothing' | 'oneShot' | 'lease';
-
 /** @typeParam B what a lease of it is given. */
-export class PgSession<B = unknown> implements QueueOwner, ResetSession {
+export class PgSession<B = unknown> implements QueueOwner, HygienicSession, StatementSession {
   readonly client: Client;
-  readonly wire: WireConnection;
-  readonly writer = new MessageWriter();
+  readonly wire: Wire;
   readonly rules: SessionRules;
-  readonly Result: ResultConstructor;
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
-  /** What binds the current lease to its tenant. */
-  readonly binding = new LeaseBinding();
-  readonly #pg: PgModule;
-  /** Whether the server commits what can't be part of a transaction as soon as it has been executed. */
-  readonly #commitsAtOnce: boolean;
-  readonly #socket: Duplex;
+  /** What it owes before its next use. */
+  readonly hygiene: SessionHygiene;
   readonly #queue: SessionQueue;
-  #residue: Residue = 'nothing';
-  #servedTenant: string | undefined = undefined;
-  #owesReset = false;
-  /** The server has confirmed that nothing of a former borrower is left. */
-  #isClean = true;
-  #bindStatement: string | undefined = undefined;
   /** It is on its way back. */
-  #settling = false;
+  #isReturning = false;
   /** A cancel request that has not been dealt with. */
   #cancellation: Cancellation | undefined = undefined;
   /** The cancel request of a session that was destroyed in the middle of something. */
   #abandonment: Promise<void> | undefined = undefined;
-  /** What was done once, when it was opened. */
-  setup: readonly SetupStatement[] = [];
   readonly openedAtMs: number;
   readonly #timing: SessionTiming;
-  /** The look of the idle resets ahead of which it came back. */
+  /** The look of the reset schedule ahead of which it came back. */
   returnedInLook = 0;
   /** The client of the lease before. */
   lastBorrower: B | undefined = undefined;
@@ -108,46 +58,27 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   constructor(pg: PgModule, client: Client, rules: SessionRules, timing: SessionTiming, serverVersion: number) {
     this.#timing = timing;
     this.openedAtMs = timing.clock.now();
-    this.#commitsAtOnce = serverVersion >= COMMITS_AT_ONCE_SINCE;
-    this.#pg = pg;
     this.client = client;
-    this.wire = wireOf(client);
+    this.wire = new Wire(pg, client);
     this.rules = rules;
-    this.Result = pg.Result;
-    this.binary = 'binary' in client && client.binary === true;
-    this.#socket = this.wire.stream;
-    this.forgetStatements();
+    this.hygiene = new SessionHygiene(this, serverVersion);
     this.#queue = new SessionQueue(client, this);
     // Without a listener an error event would end the process (node-postgres #2762).
     client.on('error', (error) => this.#died(error));
     client.on('end', () => this.#died(new Error('The server closed the connection')));
   }
 
-  get typeParsers(): TypeParsers {
-    return this.client;
-  }
-
-  prepareValue(value: unknown): WireValue {
-    return this.#pg.prepareValue(value);
-  }
-
-  /** Of the server's process; undefined when the server has not told (poolers in front of it may not). */
-  get processID(): number | undefined {
-    return backendKeyOf(this.client)?.processID;
-  }
-
   get transactionStatus(): TransactionStatus {
-    return this.client.getTransactionStatus();
+    return this.wire.transactionStatus;
+  }
+
+  get isLent(): boolean {
+    return this.borrower !== undefined;
   }
 
   /** No lease has it, and nothing of the last one's is still under way. */
   get isIdle(): boolean {
-    return this.borrower === undefined && !this.#settling;
-  }
-
-  /** Whether what arrives is meant for the borrower. */
-  get isClean(): boolean {
-    return this.#isClean;
+    return !this.isLent && !this.#isReturning;
   }
 
   /** Why the connection can't be used any more: what the server said last, if it said anything. */
@@ -162,44 +93,42 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   toCallersError(error: Error, sent: boolean): Error {
     const lost = this.lostBecause ?? (isFatalError(error) ? error : undefined);
     if (error instanceof PoolError || lost === undefined || isStatementError(error)) return error;
-    return new ConnectionLostError(this.rules.poolId, 'a query', sent, { tenantId: this.#servedTenant, cause: lost });
+    return new ConnectionLostError(this.rules.poolId, 'a query', sent, {
+      tenantId: this.hygiene.servedTenant,
+      cause: lost,
+    });
   }
 
   // ── From borrower to borrower ────────────────────────────────────────────────────────────────────────────────────
 
   /** A lease for `tenantId` begins. */
   lend(tenantId: string | undefined): void {
-    // Not when the lease before ended: what it had sent by then was still to be rejected.
-    this.binding.clear();
+    this.hygiene.lend(tenantId);
     this.hasRefusedWrite = false;
-    const isOtherTenants = this.#residue === 'oneShot' && this.#servedTenant !== tenantId && !this.rules.trustOneShot;
-    if (this.#residue === 'lease' || isOtherTenants) this.#owesReset = true;
-    if (this.#owesReset) this.#isClean = false;
-    this.#servedTenant = tenantId;
   }
 
   /** The lease is over. @returns a promise when the session isn't ready for the next one yet. */
   retire(): void | Promise<void> {
     if (this.#queue.isIdle && this.transactionStatus === 'I') return undefined;
-    return this.#settle();
+    return this.#finishLease();
   }
 
-  async #settle(): Promise<void> {
-    this.#settling = true;
+  async #finishLease(): Promise<void> {
+    this.#isReturning = true;
     try {
       await this.#quietSoon();
       if (this.transactionStatus !== 'I') await this.reset();
     } finally {
-      this.#settling = false;
+      this.#isReturning = false;
     }
   }
 
   async #resetOnItsWay(): Promise<void> {
-    this.#settling = true;
+    this.#isReturning = true;
     try {
       await this.reset();
     } finally {
-      this.#settling = false;
+      this.#isReturning = false;
     }
   }
 
@@ -222,13 +151,14 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   get awaitsEnd(): boolean {
     const { active } = this.#queue;
     if (active === undefined) return false;
-    return endsTransaction(this.#textOf(active) ?? '') || active.leaseEnded?.() === true;
+    return endsTransaction(this.hygiene.textOf(active) ?? '') || active.leaseEnded?.() === true;
   }
 
   /** Resets it now, in a round trip of its own, and rolls back what is open. */
   reset(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const reset = this.#reset(true, undefined, undefined, (error) =>
+      // What is reset on its way back the engine counts itself.
+      const reset = this.hygiene.newReset(!this.#isReturning, (error) =>
         error === undefined ? resolve() : reject(error),
       );
       this.#queue.run(reset);
@@ -238,27 +168,6 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   /** Resolves when everything sent has been answered to the end, or the connection is gone. */
   quiet(): Promise<void> {
     return new Promise((resolve) => this.#queue.whenReady(resolve));
-  }
-
-  /** Makes `setup` a part of the connection: it is repeated after each reset. */
-  adoptSetup(setup: readonly SetupStatement[]): void {
-    this.setup = setup;
-    this.#residue = 'nothing';
-  }
-
-  /** Something of a lease that has ended may hold locks or listen: a reset must not wait for long. */
-  get mustResetSoon(): boolean {
-    return this.borrower === undefined ? this.isIdle && this.#residue === 'lease' : this.#owesReset;
-  }
-
-  /**
-   * Something of a tenant's one-shot query may hold locks or listen, and nothing uses the session: it must not stay so
-   * for long. Without tenants there is no one to keep it from, and the plans of prepared statements are worth keeping.
-   */
-  get mustResetWhenIdle(): boolean {
-    const { trustOneShot, isolation } = this.rules;
-    const isOfTenants = this.#servedTenant !== undefined || isolation.mode !== 'none';
-    return this.isIdle && this.#residue === 'oneShot' && isOfTenants && !trustOneShot;
   }
 
   /** Resets it ahead of everything that is asked for from now on. */
@@ -272,7 +181,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
    * made the session read-only says nothing of the connection. Only while no lease has it.
    */
   async writeAccess(): Promise<WriteAccess> {
-    if (this.mustResetSoon || this.mustResetWhenIdle) await this.#resetOnItsWay();
+    if (this.hygiene.mustResetSoon || this.hygiene.mustResetWhenIdle) await this.#resetOnItsWay();
     return new Promise((resolve) => this.#queue.run(new WriteAccessLook(this, resolve)));
   }
 
@@ -289,22 +198,30 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   runOneShot(statement: Statement): void {
     statement.session = this;
     this.#queue.run(statement);
-    if (this.#residue === 'nothing') this.#residue = 'oneShot';
+    this.hygiene.usedByOneShot();
   }
 
   /** Runs a task of a lease. */
   runInLease(task: SessionTask): void {
     if (task instanceof Statement) task.session = this;
     this.#queue.run(task);
-    this.#residue = 'lease';
+    this.hygiene.usedByLease();
   }
 
   /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
   prepareAgain(statement: SessionTask): void {
     const { name } = statement;
     if (name === undefined) return;
-    Reflect.deleteProperty(this.wire.parsedStatements, name);
+    this.wire.forgetStatement(name);
     this.#queue.runFirst(this.#sync(name), statement);
+  }
+
+  statementsForgotten(): void {
+    this.hygiene.statementsForgotten();
+  }
+
+  replaceStatements(): void {
+    this.hygiene.replaceStatements();
   }
 
   /** A Sync whose answer nothing waits for. @param drops the name of a prepared statement to drop. */
@@ -313,85 +230,76 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     return new SyncPoint(this, ignore, ignore, drops);
   }
 
+  /** Why nothing may run in the lease any more, if so. */
+  get leaseRejection(): Error | undefined {
+    return this.hygiene.binding.rejection;
+  }
+
+  transactionBegan(setting: TenantSetting | undefined): void {
+    this.hygiene.binding.transactionBegan(setting);
+  }
+
+  /** What ended the lease's transaction, if it is over. */
+  transactionEndedBy(): string | undefined {
+    return this.hygiene.binding.endedBy(this.transactionStatus);
+  }
+
+  /** Ahead of the first statement of a lease: makes the session the tenant's for as long as the lease lasts. */
+  bind(tenantId: string | undefined): void {
+    const { binding } = this.hygiene;
+    try {
+      const setting = this.rules.isolation.settingFor(tenantId);
+      if (setting !== undefined) binding.require(setting);
+    } catch (error) {
+      binding.refuse(toError(error));
+    }
+  }
+
   /** Asked by the queue. */
   rejectionOf(task: SessionTask): Error | undefined {
-    if (task.kind === 'end') this.binding.transactionEnds();
+    const { binding } = this.hygiene;
+    if (task.kind === 'end') binding.transactionEnds();
     if (task.kind !== 'caller') return undefined;
-    const { rejection } = this.binding;
-    if (rejection !== undefined) return rejection;
-    const details = { tenantId: this.#servedTenant };
-    const endedBy = this.binding.endedBy(this.transactionStatus);
+    if (binding.rejection !== undefined) return binding.rejection;
+    const details = { tenantId: this.hygiene.servedTenant };
+    const endedBy = binding.endedBy(this.transactionStatus);
     if (endedBy !== undefined) return new TransactionEndedError(this.rules.poolId, endedBy, details);
-    const culprit = hasSeveralStatements(task.text) ? unboundBehind(task.text, this.binding) : undefined;
+    const culprit = hasSeveralStatements(task.text) ? unboundBehind(task.text, binding) : undefined;
     return culprit === undefined ? undefined : new ScriptRefusedError(this.rules.poolId, culprit, details);
   }
 
   /** Asked by the queue. */
   resetAheadOf(task: SessionTask): ActiveQuery | undefined {
-    if (task.kind === 'own') return undefined;
-    const isOneShot = task.kind === 'oneShot';
-    const setting = isOneShot ? undefined : this.binding.owed(this.transactionStatus);
-    if (task.kind === 'caller') this.binding.goesOut(this.#textOf(task));
-    if (setting === undefined && !this.#owesReset && !this.lacksBindStatement(task)) return undefined;
-    if (isOneShot && task instanceof Statement && this.#mayResetInPassing(task)) {
-      task.resetsSession = true;
-      return undefined;
-    }
-    return this.#reset(this.#owesReset, setting, task, undefined);
+    return this.hygiene.resetAheadOf(task);
   }
 
-  /** What a task executes: of a named statement that goes without its text, the text it was prepared with. */
-  #textOf(task: SessionTask): string | undefined {
-    if (task.text) return task.text;
-    const { name } = task;
-    return typeof name === 'string' ? this.wire.parsedStatements[name] : undefined;
+  hasAhead(task: SessionTask): boolean {
+    return this.hygiene.hasAhead(task);
   }
 
-  /**
-   * Whether the reset can go out as a part of `statement`, which saves an answer of the server's: DISCARD ALL commits
-   * at once, and should it fail nothing behind it is executed. On servers that don't commit it at once a failing
-   * statement would take it back.
-   */
-  #mayResetInPassing(statement: Statement): boolean {
-    return (
-      this.#owesReset &&
-      this.#commitsAtOnce &&
-      this.setup.length === 0 &&
-      // pg would take the answers to what goes ahead for those to the preparation of a named statement.
-      statement.name === undefined &&
-      !statement.isScript
-    );
+  writeAhead(task: SessionTask): number {
+    return this.hygiene.writeAhead(task);
   }
 
-  /** Writes the reset that a statement takes along. */
-  resetInPassing(): void {
-    this.writer.command('DISCARD ALL');
-    this.forgetStatements();
-    this.rules.onReset();
-    this.#residue = 'oneShot';
-    this.#owesReset = false;
+  aheadCompleted(): void {
+    this.hygiene.aheadCompleted();
   }
 
-  /** What took a reset along has failed. The reset itself has not, but another one is cheaper than the proof of it. */
-  oweReset(): void {
-    this.#owesReset = true;
-  }
-
-  /** The server has confirmed a reset. */
-  cleaned(): void {
-    if (!this.#owesReset) this.#isClean = true;
+  failedAheadOf(task: SessionTask, error: Error): boolean {
+    if (!this.hygiene.failedAheadOf(task, error)) return false;
+    this.kill(error);
+    return true;
   }
 
   /** A task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
   finished(task: SessionTask): void {
     this.#queue.finished(task);
-    this.binding.ready(this.transactionStatus);
+    this.hygiene.finished(task);
   }
 
   /** A command of `task` has completed. */
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void {
-    if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') this.forgetStatements();
-    if (task.kind === 'caller') this.binding.completed(tag, text);
+    this.hygiene.commandCompleted(task, tag, text);
   }
 
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */
@@ -417,74 +325,11 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
 
   /** Cancels what the lease runs, and refuses with `error` what it has asked for besides. */
   breakOff(error: Error): void {
-    this.binding.refuse(error);
+    this.hygiene.binding.refuse(error);
     this.interrupt();
   }
 
-  #reset(
-    discard: boolean,
-    setting: TenantSetting | undefined,
-    next: SessionTask | undefined,
-    done: ((error: Error | undefined) => void) | undefined,
-  ): SessionReset {
-    // From here on the reset answers for it: should it fail, the connection dies or the lease is refused.
-    if (discard) {
-      // What is reset on its way back the engine counts itself.
-      if (!this.#settling) this.rules.onReset();
-      this.#residue = 'nothing';
-      this.#owesReset = false;
-      this.#isClean = false;
-    }
-    if (next?.kind === 'oneShot') this.#residue = 'oneShot';
-    else if (next !== undefined) this.#residue = 'lease';
-    return new SessionReset(this, {
-      discard,
-      mark: `pool_mark_${randomUUID()}`,
-      setting,
-      isLocal: this.binding.isTransaction,
-      next,
-      done,
-    });
-  }
-
-  // ── What the server knows ────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Whether `task` is bound by a prepared statement that the server hasn't got. */
-  lacksBindStatement(task: SessionTask | undefined): boolean {
-    return this.#bindStatement === undefined && task instanceof Statement && task.binding !== undefined;
-  }
-
-  /** Writes its preparation, under a name that could not be foreseen, not even by SQL of the borrower before. */
-  prepareBinding(): void {
-    this.#bindStatement = `pool_bind_${randomUUID()}`;
-    this.writer.parse(this.#bindStatement, 'select pg_catalog.set_config($1, $2, true)');
-  }
-
-  /** The prepared statement that binds a transaction to a tenant. */
-  get bindStatement(): string {
-    // One that was never prepared: the server refuses it, and the statement is sent again.
-    return this.#bindStatement ?? `pool_bind_${randomUUID()}`;
-  }
-
-  /** The server drops every prepared statement: pg has to parse each again. */
-  forgetStatements(): void {
-    // Without a prototype: a caller may call a statement "constructor".
-    this.wire.parsedStatements = Object.create(null) as Record<string, string>;
-    this.#bindStatement = undefined;
-  }
-
-  // ── The socket ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Sends what has been written, in one piece. */
-  flush(): void {
-    const batch = this.writer.take();
-    if (this.#socket.writable) this.#socket.write(batch);
-  }
-
-  /** Whether pg reads what the server sends. A COPY stream takes the socket over, and may never give it back. */
-  get isRead(): boolean {
-    return this.#socket.listenerCount('data') > 0;
-  }
+  // ── Its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onBroken(listener: (error: Error) => void): void {
     this.#brokenListener = listener;
@@ -495,7 +340,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
   noteError(error: Error): void {
     if (isFatalError(error)) this.#lastWords ??= error;
     if (isReadOnlyError(error)) this.hasRefusedWrite = true;
-    this.binding.failed();
+    this.hygiene.binding.failed();
   }
 
   /** The queue has lost step with the answers. */
@@ -511,19 +356,10 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     if (!this.#ending) this.#brokenListener?.(error);
   }
 
-  /** Whether the open connection alone keeps the process alive. */
-  ref(): void {
-    if (this.#socket instanceof Socket) this.#socket.ref();
-  }
-
-  unref(): void {
-    if (this.#socket instanceof Socket) this.#socket.unref();
-  }
-
   /** Ends the session gracefully. */
   async end(): Promise<void> {
     this.#ending = true;
-    this.ref();
+    this.wire.ref();
     await this.client.end();
   }
 
@@ -537,7 +373,7 @@ export class PgSession<B = unknown> implements QueueOwner, ResetSession {
     if (reason === undefined) this.#ending = true;
     if (this.#queue.active !== undefined) this.#abandonment ??= cancelAbandoned(this.client);
     if (reason !== undefined) this.#died(reason);
-    this.#socket.destroy();
+    this.wire.destroy();
   }
 
   /** While the cancel request of a destroyed session is under way: until then the server counts the connection. */

@@ -13,9 +13,10 @@ import type { Client } from 'pg';
 import type { Clock } from '../../engine/time/clock.js';
 import type { Deadlines } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
-import type { MessageWriter } from '../protocol/message-writer.js';
+import type { TenantSetting } from '../isolation.js';
 import type { ActiveQuery } from '../protocol/pg-module.js';
 import { PgQueue } from '../protocol/pg-queue.js';
+import type { Wire } from '../protocol/wire.js';
 
 /**
  * What task it is. `caller`: a statement of a lease, bound to its tenant and its transaction. `begin`, `end`: of that
@@ -27,6 +28,12 @@ export interface SessionTask extends ActiveQuery {
   readonly kind: TaskKind;
   readonly text?: string | undefined;
   readonly name?: string | undefined;
+  /** What binds this task alone to a tenant. */
+  readonly binding?: TenantSetting | undefined;
+  /** Whether it can only go by the simple protocol, alone: several statements in one text. */
+  readonly isScript?: boolean;
+  /** Writes it behind what has been written already, if it can go so: `submit` sends it otherwise. */
+  writeBehind?(): void;
   /**
    * The lease that it belongs to has ended while it runs. May be called again.
    *
@@ -37,9 +44,7 @@ export interface SessionTask extends ActiveQuery {
 
 /** What a task that writes to the wire needs of its session. */
 export interface WireSession {
-  readonly writer: MessageWriter;
-  /** Sends what has been written, in one piece. */
-  flush(): void;
+  readonly wire: Wire;
   /** The task has reached ReadyForQuery. Called ahead of everything that its end sets off. */
   finished(task: SessionTask): void;
   /** Calls `reached` when everything sent so far has been answered to the end, or the connection is gone. */

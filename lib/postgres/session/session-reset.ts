@@ -1,47 +1,34 @@
 /**
- * What a session owes before it may serve its borrower, ahead of the first statement.
- *
- * Depending on what is owed: roll back, `DISCARD ALL`, bind the session to the lease's tenant, and last of all prepare
- * a statement of a random name. The first statement of the borrower goes out in the same write and
- * begins with that prepared statement: the server executes nothing of it unless everything here has worked. So a reset
- * costs no round trip of its own and can still never be skipped. What is prepared is the statement that binds
- * transactions to tenants, where the borrower's statement needs it, else an empty one: a mark, which is dropped again.
- *
- * DISCARD ALL is the whole reset in the server's own words (cursors, session authorization and role, settings, prepared
- * statements, LISTEN, advisory locks, plans, temporary tables, sequences). It is safe for pg's named statements because
- * pg's list of them is emptied in the same step: each is parsed again at its next use.
- *
- * Servers before PostgreSQL 15 may take the reset back when anything behind it in here fails. So each failure costs
- * the connection, with one exception: the binding of a lease, which refuses the lease and leaves the reset owed.
+ * A reset with a round of its own: the answers to what session-hygiene.ts writes.
  */
-import { sessionAssignment, type TenantSetting } from '../isolation.js';
-import type { MessageWriter } from '../protocol/message-writer.js';
-import type { CommandCompleteMessage, WireValue } from '../protocol/pg-module.js';
-import type { SessionTask } from './session-queue.js';
-import { Statement, type StatementSession } from '../statement/statement.js';
-
-/** A statement that makes a connection what it is: repeated with each reset. */
-export interface SetupStatement {
-  readonly text: string;
-  readonly values: readonly WireValue[];
-}
+import type { TenantSetting } from '../isolation.js';
+import type { CommandCompleteMessage } from '../protocol/pg-module.js';
+import type { LeaseBinding } from './lease-binding.js';
+import type { SessionTask, WireSession } from './session-queue.js';
 
 /** What a reset needs of its session. */
-export interface ResetSession extends StatementSession {
-  /** What was done once, when it was opened. */
-  readonly setup: readonly SetupStatement[];
-  lacksBindStatement(task: SessionTask | undefined): boolean;
+export interface ResetSession extends WireSession {
+  /** What the server has answered a task with. */
+  noteError(error: Error): void;
+  /** The answers are not those that were asked for. */
+  lostStep(error: Error): void;
+  kill(reason: Error): void;
+}
+
+/** Whose debt it pays. */
+export interface ResetOwner {
+  readonly binding: LeaseBinding;
+  /** Sends a reset, and what comes behind it. @returns how many commands have to complete before it's clean. */
+  sendReset(options: ResetOptions): number;
+  /** The server has confirmed a reset. */
+  cleaned(): void;
 }
 
 export interface ResetOptions {
   /** Something of another borrower's may be in the session. */
-  readonly discard: boolean;
-  /** Name of the mark: one that could not be foreseen. */
-  readonly mark: string;
-  /** Binds the session for the length of a lease. */
+  readonly discards: boolean;
+  /** Binds the session for the length of a lease, or its transaction. */
   readonly setting: TenantSetting | undefined;
-  /** The binding is to last for the transaction only. */
-  readonly isLocal: boolean;
   /** What comes behind it. */
   readonly next: SessionTask | undefined;
   readonly done: ((error: Error | undefined) => void) | undefined;
@@ -50,44 +37,21 @@ export interface ResetOptions {
 export class SessionReset implements SessionTask {
   readonly kind = 'own';
   readonly #session: ResetSession;
-  readonly #dependencies: ResetOptions;
+  readonly #owner: ResetOwner;
+  readonly #options: ResetOptions;
   /** Commands that have to complete before the session is clean. */
   #cleaningLeft = 0;
   #error: Error | undefined = undefined;
 
-  constructor(session: ResetSession, dependencies: ResetOptions) {
+  constructor(session: ResetSession, owner: ResetOwner, options: ResetOptions) {
     this.#session = session;
-    this.#dependencies = dependencies;
+    this.#owner = owner;
+    this.#options = options;
   }
 
   submit(): null {
-    const session = this.#session;
-    const { discard, mark, setting, isLocal, next } = this.#dependencies;
-    const { writer } = session;
-    if (discard) this.#encodeReset();
-    if (setting !== undefined) assign(writer, setting, isLocal);
-    const binds = session.lacksBindStatement(next);
-    if (binds) session.prepareBinding();
-    else writer.parse(mark, '');
-    writer.sync();
-    if (next instanceof Statement && !next.isScript) next.encodeBehind(session, binds ? undefined : mark);
-    session.flush();
+    this.#cleaningLeft = this.#owner.sendReset(this.#options);
     return null;
-  }
-
-  #encodeReset(): void {
-    const session = this.#session;
-    const { writer } = session;
-    const rollback = session.transactionStatus !== 'I';
-    this.#cleaningLeft = (rollback ? 1 : 0) + 1 + session.setup.length;
-    if (rollback) writer.command('ROLLBACK');
-    writer.command('DISCARD ALL');
-    session.forgetStatements();
-    for (const { text, values } of session.setup) {
-      writer.parse('', text);
-      writer.bind('', values, false);
-      writer.execute();
-    }
   }
 
   handleRowDescription(): void {}
@@ -110,11 +74,12 @@ export class SessionReset implements SessionTask {
 
   handleReadyForQuery(): void {
     const session = this.#session;
-    const { discard, setting, done } = this.#dependencies;
+    const owner = this.#owner;
+    const { discards, setting, done } = this.#options;
     if (this.#cleaningLeft > 0)
       return session.lostStep(new Error('The server left a part of a session reset unanswered'));
-    if (discard) session.cleaned();
-    if (setting !== undefined) session.binding.proved(session.transactionStatus);
+    if (discards) owner.cleaned();
+    if (setting !== undefined) owner.binding.proved(session.wire.transactionStatus);
     // What comes behind it is the session's active task already, if anything does.
     session.finished(this);
     done?.(undefined);
@@ -125,17 +90,8 @@ export class SessionReset implements SessionTask {
     this.#error = error;
     this.#session.noteError(error);
     // What has gone out behind it is skipped by the server, but answered for.
-    if (this.#cleaningLeft > 0 || this.#dependencies.setting === undefined) this.#session.kill(error);
-    else this.#session.binding.refuse(error);
-    this.#dependencies.done?.(error);
+    if (this.#cleaningLeft > 0 || this.#options.setting === undefined) this.#session.kill(error);
+    else this.#owner.binding.refuse(error);
+    this.#options.done?.(error);
   }
-}
-
-/** Makes `setting` the session's, or the transaction's. */
-function assign(writer: MessageWriter, setting: TenantSetting, isLocal: boolean): void {
-  const assignment = isLocal ? undefined : sessionAssignment(setting);
-  if (assignment !== undefined) return writer.command(assignment);
-  writer.parse('', `select pg_catalog.set_config($1, $2, ${isLocal})`);
-  writer.bind('', [setting.name, setting.value], false);
-  writer.execute();
 }

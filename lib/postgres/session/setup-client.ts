@@ -10,7 +10,7 @@ import { type ClientDependencies, LeasedClient } from './leased-client.js';
 import type { QueryRequest } from '../statement/query-arguments.js';
 import type { TypeParser } from '../protocol/pg-module.js';
 import type { PgSession } from './pg-session.js';
-import type { SetupStatement } from './session-reset.js';
+import type { SetupStatement } from './session-hygiene.js';
 
 class SetupLease implements LeaseInfo {
   readonly tenantId = undefined;
@@ -63,7 +63,7 @@ export class SetupClient extends LeasedClient {
     }
     if (session.transactionStatus !== 'I')
       throw new Error('What is done once on each connection has left a transaction open');
-    session.adoptSetup(client.#statements);
+    session.hygiene.adoptSetup(client.#statements);
   }
 
   override execute(request: QueryRequest): unknown {

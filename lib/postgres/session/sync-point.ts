@@ -21,9 +21,9 @@ export class SyncPoint implements SessionTask, ActiveQuery {
   }
 
   submit(): null {
-    if (this.#drops !== undefined) this.#session.writer.closeStatement(this.#drops);
-    this.#session.writer.sync();
-    this.#session.flush();
+    const { wire } = this.#session;
+    wire.sync(this.#drops);
+    wire.send();
     return null;
   }
 

@@ -22,8 +22,9 @@ export class WriteAccessLook implements SessionTask, ActiveQuery {
   }
 
   submit(): null {
-    this.#session.writer.query(LOOK);
-    this.#session.flush();
+    const { wire } = this.#session;
+    wire.query(LOOK);
+    wire.send();
     return null;
   }
 

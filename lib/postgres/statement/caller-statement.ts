@@ -98,14 +98,14 @@ export abstract class CallerStatement extends Statement implements AbortListener
   }
 
   protected fulfil(result: StatementResult | StatementResult[]): void {
-    if (!this.#settle()) return;
+    if (!this.#markAnswered()) return;
     this.observed?.finish(undefined, result);
     if (this.#callback !== undefined) this.#callBack(this.#callback, undefined, result);
     else this.#resolve?.(result);
   }
 
   protected reject(cause: Error): void {
-    if (!this.#settle()) return;
+    if (!this.#markAnswered()) return;
     const error = this.session?.toCallersError(cause, this.isSent) ?? cause;
     this.observed?.finish(error, undefined);
     if (this.#callback !== undefined) this.#callBack(this.#callback, error, undefined);
@@ -116,7 +116,8 @@ export abstract class CallerStatement extends Statement implements AbortListener
     throwLater(() => callback(error, result));
   }
 
-  #settle(): boolean {
+  /** @returns false when its caller has had its answer already. */
+  #markAnswered(): boolean {
     if (this.answered) return false;
     this.answered = true;
     this.#deadlines?.remove(this);

@@ -68,13 +68,13 @@ export class LeaseStatement extends CallerStatement {
     if (this.#mayPrepareAgain(error)) return this.#prepareAgain();
     this.#over = true;
     this.lastWord();
-    this.reject(this.session?.binding.rejection ?? error);
+    this.reject(this.session?.leaseRejection ?? error);
   }
 
   /** Outside a transaction: in one the failure has undone what came before. */
   #mayPrepareAgain(error: Error): boolean {
     if (this.#preparedAgain || this.answered || this.name === undefined) return false;
-    return isStalePlan(error) && this.session?.transactionStatus === 'I';
+    return isStalePlan(error) && this.session?.wire.transactionStatus === 'I';
   }
 
   #prepareAgain(): void {

@@ -99,22 +99,24 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
-    if (this.session?.transactionStatus !== 'I') return this.#rollBack();
+    if (this.session?.wire.transactionStatus !== 'I') return this.#rollBack();
     this.#giveBack(undefined);
     this.fulfil(result);
   }
 
   protected override failed(error: Error): void {
     const { session } = this;
-    if (session !== undefined && this.#mayResend(error)) return this.#resend(session);
+    if (session !== undefined && this.#mayResend(error)) {
+      session.statementsForgotten();
+      return this.#resend(session);
+    }
     if (session !== undefined && !this.#resent && !this.answered && this.name !== undefined && isStalePlan(error)) {
-      // The server keeps the statement under its name until a reset drops it.
-      session.oweReset();
+      session.replaceStatements();
       return this.#resend(session);
     }
     // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
     session?.whenReady(() => {
-      if (session.transactionStatus !== 'I') return this.#rollBack(error);
+      if (session.wire.transactionStatus !== 'I') return this.#rollBack(error);
       this.#giveBack(error);
       this.reject(error);
     });
@@ -140,7 +142,6 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   #resend(session: StatementSession): void {
     this.#resent = true;
     this.rewind();
-    session.forgetStatements();
     session.whenReady(() => {
       if (this.answered) this.#giveBack(undefined);
       else session.runOneShot(this);

@@ -4,7 +4,7 @@
 import { durationOf } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
 import { LONGEST_TIMER_MS } from '../../engine/time/clock.js';
-import type { CallerSubmittable } from './submittable-task.js';
+import type { CallerSubmittable } from './caller-submittable.js';
 import type { StatementConfig } from './statement.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
 

@@ -2,29 +2,23 @@
  * One statement on its way through a connection: what goes over the wire, and the result that comes back.
  *
  * It takes the place of pg's own `Query` and gives the same results, errors included. It is leaner (one object, one
- * write) and can carry three things in front of the statement in the same round trip:
- *  - the reset that the session owes its former borrower; unless it works nothing of the statement is executed;
- *  - a guard, which does the same for a reset that has been sent just before;
- *  - a tenant's setting, local to the implicit transaction that everything before one Sync is. If any of it fails, it
- *    rolls back as a whole, and nothing of the setting survives on the session.
+ * write), and what its session puts ahead of it goes out in the same round trip and the same implicit transaction,
+ * which is everything before one Sync: if any of it fails, it rolls back as a whole.
  */
 import type { AsyncResource } from 'node:async_hooks';
-import type { Connection, QueryArrayResult, QueryResult, TransactionStatus } from 'pg';
+import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
 import type { TenantSetting } from '../isolation.js';
-import { sqlStateOf } from '../protocol/pg-errors.js';
 import type {
   CommandCompleteMessage,
   DataRowMessage,
   ResultBuilder,
-  ResultConstructor,
   RowDescriptionMessage,
   TypeParsers,
   WireValue,
 } from '../protocol/pg-module.js';
-import type { LeaseBinding } from '../session/lease-binding.js';
 import type { SessionTask, TaskKind, WireSession } from '../session/session-queue.js';
 
 /** A statement as callers hand it in: pg's query config, with a deadline and a signal. */
@@ -47,27 +41,26 @@ export type StatementResult = QueryResult | QueryArrayResult;
 
 /** What a statement needs of the session that runs it. */
 export interface StatementSession extends WireSession {
-  readonly wire: { readonly parsedStatements: Record<string, string> };
-  readonly Result: ResultConstructor;
-  readonly typeParsers: TypeParsers;
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
-  readonly binding: LeaseBinding;
-  readonly transactionStatus: TransactionStatus;
-  prepareValue(value: unknown): WireValue;
-  /** The prepared statement that binds a transaction to a tenant. */
-  readonly bindStatement: string;
-  lacksBindStatement(task: SessionTask): boolean;
-  prepareBinding(): void;
-  /** Writes the reset that a statement takes along. */
-  resetInPassing(): void;
-  /** What took a reset along has failed. */
-  oweReset(): void;
-  /** The server has confirmed a reset. */
-  cleaned(): void;
-  /** The server drops every prepared statement. */
-  forgetStatements(): void;
-  /** Resets it now, in a round trip of its own. */
+  /** Whether something has to go out ahead of `task` in its own implicit transaction. */
+  hasAhead(task: SessionTask): boolean;
+  /** Writes that. @returns how many commands have to complete ahead of those of `task`. */
+  writeAhead(task: SessionTask): number;
+  /** One of the commands ahead of the active task has completed. */
+  aheadCompleted(): void;
+  /**
+   * `task` has failed. @returns whether what went ahead of it has, and nothing of the task was executed: the connection
+   * is destroyed then.
+   */
+  failedAheadOf(task: SessionTask, error: Error): boolean;
+  /** The server has dropped every prepared statement, and the pool could not tell. */
+  statementsForgotten(): void;
+  /** A prepared statement has to be made anew. */
+  replaceStatements(): void;
+  /** Why nothing may run in the lease any more, if so. */
+  readonly leaseRejection: Error | undefined;
+  /** BEGIN has worked, and with it `setting`, local to the transaction. */
+  transactionBegan(setting: TenantSetting | undefined): void;
+  /** Rolls back what is open, and makes the session clean. */
   reset(): Promise<void>;
   /** Runs what is all there is to a lease. */
   runOneShot(statement: Statement): void;
@@ -104,16 +97,12 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   binding: TenantSetting | undefined = undefined;
   /** Where it runs, once it has a connection. */
   session: StatementSession | undefined = undefined;
-  /** The reset that the session owes goes out with it. */
-  resetsSession = false;
   /** Why it must not be sent any more. */
   rejection: Error | undefined = undefined;
-  /** Its messages are on the wire, alone or behind those of a reset. */
+  /** It is on the wire. */
   #written = false;
-  /** Results of what is in front of it that are still to come, and not for the caller. */
+  /** Results of what is ahead of it that are still to come, and not for the caller. */
   #resultsToSkip = 0;
-  /** The reset in front of it hasn't been executed yet. */
-  #resetting = false;
   #extended = false;
   /** Commands that the server has reported as done. */
   #commandsDone = 0;
@@ -159,24 +148,24 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     if (this.rejection !== undefined) return this.rejection;
     const { session } = this;
     if (session === undefined) return new Error('A statement was submitted without a session');
-    const error = this.#encodeWhole(session, undefined);
+    const error = this.#encodeWhole(session);
     if (error !== undefined) return error;
     this.#written = true;
-    session.flush();
+    session.wire.send();
     return null;
   }
 
   /** If a value or a type parser of the caller's throws, no part of a message stays behind. */
-  #encodeWhole(session: StatementSession, guard: string | undefined): Error | undefined {
-    const { writer } = session;
-    const before = writer.length;
+  #encodeWhole(session: StatementSession): Error | undefined {
+    const { wire } = session;
+    const before = wire.length;
     let error: Error | undefined;
     try {
-      error = this.encode(session, guard);
+      error = this.encode(session);
     } catch (thrown) {
       error = toError(thrown);
     }
-    if (error !== undefined) writer.rewind(before);
+    if (error !== undefined) wire.rewind(before);
     return error;
   }
 
@@ -185,15 +174,11 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     return this.#written;
   }
 
-  /**
-   * Writes its messages into the buffer behind those of a session reset. They begin with a Bind of `guard`, the
-   * prepared statement that the reset creates as its last step: if the reset fails, the server executes nothing of this
-   * statement. If encoding fails, the buffer is unchanged, and `submit` returns the error when pg calls it.
-   *
-   * @param guard `undefined`: its own tenant binding uses the prepared statement that the reset creates.
-   */
-  encodeBehind(session: StatementSession, guard: string | undefined): void {
-    this.rejection ??= this.#encodeWhole(session, guard);
+  /** If it can't be written, nothing has been, and `submit` returns the error when pg calls it. */
+  writeBehind(): void {
+    const { session } = this;
+    if (session === undefined || this.isScript) return;
+    this.rejection ??= this.#encodeWhole(session);
     this.#written = this.rejection === undefined;
   }
 
@@ -210,8 +195,6 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   protected rewind(): void {
     this.#written = false;
     this.#resultsToSkip = 0;
-    this.resetsSession = false;
-    this.#resetting = false;
     this.#extended = false;
     this.#commandsDone = 0;
     this.#result = undefined;
@@ -219,13 +202,14 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   /** @returns why it can't be put on the wire; nothing has been then. */
-  protected encode(session: StatementSession, guard: string | undefined): Error | undefined {
-    const { text, name, binding } = this;
+  protected encode(session: StatementSession): Error | undefined {
+    const { text, name } = this;
     const problem = this.#problem(session);
     if (problem !== undefined) return problem;
-    const { writer } = session;
-    if (guard === undefined && binding === undefined && !this.resetsSession && !this.#needsExtended()) {
-      writer.query(text ?? '');
+    const { wire } = session;
+    const hasAhead = session.hasAhead(this);
+    if (!hasAhead && !this.#needsExtended()) {
+      wire.query(text ?? '');
       return undefined;
     }
     let values: readonly WireValue[];
@@ -235,14 +219,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       return toError(error);
     }
     this.#extended = true;
-    if (guard !== undefined) writer.guard(guard);
-    if (this.resetsSession) this.#encodeReset(session);
-    if (binding !== undefined) this.#encodeBinding(session, binding);
-    if (name === undefined || session.wire.parsedStatements[name] === undefined) writer.parse(name ?? '', text ?? '');
-    writer.bind(name ?? '', values, this.config?.binary === true || session.binary);
-    writer.describePortal();
-    writer.execute();
-    writer.sync();
+    if (hasAhead) this.#resultsToSkip = session.writeAhead(this);
+    wire.execute(name, text, values, this.config?.binary === true);
     return undefined;
   }
 
@@ -256,7 +234,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     if (name === undefined) return undefined;
     if (typeof name !== 'string' || name.includes('\0'))
       return new TypeError('The name of a query must be a string without NUL characters');
-    const known = session.wire.parsedStatements[name];
+    const known = session.wire.preparedText(name);
     if (known !== undefined && text && known !== text) {
       return new Error(
         `Prepared statements must be unique: "${this.config?.name ?? name}" was used for a different statement`,
@@ -271,19 +249,6 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       (this.values !== undefined && this.values.length > 0) ||
       this.config?.queryMode === 'extended'
     );
-  }
-
-  #encodeReset(session: StatementSession): void {
-    session.resetInPassing();
-    if (session.lacksBindStatement(this)) session.prepareBinding();
-    this.#resetting = true;
-    this.#resultsToSkip++;
-  }
-
-  #encodeBinding({ writer, bindStatement }: StatementSession, binding: TenantSetting): void {
-    writer.bind(bindStatement, [binding.name, binding.value], false);
-    writer.execute();
-    this.#resultsToSkip++;
   }
 
   handleRowDescription(message: RowDescriptionMessage): void {
@@ -316,9 +281,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   handleCommandComplete(message: CommandCompleteMessage): void {
     if (this.#resultsToSkip > 0) {
       this.#resultsToSkip--;
-      if (this.#resetting) this.session?.cleaned();
-      this.#resetting = false;
-      return;
+      return this.session?.aheadCompleted();
     }
     this.#commandsDone++;
     if (this.#extended && this.#commandsDone > 1) return this.#lostStep();
@@ -338,10 +301,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   handleCopyInResponse(): void {
     const { session } = this;
     if (session === undefined) return;
-    session.writer.copyFail('COPY … FROM STDIN needs a stream: pass one of pg-copy-streams to query()');
-    // The Sync sent with the statement was swallowed by the copy.
-    if (this.#extended) session.writer.sync();
-    session.flush();
+    const { wire } = session;
+    wire.refuseCopy('COPY … FROM STDIN needs a stream: pass one of pg-copy-streams to query()', this.#extended);
+    wire.send();
   }
 
   handleCopyData(): void {
@@ -358,14 +320,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   handleError(error: Error): void {
-    // Only an answer of the server's tells that the reset failed; when the connection is lost the statement may have
-    // run.
-    if (this.#resetting && sqlStateOf(error) !== undefined) {
-      this.session?.kill(error);
-      return this.failed(this.notExecuted(error));
-    }
-    if (this.resetsSession) this.session?.oweReset();
-    this.session?.noteError(error);
+    const { session } = this;
+    if (session?.failedAheadOf(this, error) === true) return this.failed(this.notExecuted(error));
+    session?.noteError(error);
     this.failed(this.#rowError ?? error);
   }
 
@@ -395,7 +352,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   #newResult(): ResultBuilder {
     const { session } = this;
     if (session === undefined) throw new Error('A statement got a result without a session');
-    return new session.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
+    return new session.wire.Result(this.config?.rowMode, this.config?.types ?? this.typeParsers(session));
   }
 
   /** What the result was built with leads to the connection: nothing of it is handed out. */
@@ -406,15 +363,15 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   }
 
   protected typeParsers(session: StatementSession): TypeParsers {
-    return session.typeParsers;
+    return session.wire.typeParsers;
   }
 }
 
-function prepareAll(values: readonly unknown[], session: StatementSession): readonly WireValue[] {
+function prepareAll(values: readonly unknown[], { wire }: StatementSession): readonly WireValue[] {
   const prepared = new Array<WireValue>(values.length);
   for (let index = 0; index < values.length; index++) {
     const value = values[index];
-    prepared[index] = typeof value === 'string' ? value : session.prepareValue(value);
+    prepared[index] = typeof value === 'string' ? value : wire.prepareValue(value);
   }
   return prepared;
 }

@@ -10,12 +10,13 @@
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { Readable, Writable } from 'node:stream';
-import type { Connection, Submittable } from 'pg';
+import type { Connection } from 'pg';
 
 import type { Clock } from '../../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';
 import { OperationTimeoutError } from '../../engine/errors.js';
 import { isError, toError } from '../../engine/to-error.js';
+import { type CallerSubmittable, failHeldReads, giveUp, ignoreErrors, textOwner } from './caller-submittable.js';
 import { takeConnection } from './ended-connection.js';
 import type { ObservedCall } from './instrumentation.js';
 import type {
@@ -25,35 +26,15 @@ import type {
   RowDescriptionMessage,
   TypeParsers,
 } from '../protocol/pg-module.js';
+import type { Wire } from '../protocol/wire.js';
 import { ServerRounds } from './server-rounds.js';
 import type { SessionTask } from '../session/session-queue.js';
-import { isClosable, SubmittableEnd } from './submittable-end.js';
+import { SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
-
-/** What pg calls on a Submittable, and reads and writes of it. The types of pg know `submit` alone. */
-export interface CallerSubmittable extends Submittable {
-  name?: string | undefined;
-  text?: string | undefined;
-  binary?: boolean | undefined;
-  callback?: QueryCallback | undefined;
-  _result?: object | undefined;
-  handleRowDescription?(message: RowDescriptionMessage): void;
-  handleDataRow?(message: DataRowMessage): void;
-  handlePortalSuspended?(connection: Connection): void;
-  handleEmptyQuery?(connection: Connection): void;
-  handleCommandComplete?(message: CommandCompleteMessage, connection: Connection): void;
-  handleReadyForQuery?(connection: Connection): void;
-  handleError?(error: Error, connection?: Connection): void;
-  handleCopyInResponse?(connection: Connection): void;
-  handleCopyData?(message: unknown, connection: Connection): void;
-}
 
 /** What a Submittable needs of the session that runs it. */
 export interface SubmittableSession {
-  /** Results come in binary, unless a query says otherwise. */
-  readonly binary: boolean;
-  /** Whether pg reads what the server sends. */
-  readonly isRead: boolean;
+  readonly wire: Pick<Wire, 'binary' | 'isRead'>;
   /** Why a task must not be sent, if so. */
   rejectionOf(task: SessionTask): Error | undefined;
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
@@ -166,7 +147,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     const rejection = session.rejectionOf(this);
     if (rejection !== undefined) return rejection;
     if (this.#end.isGivenUp) return new Error('The query was given up before it was sent');
-    if (session.binary && this.#query.binary !== true) this.#query.binary = true;
+    if (session.wire.binary && this.#query.binary !== true) this.#query.binary = true;
     this.#connection = connection;
     this.#waitedBefore = connection.rawListeners('readyForQuery');
     this.#rounds?.begin(connection);
@@ -175,7 +156,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     try {
       const error: unknown = this.#context.runInAsyncScope(() => this.#query.submit(connection));
       // It has taken the socket over: when the server works and when the reader rests can't be told apart.
-      if (!session.isRead) this.#rounds?.stop();
+      if (!session.wire.isRead) this.#rounds?.stop();
       return isError(error) ? error : null;
     } catch (thrown) {
       // What it has written by then can't be known.
@@ -339,7 +320,7 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     if (this.#isOver || this.#connection === undefined) return;
     const { session } = this.#dependencies;
     this.#rounds?.stop();
-    if (session.isRead) this.#limitEnd();
+    if (session.wire.isRead) this.#limitEnd();
     // It has taken the socket over, and will neither read the rest nor give it back.
     else session.kill(new Error('A COPY was given up in the middle'));
   }
@@ -362,39 +343,4 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     // The emitter's own method comes back from its prototype.
     Reflect.deleteProperty(this.#connection, 'emit');
   }
-}
-
-/** Where a Submittable keeps its text: a query stream has it in its cursor. */
-export function textOwner(query: object): { text?: string | undefined } {
-  if ('cursor' in query && typeof query.cursor === 'object' && query.cursor !== null) return query.cursor;
-  return query;
-}
-
-function ignoreErrors(query: object): void {
-  if (query instanceof EventEmitter && query.listenerCount('error') === 0) query.on('error', () => {});
-}
-
-/** Ends what a caller has left open, without an error that nothing listens for. */
-function giveUp(query: object): void {
-  ignoreErrors(query);
-  if (query instanceof Readable || query instanceof Writable) {
-    query.destroy();
-  } else if (isClosable(query)) {
-    const closed = query.close();
-    if (closed instanceof Promise) closed.catch(() => {});
-  }
-}
-
-/** A cursor that was closed during a read does not tell the callbacks that it holds of an error (pg-cursor 2.22). */
-function failHeldReads(cursor: object, error: Error): void {
-  if (!('state' in cursor) || cursor.state !== 'done') return;
-  const reads: unknown[] = [];
-  if ('_cb' in cursor) {
-    reads.push(cursor._cb);
-    cursor._cb = null;
-  }
-  if ('_queue' in cursor && Array.isArray(cursor._queue)) {
-    for (const queued of cursor._queue.splice(0)) if (Array.isArray(queued)) reads.push(queued[1]);
-  }
-  for (const read of reads) if (typeof read === 'function') throwLater(() => void Reflect.apply(read, cursor, [error]));
 }
