@@ -12,7 +12,7 @@ import {
   parseExternalPoolOptions,
   type ResolvedExternalPoolOptions,
 } from '../external/external-pool.options.js';
-import { createHttpPool } from '../http/http-pool.js';
+import { createHttpPool } from '../http/create-http-pool.js';
 import { httpPoolKind, parseHttpPoolOptions } from '../http/http-pool.options.js';
 import type { PoolKindOptions } from '../options/parse-pool.js';
 import type { PoolDependencies, PoolHandle, PoolType } from '../pool/pool-handle.js';

@@ -7,7 +7,7 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { PoolHandle, PoolDependencies } from '../../lib/pool/pool-handle.js';
-import { createHttpPool } from '../../lib/http/http-pool.js';
+import { createHttpPool } from '../../lib/http/create-http-pool.js';
 import { parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { createPostgresPool } from '../../lib/postgres/create-postgres-pool.js';
 import { parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';

@@ -1,6 +1,7 @@
 // HTTP pools as a manager would make them, without a manager.
 import { systemClock } from '../../../lib/engine/time/clock.js';
-import { createHttpPool, type HttpPool } from '../../../lib/http/http-pool.js';
+import { createHttpPool } from '../../../lib/http/create-http-pool.js';
+import type { HttpPool } from '../../../lib/http/http-pool.js';
 import { parseHttpPoolOptions, type HttpPoolOptions } from '../../../lib/http/http-pool.options.js';
 import type { PoolDependencies } from '../../../lib/pool/pool-handle.js';
 import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
