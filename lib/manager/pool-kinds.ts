@@ -8,18 +8,45 @@ import type { z } from 'zod';
 
 import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import {
+  type ExternalPoolOptions,
   externalPoolKind,
   parseExternalPoolOptions,
   type ResolvedExternalPoolOptions,
 } from '../external/external-pool.options.js';
 import { createHttpPool } from '../http/create-http-pool.js';
-import { httpPoolKind, parseHttpPoolOptions } from '../http/http-pool.options.js';
+import {
+  type HttpPoolOptions,
+  httpPoolKind,
+  parseHttpPoolOptions,
+  type ResolvedHttpPoolOptions,
+} from '../http/http-pool.options.js';
 import type { PoolKindOptions } from '../options/parse-pool.js';
 import type { PoolDependencies, PoolHandle, PoolType } from '../pool/pool-handle.js';
 import { createPostgresPool } from '../postgres/create-postgres-pool.js';
-import { parsePostgresPoolOptions, postgresPoolKind } from '../postgres/postgres-pool.options.js';
+import {
+  parsePostgresPoolOptions,
+  type PostgresPoolOptions,
+  postgresPoolKind,
+  type ResolvedPostgresPoolOptions,
+} from '../postgres/postgres-pool.options.js';
 import { createRedisPool } from '../redis/create-redis-pool.js';
-import { parseRedisPoolOptions, redisPoolKind } from '../redis/redis-pool.options.js';
+import {
+  parseRedisPoolOptions,
+  type RedisPoolOptions,
+  redisPoolKind,
+  type ResolvedRedisPoolOptions,
+} from '../redis/redis-pool.options.js';
+
+/** A pool of a registration: the options of its kind, and which kind it is. */
+export type PoolDeclaration =
+  | (PostgresPoolOptions & { readonly type: 'database' })
+  | (RedisPoolOptions & { readonly type: 'redis' })
+  | (HttpPoolOptions & { readonly type: 'http' })
+  | (ExternalPoolOptions & { readonly type: 'external' });
+
+/** What a pool of any kind is configured with. */
+export type PoolConfig =
+  ResolvedPostgresPoolOptions | ResolvedRedisPoolOptions | ResolvedHttpPoolOptions | ResolvedExternalPoolOptions;
 
 /** How a pool is made: `O` are its options as they are written, `C` those that are complete. */
 export interface PoolMaker<O, C, P extends PoolHandle> {
@@ -29,10 +56,12 @@ export interface PoolMaker<O, C, P extends PoolHandle> {
   readonly create: (id: string, config: C, dependencies: PoolDependencies) => Promise<P>;
 }
 
-interface PoolKind<T extends PoolType> extends PoolKindOptions<z.ZodType<{ readonly type: T }>> {
-  readonly parse: (id: string, options: never) => unknown;
-  readonly create: (id: string, config: never, dependencies: PoolDependencies) => Promise<PoolHandle>;
-}
+/** A type that {@link PoolDeclaration} or {@link PoolConfig} leaves out does not compile. */
+type Declared = PoolDeclaration['type'] & PoolConfig['type'];
+type DeclarationOf<T extends Declared> = Extract<PoolDeclaration, { readonly type: T }>;
+type Configs = { readonly [T in Declared]: Extract<PoolConfig, { readonly type: T }> };
+type PoolKind<T extends Declared> = PoolKindOptions<z.ZodType<Configs[T]>> &
+  PoolMaker<DeclarationOf<T>, Configs[T], PoolHandle>;
 
 export const poolKinds = {
   database: { ...postgresPoolKind, parse: parsePostgresPoolOptions, create: createPostgresPool },
@@ -40,8 +69,6 @@ export const poolKinds = {
   http: { ...httpPoolKind, parse: parseHttpPoolOptions, create: createHttpPool },
   external: { ...externalPoolKind, parse: parseExternalPoolOptions, create: createFromDriver },
 } satisfies { readonly [T in PoolType]: PoolKind<T> };
-
-type Kinds = typeof poolKinds;
 
 function createFromDriver(
   id: string,
@@ -51,25 +78,12 @@ function createFromDriver(
   return Promise.resolve(createExternalPool(id, config.driver, config, dependencies));
 }
 
-/** What can be set on a pool of one kind. */
-type OptionsOf<T extends PoolType> = Parameters<Kinds[T]['parse']>[1];
-
-/** A pool of a registration: the options of its kind, and which kind it is. */
-export type PoolDeclaration = { [T in PoolType]: OptionsOf<T> & { readonly type: T } }[PoolType];
-
-/** What a pool of any kind is configured with. */
-export type PoolConfig<T extends PoolType = PoolType> = { [K in T]: ReturnType<Kinds[K]['parse']> }[T];
-
-interface Creator<C> {
-  readonly create: (id: string, config: C, dependencies: PoolDependencies) => Promise<PoolHandle>;
-}
-
 /** The cold pool of a registration, of whichever kind. */
 export function createDeclaredPool<T extends PoolType>(
   id: string,
-  config: PoolConfig<T> & { readonly type: T },
+  config: Configs[T] & { readonly type: T },
   dependencies: PoolDependencies,
 ): Promise<PoolHandle> {
-  const creators: { readonly [K in PoolType]: Creator<PoolConfig<K>> } = poolKinds;
-  return creators[config.type].create(id, config, dependencies);
+  const makers: { readonly [K in PoolType]: Pick<PoolMaker<never, Configs[K], PoolHandle>, 'create'> } = poolKinds;
+  return makers[config.type].create(id, config, dependencies);
 }
