@@ -1,6 +1,7 @@
 // @ts-check
 import js from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
+import jest from 'eslint-plugin-jest';
 import tseslint from 'typescript-eslint';
 
 import packageJson from './package.json' with { type: 'json' };
@@ -125,6 +126,12 @@ export default defineConfig(
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
     },
+  },
+  {
+    files: ['test/**/*.ts'],
+    plugins: { jest },
+    // A test that can't fail is none. A helper that expects something says so by its name.
+    rules: { 'jest/expect-expect': ['error', { assertFunctionNames: ['expect', 'expect*'] }] },
   },
   {
     // Small scripts and configuration that run before anything is installed or built.
