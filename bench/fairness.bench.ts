@@ -9,11 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { providePostgres } from '../test/support/servers/index.js';
 import { bench } from './harness/bench.js';
+import type { Report } from './harness/report.js';
 import { Rounds } from './harness/rounds.js';
 import { OURS } from './harness/rows.js';
-import type { Report } from './harness/report.js';
 import { jainIndex, quantile } from './harness/statistics.js';
-import { withFairnessSubjects, type FairnessSubject, type Hold } from './subjects/fairness-subjects.js';
+import { type FairnessSubject, type Hold, withFairnessSubjects } from './subjects/fairness-subjects.js';
 
 const SIZE = 10;
 /** Ended holds after which a crowd counts as settled: twenty a slot. */

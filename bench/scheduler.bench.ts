@@ -7,11 +7,11 @@
  */
 import { performance } from 'node:perf_hooks';
 
-import type { Clock } from '../lib/engine/time/clock.js';
 import type { PoolDriver } from '../lib/engine/driver.js';
 import type { Lease } from '../lib/engine/lease.js';
-import { Deadlines } from '../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../lib/engine/resource-pool.js';
+import type { Clock } from '../lib/engine/time/clock.js';
+import { Deadlines } from '../lib/engine/time/deadlines.js';
 import { bench } from './harness/bench.js';
 import type { Report } from './harness/report.js';
 import { median } from './harness/rounds.js';

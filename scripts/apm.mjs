@@ -8,11 +8,13 @@
  * ones.
  */
 import './ensure-installed.mjs';
+
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import { apms, control } from './apm/matrix.mjs';
 import { SharedServers, startUpstream } from './apm/servers.mjs';
 import { differences, failures, readRun, spanProblems, summary } from './apm/verdict.mjs';

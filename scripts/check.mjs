@@ -5,6 +5,7 @@
  * Usage: node scripts/check.mjs [name …]
  */
 import './ensure-installed.mjs';
+
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

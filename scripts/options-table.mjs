@@ -5,13 +5,14 @@
  * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file
  * (README.md) is out of date. An option without a comment is an error.
  */
+// The sources, and not what was last built of them.
+import '../test/support/typescript/register.mjs';
+
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
 
-// The sources, and not what was last built of them.
-import '../test/support/typescript/register.mjs';
+import ts from 'typescript';
 
 /** @typedef {import('zod').z.ZodType} Schema */
 /** @typedef {Readonly<Record<string, Schema>>} Shape */

@@ -12,6 +12,7 @@ import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import { install, pack, run } from './packed.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

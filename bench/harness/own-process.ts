@@ -2,7 +2,7 @@
  * A subject in a process of its own: its code is compiled for its own calls alone and its heap holds nothing else's, as
  * in a service, which has one pool of a kind. Processes take turns; a process that isn't asked is asleep.
  */
-import { fork, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 
 /**

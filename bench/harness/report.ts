@@ -1,8 +1,8 @@
 /**
  * Collects rows and says of each claim whether it was met.
  */
-import { OURS, type Row } from './rows.js';
 import type { Rounds } from './rounds.js';
+import { OURS, type Row } from './rows.js';
 
 /** "At least 1.0" counts as met when the interval's lower end is at least this share of it: the machine is noisy. */
 const TOLERANCE = 0.95;

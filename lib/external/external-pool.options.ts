@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { PoolDriver } from '../engine/driver.js';
 import type { Environment } from '../options/environment.js';
 import { opaque, optionsObject } from '../options/option-types.js';
-import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { seal } from '../options/sealed-options.js';
 import {
   basePoolShape,

@@ -9,8 +9,8 @@ import type { PoolDriver } from '../engine/driver.js';
 import {
   createPoolCore,
   createPoolRuntime,
-  PoolHandle,
   type PoolDependencies,
+  PoolHandle,
   type TenantBinding,
 } from '../pool/pool-handle.js';
 import type { ResolvedBasePoolOptions } from '../pool/pool-options.js';

@@ -4,7 +4,7 @@
  * API is at.
  */
 import { Controller, Get, Header, Inject, VERSION_NEUTRAL } from '@nestjs/common';
-import { HealthCheck, HealthCheckService, type HealthCheckResult } from '@nestjs/terminus';
+import { HealthCheck, type HealthCheckResult, HealthCheckService } from '@nestjs/terminus';
 
 import { SkipTenant } from '../tenancy/tenant.decorators.js';
 import { PoolHealthIndicator } from './pool-health.indicator.js';

@@ -5,7 +5,7 @@
  * names a host, a URL, a credential or a driver's message.
  */
 import { Inject, Injectable } from '@nestjs/common';
-import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import type { PoolType } from '../pool/pool-core.js';

@@ -5,12 +5,14 @@
  * places where axios lets an exception end the process) ends the request with that error, and nothing else.
  */
 import { AsyncResource } from 'node:async_hooks';
+
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/to-error.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { HttpSlot } from './http-slot.js';
-import { streamedBody, type StreamedBody } from './streamed-body.js';
+import { type StreamedBody, streamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
 import type { Sent, Transport } from './transport.js';
 

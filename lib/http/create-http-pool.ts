@@ -3,6 +3,7 @@
  * slots from it.
  */
 import type { AxiosInstance } from 'axios';
+
 import { PoolConfigError, TenantRequiredError } from '../errors.js';
 import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
 import { HttpClient } from './http-client.js';

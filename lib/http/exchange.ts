@@ -6,11 +6,13 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
+
 import type { Dispatcher } from 'undici';
+
 import { afterArrivals } from './arrivals.js';
+import { errorCode } from './connection-errors.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
-import { errorCode } from './connection-errors.js';
 import type { UndiciConnection } from './undici-connection.js';
 
 export interface AnswerHead {

@@ -2,11 +2,12 @@
  * Makes axios work inside the slots of a pool: each request takes one, whichever way it is made.
  */
 import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { PooledRequest } from './pooled-request.js';
 import type { SlotAdapters } from './slot-adapters.js';
-import { PooledSlotSource, type HttpEngine } from './slot-sources.js';
+import { type HttpEngine, PooledSlotSource } from './slot-sources.js';
 
 export interface HttpClientDependencies {
   readonly axios: AxiosStatic;

@@ -7,11 +7,12 @@
  * hold for HTTP too, and no request is sent where none can be answered.
  */
 import type { AxiosInstance } from 'axios';
+
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import type { DestroyReason } from '../engine/pool-counters.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
-import { HttpSlot } from './http-slot.js';
 import { isConnectionError } from './connection-errors.js';
+import { HttpSlot } from './http-slot.js';
 import type { SlotAdapters } from './slot-adapters.js';
 import type { Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';

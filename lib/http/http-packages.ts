@@ -5,8 +5,10 @@
  * Node's keep-alive agents, which is correct and slower.
  */
 import { createRequire } from 'node:module';
+
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosStatic } from 'axios';
+
 import { describeError } from '../engine/redact.js';
 import { MissingDriverError } from '../errors.js';
 import { errorCode } from './connection-errors.js';

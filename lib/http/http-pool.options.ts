@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 import { type Environment, isRecord } from '../options/environment.js';
 import { count, durationMs, optionsObject, untouched } from '../options/option-types.js';
-import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import {
   basePoolShape,

@@ -8,9 +8,10 @@
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { Observable } from 'rxjs';
-import { PoolHandle, type PoolCore, type TenantBinding } from '../pool/pool-handle.js';
-import type { HttpRequestOptions } from './http-pool.options.js';
+
+import { type PoolCore, PoolHandle, type TenantBinding } from '../pool/pool-handle.js';
 import type { HttpClient } from './http-client.js';
+import type { HttpRequestOptions } from './http-pool.options.js';
 
 export type { HttpRequestOptions } from './http-pool.options.js';
 

@@ -8,6 +8,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
+
 import type { UndiciConnection } from './undici-connection.js';
 
 /** Something under way in a slot that can be cut off. */

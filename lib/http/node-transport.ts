@@ -9,17 +9,19 @@ import { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { PassThrough, pipeline } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+
 import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { AdapterCall, hasConfig } from './adapter-call.js';
 import { afterArrivals } from './arrivals.js';
+import { isConnectionLost } from './connection-errors.js';
 import type { HttpSlot } from './http-slot.js';
 import { httpUrl, type OutgoingRequests } from './outgoing-request.js';
 import { RequestSummary } from './request-summary.js';
 import type { StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
-import { isConnectionLost } from './connection-errors.js';
 import { checkUpload, isIdempotent, type Sent, type Transport } from './transport.js';
 import type { UpstreamCheck } from './upstream-check.js';
 

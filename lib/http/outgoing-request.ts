@@ -6,7 +6,9 @@
  * own adapter.
  */
 import { isArrayBuffer } from 'node:util/types';
+
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import { toError } from '../engine/to-error.js';
 
 export type HeaderFields = Record<string, string | string[]>;

@@ -8,7 +8,9 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { finished, Readable } from 'node:stream';
+
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { OperationTimeoutError } from '../errors.js';

@@ -3,7 +3,7 @@
  *
  * Promise: credentials never cross to another origin, and a body is sent again only where its method is.
  */
-import { httpUrl, type HeaderFields, type OutgoingRequest } from './outgoing-request.js';
+import { type HeaderFields, httpUrl, type OutgoingRequest } from './outgoing-request.js';
 
 /** Axios' own limit, unless `maxRedirects` says otherwise. */
 export const DEFAULT_MAX_REDIRECTS = 21;

@@ -3,8 +3,9 @@
  *
  * Follows what axios' own adapter does in Node, bodies of servers that send raw deflate included.
  */
-import { pipeline, Transform, type Readable, type TransformCallback } from 'node:stream';
+import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream';
 import zlib from 'node:zlib';
+
 import type { AnswerHead } from './exchange.js';
 
 /** What is missing at the end of a compressed body is forgiven, as browsers do. */

@@ -4,9 +4,10 @@
  * The adapter is the seam because everything passes through it: observables, `axiosRef`, interceptors, retries.
  */
 import type { AxiosAdapter, AxiosInstance, InternalAxiosRequestConfig } from 'axios';
+
 import type { LeaseInfo } from '../engine/driver.js';
 import { AdapterTransport } from './adapter-call.js';
-import { boundAxios, type AdapterChoice } from './bound-axios.js';
+import { type AdapterChoice, boundAxios } from './bound-axios.js';
 import type { HttpSlot } from './http-slot.js';
 import { PooledRequest, type PooledRequestDependencies, type SlotSource } from './pooled-request.js';
 import { LeaseSlotSource } from './slot-sources.js';

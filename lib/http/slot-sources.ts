@@ -3,15 +3,16 @@
  * its requests use one after the other.
  */
 import type { AxiosInstance } from 'axios';
+
 import type { LeaseInfo } from '../engine/driver.js';
-import { PoolLease, type Lease } from '../engine/lease.js';
+import { type Lease, PoolLease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
 import type { AcquireLimits, LendingEngine } from '../engine/lending-engine.js';
-import { requestWithin } from '../engine/scoped-request.js';
 import type { LeaseReceiver } from '../engine/receivers.js';
+import { requestWithin } from '../engine/scoped-request.js';
 import { LeaseReleasedError } from '../errors.js';
-import type { SlotSource, PooledRequest } from './pooled-request.js';
 import { HttpSlot } from './http-slot.js';
+import type { PooledRequest, SlotSource } from './pooled-request.js';
 
 export type HttpEngine = LendingEngine<AxiosInstance>;
 

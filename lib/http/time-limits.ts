@@ -7,6 +7,7 @@
  * fire at once there (less than nothing, beyond a timer) is refused and bounded here.
  */
 import type { AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 

@@ -2,7 +2,9 @@
  * The seam between what holds a slot and what sends the request.
  */
 import { Readable } from 'node:stream';
+
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
 import type { Cancellable, HttpSlot } from './http-slot.js';
 import type { StreamedBody } from './streamed-body.js';
 

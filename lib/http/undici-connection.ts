@@ -6,10 +6,12 @@
  * either direction, or after `keepAliveTimeoutMs` without a request.
  */
 import { Socket } from 'node:net';
+
 import type { Client } from 'undici';
+
+import { runOutside } from '../engine/outside-context.js';
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
-import { runOutside } from '../engine/outside-context.js';
 import type { Undici } from './http-packages.js';
 import { InterimAnswers } from './interim-answers.js';
 import { dataAfterClose, strayBytes } from './parser-errors.js';

@@ -7,13 +7,16 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
+
 import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+
+import { isThenable } from '../engine/guard.js';
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
-import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, PoolError } from '../errors.js';
-import { Exchange, type Answer, type AnswerHead } from './exchange.js';
+import { errorCode, isConnectionLost } from './connection-errors.js';
+import { type Answer, type AnswerHead, Exchange } from './exchange.js';
 import type { Undici } from './http-packages.js';
 import type { HttpSlot } from './http-slot.js';
 import type { OutgoingRequest, OutgoingRequests } from './outgoing-request.js';
@@ -21,11 +24,10 @@ import { isParserCode, parserErrorCode } from './parser-errors.js';
 import { DEFAULT_MAX_REDIRECTS, redirected } from './redirects.js';
 import { RequestSummary } from './request-summary.js';
 import { contentCoding, decompressed, limited, text, whole } from './response-body.js';
-import { streamedBody, type StreamedBody } from './streamed-body.js';
+import { type StreamedBody, streamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
-import { errorCode, isConnectionLost } from './connection-errors.js';
 import { isIdempotent, type Sent, type Transport } from './transport.js';
-import { UndiciConnection, type ConnectionSettings } from './undici-connection.js';
+import { type ConnectionSettings, UndiciConnection } from './undici-connection.js';
 import type { UpstreamCheck } from './upstream-check.js';
 
 export interface UndiciTransportDependencies {

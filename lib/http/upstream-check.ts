@@ -10,10 +10,12 @@
  */
 import net from 'node:net';
 import { Readable } from 'node:stream';
+
 import type { AxiosInstance, AxiosStatic } from 'axios';
+
 import type { Clock } from '../engine/time/clock.js';
-import { httpUrl } from './outgoing-request.js';
 import type { HttpSlot } from './http-slot.js';
+import { httpUrl } from './outgoing-request.js';
 import type { Sent, Transport } from './transport.js';
 
 export interface UpstreamCheckDependencies {

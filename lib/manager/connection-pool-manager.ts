@@ -7,36 +7,36 @@
 import { Logger } from '@nestjs/common';
 import type { Cluster } from 'ioredis';
 
-import { systemClock, type Clock } from '../engine/time/clock.js';
-import type { CloseReport } from '../engine/lending-engine.js';
 import type { PoolDriver } from '../engine/driver.js';
 import type { Lease } from '../engine/lease.js';
+import type { CloseReport } from '../engine/lending-engine.js';
+import { type Clock, systemClock } from '../engine/time/clock.js';
 import { ManagerStoppedError, PoolConfigError } from '../errors.js';
 import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
-import { parseExternalPoolOptions, type ExternalPoolOptions } from '../external/external-pool.options.js';
-import { managerHealth, type ManagerHealth } from './manager-health.js';
-import type { HealthCheckRequest } from '../pool/pool-health.js';
+import { type ExternalPoolOptions, parseExternalPoolOptions } from '../external/external-pool.options.js';
 import type { HttpPool } from '../http/http-pool.js';
 import type { HttpPoolOptions } from '../http/http-pool.options.js';
-import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './shutdown.js';
-import { openPool } from './startup.js';
-import type { PoolStats } from '../pool/pool-stats.js';
-import type { AcquireOptions, PoolHandle, PoolLogger, PoolDependencies, PoolType } from '../pool/pool-handle.js';
+import type { AcquireOptions, PoolDependencies, PoolHandle, PoolLogger, PoolType } from '../pool/pool-handle.js';
+import type { HealthCheckRequest } from '../pool/pool-health.js';
 import { harmlessLogger } from '../pool/pool-log.js';
-import { createDeclaredPool, type PoolMaker, poolKinds } from './pool-kinds.js';
+import type { ListedPoolName, PoolClass, PoolRegistry } from '../pool/pool-registry.js';
+import type { PoolStats } from '../pool/pool-stats.js';
+import type { PostgresPool } from '../postgres/postgres-pool.js';
+import type { PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
+import type { RedisPool } from '../redis/redis-pool.js';
+import type { RedisPoolOptions } from '../redis/redis-pool.options.js';
+import { TenantContext } from '../tenancy/tenant-context.js';
+import { type ManagerHealth, managerHealth } from './manager-health.js';
+import { createDeclaredPool, poolKinds, type PoolMaker } from './pool-kinds.js';
 import {
   parseManagerOptions,
   parsePoolId,
   type PoolManagerOptions,
   type ResolvedPoolManagerOptions,
 } from './pool-manager.options.js';
-import type { ListedPoolName, PoolClass, PoolRegistry } from '../pool/pool-registry.js';
 import { PoolTable } from './pool-table.js';
-import type { PostgresPool } from '../postgres/postgres-pool.js';
-import type { PostgresPoolOptions } from '../postgres/postgres-pool.options.js';
-import type { RedisPool } from '../redis/redis-pool.js';
-import type { RedisPoolOptions } from '../redis/redis-pool.options.js';
-import { TenantContext } from '../tenancy/tenant-context.js';
+import { closeAll, shutDown, type ShutdownReport, type StopOptions } from './shutdown.js';
+import { openPool } from './startup.js';
 
 /** One line of `listPools()`. */
 export interface PoolListing {

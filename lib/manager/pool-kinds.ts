@@ -8,15 +8,15 @@ import type { z } from 'zod';
 
 import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import {
-  type ExternalPoolOptions,
   externalPoolKind,
+  type ExternalPoolOptions,
   parseExternalPoolOptions,
   type ResolvedExternalPoolOptions,
 } from '../external/external-pool.options.js';
 import { createHttpPool } from '../http/create-http-pool.js';
 import {
-  type HttpPoolOptions,
   httpPoolKind,
+  type HttpPoolOptions,
   parseHttpPoolOptions,
   type ResolvedHttpPoolOptions,
 } from '../http/http-pool.options.js';
@@ -25,15 +25,15 @@ import type { PoolDependencies, PoolHandle, PoolType } from '../pool/pool-handle
 import { createPostgresPool } from '../postgres/create-postgres-pool.js';
 import {
   parsePostgresPoolOptions,
-  type PostgresPoolOptions,
   postgresPoolKind,
+  type PostgresPoolOptions,
   type ResolvedPostgresPoolOptions,
 } from '../postgres/postgres-pool.options.js';
 import { createRedisPool } from '../redis/create-redis-pool.js';
 import {
   parseRedisPoolOptions,
-  type RedisPoolOptions,
   redisPoolKind,
+  type RedisPoolOptions,
   type ResolvedRedisPoolOptions,
 } from '../redis/redis-pool.options.js';
 
@@ -57,7 +57,7 @@ export interface PoolMaker<O, C, P extends PoolHandle> {
 }
 
 /** A type that {@link PoolDeclaration} or {@link PoolConfig} leaves out does not compile. */
-type Declared = PoolDeclaration['type'] & PoolConfig['type'];
+type Declared = PoolDeclaration['type'];
 type DeclarationOf<T extends Declared> = Extract<PoolDeclaration, { readonly type: T }>;
 type Configs = { readonly [T in Declared]: Extract<PoolConfig, { readonly type: T }> };
 type PoolKind<T extends Declared> = PoolKindOptions<z.ZodType<Configs[T]>> &

@@ -5,11 +5,11 @@
  * Promises: it always ends, at the latest a connection's `closeTimeoutMs` after the deadline; it never rejects; and
  * nothing is cut before its time.
  */
+import type { CloseReport } from '../engine/lending-engine.js';
+import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';
 import { durationOf } from '../engine/time/deadlines.js';
-import type { CloseReport } from '../engine/lending-engine.js';
 import { setDeadline } from '../engine/time/late-timer.js';
-import { describeError } from '../engine/redact.js';
 import type { PoolHandle } from '../pool/pool-handle.js';
 import type { PoolLogger } from '../pool/pool-log.js';
 

@@ -6,25 +6,25 @@
  * application whose other providers can't be built has nothing to clean up, and a pool that a test overrides is never
  * built at all.
  */
-import { Logger, Module, type DynamicModule, type FactoryProvider } from '@nestjs/common';
+import { type DynamicModule, type FactoryProvider, Logger, Module } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
-import { PoolManagerLifecycle, ShutdownNotice } from './pool-manager.lifecycle.js';
-import type { PoolHandle } from '../pool/pool-handle.js';
 import type { PoolManagerOptions } from '../manager/pool-manager.options.js';
+import type { PoolHandle } from '../pool/pool-handle.js';
+import { RequestScopes } from '../tenancy/request-scopes.js';
+import { TENANCY_OPTIONS } from '../tenancy/tenancy.options.js';
+import { TenantContext } from '../tenancy/tenant-context.js';
+import { PoolManagerLifecycle, ShutdownNotice } from './pool-manager.lifecycle.js';
 import {
+  DEFAULT_MANAGER,
   getLifecycleToken,
   getPoolManagerToken,
   getPoolToken,
   getRegisteredManagerToken,
   getShutdownNoticeToken,
-  DEFAULT_MANAGER,
   MODULE_OPTIONS,
 } from './pool-manager.tokens.js';
-import { RequestScopes } from '../tenancy/request-scopes.js';
-import { TENANCY_OPTIONS } from '../tenancy/tenancy.options.js';
-import { TenantContext } from '../tenancy/tenant-context.js';
 
 @Module({})
 export class PoolManagerCoreModule {}

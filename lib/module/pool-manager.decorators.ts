@@ -3,9 +3,9 @@
  */
 import { Inject } from '@nestjs/common';
 
+import type { PoolName } from '../pool/pool-registry.js';
 import { markInjectionPoint } from './declared-pools.js';
 import { getPoolManagerToken, getPoolToken } from './pool-manager.tokens.js';
-import type { PoolName } from '../pool/pool-registry.js';
 
 /**
  * Injects the pool of that name: the same object that `manager.getPool(name)` finds.

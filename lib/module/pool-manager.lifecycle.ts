@@ -11,26 +11,21 @@
  * Promises: one start and one end each, however often the hooks are called; nothing is thrown on the way down.
  */
 import {
-  Logger,
   type BeforeApplicationShutdown,
+  Logger,
   type OnApplicationShutdown,
   type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
 import type { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
-import type { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import { systemClock } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { PoolConfigError } from '../errors.js';
+import type { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
+import type { ShutdownReport } from '../manager/shutdown.js';
 import type { PoolHandle } from '../pool/pool-handle.js';
 import { harmlessLogger } from '../pool/pool-log.js';
-import {
-  getLifecycleToken,
-  getPoolToken,
-  getRegisteredManagerToken,
-  getShutdownNoticeToken,
-} from './pool-manager.tokens.js';
 import { misdeclaredPools } from './declared-pools.js';
 import { endFirst, endLast } from './hook-order.js';
 import {
@@ -40,7 +35,12 @@ import {
   LAST_ANSWERS_MS,
   onceClosed,
 } from './http-connections.js';
-import type { ShutdownReport } from '../manager/shutdown.js';
+import {
+  getLifecycleToken,
+  getPoolToken,
+  getRegisteredManagerToken,
+  getShutdownNoticeToken,
+} from './pool-manager.tokens.js';
 
 export interface PoolManagerLifecycleDependencies {
   /** The registration's name. */

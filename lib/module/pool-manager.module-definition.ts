@@ -1,10 +1,10 @@
 /**
  * The shape of `PoolManagerModule.forRoot` and `forRootAsync`, made by Nest's own builder.
  */
-import { ConfigurableModuleBuilder, type ConfigurableModuleAsyncOptions } from '@nestjs/common';
+import { type ConfigurableModuleAsyncOptions, ConfigurableModuleBuilder } from '@nestjs/common';
 
-import { register } from './pool-manager.core-module.js';
 import type { PoolManagerOptions } from '../manager/pool-manager.options.js';
+import { register } from './pool-manager.core-module.js';
 import { DEFAULT_MANAGER, MODULE_OPTIONS } from './pool-manager.tokens.js';
 
 /** What a registration says beside its options, because Nest must know it before any factory runs. */

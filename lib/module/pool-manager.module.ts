@@ -4,7 +4,7 @@
  * Each `forRoot` or `forRootAsync` is a registration with a manager of its own. An application has one, or gives the
  * others a `name`.
  */
-import { Module, type DynamicModule } from '@nestjs/common';
+import { type DynamicModule, Module } from '@nestjs/common';
 
 import { poolProvider } from './pool-manager.core-module.js';
 import {

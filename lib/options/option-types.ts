@@ -6,7 +6,6 @@
 import { z } from 'zod';
 
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
-
 import { isRecord } from './environment.js';
 import { typeName, unknownOption } from './option-problems.js';
 

@@ -2,8 +2,8 @@
  * What a handle and all its views share: the engine, the monitor, and what driver, engine and handle have in common.
  */
 import type { PoolDriver } from '../engine/driver.js';
-import type { TenantLimits } from '../engine/limits.js';
 import type { LendingEngine } from '../engine/lending-engine.js';
+import type { TenantLimits } from '../engine/limits.js';
 import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';

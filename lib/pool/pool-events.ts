@@ -6,9 +6,9 @@
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 
-import { describeError } from '../engine/redact.js';
-import type { CloseReport } from '../engine/lending-engine.js';
 import type { LeaseHolder } from '../engine/errors.js';
+import type { CloseReport } from '../engine/lending-engine.js';
+import { describeError } from '../engine/redact.js';
 import type { StatusChange } from './pool-health.js';
 
 /** A lease that has been out for longer than `leakDetectionMs`, with the stack of its acquire. */

@@ -7,23 +7,23 @@
  */
 import { inspect } from 'node:util';
 
-import type { CloseReport } from '../engine/lending-engine.js';
 import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
+import type { CloseReport } from '../engine/lending-engine.js';
 import type { AcquireLimits } from '../engine/lending-engine.js';
-import { mayBeWithdrawn, requestWithin, type AtScopeEnd } from '../engine/scoped-request.js';
+import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
 import { RequestEndedError } from '../errors.js';
-import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-health.js';
-import { PoolStats, type StatsContext } from './pool-stats.js';
+import type { ContextFrame } from '../tenancy/tenant-context.js';
+import { assertTenantId } from '../tenancy/tenant-id.js';
 import type { PoolCore, PoolType } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
+import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-health.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
+import { PoolStats, type StatsContext } from './pool-stats.js';
 import { assertLimits, changedPolicy } from './running-limits.js';
 import { FROM_CONTEXT, namedTenant, type TenantBinding, UNSCOPED } from './tenant-binding.js';
 import { parseTenantLimits, type TenantLimitOptions } from './tenant-options.js';
-import type { ContextFrame } from '../tenancy/tenant-context.js';
-import { assertTenantId } from '../tenancy/tenant-id.js';
 
 export type { PoolCore, PoolType } from './pool-core.js';
 export { createPoolCore } from './pool-core.js';

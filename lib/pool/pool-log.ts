@@ -4,11 +4,11 @@
  * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws
  * harms nothing.
  */
-import type { Clock } from '../engine/time/clock.js';
 import type { LeaseHolder } from '../engine/errors.js';
 import { whereAcquired } from '../engine/lease.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
+import type { Clock } from '../engine/time/clock.js';
 import type { StatusChange } from './pool-health.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */

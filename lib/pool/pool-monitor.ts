@@ -10,10 +10,10 @@
  * Promise: no check ever rejects, at most one probe is under way, and no status changes once the pool has closed.
  * Timers are never referenced: watching keeps no process alive.
  */
-import type { Clock } from '../engine/time/clock.js';
-import { setDeadline } from '../engine/time/late-timer.js';
 import { runOutside } from '../engine/outside-context.js';
 import type { ProbeOptions, ProbeOutcome } from '../engine/probe.js';
+import type { Clock } from '../engine/time/clock.js';
+import { setDeadline } from '../engine/time/late-timer.js';
 import { toError } from '../engine/to-error.js';
 import type {
   HealthCheckOptions,

@@ -2,11 +2,11 @@
  * The numbers of one pool at one moment. They are read off the pool's own state, so they can't drift away from it.
  */
 import type { AcquireTimeoutKind } from '../engine/errors.js';
+import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
 import type { DestroyReason, RejectionReason } from '../engine/pool-counters.js';
 import { describeError } from '../engine/redact.js';
-import type { LendingEngine, TenantNumbers } from '../engine/lending-engine.js';
+import { type DurationStats, durationStats } from './duration-stats.js';
 import type { HealthCheckResult, PoolStatus } from './pool-health.js';
-import { durationStats, type DurationStats } from './duration-stats.js';
 
 /** One tenant's part in a pool. */
 export interface TenantStats {

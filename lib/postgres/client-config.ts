@@ -3,12 +3,12 @@
  */
 import type { Client, ClientConfig } from 'pg';
 
+import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { isError } from '../engine/to-error.js';
 import { PoolConfigError } from '../errors.js';
-import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { withoutTls } from './connection-string.js';
-import type { PgModule } from './protocol/pg-module.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
+import type { PgModule } from './protocol/pg-module.js';
 import { queryTimeoutOf, type StatementLimits, strictest } from './statement/query-arguments.js';
 
 /** Promises are the language's: pg's types have the option no more, its client still has. */

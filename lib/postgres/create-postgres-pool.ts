@@ -1,8 +1,8 @@
 /**
  * Puts a PostgreSQL pool together, from the server's address to the handle.
  */
-import { createPoolCore, createPoolRuntime, type PoolCore, type PoolDependencies } from '../pool/pool-handle.js';
 import type { PoolEvents } from '../pool/pool-events.js';
+import { createPoolCore, createPoolRuntime, type PoolCore, type PoolDependencies } from '../pool/pool-handle.js';
 import { clientConfigOf, overrideParameters, pgPoolOptionsOf, resolveServer } from './client-config.js';
 import { Failover } from './failover.js';
 import { isolationOf } from './isolation.js';

@@ -2,6 +2,7 @@
  * Turns the options of `pg.Pool` into those of a PostgreSQL pool.
  */
 import { EventEmitter } from 'node:events';
+
 import type { PoolConfig } from 'pg';
 
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';

@@ -9,14 +9,14 @@ import type { Client, ClientConfig } from 'pg';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError } from '../errors.js';
-import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import type { Failover } from './failover.js';
+import { ProcessHold } from './process-hold.js';
 import { isFatalError, isServerFull } from './protocol/pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
+import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import { PgSession } from './session/pg-session.js';
 import { ResetSchedule } from './session/reset-schedule.js';
 import type { SessionRules } from './session/session-hygiene.js';
-import { ProcessHold } from './process-hold.js';
 
 /** A password, or a function that knows the current one. */
 export type Password = string | (() => string | Promise<string>);

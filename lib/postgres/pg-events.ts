@@ -2,6 +2,7 @@
  * pg.Pool's events, told from what the engine does, and the face of an EventEmitter that its users may expect.
  */
 import type { EventEmitter } from 'node:events';
+
 import type { PoolClient } from 'pg';
 
 import type { PoolObserver } from '../engine/pool-observer.js';

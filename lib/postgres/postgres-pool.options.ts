@@ -9,12 +9,8 @@ import { z } from 'zod';
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { type Environment, isRecord } from '../options/environment.js';
 import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
-import { type PoolKindOptions, parsePool } from '../options/parse-pool.js';
+import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
-import { connectionStringProblem } from './connection-string.js';
-import type { LeasedClient } from './session/leased-client.js';
-import { queryTimeoutOf, strictest } from './statement/query-arguments.js';
-import { settingProblem } from './special-names.js';
 import {
   basePoolShape,
   checkPool,
@@ -23,6 +19,10 @@ import {
   resolvePool,
   whenObject,
 } from '../pool/pool-options.js';
+import { connectionStringProblem } from './connection-string.js';
+import type { LeasedClient } from './session/leased-client.js';
+import { settingProblem } from './special-names.js';
+import { queryTimeoutOf, strictest } from './statement/query-arguments.js';
 
 export const noIsolationShape = {
   /** Not at all: every tenant's work runs as the same user. */

@@ -5,6 +5,7 @@
  * are what it has besides.
  */
 import { AsyncResource } from 'node:async_hooks';
+
 import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
 
 import type { Lease } from '../engine/lease.js';

@@ -9,8 +9,8 @@
  * minute, and one that was found unsafe looks again, with growing pauses, until it is mended; meanwhile it serves no
  * tenant, on no way in, and says why.
  */
-import type { Clock } from '../engine/time/clock.js';
 import { runOutside } from '../engine/outside-context.js';
+import type { Clock } from '../engine/time/clock.js';
 import { toError } from '../engine/to-error.js';
 import { UnsafeRoleError } from '../errors.js';
 import type { PoolCore } from '../pool/pool-core.js';

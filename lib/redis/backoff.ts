@@ -2,7 +2,7 @@
  * How long ioredis waits before it connects again, unless the application says so itself.
  */
 import { YOUNG_MS } from '../engine/probation.js';
-import { systemClock, type Clock } from '../engine/time/clock.js';
+import { type Clock, systemClock } from '../engine/time/clock.js';
 
 /** The pauses, in milliseconds: of the first attempt, and the longest. */
 const FIRST_RETRY_MS = 50;

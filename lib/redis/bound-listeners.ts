@@ -7,6 +7,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
+
 import { guardedCallback, type ReportThrown } from './caller-code.js';
 
 export type Listener = (...args: unknown[]) => void;

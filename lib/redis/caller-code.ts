@@ -5,6 +5,7 @@
  * of a reconnect: one caller's mistake would cost the process, or a connection that others share.
  */
 import type { RedisOptions } from 'ioredis';
+
 import { describeError } from '../engine/redact.js';
 
 /** Where a pool says that a caller's code threw. */

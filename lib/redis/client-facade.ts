@@ -10,16 +10,17 @@
 import { inspect } from 'node:util';
 
 import type { Command, Pipeline, Redis } from 'ioredis';
+
 import { BoundListeners, type Listener } from './bound-listeners.js';
-import { guardingCallback, isFunction, told, type ReportThrown } from './caller-code.js';
+import { guardingCallback, isFunction, type ReportThrown, told } from './caller-code.js';
 import { guardPipeline } from './guarded-pipeline.js';
 import { gatePipeline, type PipelineGate } from './pipeline-gate.js';
 import {
   commandMethods,
-  isSendable,
-  markAsCallers,
   type CommandSink,
   type IoredisModule,
+  isSendable,
+  markAsCallers,
   type RedisClient,
 } from './redis-client.js';
 import { isLike, shownOptions } from './shown-options.js';

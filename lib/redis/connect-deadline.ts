@@ -6,6 +6,7 @@
  * what has arrived: a loop that was blocked costs no connection.
  */
 import type { Redis } from 'ioredis';
+
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { dropConnection, type RedisClient } from './redis-client.js';

@@ -7,27 +7,28 @@
  * sent (a resubscription) is sent again.
  */
 import type { Command, Redis, RedisOptions } from 'ioredis';
-import { withTimeout } from '../engine/time/with-timeout.js';
+
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
-import { DedicatedLimitError, PoolClosedError, type LeaseHolder } from '../errors.js';
+import { withTimeout } from '../engine/time/with-timeout.js';
+import { DedicatedLimitError, type LeaseHolder, PoolClosedError } from '../errors.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment, Made } from './deployment.js';
 import { IdlePings } from './idle-pings.js';
 import {
+  type CommandSink,
   connectionsOf,
+  destroyClient,
   dropConnection,
   end,
   ending,
   forgetUnsubscribed,
   makeOutside,
   owesReplies,
-  rejectUnanswered,
-  destroyClient,
-  type CommandSink,
   type RedisClient,
+  rejectUnanswered,
 } from './redis-client.js';
 import { effectOf } from './redis-commands.js';
 import { isOutOfStep, withoutSecrets } from './server-answers.js';

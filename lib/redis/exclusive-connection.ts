@@ -10,15 +10,15 @@ import { once } from 'node:events';
 import { toError } from '../engine/to-error.js';
 import type { Credentials } from './credentials.js';
 import {
-  isWritable,
-  owesReplies,
-  rejectUnanswered,
   destroyClient,
   type IoredisModule,
+  isWritable,
+  owesReplies,
   type RedisClient,
+  rejectUnanswered,
 } from './redis-client.js';
 import { isGenericCloseError, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
-import { SessionState, type Cleanup } from './session-state.js';
+import { type Cleanup, SessionState } from './session-state.js';
 
 export class ExclusiveConnection<C extends RedisClient> {
   readonly client: C;

@@ -5,6 +5,7 @@
  * prototype of its own: to wrap some five hundred methods of each pipeline would cost more than its commands.
  */
 import type { Pipeline } from 'ioredis';
+
 import { guardingCallback, isFunction, type ReportThrown } from './caller-code.js';
 import { commandMethods, type IoredisModule } from './redis-client.js';
 

@@ -7,9 +7,10 @@
  * duplicate there is no timer.
  */
 import type { Redis } from 'ioredis';
+
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
-import { dropConnection, listeningConnectionsOf, type IoredisModule, type RedisClient } from './redis-client.js';
+import { dropConnection, type IoredisModule, listeningConnectionsOf, type RedisClient } from './redis-client.js';
 
 export interface IdlePingsDependencies {
   /** The open duplicates, as they come and go. */

@@ -7,9 +7,10 @@
  * overdue is never lent again.
  */
 import type { Command, Redis } from 'ioredis';
+
+import type { LeaseInfo } from '../engine/driver.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
-import type { LeaseInfo } from '../engine/driver.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
@@ -17,8 +18,8 @@ import type { DedicatedClients } from './dedicated-clients.js';
 import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import type { Failover } from './failover.js';
-import { PendingCommand, type CommandKeeper } from './pending-command.js';
-import { isWritable, type CommandSink, type RedisClient } from './redis-client.js';
+import { type CommandKeeper, PendingCommand } from './pending-command.js';
+import { type CommandSink, isWritable, type RedisClient } from './redis-client.js';
 import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 

@@ -5,6 +5,7 @@
  * clock as soon as the command settles.
  */
 import type { Command } from 'ioredis';
+
 import { DeadlineEntry } from '../engine/time/deadlines.js';
 
 /** Who is told of a pending command's fate. */

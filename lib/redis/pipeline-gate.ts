@@ -6,7 +6,8 @@
  * refused before anything is sent.
  */
 import type { Command, Pipeline } from 'ioredis';
-import { guardedCallback, isFunction, told, type ReportThrown } from './caller-code.js';
+
+import { guardedCallback, isFunction, type ReportThrown, told } from './caller-code.js';
 import { isSendable } from './redis-client.js';
 
 export interface PipelineGate {

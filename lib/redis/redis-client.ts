@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 
 import type { Cluster, Command, Pipeline, Redis } from 'ioredis';
+
 import { runOutside } from '../engine/outside-context.js';
 import { MissingDriverError } from '../errors.js';
 import { guardReplies, replaceReplyHandler } from './reply-guard.js';

@@ -4,7 +4,7 @@
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import { ConnectionLostError } from '../errors.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
-import { LentClient, type LendingOptions } from './lent-client.js';
+import { type LendingOptions, LentClient } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
 import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
 import type { ServerProbe } from './server-probe.js';

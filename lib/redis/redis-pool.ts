@@ -9,7 +9,7 @@
 import type { Redis } from 'ioredis';
 
 import type { CloseReport } from '../engine/lending-engine.js';
-import { PoolHandle, type PoolCore, type TenantBinding } from '../pool/pool-handle.js';
+import { type PoolCore, PoolHandle, type TenantBinding } from '../pool/pool-handle.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { RedisClient } from './redis-client.js';
 import { RedisPoolStats } from './redis-pool-stats.js';

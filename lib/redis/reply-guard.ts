@@ -10,6 +10,7 @@
  * parsed does, and rejects the commands that wait for a reply on it. Other clients of the process behave as before.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { isFunction } from './caller-code.js';
 
 /** What a socket is opened under, its events run under: also a sentinel's, and those of a cluster's subscribers. */

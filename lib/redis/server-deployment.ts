@@ -7,17 +7,17 @@ import { backoffMs, clientBackoff } from './backoff.js';
 import { guarded, guardedConnector, type ReportThrown } from './caller-code.js';
 import { Credentials } from './credentials.js';
 import {
+  type Deployment,
   DISCONNECT_TIMEOUT_MS,
   guardedReconnectOnError,
   isOptions,
+  type Made,
   NO_TIMEOUT,
+  type ReconnectOnError,
   repeating,
   setsCredentials,
-  type Deployment,
-  type Made,
-  type ReconnectOnError,
 } from './deployment.js';
-import { makeOutside, type IoredisModule } from './redis-client.js';
+import { type IoredisModule, makeOutside } from './redis-client.js';
 import { DELICATE_COMMANDS } from './redis-commands.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
 import { parseRedisUrl } from './redis-url.js';

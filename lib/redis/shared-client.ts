@@ -21,13 +21,13 @@ import type { DedicatedClients } from './dedicated-clients.js';
 import type { Deployment } from './deployment.js';
 import type { Failover } from './failover.js';
 import { HeldCommands } from './held-commands.js';
-import { PendingCommand, type CommandKeeper } from './pending-command.js';
+import { type CommandKeeper, PendingCommand } from './pending-command.js';
 import {
+  type CommandSink,
   connectionsOf,
   dropConnection,
   isWritable,
   markAsCallers,
-  type CommandSink,
   type RedisClient,
 } from './redis-client.js';
 import { isConnectionError, isReadOnly, isReply, withoutSecrets } from './server-answers.js';

@@ -5,16 +5,16 @@
  * connection that died is rejected; one whose handshake failed in part is never used. It can be replaced by a new one
  * without losing a reply.
  */
-import { withTimeout } from '../engine/time/with-timeout.js';
+import { runOutside } from '../engine/outside-context.js';
 import type { Clock, TimerHandle } from '../engine/time/clock.js';
 import type { Deadlines } from '../engine/time/deadlines.js';
-import { runOutside } from '../engine/outside-context.js';
+import { withTimeout } from '../engine/time/with-timeout.js';
 import { toError } from '../engine/to-error.js';
 import { BackendUnavailableError, PoolClosedError } from '../errors.js';
 import type { PoolLog } from '../pool/pool-log.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment } from './deployment.js';
-import { dropConnection, end, isWritable, rejectUnanswered, destroyClient, type RedisClient } from './redis-client.js';
+import { destroyClient, dropConnection, end, isWritable, type RedisClient, rejectUnanswered } from './redis-client.js';
 import { isGenericCloseError, isOutOfStep, isReply, withoutSecrets } from './server-answers.js';
 
 export interface SharedConnectionDependencies<C extends RedisClient> {

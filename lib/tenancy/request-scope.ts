@@ -7,12 +7,12 @@
  */
 import type { Logger } from '@nestjs/common';
 
-import { epochMs, systemClock, type Clock, type TimerHandle } from '../engine/time/clock.js';
-import { setDeadline } from '../engine/time/late-timer.js';
 import { whereAcquired } from '../engine/lease.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';
+import { type Clock, epochMs, systemClock, type TimerHandle } from '../engine/time/clock.js';
+import { setDeadline } from '../engine/time/late-timer.js';
 
 /**
  * How long the end of a scope waits for a stopped body, in milliseconds. A cursor that is closed when its stream is

@@ -9,8 +9,8 @@ import { type ArgumentsHost, Inject, Injectable, Logger } from '@nestjs/common';
 
 import { runOutside } from '../engine/outside-context.js';
 import { property, requestOf, responseOf, unwrapped } from './execution-arguments.js';
-import { RequestScope } from './request-scope.js';
 import { ResponseBodies } from './handler-output.js';
+import { RequestScope } from './request-scope.js';
 import { ResponseWatch } from './response-watch.js';
 import { type ContextFrame, TenantContext } from './tenant-context.js';
 

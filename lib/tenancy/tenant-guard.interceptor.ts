@@ -14,12 +14,12 @@ import { Reflector } from '@nestjs/core';
 import { catchError, from, map, mergeMap, Observable, throwError } from 'rxjs';
 
 import { PoolConfigError, TenantInvalidError } from '../errors.js';
+import type { BodyOwner } from './handler-output.js';
 import { type Answer, answerTo, TENANT_MALFORMED, TENANT_MISSING } from './pool-error-answer.js';
 import type { RequestScope } from './request-scope.js';
 import { RequestScopes } from './request-scopes.js';
-import type { BodyOwner } from './handler-output.js';
-import { SKIP_TENANT } from './tenant.decorators.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
+import { SKIP_TENANT } from './tenant.decorators.js';
 import type { ContextFrame } from './tenant-context.js';
 import { assertTenantId } from './tenant-id.js';
 import { httpException, transportError } from './transport-error.js';

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { text as textOf } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+
 import pg from 'pg';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { VersioningType, type INestApplication, type ModuleMetadata } from '@nestjs/common';
+import { type INestApplication, type ModuleMetadata, VersioningType } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -13,8 +13,8 @@ import {
   PoolHealthIndicator,
   PoolHealthModule,
   PoolManagerModule,
-  TenantGuardInterceptor,
   type PoolManagerOptions,
+  TenantGuardInterceptor,
 } from '../../lib/index.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';

@@ -5,9 +5,11 @@ import dns from 'node:dns';
 import http from 'node:http';
 import { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+
 import { describe, expect, it } from '@jest/globals';
 import type { AxiosInstance, AxiosRequestConfig } from 'axios';
 import { firstValueFrom } from 'rxjs';
+
 import type { HttpFixture } from '../support/servers/index.js';
 import type { MadePool } from './support/http-pools.js';
 import { CLIENTS, withHttpPool } from './support/with-http-pool.js';

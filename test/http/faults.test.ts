@@ -1,11 +1,13 @@
 // Upstreams that are slow, silent, gone, or that close connections at the wrong moment; and pools that close.
 import { once } from 'node:events';
-import { finished } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { inspect } from 'node:util';
+
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import axios from 'axios';
 import { firstValueFrom } from 'rxjs';
+
 import {
   BackendUnavailableError,
   ConnectionLostError,
@@ -14,7 +16,7 @@ import {
 } from '../../lib/errors.js';
 import type { HttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { eventually } from '../support/eventually.js';
-import { freePort, startHttpServer, startUnansweredPort, type HttpFixture } from '../support/servers/index.js';
+import { freePort, type HttpFixture, startHttpServer, startUnansweredPort } from '../support/servers/index.js';
 import { startByteServer } from './support/byte-server.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
 

@@ -1,11 +1,13 @@
 // HttpPool as its users hold it: like HttpService, and with tenants.
 import http from 'node:http';
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import axios, { type AxiosResponse } from 'axios';
-import { firstValueFrom, lastValueFrom, retry, type Observable } from 'rxjs';
+import { firstValueFrom, lastValueFrom, type Observable, retry } from 'rxjs';
+
 import { LeaseReleasedError, NestedAcquireError, TenantRequiredError } from '../../lib/errors.js';
 import { PoolHandle } from '../../lib/pool/pool-handle.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 import { httpPool } from './support/http-pools.js';
 
 interface Echo {

@@ -1,5 +1,6 @@
 // The packages behind an HTTP pool are optional: what is missing is named, and undici may fail to load.
 import { expect, it, jest } from '@jest/globals';
+
 import { MissingDriverError } from '../../lib/errors.js';
 import { startHttpServer } from '../support/servers/index.js';
 import { httpPool } from './support/http-pools.js';

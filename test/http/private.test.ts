@@ -3,8 +3,10 @@ import http from 'node:http';
 import net from 'node:net';
 import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
+
 import { describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
+
 import type { HttpFixture } from '../support/servers/index.js';
 import type { MadePool } from './support/http-pools.js';
 import { CLIENTS, withHttpPool } from './support/with-http-pool.js';

@@ -8,7 +8,7 @@ import { firstValueFrom } from 'rxjs';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import type { HttpPool } from '../../lib/http/http-pool.js';
 import { eventually } from '../support/eventually.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
 
 const ways: [string, (pool: HttpPool, config: { responseType?: 'stream' }) => Promise<{ data: unknown }>][] = [

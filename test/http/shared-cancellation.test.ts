@@ -1,9 +1,11 @@
 // One signal, or one token, for a thousand requests: one listener, no warning.
 import { getEventListeners } from 'node:events';
+
 import { expect, it } from '@jest/globals';
 import axios from 'axios';
-import { startHttpServer } from '../support/servers/index.js';
+
 import { eventually } from '../support/eventually.js';
+import { startHttpServer } from '../support/servers/index.js';
 import { httpPool } from './support/http-pools.js';
 
 it.each(['a signal', 'a cancel token'])('%s ends every request that shares it, in flight or waiting', async (which) => {

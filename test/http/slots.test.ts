@@ -1,13 +1,15 @@
 // How many requests are in flight: in all, of one tenant, and for how long each counts.
-import { finished } from 'node:stream/promises';
 import { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import axios from 'axios';
 import { firstValueFrom, type Subscription } from 'rxjs';
+
 import { AcquireTimeoutError, LeaseReleasedError, TenantLimitError } from '../../lib/errors.js';
 import type { HttpPoolOptions } from '../../lib/http/http-pool.options.js';
 import { eventually } from '../support/eventually.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
 
 describe('the slots of an HTTP pool', () => {

@@ -1,8 +1,10 @@
 // When a socket serves the next request: only at rest in both directions, and never after keepAliveTimeoutMs.
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
+
 import { describe, expect, it } from '@jest/globals';
 import axios from 'axios';
+
 import { eventually } from '../support/eventually.js';
 import { type ByteServer, startByteServer } from './support/byte-server.js';
 import { httpPool } from './support/http-pools.js';

@@ -2,12 +2,14 @@
 // next request is served.
 import http from 'node:http';
 import { Readable } from 'node:stream';
-import type { ReadableStream } from 'node:stream/web';
 import { finished } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
+
 import { describe, expect, it } from '@jest/globals';
 import type { AxiosRequestConfig } from 'axios';
-import { LeaseReleasedError, RequestEndedError } from '../../lib/errors.js';
+
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
+import { LeaseReleasedError, RequestEndedError } from '../../lib/errors.js';
 import type { HttpPoolRequestConfig } from '../../lib/http/http-pool.js';
 import { eventually } from '../support/eventually.js';
 import type { HttpFixture } from '../support/servers/index.js';

@@ -1,7 +1,9 @@
 // A server must not be able to end the process: the versions of undici through which one can are neither used nor asked
 // for.
 import { readFileSync } from 'node:fs';
+
 import { expect, it } from '@jest/globals';
+
 import { isSoundUndici } from '../../lib/http/undici-version.js';
 
 interface Manifest {

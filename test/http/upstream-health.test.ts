@@ -1,7 +1,9 @@
 // What counts as the upstream being there: at the start, in probes, and when requests fail.
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
+
 import { describe, expect, it } from '@jest/globals';
+
 import { eventually } from '../support/eventually.js';
 import { freePort, startHttpServer } from '../support/servers/index.js';
 import { httpPool } from './support/http-pools.js';

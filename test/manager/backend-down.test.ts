@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Injectable, type INestApplication } from '@nestjs/common';
+import { type INestApplication, Injectable } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 
 import {
@@ -12,7 +12,7 @@ import {
   type PostgresPool,
 } from '../../lib/index.js';
 import { eventually } from '../support/eventually.js';
-import { freePort, startPostgres, type PostgresServer } from '../support/servers/index.js';
+import { freePort, type PostgresServer, startPostgres } from '../support/servers/index.js';
 import { applicationOfTest } from './support/application-of-test.js';
 
 @Injectable()

@@ -2,10 +2,12 @@
  * An event loop that is blocked for longer than a limit costs nothing that was answered in time: the answers are read
  * before the limit is looked at.
  */
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { httpPool } from '../http/support/http-pools.js';
 import { type TestPools, withTestPools } from '../postgres/pools.js';

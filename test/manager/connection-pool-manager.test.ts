@@ -2,7 +2,6 @@ import { inspect } from 'node:util';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager, type PoolManagerSurroundings } from '../../lib/manager/connection-pool-manager.js';
 import {
   AcquireTimeoutError,
   LeaseReleasedError,
@@ -15,6 +14,7 @@ import {
 } from '../../lib/errors.js';
 import { ExternalPool } from '../../lib/external/external-pool.js';
 import { HttpPool } from '../../lib/http/http-pool.js';
+import { ConnectionPoolManager, type PoolManagerSurroundings } from '../../lib/manager/connection-pool-manager.js';
 import type { PoolManagerOptions } from '../../lib/manager/pool-manager.options.js';
 import { FakeClock, settle } from '../support/fakes/fake-clock.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';

@@ -1,8 +1,8 @@
 // What runs when a manager ends rejects in the words of this package, whatever its driver would have said.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { ConnectionLostError } from '../../lib/errors.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { RedisPool } from '../../lib/redis/redis-pool.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';

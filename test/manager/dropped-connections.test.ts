@@ -2,13 +2,15 @@
  * A server that lets connections in and drops them at once is met by one connect at a time, with a pause after each.
  * The clock stands still, so that a connect without a pause shows as a connect too many.
  */
-import { afterEach, describe, expect, it } from '@jest/globals';
-import net, { type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
+import net, { type AddressInfo, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { PoolHandle, PoolDependencies } from '../../lib/pool/pool-handle.js';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+
 import { createHttpPool } from '../../lib/http/create-http-pool.js';
 import { parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
+import type { PoolDependencies, PoolHandle } from '../../lib/pool/pool-handle.js';
 import { createPostgresPool } from '../../lib/postgres/create-postgres-pool.js';
 import { parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createRedisPool } from '../../lib/redis/create-redis-pool.js';

@@ -6,18 +6,18 @@ import { inspect } from 'node:util';
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { ResourcePool } from '../../lib/engine/resource-pool.js';
-import { Slot } from '../../lib/engine/slot.js';
 import { TenantScheduler } from '../../lib/engine/scheduler/tenant-scheduler.js';
+import { Slot } from '../../lib/engine/slot.js';
 import { Waiter } from '../../lib/engine/waiter.js';
-import type { PoolHandle } from '../../lib/pool/pool-handle.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import type { PoolDeclaration } from '../../lib/manager/pool-kinds.js';
+import type { PoolHandle } from '../../lib/pool/pool-handle.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
-import { FakeDriver, FakeConnection } from '../support/fakes/fake-driver.js';
+import { FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
 import { leaksOf, type Unwanted } from '../support/reachable.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 
 const SECRET = 'pa55-of-the-pool';
 

@@ -9,9 +9,9 @@ import {
   fromHeader,
   InjectPool,
   PoolManagerModule,
-  TenantGuardInterceptor,
   type PostgresPool,
   type ShutdownReport,
+  TenantGuardInterceptor,
 } from '../../lib/index.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { Controller, Get, UseInterceptors, type INestApplication } from '@nestjs/common';
+import { Controller, Get, type INestApplication, UseInterceptors } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
@@ -10,8 +10,8 @@ import {
   fromHeader,
   InjectPool,
   PoolManagerModule,
-  TenantGuardInterceptor,
   type PostgresPool,
+  TenantGuardInterceptor,
 } from '../../lib/index.js';
 import type { TestDatabase } from '../support/databases.js';
 import { LogBook } from '../support/log-book.js';

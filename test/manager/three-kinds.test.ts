@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Param, UseInterceptors, type INestApplication } from '@nestjs/common';
+import { Controller, Get, type INestApplication, Param, UseInterceptors } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { firstValueFrom } from 'rxjs';
 
@@ -18,7 +18,7 @@ import {
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { LogBook } from '../support/log-book.js';
-import { startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 
 @Controller('orders')
 @UseInterceptors(TenantGuardInterceptor)

@@ -4,9 +4,9 @@ import { type INestApplication, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { ManagerStoppedError, PoolClosedError, PoolNotFoundError } from '../../lib/errors.js';
 import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
 import { getPoolToken } from '../../lib/module/pool-manager.tokens.js';
 import { eventually } from '../support/eventually.js';

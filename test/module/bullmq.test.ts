@@ -12,7 +12,7 @@ import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
 import { getPoolToken } from '../../lib/module/pool-manager.tokens.js';
 import type { RedisPool } from '../../lib/redis/redis-pool.js';
 import { LogBook } from '../support/log-book.js';
-import { startRedis, type RedisServer } from '../support/servers/index.js';
+import { type RedisServer, startRedis } from '../support/servers/index.js';
 
 describe('a job that runs while the application closes', () => {
   let server: RedisServer;

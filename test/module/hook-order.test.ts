@@ -5,9 +5,9 @@ import { describe, expect, it } from '@jest/globals';
 import {
   type DynamicModule,
   Global,
+  type INestApplicationContext,
   Inject,
   Injectable,
-  type INestApplicationContext,
   Module,
   type ModuleMetadata,
   type Type,
@@ -15,12 +15,12 @@ import {
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
 import { getPoolToken } from '../../lib/module/pool-manager.tokens.js';
 import { eventually } from '../support/eventually.js';
-import { FakeDriver, type FakeConnection } from '../support/fakes/fake-driver.js';
+import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
 
 const HOOKS = ['onModuleDestroy', 'beforeApplicationShutdown', 'onApplicationShutdown'] as const;

@@ -8,6 +8,7 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import {
   ConnectionPoolManager,
   CurrentTenant,
+  type ExternalPool,
   fromHeader,
   getPoolToken,
   InjectPool,
@@ -17,9 +18,8 @@ import {
   TenantContext,
   TenantGuardInterceptor,
   TenantMiddleware,
-  type ExternalPool,
 } from '../../lib/index.js';
-import { FakeDriver, type FakeConnection } from '../support/fakes/fake-driver.js';
+import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
 
 @Controller()

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { Injectable, Module, type DynamicModule, type ModuleMetadata, type OnModuleInit } from '@nestjs/common';
+import { type DynamicModule, Injectable, Module, type ModuleMetadata, type OnModuleInit } from '@nestjs/common';
 import { ModuleRef, NestFactory } from '@nestjs/core';
 import { Test, type TestingModule } from '@nestjs/testing';
 
@@ -13,10 +13,10 @@ import {
   PoolConfigError,
   PoolHandle,
   PoolManagerModule,
-  PoolNotFoundError,
-  TenantContext,
   type PoolManagerOptions,
   type PoolManagerOptionsFactory,
+  PoolNotFoundError,
+  TenantContext,
 } from '../../lib/index.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';

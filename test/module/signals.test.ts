@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { startChild, type ChildProgram } from '../support/children.js';
+import { type ChildProgram, startChild } from '../support/children.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { withDatabase } from '../support/with-database.js';

@@ -4,10 +4,10 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import type { ExternalPool } from '../../lib/external/external-pool.js';
 import { ExternalPool as ExternalPoolClass } from '../../lib/external/external-pool.js';
 import type { ExternalPoolOptions } from '../../lib/external/external-pool.options.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { PoolLog } from '../../lib/pool/pool-log.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { LogBook } from '../support/log-book.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { parseTenantLimits } from '../../lib/pool/tenant-options.js';
 import { type HttpPoolOptions, parseHttpPoolOptions } from '../../lib/http/http-pool.options.js';
+import { parseTenantLimits } from '../../lib/pool/tenant-options.js';
 import { problemsOf } from '../support/problems.js';
 
 /** A pool with nothing but the common options set; unknown, because most of these are wrong. */

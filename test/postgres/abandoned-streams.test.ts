@@ -2,12 +2,14 @@
  * A stream or a cursor gives its connection back however its caller leaves it: while it waits, in its middle, or behind
  * a lease that is over.
  */
-import { describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
+
+import { describe, expect, it } from '@jest/globals';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

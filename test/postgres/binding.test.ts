@@ -2,12 +2,14 @@
  * A statement of a lease runs as its tenant or not at all: whatever keeps the session from being bound, whatever undoes
  * the binding, and whichever way the statement comes.
  */
+import { finished } from 'node:stream/promises';
+
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
-import { finished } from 'node:stream/promises';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';

@@ -3,13 +3,15 @@
  * clients) runs in the async context of the call that handed it in, also when that had to wait for a slot that another
  * tenant has freed.
  */
-import { describe, expect, it } from '@jest/globals';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
+
+import { describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { NUMBERS_TABLE, type TestPools, withTestPools } from './pools.js';
 

@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
-import { describe, expect, it } from '@jest/globals';
-import Cursor from 'pg-cursor';
-import { to as copyTo, from as copyFrom } from 'pg-copy-streams';
-import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+import { describe, expect, it } from '@jest/globals';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import Cursor from 'pg-cursor';
+
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { type TestPools, THINGS_TABLE, withTestPools } from './pools.js';

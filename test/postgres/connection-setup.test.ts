@@ -2,9 +2,11 @@
  * What `onConnect` and listeners of `connect` do to a new connection holds for as long as it lives.
  */
 import { setImmediate as turn } from 'node:timers/promises';
+
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { type TestPools, withTestPools } from './pools.js';

@@ -2,9 +2,11 @@
  * Connection strings: what passes means to pg what it says; anything malformed or ambiguous is refused at once, and
  * nothing of a password gets anywhere.
  */
-import { afterAll, describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
+
+import { afterAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+
 import { withoutTls } from '../../lib/postgres/connection-string.js';
 import { parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { TestPools } from './pools.js';

@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { inspect } from 'node:util';
+
 import { describe, expect, it } from '@jest/globals';
 import type pg from 'pg';
+
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -1,12 +1,14 @@
 /**
  * Which errors cost a connection: the severity of the server's answer decides, and nothing that isn't about it.
  */
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { once } from 'node:events';
+
 import { describe, expect, it } from '@jest/globals';
-import { isFatalError, isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { isFatalError, isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { type TestPools, withTestPools } from './pools.js';

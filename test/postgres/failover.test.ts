@@ -3,6 +3,7 @@
  * apart.
  */
 import { beforeEach, describe, expect, it } from '@jest/globals';
+
 import { Failover } from '../../lib/postgres/failover.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 

@@ -3,8 +3,9 @@
  * one connection keeps several of the server's processes busy.
  */
 import { describe, expect, it } from '@jest/globals';
-import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
+
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
+import { ConnectionPoolManager } from '../../lib/manager/connection-pool-manager.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { TestDatabase } from '../support/databases.js';

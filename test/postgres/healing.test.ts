@@ -3,6 +3,7 @@
  * executed.
  */
 import { beforeAll, describe, expect, it } from '@jest/globals';
+
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

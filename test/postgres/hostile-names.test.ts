@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+
 import { quoteIdentifier, searchPath } from '../../lib/postgres/isolation.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { isTenantId } from '../../lib/tenancy/tenant-id.js';

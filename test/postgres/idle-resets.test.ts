@@ -3,6 +3,7 @@
  * session serves another tenant.
  */
 import { describe, expect, it } from '@jest/globals';
+
 import { LOOK_MS } from '../../lib/postgres/session/reset-schedule.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -2,12 +2,14 @@
  * What instruments pg replaces `Client.prototype.query`. Whatever it does there, results stay what they are; it is told
  * of each statement of the caller's, once, and of its end, and of nothing that the pool sends for its own ends.
  */
-import { afterEach, describe, expect, it } from '@jest/globals';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { finished } from 'node:stream/promises';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { TestDatabase } from '../support/databases.js';
 import { type TestPools, withTestPools } from './pools.js';

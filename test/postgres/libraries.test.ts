@@ -9,9 +9,10 @@ import { eq, sql as drizzleSql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable, serial, text } from 'drizzle-orm/pg-core';
 import session from 'express-session';
-import { Kysely, PostgresDialect, type Generated } from 'kysely';
+import { type Generated, Kysely, PostgresDialect } from 'kysely';
 import PgBoss from 'pg-boss';
 import { DataSource, EntitySchema } from 'typeorm';
+
 import { asPgModule } from '../../lib/postgres/as-pg-module.js';
 import { asPgPool } from '../../lib/postgres/as-pg-pool.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';

@@ -3,16 +3,18 @@
  * takes too long, and when they are over: the caller is told by a typed error, they end, and they lead to no connection
  * any more.
  */
-import { describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
+
+import { describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import { ConnectionLostError } from '../../lib/errors.js';
-import { textOwner } from '../../lib/postgres/statement/caller-submittable.js';
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { textOwner } from '../../lib/postgres/statement/caller-submittable.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';

@@ -3,9 +3,10 @@
  * with what it has, or replaces the connection. No answer reaches a statement that did not ask for it.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+
 import { PoolError } from '../../lib/errors.js';
-import { isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { isStatementError } from '../../lib/postgres/protocol/pg-errors.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import {

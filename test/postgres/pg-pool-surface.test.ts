@@ -2,10 +2,12 @@
  * What users of pg.Pool, and libraries that are handed one, rely on: its end, its events, its refusals, its class.
  */
 import { EventEmitter } from 'node:events';
+
 import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import PgPool from 'pg-pool';
+
 import { asPgModule } from '../../lib/postgres/as-pg-module.js';
 import { asPgPool } from '../../lib/postgres/as-pg-pool.js';
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';

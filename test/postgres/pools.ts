@@ -1,11 +1,13 @@
 // Makes PostgreSQL pools on a test's database, as the manager would, and closes them.
-import { afterEach, beforeAll } from '@jest/globals';
 import { setImmediate as turn } from 'node:timers/promises';
-import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
+
+import { afterEach, beforeAll } from '@jest/globals';
+
+import { type Clock, systemClock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
-import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createPostgresPool } from '../../lib/postgres/create-postgres-pool.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { type PostgresPoolOptions, parsePostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
+import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { problemsOf } from '../support/problems.js';
 
 const URL = 'postgres://orders:hunter2@db.example:5432/orders';

@@ -1,5 +1,7 @@
-import { describe, expect, it } from '@jest/globals';
 import { fileURLToPath } from 'node:url';
+
+import { describe, expect, it } from '@jest/globals';
+
 import { startChild } from '../support/children.js';
 import type { TestDatabase } from '../support/databases.js';
 import { withDatabase } from '../support/with-database.js';

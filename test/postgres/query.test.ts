@@ -1,9 +1,11 @@
-import { getEventListeners } from 'node:events';
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { getEventListeners } from 'node:events';
+
 import { describe, expect, it } from '@jest/globals';
-import Cursor from 'pg-cursor';
 import pg from 'pg';
+import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { sleepingStatements, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 
 import { describe, expect, it } from '@jest/globals';
-import Cursor from 'pg-cursor';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
 
 import { LeaseScope } from '../../lib/engine/lease-scope.js';

@@ -5,9 +5,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
-import { systemClock, type Clock } from '../../lib/engine/time/clock.js';
-import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
+
+import { type Clock, systemClock } from '../../lib/engine/time/clock.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { TestPools } from './pools.js';

@@ -2,14 +2,16 @@
  * What a borrower's code and objects can do to the connection and to others: callbacks that throw, listeners, results
  * that are printed, statements that nobody waits for.
  */
-import { afterEach, describe, expect, it } from '@jest/globals';
 import type { EventEmitter } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
+
 import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { startChild } from '../support/children.js';
 import type { TestDatabase } from '../support/databases.js';

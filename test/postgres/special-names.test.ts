@@ -4,6 +4,7 @@
  * The tenants choose their names here, and the owner's functions hand them on as they are: the worst case.
  */
 import { describe, expect, it } from '@jest/globals';
+
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import { settingProblem } from '../../lib/postgres/special-names.js';
 import type { TestDatabase } from '../support/databases.js';

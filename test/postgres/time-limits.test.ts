@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+
 import { fromPgPoolConfig } from '../../lib/postgres/from-pg-pool-config.js';
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';

@@ -1,9 +1,11 @@
 import { chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { type PostgresServer, startPostgres } from '../support/servers/index.js';
+
 import { eventually } from '../support/eventually.js';
+import { type PostgresServer, startPostgres } from '../support/servers/index.js';
 import { TestPools } from './pools.js';
 
 // Of localhost, for tests alone; nobody trusts it.

@@ -1,8 +1,10 @@
+import { finished } from 'node:stream/promises';
+
 import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
-import { finished } from 'node:stream/promises';
+
 import type { LeasedClient, PgTransaction, PostgresPool } from '../../lib/postgres/postgres-pool.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+
 import { eventually } from '../support/eventually.js';
 import { ownRedis, redisPool, type TestPool } from './pools.js';
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { clientBackoff } from '../../lib/redis/backoff.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 

@@ -1,8 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
+
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis, type RedisOptions } from 'ioredis';
+
 import { eventually } from '../support/eventually.js';
-import { startRedis, type RedisServer } from '../support/servers/index.js';
+import { type RedisServer, startRedis } from '../support/servers/index.js';
 import { redisPool } from './pools.js';
 
 class Thrown extends Error {}

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Cluster } from 'ioredis';
+
 import { systemClock } from '../../lib/engine/time/clock.js';
 import { CommandRefusedError, ConnectionLostError, LeaseReleasedError } from '../../lib/errors.js';
 import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
@@ -11,7 +12,7 @@ import {
 } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { eventually } from '../support/eventually.js';
-import { startRedisCluster, type RedisCluster } from '../support/servers/index.js';
+import { type RedisCluster, startRedisCluster } from '../support/servers/index.js';
 import { redisPool } from './pools.js';
 
 describe('a Redis pool on a cluster', () => {

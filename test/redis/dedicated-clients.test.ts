@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+
 import { DedicatedLimitError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { startFaultProxy, startRedis } from '../support/servers/index.js';
-import { oddServer } from './support/odd-server.js';
 import { clientsOf, observer, ownRedis, redisPool } from './pools.js';
+import { oddServer } from './support/odd-server.js';
 
 describe('clients from duplicate()', () => {
   let redis: Awaited<ReturnType<typeof ownRedis>>;

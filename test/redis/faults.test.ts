@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
 import {
   BackendUnavailableError,
   ConnectionLostError,
@@ -7,7 +8,7 @@ import {
   QueueFullError,
 } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
-import { freePort, startFaultProxy, startRedis, type FaultProxy, type RedisServer } from '../support/servers/index.js';
+import { type FaultProxy, freePort, type RedisServer, startFaultProxy, startRedis } from '../support/servers/index.js';
 import { clientsOf, observer, redisPool } from './pools.js';
 
 describe('when the way to Redis fails', () => {

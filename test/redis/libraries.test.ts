@@ -1,10 +1,12 @@
 // Libraries that take a client of ioredis, on the clients of a pool.
 import { createServer } from 'node:http';
+
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { createAdapter } from '@socket.io/redis-streams-adapter';
 import { Queue, QueueEvents, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Server } from 'socket.io';
+
 import { BackendUnavailableError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { freePort, startRedis } from '../support/servers/index.js';

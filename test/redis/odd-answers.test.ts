@@ -1,9 +1,10 @@
 // Servers that answer what was not asked, or not what was asked: it costs their connection, and never the process.
 import { describe, expect, it } from '@jest/globals';
+
 import { ConnectionLostError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { redisPool } from './pools.js';
-import { bulk, clusterOf, oddServer, ordinary, type OddServer } from './support/odd-server.js';
+import { bulk, clusterOf, type OddServer, oddServer, ordinary } from './support/odd-server.js';
 
 const SURPLUS: readonly [string, string][] = [
   ['a null', '$-1\r\n'],

@@ -1,5 +1,6 @@
 // Redis pools for tests, without a manager, and an observer beside them.
 import { Redis } from 'ioredis';
+
 import { systemClock } from '../../lib/engine/time/clock.js';
 import type { PoolLogger } from '../../lib/pool/pool-handle.js';
 import { createRedisPool } from '../../lib/redis/create-redis-pool.js';

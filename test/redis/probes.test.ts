@@ -1,10 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { BackendUnavailableError } from '../../lib/errors.js';
 import { isDropped } from '../../lib/redis/server-answers.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/servers/index.js';
-import { bulk, oddServer, ordinary } from './support/odd-server.js';
 import { observer, redisPool } from './pools.js';
+import { bulk, oddServer, ordinary } from './support/odd-server.js';
 
 const often = { intervalMs: 50, timeoutMs: 2_000, failureThreshold: 2 };
 

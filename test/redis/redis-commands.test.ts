@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { blockingMs, effectOf } from '../../lib/redis/redis-commands.js';
 
 describe('what a Redis command does to its connection', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { systemClock } from '../../lib/engine/time/clock.js';
 import { createRedisPool } from '../../lib/redis/create-redis-pool.js';
-import { type RedisPoolOptions, parseRedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
+import { parseRedisPoolOptions, type RedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { problemsOf } from '../support/problems.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
+
 import { PoolConfigError } from '../../lib/errors.js';
 import { parseRedisPoolOptions } from '../../lib/redis/redis-pool.options.js';
 import { parseRedisUrl } from '../../lib/redis/redis-url.js';

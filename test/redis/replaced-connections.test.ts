@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Redis, RedisOptions } from 'ioredis';
+
 import { ConnectionLostError, OperationTimeoutError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, startRedisCluster } from '../support/servers/index.js';

@@ -1,9 +1,11 @@
 import { inspect } from 'node:util';
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Cluster } from 'ioredis';
+
 import { CommandRefusedError } from '../../lib/errors.js';
 import { eventually } from '../support/eventually.js';
-import { startRedis, startRedisCluster, type RedisServer } from '../support/servers/index.js';
+import { type RedisServer, startRedis, startRedisCluster } from '../support/servers/index.js';
 import { observer, redisPool } from './pools.js';
 
 const PASSWORD = 'hunter2-s3cret';

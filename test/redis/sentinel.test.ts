@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
 import { eventually } from '../support/eventually.js';
-import { startRedisSentinel, type RedisSentinel } from '../support/servers/index.js';
+import { type RedisSentinel, startRedisSentinel } from '../support/servers/index.js';
 import { observer, redisPool } from './pools.js';
 
 describe('a Redis pool behind sentinels', () => {

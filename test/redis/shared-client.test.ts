@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { inspect } from 'node:util';
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
+
 import { CommandRefusedError, PoolClosedError } from '../../lib/errors.js';
 import { claimRedis, type TestRedis } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -2,10 +2,10 @@ import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { startChild, type ChildProgram } from '../support/children.js';
+import { type ChildProgram, startChild } from '../support/children.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { freePort, startHttpServer, type HttpFixture } from '../support/servers/index.js';
+import { freePort, type HttpFixture, startHttpServer } from '../support/servers/index.js';
 
 const LOADER = fileURLToPath(new URL('../support/typescript/register.mjs', import.meta.url));
 const SERVICE = fileURLToPath(new URL('../../sample-app/main.ts', import.meta.url));

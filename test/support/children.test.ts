@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { startChild } from './children.js';
 import { eventually } from './eventually.js';
 

@@ -1,8 +1,8 @@
 // A program that a test starts beside itself, reads the output of, and signals: for what only a process of its own can
 // show.
 import { spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { once, EventEmitter } from 'node:events';
 
 /** How a child program ended. */
 export interface Exit {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import pg from 'pg';
+
 import { claimRedis, createDatabase, type TestDatabase } from './databases.js';
 
 describe('a database for one test file', () => {

@@ -1,7 +1,9 @@
 // A database of the shared servers for each test file that needs one. The servers are started by the first that asks.
 import { once } from 'node:events';
-import { request, type IncomingMessage } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
+
 import pg from 'pg';
+
 import type { TestDatabaseAccess, TestRedisAccess } from './shared-servers.js';
 
 /** A fresh PostgreSQL database. */

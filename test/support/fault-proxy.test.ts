@@ -1,7 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { freePort, LOOPBACK, startFaultProxy, type FaultProxy } from './servers/index.js';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+
+import { type FaultProxy, freePort, LOOPBACK, startFaultProxy } from './servers/index.js';
 
 interface Upstream {
   readonly server: Server;

@@ -1,7 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { startHttpServer, type HttpFixture } from './servers/index.js';
+import { Agent, type IncomingMessage, request as httpRequest } from 'node:http';
+
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+
+import { type HttpFixture, startHttpServer } from './servers/index.js';
 
 describe('the HTTP upstream', () => {
   let upstream: HttpFixture;

@@ -1,7 +1,9 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { startChild, type ChildProgram } from './children.js';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+import { type ChildProgram, startChild } from './children.js';
 import { eventually } from './eventually.js';
 import { freePort, startUnansweredPort } from './servers/index.js';
 

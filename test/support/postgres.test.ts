@@ -1,16 +1,18 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+
 import { eventually } from './eventually.js';
 import {
+  type PostgresServer,
   providePostgres,
   ServerNotOwnedError,
   startFaultProxy,
   startPostgres,
-  type PostgresServer,
 } from './servers/index.js';
 import { isReachable, unprivilegedUser } from './servers/unprivileged-user.js';
 

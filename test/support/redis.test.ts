@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Cluster, Redis } from 'ioredis';
+
 import { eventually } from './eventually.js';
 import {
   provideRedis,

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import pg from 'pg';
+
 import { startChild } from './children.js';
-import { startPostgres, startRedis, type PostgresServer, type RedisServer } from './servers/index.js';
+import { type PostgresServer, type RedisServer, startPostgres, startRedis } from './servers/index.js';
 
 describe('shared servers that were running before the tests', () => {
   let postgres: PostgresServer;

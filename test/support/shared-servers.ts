@@ -9,11 +9,13 @@
 //
 // What fails answers 500 with {error}. The path begins with a secret, so that only this run's tests ask.
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { LOOPBACK, providePostgres, provideRedis, type PostgresServer, type RedisServer } from './servers/index.js';
+
+import { LOOPBACK, type PostgresServer, providePostgres, provideRedis, type RedisServer } from './servers/index.js';
 
 /** A database of the shared PostgreSQL that one test file has to itself. */
 export interface TestDatabaseAccess {

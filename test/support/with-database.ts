@@ -1,5 +1,6 @@
 // A database of its own for the tests of one file.
 import { afterAll, beforeAll } from '@jest/globals';
+
 import { createDatabase, type TestDatabase } from './databases.js';
 
 /**

@@ -18,12 +18,12 @@ import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { defer } from 'rxjs';
 
+import type { ExternalPool } from '../../lib/external/external-pool.js';
 import { InjectPool } from '../../lib/module/pool-manager.decorators.js';
 import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
-import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromHeader } from '../../lib/tenancy/tenant-resolvers.js';
-import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
 import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
 

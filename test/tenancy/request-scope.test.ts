@@ -8,13 +8,13 @@ import { ExecutionContextHost } from '@nestjs/core/internal';
 import { defer, firstValueFrom, of } from 'rxjs';
 
 import { PoolConfigError } from '../../lib/errors.js';
+import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/handler-output.js';
 import { RequestScope } from '../../lib/tenancy/request-scope.js';
 import { RequestScopes } from '../../lib/tenancy/request-scopes.js';
-import { type BodyOwner, ResponseBodies } from '../../lib/tenancy/handler-output.js';
+import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromPayload } from '../../lib/tenancy/tenant-resolvers.js';
-import { TenantMiddleware } from '../../lib/tenancy/tenant.middleware.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { CollectedLog } from './support/log.js';

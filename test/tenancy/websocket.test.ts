@@ -11,11 +11,11 @@ import { TenantLimitError } from '../../lib/errors.js';
 import type { ExternalPool } from '../../lib/external/external-pool.js';
 import { InjectPool } from '../../lib/module/pool-manager.decorators.js';
 import { PoolManagerModule } from '../../lib/module/pool-manager.module.js';
+import { CurrentTenant } from '../../lib/tenancy/tenant.decorators.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { TenantGuardInterceptor } from '../../lib/tenancy/tenant-guard.interceptor.js';
 import { fromHeader, fromPayload } from '../../lib/tenancy/tenant-resolvers.js';
-import { CurrentTenant } from '../../lib/tenancy/tenant.decorators.js';
-import { FakeDriver, type FakeConnection } from '../support/fakes/fake-driver.js';
+import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
 import { lazyQuery } from './support/application.js';
 import { CollectedLog } from './support/log.js';
 

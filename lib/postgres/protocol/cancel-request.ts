@@ -7,6 +7,7 @@
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+
 import type { Client } from 'pg';
 
 import { runOutside } from '../../engine/outside-context.js';

@@ -6,6 +6,7 @@
  * error that names it; without the check, a query would fail later.
  */
 import type { Duplex } from 'node:stream';
+
 import type { Client, ClientConfig, Connection, FieldDef, QueryResult, Submittable } from 'pg';
 
 import { MissingDriverError } from '../../errors.js';

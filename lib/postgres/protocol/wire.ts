@@ -7,6 +7,7 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+
 import type { Client, TransactionStatus } from 'pg';
 
 import { MessageWriter } from './message-writer.js';

@@ -6,6 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
+
 import type { Client } from 'pg';
 
 import { Queryable } from '../statement/queryable.js';

@@ -8,25 +8,26 @@
  * it for a client.
  */
 import { inspect } from 'node:util';
+
 import type { Client, Connection, TransactionStatus } from 'pg';
 
-import type { Deadlines } from '../../engine/time/deadlines.js';
-import type { Clock } from '../../engine/time/clock.js';
 import type { LeaseInfo } from '../../engine/driver.js';
 import { PoolLease } from '../../engine/lease.js';
+import type { Clock } from '../../engine/time/clock.js';
+import type { Deadlines } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
 import { LeaseReleasedError } from '../../errors.js';
+import { isStatementError } from '../protocol/pg-errors.js';
+import type { QueryCallback, TypeParser } from '../protocol/pg-module.js';
 import type { ConnectionParsers } from '../statement/caller-code.js';
 import type { CallerStatement } from '../statement/caller-statement.js';
 import { type CallerSubmittable, textOwner } from '../statement/caller-submittable.js';
-import { SubmittableTask } from '../statement/submittable-task.js';
 import type { Instrumentation, ObservedCall, StatementText } from '../statement/instrumentation.js';
-import { LeaseEvents } from './lease-events.js';
 import { LeaseStatement } from '../statement/lease-statement.js';
-import { isStatementError } from '../protocol/pg-errors.js';
-import type { QueryCallback, TypeParser } from '../protocol/pg-module.js';
-import type { PgSession } from './pg-session.js';
 import { type QueryRequest, type StatementLimits, strictest } from '../statement/query-arguments.js';
+import { SubmittableTask } from '../statement/submittable-task.js';
+import { LeaseEvents } from './lease-events.js';
+import type { PgSession } from './pg-session.js';
 
 /** What of the pool its clients need. */
 export interface ClientDependencies {

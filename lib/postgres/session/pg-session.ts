@@ -14,7 +14,7 @@ import type { ActiveQuery, PgModule } from '../protocol/pg-module.js';
 import { Wire } from '../protocol/wire.js';
 import { endsTransaction, unboundBehind } from '../statement/script-check.js';
 import { hasSeveralStatements, Statement, type StatementSession } from '../statement/statement.js';
-import { Cancellation, cancelAbandoned } from './cancellation.js';
+import { cancelAbandoned, Cancellation } from './cancellation.js';
 import { Overrun } from './overrun.js';
 import { type HygienicSession, SessionHygiene, type SessionRules } from './session-hygiene.js';
 import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } from './session-queue.js';

@@ -5,10 +5,10 @@
  * and sent again with every reset, in the same round trip; type parsers and listeners stay on the connection itself.
  */
 import type { LeaseInfo } from '../../engine/driver.js';
-import type { LeaseStatement } from '../statement/lease-statement.js';
-import { type ClientDependencies, LeasedClient } from './leased-client.js';
-import type { QueryRequest } from '../statement/query-arguments.js';
 import type { TypeParser } from '../protocol/pg-module.js';
+import type { LeaseStatement } from '../statement/lease-statement.js';
+import type { QueryRequest } from '../statement/query-arguments.js';
+import { type ClientDependencies, LeasedClient } from './leased-client.js';
 import type { PgSession } from './pg-session.js';
 import type { SetupStatement } from './session-hygiene.js';
 

@@ -7,13 +7,13 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 
-import type { Deadlines } from '../../engine/time/deadlines.js';
 import { type AbortListener, listenForAbort, stopListeningForAbort } from '../../engine/signals.js';
-import type { ObservedCall } from './instrumentation.js';
-import { throwLater } from './throw-later.js';
+import type { Deadlines } from '../../engine/time/deadlines.js';
 import { OperationTimeoutError, QueryAbortedError } from '../../errors.js';
-import { Statement, type StatementConfig, type StatementResult } from './statement.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
+import type { ObservedCall } from './instrumentation.js';
+import { Statement, type StatementConfig, type StatementResult } from './statement.js';
+import { throwLater } from './throw-later.js';
 
 /** How long a server may take to obey a cancel request before the connection is destroyed. */
 const CANCEL_GRACE_MS = 2_000;

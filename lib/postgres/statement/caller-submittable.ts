@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { Readable, Writable } from 'node:stream';
+
 import type { Connection, Submittable } from 'pg';
 
 import type {

@@ -3,11 +3,11 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 
-import { callsCaller } from './caller-code.js';
 import type { LeaseInfo } from '../../engine/driver.js';
-import { CallerStatement } from './caller-statement.js';
 import { isStalePlan } from '../protocol/pg-errors.js';
 import type { ResultBuilder, TypeParsers } from '../protocol/pg-module.js';
+import { callsCaller } from './caller-code.js';
+import { CallerStatement } from './caller-statement.js';
 import type { StatementConfig } from './statement.js';
 
 /** What a statement needs of the client that it runs on. */

@@ -8,14 +8,14 @@
 import { AsyncResource } from 'node:async_hooks';
 
 import type { Lease } from '../../engine/lease.js';
-import { toError } from '../../engine/to-error.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
+import { toError } from '../../engine/to-error.js';
 import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from '../../errors.js';
+import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
+import type { ResultBuilder } from '../protocol/pg-module.js';
+import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
-import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
-import type { ResultBuilder } from '../protocol/pg-module.js';
-import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
 import type { StatementConfig, StatementSession } from './statement.js';
 
 /** invalid_sql_statement_name */

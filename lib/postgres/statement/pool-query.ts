@@ -2,10 +2,10 @@
  * `pool.query` on a pool whose database user must be bound by row security.
  */
 import type { Lease } from '../../engine/lease.js';
-import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
-import { OneShot } from './one-shot.js';
 import type { UnsafeRoleError } from '../../errors.js';
 import type { RoleSafety, WaitingCall } from '../role-safety.js';
+import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
+import { OneShot } from './one-shot.js';
 import type { StatementConfig } from './statement.js';
 
 /** What a pool's statements have to obey. */

@@ -10,13 +10,13 @@ import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
 import { toError } from '../../engine/to-error.js';
 import type { UnsafeRoleError } from '../../errors.js';
-import type { CallerSubmittable } from './caller-submittable.js';
-import { SubmittableTask } from './submittable-task.js';
-import type { LeasedClient } from '../session/leased-client.js';
-import type { RoleSafety, WaitingCall } from '../role-safety.js';
-import { SubmittableEnd } from './submittable-end.js';
-import { throwLater } from './throw-later.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
+import type { RoleSafety, WaitingCall } from '../role-safety.js';
+import type { LeasedClient } from '../session/leased-client.js';
+import type { CallerSubmittable } from './caller-submittable.js';
+import { SubmittableEnd } from './submittable-end.js';
+import { SubmittableTask } from './submittable-task.js';
+import { throwLater } from './throw-later.js';
 
 export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall {
   readonly #query: CallerSubmittable;

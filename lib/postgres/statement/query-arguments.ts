@@ -1,12 +1,12 @@
 /**
  * Reads the many forms in which pg lets one call `query`.
  */
+import { LONGEST_TIMER_MS } from '../../engine/time/clock.js';
 import { durationOf } from '../../engine/time/deadlines.js';
 import { toError } from '../../engine/to-error.js';
-import { LONGEST_TIMER_MS } from '../../engine/time/clock.js';
+import type { QueryCallback } from '../protocol/pg-module.js';
 import type { CallerSubmittable } from './caller-submittable.js';
 import type { StatementConfig } from './statement.js';
-import type { QueryCallback } from '../protocol/pg-module.js';
 
 /** The number of parameters goes over the wire in 16 bits. */
 export const MOST_PARAMETERS = 65_535;

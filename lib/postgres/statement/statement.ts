@@ -6,6 +6,7 @@
  * which is everything before one Sync: if any of it fails, it rolls back as a whole.
  */
 import type { AsyncResource } from 'node:async_hooks';
+
 import type { Connection, QueryArrayResult, QueryResult } from 'pg';
 
 import { DeadlineEntry } from '../../engine/time/deadlines.js';

@@ -10,15 +10,13 @@
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { Readable, Writable } from 'node:stream';
+
 import type { Connection } from 'pg';
 
+import { OperationTimeoutError } from '../../engine/errors.js';
 import type { Clock } from '../../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';
-import { OperationTimeoutError } from '../../engine/errors.js';
 import { isError, toError } from '../../engine/to-error.js';
-import { type CallerSubmittable, failHeldReads, giveUp, ignoreErrors, textOwner } from './caller-submittable.js';
-import { takeConnection } from './ended-connection.js';
-import type { ObservedCall } from './instrumentation.js';
 import type {
   CommandCompleteMessage,
   DataRowMessage,
@@ -27,8 +25,11 @@ import type {
   TypeParsers,
 } from '../protocol/pg-module.js';
 import type { Wire } from '../protocol/wire.js';
-import { ServerRounds } from './server-rounds.js';
 import type { SessionTask } from '../session/session-queue.js';
+import { type CallerSubmittable, failHeldReads, giveUp, ignoreErrors, textOwner } from './caller-submittable.js';
+import { takeConnection } from './ended-connection.js';
+import type { ObservedCall } from './instrumentation.js';
+import { ServerRounds } from './server-rounds.js';
 import { SubmittableEnd } from './submittable-end.js';
 import { throwLater } from './throw-later.js';
 

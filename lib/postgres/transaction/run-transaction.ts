@@ -2,8 +2,8 @@
  * Transactions: bound to the tenant from their first moment, committed when the function returns, rolled back when it
  * throws, tried again when the server says that only their timing was wrong.
  */
-import type { Clock } from '../../engine/time/clock.js';
 import type { Lease } from '../../engine/lease.js';
+import type { Clock } from '../../engine/time/clock.js';
 import { ConnectionLostError, TransactionAbortedError } from '../../errors.js';
 import { isFatalError, isRetriable, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';

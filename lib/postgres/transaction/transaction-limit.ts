@@ -1,9 +1,9 @@
 /**
  * Ends a transaction at its deadline, or when its caller's signal fires.
  */
+import { type AbortListener, listenForAbort, stopListeningForAbort } from '../../engine/signals.js';
 import type { Clock } from '../../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../../engine/time/deadlines.js';
-import { type AbortListener, listenForAbort, stopListeningForAbort } from '../../engine/signals.js';
 import { OperationTimeoutError, QueryAbortedError } from '../../errors.js';
 import { callLimitOf } from '../statement/query-arguments.js';
 

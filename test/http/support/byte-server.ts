@@ -1,6 +1,7 @@
 // A server that speaks bytes: what no HTTP server would answer.
 import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
+
 import { LOOPBACK } from '../../support/servers/index.js';
 
 export interface ByteServer extends AsyncDisposable {

@@ -4,10 +4,12 @@ import net, { type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import zlib from 'node:zlib';
+
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import axios, { AxiosHeaders, type AxiosRequestConfig, type AxiosResponse } from 'axios';
 import FormDataPackage from 'form-data';
-import { startHttpServer, type HttpFixture } from '../../support/servers/index.js';
+
+import { type HttpFixture, startHttpServer } from '../../support/servers/index.js';
 import { httpPool, type MadePool } from './http-pools.js';
 
 const TEXT = 'Grüße, 世界! '.repeat(500);

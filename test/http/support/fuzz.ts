@@ -2,8 +2,10 @@
 // A failure names its seed; FUZZ_SEED=<seed> FUZZ_COUNT=1 runs that exchange alone.
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+
 import { expect, it } from '@jest/globals';
 import axios, { type AxiosInstance, type AxiosResponse } from 'axios';
+
 import { OperationTimeoutError } from '../../../lib/errors.js';
 import { eventually } from '../../support/eventually.js';
 import { fuzzedExchange, startFuzzedServer } from './fuzzed-answers.js';

@@ -2,6 +2,7 @@
 // answer.
 import type { Socket } from 'node:net';
 import zlib from 'node:zlib';
+
 import { type ByteServer, startByteServer } from './byte-server.js';
 
 /** How one exchange goes: what is asked, and what comes back in which pieces. */

@@ -2,7 +2,7 @@
 import { systemClock } from '../../../lib/engine/time/clock.js';
 import { createHttpPool } from '../../../lib/http/create-http-pool.js';
 import type { HttpPool } from '../../../lib/http/http-pool.js';
-import { parseHttpPoolOptions, type HttpPoolOptions } from '../../../lib/http/http-pool.options.js';
+import { type HttpPoolOptions, parseHttpPoolOptions } from '../../../lib/http/http-pool.options.js';
 import type { PoolDependencies } from '../../../lib/pool/pool-handle.js';
 import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
 

@@ -1,6 +1,7 @@
 // One server and one pool of one slot for the tests of a block.
 import { afterAll, beforeAll } from '@jest/globals';
-import { startHttpServer, type HttpFixture } from '../../support/servers/index.js';
+
+import { type HttpFixture, startHttpServer } from '../../support/servers/index.js';
 import { httpPool, type MadePool } from './http-pools.js';
 
 /** The two clients that a pool sends requests with. */

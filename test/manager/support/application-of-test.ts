@@ -1,6 +1,7 @@
 // The application that a test starts, closed when the test has ended, however it ended.
 import { afterEach } from '@jest/globals';
 import type { INestApplication } from '@nestjs/common';
+
 import { LogBook } from '../../support/log-book.js';
 
 export interface ApplicationOfTest {

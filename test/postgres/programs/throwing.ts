@@ -1,5 +1,6 @@
 // Callbacks and listeners that throw, in a process that survives uncaught exceptions: prints how each ended, as JSON.
 import pg from 'pg';
+
 import { ConnectionPoolManager } from '../../../lib/manager/connection-pool-manager.js';
 import type { LeasedClient, PostgresPool } from '../../../lib/postgres/postgres-pool.js';
 

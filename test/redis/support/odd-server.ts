@@ -1,6 +1,6 @@
 // A server that speaks RESP2 and answers what a test tells it to: for what a real Redis says only on a bad day.
-import { createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
 
 export interface OddServer extends AsyncDisposable {
   readonly url: string;

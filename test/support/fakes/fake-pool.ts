@@ -1,13 +1,13 @@
 /**
  * A real engine over the fake driver and the fake clock.
  */
+import type { Lease } from '../../../lib/engine/lease.js';
 import type { PoolLimits, TenantPolicy } from '../../../lib/engine/limits.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
-import { Deadlines } from '../../../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../../../lib/engine/resource-pool.js';
-import type { Lease } from '../../../lib/engine/lease.js';
+import { Deadlines } from '../../../lib/engine/time/deadlines.js';
 import { FakeClock } from './fake-clock.js';
-import { FakeDriver, type FakeConnection } from './fake-driver.js';
+import { type FakeConnection, FakeDriver } from './fake-driver.js';
 
 export const fakeLimits: PoolLimits = {
   minSize: 0,

@@ -6,7 +6,7 @@ import type { Lease } from '../../../lib/engine/lease.js';
 import type { DestroyReason } from '../../../lib/engine/pool-counters.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
 import type { LeaseReceiver } from '../../../lib/engine/receivers.js';
-import { FakeDriver, type FakeConnection } from './fake-driver.js';
+import { type FakeConnection, FakeDriver } from './fake-driver.js';
 
 /** What the others do beside their work. */
 export interface Mischief {

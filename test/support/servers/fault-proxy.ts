@@ -4,6 +4,7 @@
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+
 import { freePort, LOOPBACK } from './free-port.js';
 
 /** Where a connection is forwarded to. */

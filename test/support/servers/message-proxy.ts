@@ -1,6 +1,7 @@
 // A proxy in front of PostgreSQL that lets a test change what the server says, message by message.
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
 import { LOOPBACK } from './free-port.js';
 
 /** What the server's next message becomes: itself, others, or nothing. `type` is its first byte, as a letter. */

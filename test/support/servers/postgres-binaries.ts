@@ -5,6 +5,7 @@ import { readFile, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+
 import { isReachable, type Owner } from './unprivileged-user.js';
 
 /** The folder that holds `bin`, `lib` and `share`. */

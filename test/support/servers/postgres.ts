@@ -1,10 +1,12 @@
 // A real PostgreSQL on 127.0.0.1, with a directory of its own that goes when it goes.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+
 import pg from 'pg';
+
 import { freePort, LOOPBACK } from './free-port.js';
 import { postgresFiles } from './postgres-binaries.js';
-import { untouchable, type TestServer } from './server.js';
+import { type TestServer, untouchable } from './server.js';
 import { SupervisedServer } from './supervised-server.js';
 import { temporaryFolder, unprivilegedUser } from './unprivileged-user.js';
 

@@ -5,6 +5,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+
 import { cacheDirectory } from './project-root.js';
 
 const execute = promisify(execFile);

@@ -1,8 +1,9 @@
 // Several Redis servers that belong together: a cluster, and a primary with a replica and a sentinel. As small as they
 // can be.
 import { Redis } from 'ioredis';
+
 import { eventually } from '../eventually.js';
-import { startRedis, startSentinel, type RedisServer } from './redis.js';
+import { type RedisServer, startRedis, startSentinel } from './redis.js';
 
 export interface RedisGroupOptions {
   /** Of every server but the sentinel. Default: none. */

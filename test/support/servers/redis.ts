@@ -1,8 +1,9 @@
 // A real Redis on 127.0.0.1, without persistence, with a directory of its own that goes when it goes.
 import { join } from 'node:path';
+
 import { freePort, LOOPBACK } from './free-port.js';
 import { redisBinary } from './redis-binary.js';
-import { untouchable, type TestServer } from './server.js';
+import { type TestServer, untouchable } from './server.js';
 import { SupervisedServer } from './supervised-server.js';
 import { temporaryFolder } from './unprivileged-user.js';
 

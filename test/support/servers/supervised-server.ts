@@ -1,10 +1,11 @@
 // A server process behind a supervisor (supervisor.mjs), which ends it and removes its directory when this process
 // ends, however that happens. What is the same for every server that the tests start: preparation, launch, halt, pause,
 // log, final stop.
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+
 import { projectRoot } from './project-root.js';
 import type { Answer, Event, Launch, Preparation, Request } from './supervisor-protocol.js';
 

@@ -9,7 +9,7 @@
  * Plain JavaScript: it must run as it is, from the sources as well as for compiled code.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { chownSync, cpSync, lchownSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, cpSync, lchownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+
 import { LOOPBACK } from './free-port.js';
 
 export interface UnansweredPort extends AsyncDisposable {

@@ -1,6 +1,6 @@
 // The application that the expectations are about: every way a handler can answer, over a real pool on a fake driver.
-import { setImmediate as turn } from 'node:timers/promises';
 import { Readable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 
 import {
   Body,
@@ -39,12 +39,12 @@ import type { ExternalPool } from '../../../lib/external/external-pool.js';
 import { InjectPool } from '../../../lib/module/pool-manager.decorators.js';
 import { PoolManagerModule } from '../../../lib/module/pool-manager.module.js';
 import { getPoolToken } from '../../../lib/module/pool-manager.tokens.js';
-import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
-import { TenantGuardInterceptor } from '../../../lib/tenancy/tenant-guard.interceptor.js';
+import type { TenancyOptions } from '../../../lib/tenancy/tenancy.options.js';
 import { CurrentTenant, SkipTenant } from '../../../lib/tenancy/tenant.decorators.js';
 import { TenantMiddleware } from '../../../lib/tenancy/tenant.middleware.js';
-import type { TenancyOptions } from '../../../lib/tenancy/tenancy.options.js';
-import { FakeDriver, type FakeConnection } from '../../support/fakes/fake-driver.js';
+import { TenantContext } from '../../../lib/tenancy/tenant-context.js';
+import { TenantGuardInterceptor } from '../../../lib/tenancy/tenant-guard.interceptor.js';
+import { type FakeConnection, FakeDriver } from '../../support/fakes/fake-driver.js';
 import { CollectedLog } from './log.js';
 
 /** Chunks large enough that a response has to wait for its client. */

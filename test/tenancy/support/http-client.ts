@@ -1,6 +1,6 @@
 // A client that sends what it is told to, repeated headers included, and can leave in the middle of an answer.
-import { type Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { once } from 'node:events';
+import { type Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 
 export interface Sent {

@@ -1,13 +1,13 @@
 // What holds on every HTTP framework that Nest runs on. Each framework has a test file that calls this.
+import { once } from 'node:events';
 import { Agent } from 'node:http';
 import { createConnection } from 'node:net';
-import { once } from 'node:events';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { AbstractHttpAdapter } from '@nestjs/core';
 
-import { fromHeader, fromPath, fromSubdomain, fromUser } from '../../../lib/tenancy/tenant-resolvers.js';
 import type { TenancyOptions } from '../../../lib/tenancy/tenancy.options.js';
+import { fromHeader, fromPath, fromSubdomain, fromUser } from '../../../lib/tenancy/tenant-resolvers.js';
 import { eventually } from '../../support/eventually.js';
 import { type ApplicationSettings, type Running, start } from './application.js';
 import { type Answer, begin, json, open, send } from './http-client.js';
