@@ -143,6 +143,7 @@ describe('a limit', () => {
       ['pg’s own, of the statement', { queryTimeoutMs: 60_000 }, { query_timeout: 100 }],
     ])('wins when it is the shorter one: %s', async (_whose, options, limits) => {
       const pool = await pools.create({ ...options, maxSize: 1 });
+      await pool.query('select 1');
       await expect(run(pool, 'select pg_sleep(30)', limits)).rejects.toMatchObject({
         ...TIMED_OUT,
         message: expect.stringContaining('100 ms'),
@@ -159,6 +160,7 @@ describe('a limit', () => {
     'beside that of its transaction wins when it is the shorter one: %s',
     async (_whose, options, timeoutMs, limits, what) => {
       const pool = await pools.create({ ...options, maxSize: 1 });
+      await pool.query('select 1');
       const query = { text: 'select pg_sleep(30)', ...limits };
       await expect(pool.transaction((tx) => tx.query(query), { timeoutMs })).rejects.toMatchObject({
         ...TIMED_OUT,
@@ -189,6 +191,7 @@ describe('a limit', () => {
     ['pg’s, before the option', { queryTimeoutMs: 60_000, client: { query_timeout: 100 } }, {}],
   ])('wins when it is the shorter one: %s', async (_whose, options, limits) => {
     const pool = await pools.create({ ...options, maxSize: 1 });
+    await pool.query('select 1');
     await expect(pool.query({ text: 'select pg_sleep(30)', ...limits })).rejects.toMatchObject({
       ...TIMED_OUT,
       message: expect.stringContaining('100 ms'),
