@@ -13,6 +13,8 @@
  */
 import { KnownTenants } from './known-tenants.js';
 import type { TenantLimits, TenantPolicy } from '../limits.js';
+import { RetainedTenants } from './retained-tenants.js';
+import { standingOf, standingOfKnown, type Standing } from './standing.js';
 import { Tenant, TenantGroup, type QueueLinks } from './tenant.js';
 
 /** Weight of the newest hold in a moving average of holds. */
@@ -42,12 +44,6 @@ export interface Hold {
   chargedMs: number;
 }
 
-/** What a tenant may take, and whether it is one that is known. */
-interface Standing {
-  readonly limits: TenantLimits;
-  readonly known: boolean;
-}
-
 const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
 
 /**
@@ -66,13 +62,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   readonly #known = new TenantGroup<W, S>();
   readonly #unknown = new TenantGroup<W, S>();
   readonly #remembered = new KnownTenants();
-  /**
-   * Tenants that held nothing and waited for nothing, but still had debt or a warm slot, oldest first. One that has
-   * come back since stays in it until the clean-up meets it: coming and going must cost no look-up.
-   */
-  readonly #retained = new Set<Tenant<W, S>>();
-  /** Where the clean-up is: beginning anew each time would walk over all that have been deleted at the front. */
-  #cleaning = this.#retained.values();
+  readonly #retained = new RetainedTenants<Tenant<W, S>>();
   /** Of the tenants that hold or wait for something. */
   #activeWeight = 0;
   #virtualMs = 0;
@@ -128,18 +118,10 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
    * that aren't known take up more than half of it, it is one of them.
    */
   longestQueue(maxQueue: number): Tenant<W, S> | undefined {
-    const unknown = this.#longestOf(this.#unknown);
+    const unknown = this.#unknown.longestQueue(this.tenants());
     if (2 * this.#unknown.waiting > maxQueue) return unknown;
-    const known = this.#longestOf(this.#known);
+    const known = this.#known.longestQueue(this.tenants());
     return (known?.waiting ?? 0) >= (unknown?.waiting ?? 0) ? known : unknown;
-  }
-
-  #longestOf(group: TenantGroup<W, S>): Tenant<W, S> | undefined {
-    return group.waiting === 0 ? undefined : group.lengths.longest(this.#tenantsOf(group), group.waiting);
-  }
-
-  *#tenantsOf(group: TenantGroup<W, S>): IterableIterator<Tenant<W, S>> {
-    for (const tenant of this.tenants()) if (tenant.group === group) yield tenant;
   }
 
   /** Whether a tenant may have been invented. */
@@ -169,7 +151,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (this.#grantable === 0) this.#carryOn(nowMs);
     this.#forgetSome();
     const policy = this.#policy;
-    const standing = this.#standingOf(id, policy);
+    const standing = standingOf(id, policy, this.#remembered);
     // The application's functions have run: they may have asked for the same tenant, or changed the limits.
     const same = this.#tenants.get(id);
     if (same !== undefined) return same;
@@ -186,7 +168,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     // First the application's functions: if one throws, nothing has changed.
     const standings = new Map<string, Standing>();
     // Tenants that those functions bring along are asked about as well.
-    for (const id of this.#tenants.keys()) standings.set(id, this.#standingOf(id, policy));
+    for (const id of this.#tenants.keys()) standings.set(id, standingOf(id, policy, this.#remembered));
     this.#policy = policy;
     for (const [id, standing] of standings) {
       const tenant = this.#tenants.get(id);
@@ -196,30 +178,15 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
 
   #place(tenant: Tenant<W, S>, { limits, known }: Standing): void {
     tenant.limits = limits;
-    this.#changeGroup(tenant, known ? this.#known : this.#unknown);
+    tenant.changeGroup(known ? this.#known : this.#unknown, known ? Infinity : -Infinity);
     this.#weigh(tenant);
     this.#refresh(tenant);
   }
 
-  #changeGroup(tenant: Tenant<W, S>, group: TenantGroup<W, S>): void {
-    const former = tenant.group;
-    if (group === former) return;
-    former.ready.remove(tenant);
-    former.lengths.giveUp();
-    group.lengths.giveUp();
-    tenant.nextOfLength = undefined;
-    tenant.previousOfLength = undefined;
-    former.inUse -= tenant.inUse;
-    former.waiting -= tenant.waiting;
-    group.inUse += tenant.inUse;
-    group.waiting += tenant.waiting;
-    tenant.group = group;
-    tenant.knownAtMs = group === this.#known ? Infinity : -Infinity;
-  }
-
   enqueue(waiter: W, nowMs: number): void {
     const { tenant } = waiter;
-    this.#link(waiter);
+    tenant.link(waiter);
+    this.#waiting++;
     if (tenant.waiting === 1) this.#beginToWait(tenant, nowMs);
     const { lengths } = tenant.group;
     if (lengths.kept) lengths.grown(tenant);
@@ -307,7 +274,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   /** Forgets `tenant` if nothing about it matters any more: after a rejection, or when its last warm slot has gone. */
   forgetIfIdle(tenant: Tenant<W, S>): void {
     if (tenant.inUse > 0 || tenant.waiting > 0 || tenant.id === undefined) return;
-    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#retain(tenant);
+    if (tenant.virtualMs > this.#virtualMs || tenant.warmest !== undefined) this.#retained.add(tenant);
     else this.#forget(tenant);
   }
 
@@ -323,31 +290,9 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#weigh(tenant);
   }
 
-  #link(waiter: W): void {
-    const { tenant } = waiter;
-    const { lastWaiting } = tenant;
-    waiter.previousInQueue = lastWaiting;
-    if (lastWaiting === undefined) tenant.firstWaiting = waiter;
-    else lastWaiting.nextInQueue = waiter;
-    tenant.lastWaiting = waiter;
-    tenant.waiting++;
-    tenant.group.waiting++;
-    this.#waiting++;
-  }
-
   #unlink(waiter: W): void {
-    const { tenant, previousInQueue, nextInQueue } = waiter;
-    if (previousInQueue === undefined) tenant.firstWaiting = nextInQueue;
-    else previousInQueue.nextInQueue = nextInQueue;
-    if (nextInQueue === undefined) tenant.lastWaiting = previousInQueue;
-    else nextInQueue.previousInQueue = previousInQueue;
-    waiter.previousInQueue = undefined;
-    waiter.nextInQueue = undefined;
-    tenant.waiting--;
-    tenant.group.waiting--;
+    waiter.tenant.unlink(waiter);
     this.#waiting--;
-    const { lengths, waiting } = tenant.group;
-    if (lengths.kept) lengths.shrunk(tenant, waiting);
   }
 
   #settle(tenant: Tenant<W, S>, { sinceMs, chargedMs }: Hold, nowMs: number): void {
@@ -370,7 +315,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
       return;
     }
     tenant.knownAtMs = this.#remembered.served(tenant.id, nowMs);
-    if (nowMs >= tenant.knownAtMs) this.#place(tenant, { limits: limitsForAll(this.#policy, true), known: true });
+    if (nowMs >= tenant.knownAtMs) this.#place(tenant, standingOfKnown(this.#policy));
   }
 
   /** What a lease will cost isn't known yet: the tenant's mean hold. */
@@ -434,26 +379,13 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   /** A step of the clean-up for each newcomer: the number of tenants remembered stays in step with those that count. */
   #forgetSome(): void {
     for (let steps = 0; steps < 2 && this.#retained.size > 0; steps++) {
-      const { value: tenant } = this.#cleaning.next();
-      if (tenant === undefined) {
-        this.#cleaning = this.#retained.values();
-        continue;
-      }
-      this.#retained.delete(tenant);
-      tenant.isRetained = false;
-      this.forgetIfIdle(tenant);
+      const tenant = this.#retained.takeNext();
+      if (tenant !== undefined) this.forgetIfIdle(tenant);
     }
   }
 
-  #retain(tenant: Tenant<W, S>): void {
-    if (tenant.isRetained) return;
-    tenant.isRetained = true;
-    this.#retained.add(tenant);
-  }
-
   #forget(tenant: Tenant<W, S>): void {
-    if (tenant.isRetained) this.#retained.delete(tenant);
-    tenant.isRetained = false;
+    this.#retained.remove(tenant);
     if (this.#last === tenant) this.#last = this.anonymous;
     // Links of lists that were given up: without them a reference to this tenant keeps no other tenant alive.
     tenant.nextOfLength = undefined;
@@ -463,30 +395,4 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     this.#tenants.delete(tenant.id);
     if (this.#remembered.has(tenant.id)) this.#remembered.refresh(tenant.id);
   }
-
-  /**
-   * Whether a tenant is known, and its limits: those that may be invented have no reserve, or each new one came first.
-   */
-  #standingOf(id: string, policy: TenantPolicy): Standing {
-    const { overrides, resolve, known } = policy;
-    const own = Object.hasOwn(overrides, id) ? overrides[id] : undefined;
-    const resolved = resolve?.(id);
-    const isKnown =
-      own !== undefined ||
-      resolved !== undefined ||
-      (known === undefined ? this.#remembered.has(id) : isTrue(known(id)));
-    const common = limitsForAll(policy, isKnown);
-    const ownLimits = own !== undefined || resolved !== undefined;
-    return { limits: ownLimits ? { ...common, ...own, ...resolved } : common, known: isKnown };
-  }
-}
-
-/** A function that isn't written in TypeScript may return a promise, which is not a yes. */
-function isTrue(answer: unknown): boolean {
-  return answer === true;
-}
-
-function limitsForAll(policy: TenantPolicy, isKnown: boolean): TenantLimits {
-  const { max, weight, reserved, maxWaiting, whenFull } = policy;
-  return { max, weight, reserved: isKnown ? reserved : 0, maxWaiting, whenFull };
 }

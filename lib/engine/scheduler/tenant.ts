@@ -25,6 +25,15 @@ export class TenantGroup<W extends QueueLinks<W>, S> {
   /** Slots leased or being cleaned after a lease, of all of them. */
   inUse = 0;
   waiting = 0;
+
+  /** The tenant with the longest queue of the group, if anyone waits. @param tenants those of all groups. */
+  longestQueue(tenants: Iterable<Tenant<W, S>>): Tenant<W, S> | undefined {
+    return this.waiting === 0 ? undefined : this.lengths.longest(this.#ownAmong(tenants), this.waiting);
+  }
+
+  *#ownAmong(tenants: Iterable<Tenant<W, S>>): IterableIterator<Tenant<W, S>> {
+    for (const tenant of tenants) if (tenant.group === this) yield tenant;
+  }
 }
 
 export class Tenant<W extends QueueLinks<W>, S> {
@@ -92,6 +101,49 @@ export class Tenant<W extends QueueLinks<W>, S> {
   /** Whether it may have one more slot. */
   get mayTake(): boolean {
     return this.inUse < this.limits.max;
+  }
+
+  /** Puts a waiter at the end of its queue. */
+  link(waiter: W): void {
+    const { lastWaiting } = this;
+    waiter.previousInQueue = lastWaiting;
+    if (lastWaiting === undefined) this.firstWaiting = waiter;
+    else lastWaiting.nextInQueue = waiter;
+    this.lastWaiting = waiter;
+    this.waiting++;
+    this.group.waiting++;
+  }
+
+  /** Takes a waiter out of its queue, wherever in it it stands. */
+  unlink(waiter: W): void {
+    const { previousInQueue, nextInQueue } = waiter;
+    if (previousInQueue === undefined) this.firstWaiting = nextInQueue;
+    else previousInQueue.nextInQueue = nextInQueue;
+    if (nextInQueue === undefined) this.lastWaiting = previousInQueue;
+    else nextInQueue.previousInQueue = previousInQueue;
+    waiter.previousInQueue = undefined;
+    waiter.nextInQueue = undefined;
+    this.waiting--;
+    this.group.waiting--;
+    const { lengths, waiting } = this.group;
+    if (lengths.kept) lengths.shrunk(this, waiting);
+  }
+
+  /** Lets it be counted with another group. @param knownAtMs when it is looked at whether it is known by then. */
+  changeGroup(group: TenantGroup<W, S>, knownAtMs: number): void {
+    const former = this.group;
+    if (group === former) return;
+    former.ready.remove(this);
+    former.lengths.giveUp();
+    group.lengths.giveUp();
+    this.nextOfLength = undefined;
+    this.previousOfLength = undefined;
+    former.inUse -= this.inUse;
+    former.waiting -= this.waiting;
+    group.inUse += this.inUse;
+    group.waiting += this.waiting;
+    this.group = group;
+    this.knownAtMs = knownAtMs;
   }
 
   /** Whether slots that were promised to it are with others. */
