@@ -29,7 +29,7 @@ import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
 import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
-import type { PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
+import type { IdleSlots, PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
 import { Slots } from './slots.js';
 import { systemClock, type Clock } from './time/clock.js';
 import { Deadlines } from './time/deadlines.js';
@@ -56,17 +56,20 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly numbers: PoolNumbers<C, L>;
+  /** Replaced as a whole. A field, because each release reads it from outside: see `bench/README.md`. */
+  limits: PoolLimits;
   readonly #driver: PoolDriver<C, L>;
   readonly #lendsOnDemand: boolean;
   readonly #observer: GuardedObserver<C, L>;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #slots: Slots<C, L>;
+  /** Those of #slots: each acquire and release looks at them; see `bench/README.md`. */
+  readonly #idle: IdleSlots<C, L>;
   readonly #queue: AcquireQueue<C, L>;
   readonly #connections: NewConnections<C, L>;
   readonly #upkeep: Upkeep<C, L>;
   readonly #validation: Validation<C, L>;
   readonly #cleaning: Cleaning<C, L>;
-  #limits: PoolLimits;
   #started = false;
   #suspended: 'queue' | 'reject' | undefined;
   /** Since `close()` was called. */
@@ -87,13 +90,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.counters = options.counters ?? new PoolCounters();
     this.deadlines = options.deadlines ?? new Deadlines(systemClock);
     this.clock = this.deadlines.clock;
-    this.#limits = limitsAlone(options.limits);
+    this.limits = limitsAlone(options.limits);
     this.#driver = driver;
     this.#lendsOnDemand = driver.lendsOnDemand === true;
     this.#observer = observer;
     this.#scheduler = scheduler;
-    this.#scheduler.size = this.#limits.maxSize;
+    this.#scheduler.size = this.limits.maxSize;
     this.#slots = new Slots<C, L>(this, scheduler, driver, observer);
+    this.#idle = this.#slots.idle;
     this.#queue = new AcquireQueue<C, L>(this, scheduler, options.currentHolder);
     const opening = { driver, observer, anonymous: scheduler.anonymous, random };
     this.#connections = new NewConnections<C, L>(this, this.#slots, this.#queue, opening);
@@ -109,7 +113,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     try {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
-      const lease = this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
+      const lease = this.#take(tenant, nowMs, this.limits.validateAfterIdleMs);
       return lease === undefined ? this.#queueUp(tenant, options, nowMs) : Promise.resolve(lease);
     } catch (error) {
       return Promise.reject(error);
@@ -121,7 +125,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     try {
       const nowMs = this.clock.now();
       const tenant = this.#admit(tenantId, options, nowMs);
-      lease = this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
+      lease = this.#take(tenant, nowMs, this.limits.validateAfterIdleMs);
       if (lease === undefined) {
         const waiter = this.#waiter(tenant, options, nowMs);
         waiter.receiver = receiver;
@@ -137,7 +141,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
     const tenant = this.#scheduler.tenant(tenantId, nowMs);
-    const lease = this.#take(tenant, nowMs, Math.max(this.#limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
+    const lease = this.#take(tenant, nowMs, Math.max(this.limits.validateAfterIdleMs, FRESH_FOR_TRY_MS));
     if (lease !== undefined) return lease;
     if (tenant.mayTake) this.#validation.prepareNext(nowMs);
     this.#scheduler.forgetIfIdle(tenant);
@@ -148,7 +152,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (this.#drain !== undefined || this.#suspended !== undefined) return undefined;
     const nowMs = this.clock.now();
     const tenant = this.#scheduler.tenant(tenantId, nowMs);
-    return this.#take(tenant, nowMs, this.#limits.validateAfterIdleMs);
+    return this.#take(tenant, nowMs, this.limits.validateAfterIdleMs);
   }
 
   #admit(tenantId: string | undefined, { signal }: AcquireLimits, nowMs: number): PoolTenant<C, L> {
@@ -171,8 +175,8 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #pick(tenant: PoolTenant<C, L>, nowMs: number): Slot<C, L> | undefined {
     const own = tenant.warmest;
-    if (own !== undefined && !own.isStale(nowMs, this.#limits.validateAfterIdleMs)) return own;
-    const { newest, oldest } = this.#slots.idle;
+    if (own !== undefined && !own.isStale(nowMs, this.limits.validateAfterIdleMs)) return own;
+    const { newest, oldest } = this.#idle;
     // A keepalive or a probe leaves the slot it looked at below those that served more recently.
     const lookedAt = newest !== undefined && oldest !== undefined && newest.aliveAtMs < oldest.aliveAtMs;
     return lookedAt ? oldest : newest;
@@ -184,7 +188,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     slot.lease = lease;
     slot.uses++;
     if (slot.tenant !== tenant) this.#slots.changeTenant(slot, tenant);
-    if (this.#limits.leakDetectionMs > 0) this.#upkeep.watch(lease, stack, nowMs);
+    if (this.limits.leakDetectionMs > 0) this.#upkeep.watch(lease, stack, nowMs);
     // Without `lend`, L is C: the default of the type parameter.
     if (this.#driver.lend === undefined && this.#observer.acquired === undefined) slot.lent = slot.connection as C & L;
     else this.#introduce(slot, lease, nowMs);
@@ -237,17 +241,14 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const displaced = this.#queue.enter(waiter, nowMs);
     this.#upkeep.chargeRunning(nowMs);
     // With every slot taken there is nothing to give and no room for more.
-    if (this.#slots.idle.size > 0 || this.#slots.open < this.#limits.maxSize) this.dispatch(nowMs);
+    if (this.#idle.size > 0 || this.#slots.open < this.limits.maxSize) this.dispatch(nowMs);
     // Last of all: the receiver that is told may acquire, release or close at once.
     if (displaced !== undefined) this.#queue.refuseDisplaced(displaced);
   }
 
   // ── Dispatch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * @internal Gives idle slots to the waiters that come next, and opens what is missing. Everything that frees a slot
-   * ends here.
-   */
+  /** @internal Gives idle slots to the next waiters, and opens what is missing. All that frees a slot ends here. */
   dispatch(nowMs: number): void {
     if (this.#drain !== undefined) return this.#drain.endIfEmpty(nowMs);
     this.#serveIdle(nowMs);
@@ -255,23 +256,22 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   }
 
   #serveIdle(nowMs: number): void {
-    const { idle } = this.#slots;
     // Driver and receivers are called in here; they may call the pool, so everything is looked at again each time.
-    while (idle.size > 0) {
+    while (this.#idle.size > 0) {
       if (this.#grantDepth >= DEEPEST_GRANT) {
         this.#postponed = true;
         return;
       }
       const probe = this.#validation.waitingProbe;
-      if (probe !== undefined && idle.newest !== undefined) {
-        this.#validation.probeWith(idle.newest, probe, nowMs);
+      if (probe !== undefined) {
+        this.#validation.probeWith(this.#idle.newest, probe, nowMs);
         continue;
       }
       const waiter = this.#suspended === undefined ? this.#scheduler.next : undefined;
       if (waiter === undefined) break;
       const slot = this.#pick(waiter.tenant, nowMs);
       if (slot === undefined) break;
-      if (slot.isStale(nowMs, this.#limits.validateAfterIdleMs)) {
+      if (slot.isStale(nowMs, this.limits.validateAfterIdleMs)) {
         if (this.#slots.expected >= this.#scheduler.grantable) break;
         void this.#validation.validate(slot, 'newest');
         continue;
@@ -358,7 +358,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
    * idle. Who gave it back may have been at its maximum until now.
    */
   #mayHandOver(from: PoolTenant<C, L>): boolean {
-    if (this.#slots.idle.size > 0 || this.#validation.waitingProbe !== undefined || this.#suspended !== undefined)
+    if (this.#idle.size > 0 || this.#validation.waitingProbe !== undefined || this.#suspended !== undefined)
       return false;
     if (this.#grantDepth >= DEEPEST_GRANT) return false;
     return this.#scheduler.grantable > 0 || from.waiting > 0;
@@ -416,9 +416,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   changeLimits(change: Partial<PoolLimits>): void {
     const nowMs = this.clock.now();
     const named = change.connectConcurrency !== undefined && { [FOLLOWS_MAX_SIZE]: false };
-    this.#limits = limitsAlone({ ...this.#limits, ...named, ...change });
-    this.#scheduler.size = this.#limits.maxSize;
-    this.#connections.concurrency = this.#limits.connectConcurrency;
+    this.limits = limitsAlone({ ...this.limits, ...named, ...change });
+    this.#scheduler.size = this.limits.maxSize;
+    this.#connections.concurrency = this.limits.connectConcurrency;
     this.#upkeep.takeOverLimits(nowMs);
     this.#queue.takeOverTimeout();
     this.#slots.destroySurplus();
@@ -485,9 +485,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   // ── What it tells of itself ──────────────────────────────────────────────────────────────────────────────────────
 
-  get limits(): PoolLimits {
-    return this.#limits;
-  }
   get tenantPolicy(): TenantPolicy {
     return this.#scheduler.policy;
   }

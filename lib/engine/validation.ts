@@ -180,7 +180,8 @@ export class Validation<C, L> {
   }
 
   /** Answers a waiting probe with an idle slot. */
-  probeWith(slot: Slot<C, L>, probe: WaitingProbe, nowMs: number): void {
+  probeWith(slot: Slot<C, L> | undefined, probe: WaitingProbe, nowMs: number): void {
+    if (slot === undefined) return;
     this.#forgetProbe(probe);
     this.validate(slot, 'newest', Math.max(1, probe.dueAtMs - nowMs)).then(
       (error) => (error === undefined ? probe.settle('alive') : probe.fail(error)),
