@@ -132,12 +132,6 @@ export default defineConfig(
     },
   },
   {
-    // BEGIN not sorted yet. Delete this block, then run `eslint --fix .` and `prettier --write .` once.
-    files: ['{lib,test}/engine/**', 'lib/index.ts'],
-    rules: { 'simple-import-sort/imports': 'off' },
-    // END not sorted yet.
-  },
-  {
     files: ['test/**/*.ts'],
     plugins: { jest },
     // A test that can't fail is none. A helper that expects something says so by its name.

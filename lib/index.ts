@@ -43,17 +43,13 @@ export { PoolStats, type TenantStats } from './pool/pool-stats.js';
 export type { DurationStats } from './pool/duration-stats.js';
 
 // The kinds of pool.
-export {
-  PostgresPool,
-  type CallLimits,
-  type LeasedClient,
-  type PgTransaction,
-  type PostgresEventMap,
-  type TransactionOptions,
-} from './postgres/postgres-pool.js';
+export { PostgresPool, type LeasedClient } from './postgres/postgres-pool.js';
+export type { CallLimits } from './postgres/statement/query-arguments.js';
+export type { PgTransaction } from './postgres/transaction/pg-transaction.js';
+export type { TransactionOptions } from './postgres/transaction/run-transaction.js';
 export type { PostgresPoolOptions, ResolvedPostgresPoolOptions } from './postgres/postgres-pool.options.js';
 export type { PgPoolOptions } from './postgres/client-config.js';
-export type { PostgresEvents } from './postgres/pg-events.js';
+export type { PostgresEventMap, PostgresEvents } from './postgres/pg-events.js';
 export type { TypeParser } from './postgres/protocol/pg-module.js';
 export type { LeaseEvents, PgListener } from './postgres/session/lease-events.js';
 export type { Queryable } from './postgres/statement/queryable.js';

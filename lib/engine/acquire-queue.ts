@@ -4,24 +4,24 @@
  *
  * Promise: every waiter settles exactly once. Everything else that could settle it is detached before it is told.
  */
-import type { Clock } from './time/clock.js';
-import { durationOf, type Deadlines } from './time/deadlines.js';
 import {
   AcquireAbortedError,
   AcquireTimeoutError,
   NestedAcquireError,
   PoolClosedError,
-  PoolSuspendedError,
   type PoolError,
+  PoolSuspendedError,
 } from './errors.js';
 import { acquireStack, type Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
 import { refuse } from './receivers.js';
-import { Rejections, type RejectingPool } from './rejections.js';
-import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
-import { SharedDeadline } from './time/shared-deadline.js';
+import { type RejectingPool, Rejections } from './rejections.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
+import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
+import type { Clock } from './time/clock.js';
+import { type Deadlines, durationOf } from './time/deadlines.js';
+import { SharedDeadline } from './time/shared-deadline.js';
 import { Waiter, WaiterCancellation, type WaiterOwner } from './waiter.js';
 
 /** What those who wait have to know of their pool. */

@@ -5,10 +5,10 @@
  * has had {@link PATIENCE_MS} while an acquire waits for its room. A `kill` that returns a promise (a statement that is
  * being cancelled on the server) is waited for under the same limits.
  */
-import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
 import { guarded, isThenable } from './guard.js';
 import { runOutside } from './outside-context.js';
 import type { DestroyReason } from './pool-counters.js';
+import { DeadlineEntry, type Deadlines, durationOf } from './time/deadlines.js';
 
 /** So long a connection may take to end while an acquire waits for its room, in milliseconds. */
 export const PATIENCE_MS = 250;

@@ -7,11 +7,11 @@
  *
  * Promise: after a failure no connect is started before a pause has passed, for any caller.
  */
+import { OperationTimeoutError } from './errors.js';
+import { runOutside } from './outside-context.js';
 import type { Clock, TimerHandle } from './time/clock.js';
 import { TICK_MS } from './time/deadlines.js';
-import { OperationTimeoutError } from './errors.js';
 import { setDeadline } from './time/late-timer.js';
-import { runOutside } from './outside-context.js';
 import { toError } from './to-error.js';
 
 /** First pause after a failed connect; doubled by each further failure. */

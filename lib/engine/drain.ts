@@ -15,7 +15,7 @@ import type { GuardedObserver } from './pool-observer.js';
 import type { Slot } from './slot.js';
 import { holderOf, type Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
-import { DeadlineEntry, durationOf, type Deadlines } from './time/deadlines.js';
+import { DeadlineEntry, type Deadlines, durationOf } from './time/deadlines.js';
 import { withTimeout } from './time/with-timeout.js';
 import type { Upkeep } from './upkeep.js';
 import type { Validation } from './validation.js';

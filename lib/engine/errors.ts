@@ -5,6 +5,7 @@
  * through `cause` for code that wants it.
  */
 import { inspect } from 'node:util';
+
 import { describeError, redact } from './redact.js';
 
 /** @internal What every error may be told. */

@@ -3,10 +3,10 @@
  */
 import { inspect } from 'node:util';
 
-import { epochMs } from './time/clock.js';
 import type { LeaseInfo } from './driver.js';
 import { LeaseReleasedError } from './errors.js';
 import type { PoolLimits } from './limits.js';
+import { epochMs } from './time/clock.js';
 
 /**
  * A slot that is yours until `release()`.

@@ -1,14 +1,14 @@
 /**
  * The engine as those above it see it: what it lends, not how its connections are made.
  */
-import type { Clock } from './time/clock.js';
-import type { Deadlines } from './time/deadlines.js';
 import type { LeaseHolder } from './errors.js';
 import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
 import type { PoolCounters } from './pool-counters.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import type { LeaseReceiver } from './receivers.js';
+import type { Clock } from './time/clock.js';
+import type { Deadlines } from './time/deadlines.js';
 
 /** How long one acquire may wait, and what ends the wait. */
 export interface AcquireLimits {

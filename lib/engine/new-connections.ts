@@ -14,7 +14,7 @@ import { runOutside } from './outside-context.js';
 import type { DestroyReason, PoolCounters } from './pool-counters.js';
 import type { GuardedObserver } from './pool-observer.js';
 import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
-import { Slot, type PoolTenant, type SlotOwner } from './slot.js';
+import { type PoolTenant, Slot, type SlotOwner } from './slot.js';
 import type { Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import { DeadlineEntry, type Deadlines } from './time/deadlines.js';

@@ -4,11 +4,11 @@
  */
 import {
   AcquireTimeoutError,
+  type AcquireTimeoutKind,
   BackendUnavailableError,
+  type LeaseHolder,
   QueueFullError,
   TenantLimitError,
-  type AcquireTimeoutKind,
-  type LeaseHolder,
 } from './errors.js';
 import type { TenantNumbers } from './lending-engine.js';
 import type { PoolLimits } from './limits.js';

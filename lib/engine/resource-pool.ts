@@ -18,20 +18,20 @@ import { AcquireQueue } from './acquire-queue.js';
 import { Cleaning } from './cleaning.js';
 import { Drain } from './drain.js';
 import type { PoolDriver } from './driver.js';
-import { ON_DEMAND, PoolLease, type Lease } from './lease.js';
+import { type Lease, ON_DEMAND, PoolLease } from './lease.js';
 import type { AcquireLimits, CloseOptions, CloseReport, LendingEngine } from './lending-engine.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
 import { NewConnections } from './new-connections.js';
-import { PoolCounters, type DestroyReason } from './pool-counters.js';
+import { type DestroyReason, PoolCounters } from './pool-counters.js';
 import { PoolNumbers } from './pool-numbers.js';
 import { GuardedObserver } from './pool-observer.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
-import { grantTo, refuse, type LeaseReceiver } from './receivers.js';
+import { grantTo, type LeaseReceiver, refuse } from './receivers.js';
 import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { IdleSlots, PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
 import { Slots } from './slots.js';
-import { systemClock, type Clock } from './time/clock.js';
+import { type Clock, systemClock } from './time/clock.js';
 import { Deadlines } from './time/deadlines.js';
 import { toError } from './to-error.js';
 import { Upkeep } from './upkeep.js';
@@ -42,10 +42,7 @@ import type { Validation } from './validation.js';
  * queue of thousands would be as deep a stack.
  */
 const DEEPEST_GRANT = 16;
-/**
- * Without waiting, a connection counts as fresh for this long at least: a ping for an acquire that can't wait is for
- * the next one.
- */
+/** Without waiting, a connection counts as fresh for this long at least: a ping would only be for the next acquire. */
 const FRESH_FOR_TRY_MS = 500;
 const NO_LIMITS: AcquireLimits = {};
 
@@ -197,12 +194,15 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   /** Lets the driver make what is lent of a connection, unless it does so on demand, and the observer see the lease. */
   #introduce(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): void {
-    const { connection } = slot;
     try {
-      slot.lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(connection, lease);
-      this.#observer.acquired?.(connection, lease);
+      slot.lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(slot.connection, lease);
+      this.#observer.acquired?.(slot.connection, lease);
     } catch (error) {
-      this.#takeUnlentBack(slot, lease, error, nowMs);
+      // No caller has the lease, so no caller would release it; unless the driver did, or closed the pool.
+      if (slot.lease === lease) {
+        slot.endLease(lease);
+        this.discard(slot, 'borrower', error, nowMs);
+      }
       throw error;
     }
   }
@@ -210,13 +210,6 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   /** @internal Called by a slot whose lease is read, where the driver lends on demand. */
   lentOf(connection: C, lease: PoolLease<L>): L {
     return this.#driver.lend === undefined ? (connection as C & L) : this.#driver.lend(connection, lease);
-  }
-
-  /** No caller has the lease, so no caller would release it; unless the driver did, or closed the pool. */
-  #takeUnlentBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
-    if (slot.lease !== lease) return;
-    slot.endLease(lease);
-    this.discard(slot, 'borrower', error, nowMs);
   }
 
   // ── Wait ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,14 +5,14 @@
  * with {@link RequestEndedError} and never granted after it; a lease that is meant to end with the scope is in it
  * before its receiver is told.
  */
-import { epochMs } from './time/clock.js';
 import { RequestEndedError } from './errors.js';
 import type { Lease } from './lease.js';
 import type { LeaseScope, ScopedWork } from './lease-scope.js';
 import type { AcquireLimits, LendingEngine } from './lending-engine.js';
-import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
-import { toError } from './to-error.js';
 import type { LeaseReceiver } from './receivers.js';
+import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
+import { epochMs } from './time/clock.js';
+import { toError } from './to-error.js';
 
 /**
  * What becomes of the lease at the end of the scope. `taken back`: it is forgotten otherwise. `left`: it ends by

@@ -2,7 +2,7 @@
  * One connection with its place in the pool, and the stack of those that are idle.
  */
 import { LeaseReleasedError } from './errors.js';
-import { ON_DEMAND, type LeasedSlot, type LeaseOwner, type PoolLease } from './lease.js';
+import { type LeasedSlot, type LeaseOwner, ON_DEMAND, type PoolLease } from './lease.js';
 import type { Tenant } from './scheduler/tenant.js';
 import type { Hold } from './scheduler/tenant-scheduler.js';
 import type { DeadlineEntry } from './time/deadlines.js';

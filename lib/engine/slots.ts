@@ -17,7 +17,7 @@ import { runOutside } from './outside-context.js';
 import type { DestroyReason, PoolCounters } from './pool-counters.js';
 import type { GuardedObserver } from './pool-observer.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
-import { IdleStack, type IdleSlots, type PoolTenant, type PoolWaiter, type Slot } from './slot.js';
+import { type IdleSlots, IdleStack, type PoolTenant, type PoolWaiter, type Slot } from './slot.js';
 import type { Clock } from './time/clock.js';
 import type { DeadlineEntry, Deadlines } from './time/deadlines.js';
 

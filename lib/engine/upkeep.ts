@@ -15,7 +15,7 @@ import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { PoolWaiter, Slot } from './slot.js';
 import { holderOf, type Slots } from './slots.js';
 import { DueTask, RecurringTask } from './time/recurring-tasks.js';
-import { Validation, type IdleCare, type ValidatingPool } from './validation.js';
+import { type IdleCare, type ValidatingPool, Validation } from './validation.js';
 
 /** How often running leases are charged while others wait, in milliseconds. */
 const CHARGE_PERIOD_MS = 50;

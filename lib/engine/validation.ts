@@ -8,13 +8,13 @@ import type { PoolDriver } from './driver.js';
 import { OperationTimeoutError, PoolClosedError } from './errors.js';
 import type { PoolLimits } from './limits.js';
 import type { NewConnections } from './new-connections.js';
-import { WaitingProbe, type ProbeOptions, type ProbeOutcome } from './probe.js';
+import { type ProbeOptions, type ProbeOutcome, WaitingProbe } from './probe.js';
 import type { BackendFailure } from './rejections.js';
 import type { Slot } from './slot.js';
 import type { Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import type { Deadlines } from './time/deadlines.js';
-import { withTimeout, type TimedOutcome } from './time/with-timeout.js';
+import { type TimedOutcome, withTimeout } from './time/with-timeout.js';
 import { toError } from './to-error.js';
 
 /** A ping before lending must not eat the deadline of the acquire that waits for it. */

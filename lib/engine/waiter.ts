@@ -1,12 +1,12 @@
 /**
  * An acquire that has no slot yet. It settles exactly once: granted, timed out, aborted, or refused at close.
  */
-import { DeadlineEntry } from './time/deadlines.js';
 import type { Lease } from './lease.js';
 import type { LeaseReceiver } from './receivers.js';
-import type { InLine } from './time/shared-deadline.js';
-import { listenForAbort, stopListeningForAbort, type AbortListener } from './signals.js';
 import type { Tenant } from './scheduler/tenant.js';
+import { type AbortListener, listenForAbort, stopListeningForAbort } from './signals.js';
+import { DeadlineEntry } from './time/deadlines.js';
+import type { InLine } from './time/shared-deadline.js';
 
 /** Who ends a wait that isn't granted. */
 export interface WaiterOwner<W> {

@@ -36,10 +36,6 @@ import type { PgTransaction } from './transaction/pg-transaction.js';
 import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
 
 export type { LeasedClient } from './session/leased-client.js';
-export type { PostgresEventMap } from './pg-events.js';
-export type { CallLimits } from './statement/query-arguments.js';
-export type { PgTransaction } from './transaction/pg-transaction.js';
-export type { TransactionOptions } from './transaction/run-transaction.js';
 
 /** What all views of one pool share. */
 interface PostgresPoolDependencies extends StatementRules {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import {
   AcquireAbortedError,
   AcquireTimeoutError,
@@ -7,8 +8,8 @@ import {
   QueueFullError,
   TenantLimitError,
 } from '../../lib/errors.js';
-import { fakePool } from '../support/fakes/fake-pool.js';
 import { settle } from '../support/fakes/fake-clock.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('acquiring a slot', () => {
   it('opens no more connections than maxSize, however many callers come at once', async () => {

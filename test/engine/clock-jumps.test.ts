@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { systemClock, type TimerHandle } from '../../lib/engine/time/clock.js';
+
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
-import { Deadlines } from '../../lib/engine/time/deadlines.js';
 import { ResourcePool } from '../../lib/engine/resource-pool.js';
 import { requestWithin } from '../../lib/engine/scoped-request.js';
+import { systemClock, type TimerHandle } from '../../lib/engine/time/clock.js';
+import { Deadlines } from '../../lib/engine/time/deadlines.js';
 import { AcquireTimeoutError, RequestEndedError } from '../../lib/errors.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { LeaseReleasedError, PoolClosedError } from '../../lib/errors.js';
-import { fakePool } from '../support/fakes/fake-pool.js';
 import { settle } from '../support/fakes/fake-clock.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('closing a pool', () => {
   it('refuses newcomers and waiters at once, waits for leases, and reports', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { BackendUnavailableError } from '../../lib/errors.js';
-import { fakePool } from '../support/fakes/fake-pool.js';
 import { settle } from '../support/fakes/fake-clock.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('opening connections', () => {
   it('opens the minimum at start and is ready then', async () => {

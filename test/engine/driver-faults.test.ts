@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { describe, expect, it, jest } from '@jest/globals';
-import { fakeLimits, fakePool } from '../support/fakes/fake-pool.js';
+
 import { FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
+import { fakeLimits, fakePool } from '../support/fakes/fake-pool.js';
 
 describe('a driver that throws where it must not', () => {
   it('costs the connection, not the slot, when it cannot lend an idle one', async () => {

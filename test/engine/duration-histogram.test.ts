@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+
 import { DurationHistogram } from '../../lib/engine/duration-histogram.js';
 
 /** What the share of all values doesn't exceed (nearest rank). */

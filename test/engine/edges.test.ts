@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { FOLLOWS_MAX_SIZE } from '../../lib/engine/limits.js';
 import { PoolSuspendedError, QueueFullError, TenantLimitError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';

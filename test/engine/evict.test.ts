@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { fakePool } from '../support/fakes/fake-pool.js';
+
 import { settle } from '../support/fakes/fake-clock.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('replacing every connection after a failover', () => {
   it('cuts slow graceful closes after 250 ms while an acquire waits for their slots', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { settle } from '../support/fakes/fake-clock.js';
-import { fakePool } from '../support/fakes/fake-pool.js';
 import { type FakeConnection, FakeDriver } from '../support/fakes/fake-driver.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 function countPings(driver: { ping(connection: FakeConnection, signal: AbortSignal): Promise<void> }) {
   const pings = new Map<FakeConnection, number>();

@@ -1,6 +1,7 @@
 // Walked and printed, a lease leads to nothing: not to its connection, and not to what other callers wait for.
 import { describe, expect, it } from '@jest/globals';
-import { PoolLease, type Lease } from '../../lib/engine/lease.js';
+
+import { type Lease, PoolLease } from '../../lib/engine/lease.js';
 import { LeaseScope } from '../../lib/engine/lease-scope.js';
 import { LeaseReleasedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';

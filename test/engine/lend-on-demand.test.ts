@@ -1,5 +1,6 @@
 // A driver that makes what it lends only for borrowers that look at it.
 import { describe, expect, it } from '@jest/globals';
+
 import type { LeaseInfo } from '../../lib/engine/driver.js';
 import type { Lease } from '../../lib/engine/lease.js';
 import { LeaseReleasedError } from '../../lib/errors.js';

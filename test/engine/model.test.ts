@@ -5,17 +5,19 @@
  * many programs are run (default 10,000).
  */
 import assert from 'node:assert/strict';
+
 import { describe, it } from '@jest/globals';
 import fc from 'fast-check';
-import { KNOWN_AFTER_MS } from '../../lib/engine/scheduler/known-tenants.js';
+
 import type { Lease } from '../../lib/engine/lease.js';
 import type { PoolObserver } from '../../lib/engine/pool-observer.js';
+import { KNOWN_AFTER_MS } from '../../lib/engine/scheduler/known-tenants.js';
 import type { PoolTenant } from '../../lib/engine/slot.js';
 import { PoolError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
-import { FatalError, type Behaviour, type FakeConnection } from '../support/fakes/fake-driver.js';
-import { fakeLimits, fakePool, noTenantLimits, type FakePool } from '../support/fakes/fake-pool.js';
-import { NastyDriver, nastyObserver, NastyReceiver, type Mischief } from '../support/fakes/nasty-driver.js';
+import { type Behaviour, type FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
+import { fakeLimits, type FakePool, fakePool, noTenantLimits } from '../support/fakes/fake-pool.js';
+import { type Mischief, NastyDriver, nastyObserver, NastyReceiver } from '../support/fakes/nasty-driver.js';
 import { withSilentWarnings } from './support/silent-warnings.js';
 
 const RUNS = Number(process.env.POOL_MODEL_RUNS ?? 10_000);

@@ -1,5 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { describe, expect, it } from '@jest/globals';
+
 import type { Lease } from '../../lib/engine/lease.js';
 import { NestedAcquireError } from '../../lib/errors.js';
 import { fakePool, type FakePoolOptions } from '../support/fakes/fake-pool.js';

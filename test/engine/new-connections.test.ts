@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+
+import { type FakeConnection, FakeDriver, FatalError } from '../support/fakes/fake-driver.js';
 import { fakePool, type FakePoolOptions } from '../support/fakes/fake-pool.js';
-import { FakeDriver, FatalError, type FakeConnection } from '../support/fakes/fake-driver.js';
 
 class UnprovenDriver extends FakeDriver {
   override readonly openProvesAlive = false;

@@ -1,4 +1,5 @@
 import { describe, expect, it, jest } from '@jest/globals';
+
 import type { Lease } from '../../lib/engine/lease.js';
 import { AcquireTimeoutError, PoolClosedError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { fakePool } from '../support/fakes/fake-pool.js';
-import { FatalError } from '../support/fakes/fake-driver.js';
+
 import { settle } from '../support/fakes/fake-clock.js';
+import { FatalError } from '../support/fakes/fake-driver.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 
 describe('giving a connection back', () => {
   it('keeps it after an ordinary error and destroys it after a connection-class one', async () => {

@@ -1,6 +1,8 @@
 import { getEventListeners } from 'node:events';
+
 import { describe, expect, it, type jest } from '@jest/globals';
-import { listenForAbort, stopListeningForAbort, type AbortListener } from '../../lib/engine/signals.js';
+
+import { type AbortListener, listenForAbort, stopListeningForAbort } from '../../lib/engine/signals.js';
 import { AcquireAbortedError } from '../../lib/errors.js';
 import { fakePool } from '../support/fakes/fake-pool.js';
 import { withSilentWarnings } from './support/silent-warnings.js';

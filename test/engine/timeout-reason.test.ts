@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+
 import { AcquireTimeoutError } from '../../lib/errors.js';
-import { fakePool, type FakePool } from '../support/fakes/fake-pool.js';
+import { type FakePool, fakePool } from '../support/fakes/fake-pool.js';
 
 async function timeOut({ pool, clock }: FakePool, timeoutMs = 400): Promise<AcquireTimeoutError> {
   const waiting = pool.acquire('globex', { timeoutMs }).catch((thrown: unknown) => thrown);

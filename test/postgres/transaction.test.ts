@@ -5,7 +5,8 @@ import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import Cursor from 'pg-cursor';
 
-import type { LeasedClient, PgTransaction, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { LeasedClient, PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { PgTransaction } from '../../lib/postgres/transaction/pg-transaction.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';

@@ -11,11 +11,11 @@
  * been invented have no more than their common share while known ones wait, however many they are. Pure: no timers, no
  * I/O, the time is passed in. Without contention every call is O(1), with it O(log waiting tenants).
  */
-import { KnownTenants } from './known-tenants.js';
 import type { TenantLimits, TenantPolicy } from '../limits.js';
+import { KnownTenants } from './known-tenants.js';
 import { RetainedTenants } from './retained-tenants.js';
-import { standingOf, standingOfKnown, type Standing } from './standing.js';
-import { Tenant, TenantGroup, type QueueLinks } from './tenant.js';
+import { type Standing, standingOf, standingOfKnown } from './standing.js';
+import { type QueueLinks, Tenant, TenantGroup } from './tenant.js';
 
 /** Weight of the newest hold in a moving average of holds. */
 const HOLD_SMOOTHING = 0.1;

@@ -11,8 +11,8 @@
  * entry that is due, however far away that is: nothing wakes the process in between. The cost of a clock that jumps
  * does not depend on how far it jumps.
  */
-import type { Clock, TimerHandle } from './clock.js';
 import { runOutside } from '../outside-context.js';
+import type { Clock, TimerHandle } from './clock.js';
 
 /** Resolution of every deadline, in milliseconds. */
 export const TICK_MS = 10;

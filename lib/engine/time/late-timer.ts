@@ -5,8 +5,8 @@
  * A plain timer fires before the poll phase. After the event loop was blocked, it would give up what was answered in
  * time.
  */
-import type { Clock, TimerHandle } from './clock.js';
 import { runOutside } from '../outside-context.js';
+import type { Clock, TimerHandle } from './clock.js';
 
 /**
  * Calls `expired` once, outside every caller's context, after `delayMs` and one poll phase; unless it is cancelled

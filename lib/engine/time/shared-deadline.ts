@@ -7,7 +7,7 @@
  * instead of one after the other along their queue. Promise: each entry expires within a tick of the clock
  * after its due time, never before it, at most once, and never after `remove`.
  */
-import { DeadlineEntry, durationOf, type Deadlines } from './deadlines.js';
+import { DeadlineEntry, type Deadlines, durationOf } from './deadlines.js';
 
 /** An entry of the line. */
 export interface InLine {

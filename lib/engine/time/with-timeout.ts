@@ -1,9 +1,9 @@
 /**
  * Bounds a driver's call: at the deadline the engine goes on without its answer.
  */
+import { runOutside } from '../outside-context.js';
 import type { Clock } from './clock.js';
 import { setDeadline } from './late-timer.js';
-import { runOutside } from '../outside-context.js';
 
 /** How a bounded call ended. */
 export type TimedOutcome =

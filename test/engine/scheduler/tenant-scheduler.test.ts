@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+
 import type { TenantPolicy } from '../../../lib/engine/limits.js';
-import { TenantScheduler, type Hold, type Waiting } from '../../../lib/engine/scheduler/tenant-scheduler.js';
 import type { Tenant } from '../../../lib/engine/scheduler/tenant.js';
+import { type Hold, TenantScheduler, type Waiting } from '../../../lib/engine/scheduler/tenant-scheduler.js';
 import { noTenantLimits } from '../../support/fakes/fake-pool.js';
 
 /** A waiter that is nothing but its place in the queue. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { KNOWN_AFTER_MS, KnownTenants, MAX_REMEMBERED } from '../../../lib/engine/scheduler/known-tenants.js';
+
 import type { Lease } from '../../../lib/engine/lease.js';
+import { KNOWN_AFTER_MS, KnownTenants, MAX_REMEMBERED } from '../../../lib/engine/scheduler/known-tenants.js';
 import { QueueFullError } from '../../../lib/errors.js';
 import type { FakeClock } from '../../support/fakes/fake-clock.js';
 import type { FakeConnection } from '../../support/fakes/fake-driver.js';

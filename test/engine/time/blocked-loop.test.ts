@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { withTimeout } from '../../../lib/engine/time/with-timeout.js';
+
 import { setDeadline } from '../../../lib/engine/time/late-timer.js';
+import { withTimeout } from '../../../lib/engine/time/with-timeout.js';
 import { FakeClock } from '../../support/fakes/fake-clock.js';
 import { fakePool } from '../../support/fakes/fake-pool.js';
 

@@ -1,5 +1,7 @@
 import { performance } from 'node:perf_hooks';
+
 import { describe, expect, it } from '@jest/globals';
+
 import { systemClock } from '../../../lib/engine/time/clock.js';
 
 describe("the process's own clock", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+
 import { DeadlineEntry, Deadlines, TICK_MS } from '../../../lib/engine/time/deadlines.js';
 import { FakeClock } from '../../support/fakes/fake-clock.js';
 

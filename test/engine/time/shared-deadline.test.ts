@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+
 import { Deadlines, TICK_MS } from '../../../lib/engine/time/deadlines.js';
-import { SharedDeadline, type InLine } from '../../../lib/engine/time/shared-deadline.js';
+import { type InLine, SharedDeadline } from '../../../lib/engine/time/shared-deadline.js';
 import { FakeClock } from '../../support/fakes/fake-clock.js';
 
 const TIMEOUT_MS = 200;
