@@ -62,6 +62,18 @@ export async function startRedisCluster(options: RedisGroupOptions = {}): Promis
   return { nodes, stop, [Symbol.asyncDispose]: stop };
 }
 
+/** How often a sentinel looks, in milliseconds. */
+const SENTINEL_PERIODS = [
+  'INFO-PERIOD',
+  200,
+  'PING-PERIOD',
+  100,
+  'PUBLISH-PERIOD',
+  200,
+  'MIN-LINK-RECONNECT-PERIOD',
+  500,
+];
+
 /** Starts a primary, a replica that is in step with it, and a sentinel that knows both. */
 export async function startRedisSentinel(options: RedisGroupOptions = {}): Promise<RedisSentinel> {
   const name = 'pool';
@@ -75,6 +87,8 @@ export async function startRedisSentinel(options: RedisGroupOptions = {}): Promi
     const sentinel = await startSentinel(name, primary);
     servers.push(sentinel);
     await withClients([replica, sentinel], async ([atReplica, atSentinel]) => {
+      // It looks every ten seconds by default. Before Redis 7 there is no other way than to wait for that.
+      await atSentinel?.call('SENTINEL', 'DEBUG', ...SENTINEL_PERIODS).catch(() => undefined);
       await eventually(async () => (await atReplica?.info('replication'))?.includes('master_link_status:up') ?? false, {
         withinMs: 30_000,
       });
