@@ -4,6 +4,7 @@
  *
  * Promise: every waiter settles exactly once. Everything else that could settle it is detached before it is told.
  */
+import { acquireStack } from './acquire-stack.js';
 import {
   AcquireAbortedError,
   AcquireTimeoutError,
@@ -12,7 +13,7 @@ import {
   type PoolError,
   PoolSuspendedError,
 } from './errors.js';
-import { acquireStack, type Lease } from './lease.js';
+import type { Lease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
 import { refuse } from './receivers.js';

@@ -9,6 +9,7 @@ import { Connector } from './connector.js';
 import type { PoolDriver } from './driver.js';
 import { PoolClosedError } from './errors.js';
 import type { LendingEngine } from './lending-engine.js';
+import { lifetimeMs } from './lifetime.js';
 import type { PoolLimits } from './limits.js';
 import { runOutside } from './outside-context.js';
 import type { DestroyReason, PoolCounters } from './pool-counters.js';
@@ -19,9 +20,6 @@ import type { Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import { DeadlineEntry, type Deadlines } from './time/deadlines.js';
 import { toError } from './to-error.js';
-
-/** Share of the maximum lifetime that is taken off at random, so that connections don't all go at once. */
-const LIFETIME_JITTER = 0.025;
 
 /** What new connections need of their pool. */
 export interface OpeningPool<C, L> extends SlotOwner<C, L> {
@@ -157,10 +155,9 @@ export class NewConnections<C, L> {
 
   #slotOf(connection: C, generation: number): Slot<C, L> {
     const nowMs = this.#pool.clock.now();
-    const { maxLifetimeMs } = this.#pool.limits;
     const { driver, anonymous, random } = this.#options;
-    const lifetimeMs = maxLifetimeMs === 0 ? Infinity : maxLifetimeMs * (1 - LIFETIME_JITTER * random());
-    const slot = new Slot<C, L>(this.#pool, connection, anonymous, generation, nowMs, nowMs + lifetimeMs);
+    const expiresAtMs = nowMs + lifetimeMs(this.#pool.limits, random);
+    const slot = new Slot<C, L>(this.#pool, connection, anonymous, generation, nowMs, expiresAtMs);
     driver.onBroken(connection, (error?: unknown) =>
       this.#broke(slot, error === undefined ? new Error('The connection broke.') : toError(error)),
     );

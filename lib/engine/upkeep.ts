@@ -5,8 +5,9 @@
  * Promises: a pool with nothing to look after sets no timer; the last idle connection stays while others are lent; no
  * more than half of the idle connections are pinged at once.
  */
+import { acquireStack } from './acquire-stack.js';
 import type { PoolDriver } from './driver.js';
-import { acquireStack, type PoolLease } from './lease.js';
+import type { PoolLease } from './lease.js';
 import type { PoolLimits } from './limits.js';
 import type { NewConnections } from './new-connections.js';
 import type { PoolCounters } from './pool-counters.js';

@@ -9,8 +9,8 @@ import { Readable } from 'node:stream';
 
 import type { Dispatcher } from 'undici';
 
-import { afterArrivals } from './arrivals.js';
 import { errorCode } from './connection-errors.js';
+import { afterArrivals } from './idle-socket-check.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
 import type { UndiciConnection } from './undici-connection.js';

@@ -15,9 +15,9 @@ import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConf
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
 import { AdapterCall, hasConfig } from './adapter-call.js';
-import { afterArrivals } from './arrivals.js';
 import { isConnectionLost } from './connection-errors.js';
 import type { HttpSlot } from './http-slot.js';
+import { afterArrivals } from './idle-socket-check.js';
 import { httpUrl, type OutgoingRequests } from './outgoing-request.js';
 import { RequestSummary } from './request-summary.js';
 import type { StreamedBody } from './streamed-body.js';

@@ -4,8 +4,8 @@
  * Promises: one outage is one warning and its changes of status, however many connects fail in it; a logger that throws
  * harms nothing.
  */
+import { whereAcquired } from '../engine/acquire-stack.js';
 import type { LeaseHolder } from '../engine/errors.js';
-import { whereAcquired } from '../engine/lease.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';

@@ -14,6 +14,7 @@ import { withTimeout } from '../engine/time/with-timeout.js';
 import { DedicatedLimitError, type LeaseHolder, PoolClosedError } from '../errors.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
+import { effectOf } from './command-effects.js';
 import { boundConnects } from './connect-deadline.js';
 import type { Deployment, Made } from './deployment.js';
 import { IdlePings } from './idle-pings.js';
@@ -30,7 +31,6 @@ import {
   type RedisClient,
   rejectUnanswered,
 } from './redis-client.js';
-import { effectOf } from './redis-commands.js';
 import { isOutOfStep, withoutSecrets } from './server-answers.js';
 
 export interface DedicatedClientsDependencies<C extends RedisClient> extends FacadeOptions {

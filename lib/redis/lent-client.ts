@@ -14,13 +14,13 @@ import type { Deadlines } from '../engine/time/deadlines.js';
 import { toError } from '../engine/to-error.js';
 import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '../errors.js';
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
+import { blockingMs } from './command-effects.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import type { Failover } from './failover.js';
 import { type CommandKeeper, PendingCommand } from './pending-command.js';
 import { type CommandSink, isWritable, type RedisClient } from './redis-client.js';
-import { blockingMs } from './redis-commands.js';
 import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets } from './server-answers.js';
 
 /** What all connections of a pool have in common for their borrowers. */

@@ -5,6 +5,7 @@ import type { Redis, RedisOptions } from 'ioredis';
 
 import { backoffMs, clientBackoff } from './backoff.js';
 import { guarded, guardedConnector, type ReportThrown } from './caller-code.js';
+import { DELICATE_COMMANDS } from './command-effects.js';
 import { Credentials } from './credentials.js';
 import {
   type Deployment,
@@ -18,7 +19,6 @@ import {
   setsCredentials,
 } from './deployment.js';
 import { type IoredisModule, makeOutside } from './redis-client.js';
-import { DELICATE_COMMANDS } from './redis-commands.js';
 import type { ResolvedRedisPoolOptions } from './redis-pool.options.js';
 import { parseRedisUrl } from './redis-url.js';
 import { isReadOnly } from './server-answers.js';

@@ -4,7 +4,7 @@
  * Promise: pessimistic. A command counts from the moment it is sent, whether or not the server took it, so what is
  * reported clean is clean.
  */
-import { effectOf } from './redis-commands.js';
+import { effectOf } from './command-effects.js';
 
 /** A command that undoes something, with its arguments. */
 export interface Cleanup {

@@ -4,7 +4,7 @@
 import type { Command } from 'ioredis';
 
 import { CommandRefusedError } from '../errors.js';
-import { type CommandEffect, effectOf } from './redis-commands.js';
+import { type CommandEffect, effectOf } from './command-effects.js';
 
 const CHECK_AND_SET = 'Watch, read and EXEC on a connection of your own: pool.use((redis) => …).';
 const TRANSACTION =

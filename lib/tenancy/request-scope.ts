@@ -7,7 +7,7 @@
  */
 import type { Logger } from '@nestjs/common';
 
-import { whereAcquired } from '../engine/lease.js';
+import { whereAcquired } from '../engine/acquire-stack.js';
 import { LeaseScope, type TakenBack } from '../engine/lease-scope.js';
 import { runOutside } from '../engine/outside-context.js';
 import { describeError } from '../engine/redact.js';

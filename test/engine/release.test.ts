@@ -126,7 +126,9 @@ describe('housekeeping', () => {
       random: () => randoms.shift() ?? 0,
     });
     await pool.whenReady();
-    await clock.advance(98_600);
+    await clock.advance(97_400);
+    expect(driver.live.map((connection) => connection.serial)).toEqual([1, 2]);
+    await clock.advance(1_200);
     expect(driver.live.map((connection) => connection.serial)).toEqual([1, 3]);
     await clock.advance(2_500);
     expect(driver.live.map((connection) => connection.serial)).toEqual([3, 4]);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { blockingMs, effectOf } from '../../lib/redis/redis-commands.js';
+import { blockingMs, effectOf } from '../../lib/redis/command-effects.js';
 
 describe('what a Redis command does to its connection', () => {
   it.each([
