@@ -259,11 +259,12 @@ export class NewConnections<C, L> {
   }
 
   #connectFailed(error: Error): void {
-    const { clock, counters, deadlines, limits } = this.#pool;
+    const { clock, counters, deadlines } = this.#pool;
     const nowMs = clock.now();
     counters.connectFailures++;
     runOutside(() => this.#options.observer.connectFailed(error));
-    const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + limits.failFastAfterMs;
+    // Observers were told: they may have changed the limits.
+    const dueAtMs = (this.#connector.downSinceMs ?? nowMs) + this.#pool.limits.failFastAfterMs;
     if (nowMs >= dueAtMs) this.#waiters.failFast(nowMs);
     else if (this.#failFast.dueTick < 0) deadlines.add(this.#failFast, dueAtMs);
     if (this.#pool.draining) this.#pool.dispatch(nowMs);

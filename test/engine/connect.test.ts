@@ -126,6 +126,21 @@ describe('opening connections', () => {
     for (const acquire of waiting) (await acquire).release();
   });
 
+  it('goes by the failFastAfterMs that an observer sets as it is told of the outage', async () => {
+    const { pool, driver, clock } = fakePool({
+      limits: { failFastAfterMs: 60_000, acquireTimeoutMs: 120_000, connectTimeoutMs: 60_000 },
+      observer: { connectFailed: () => pool.changeLimits({ failFastAfterMs: 500 }) },
+    });
+    driver.openBehaviour = new Error('connection refused');
+    const waiting = pool.acquire('acme');
+    let error: unknown;
+    waiting.catch((reason: unknown) => (error = reason));
+    await clock.advance(0);
+    driver.openBehaviour = 'hang';
+    await clock.advance(600);
+    expect(error).toBeInstanceOf(BackendUnavailableError);
+  });
+
   it('fails waiters after failFastAfterMs with the last connect error, and newcomers at once', async () => {
     const { pool, driver, clock } = fakePool({ limits: { failFastAfterMs: 500, acquireTimeoutMs: 10_000 } });
     const cause = new Error('password authentication failed for postgres://app:hunter2@db/orders');
