@@ -2,7 +2,7 @@
  * The end of a pool: nothing more is lent, leases get until a deadline, then they are cut, and the driver is disposed
  * of when the last connection is gone.
  *
- * Promise: always ends, with a report, whatever driver and observers do.
+ * Promise: always ends, with a report, also when driver and observers throw, hang or call the pool.
  */
 import type { AcquireQueue } from './acquire-queue.js';
 import type { Cleaning } from './cleaning.js';
@@ -34,8 +34,8 @@ export interface DrainedPool<C, L> {
   accountFor(slot: Slot<C, L>, nowMs: number): void;
 }
 
-/** The pool's parts, which a drain stops. */
-export interface DrainedParts<C, L> {
+/** What a drain stops, and what it looks at. */
+export interface DrainDependencies<C, L> {
   readonly slots: Slots<C, L>;
   readonly queue: AcquireQueue<C, L>;
   readonly connections: NewConnections<C, L>;
@@ -48,7 +48,7 @@ export interface DrainedParts<C, L> {
 
 export class Drain<C, L> extends DeadlineEntry {
   readonly #pool: DrainedPool<C, L>;
-  readonly #parts: DrainedParts<C, L>;
+  readonly #dependencies: DrainDependencies<C, L>;
   readonly #startedAtMs: number;
   readonly report: Promise<CloseReport>;
   #resolve: (report: CloseReport) => void = () => undefined;
@@ -63,10 +63,10 @@ export class Drain<C, L> extends DeadlineEntry {
   finished = 0;
   override readonly keepsProcessAlive = true;
 
-  constructor(pool: DrainedPool<C, L>, parts: DrainedParts<C, L>, startedAtMs: number) {
+  constructor(pool: DrainedPool<C, L>, dependencies: DrainDependencies<C, L>, startedAtMs: number) {
     super();
     this.#pool = pool;
-    this.#parts = parts;
+    this.#dependencies = dependencies;
     this.#startedAtMs = startedAtMs;
     this.report = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -78,9 +78,9 @@ export class Drain<C, L> extends DeadlineEntry {
     return this.#over;
   }
 
-  /** Stops the pool's parts. It is draining by then: what this runs may call the pool. */
+  /** Stops everything. The pool is draining by then: what this runs may call it. */
   begin(nowMs: number): void {
-    const { slots, queue, connections, validation, upkeep } = this.#parts;
+    const { slots, queue, connections, validation, upkeep } = this.#dependencies;
     upkeep.stop();
     connections.stop();
     validation.stop();
@@ -112,7 +112,7 @@ export class Drain<C, L> extends DeadlineEntry {
 
   /** The connections of leases that are still out are killed. */
   #cut(nowMs: number): void {
-    const { slots, cleaning } = this.#parts;
+    const { slots, cleaning } = this.#dependencies;
     // Of those that are still out then: the end of one connection may make the holder of another give it back.
     for (const [slot, lease] of slots.leases()) {
       if (slot.lease !== lease) continue;
@@ -136,7 +136,7 @@ export class Drain<C, L> extends DeadlineEntry {
   }
 
   async #dispose(): Promise<void> {
-    const { driver, observer } = this.#parts;
+    const { driver, observer } = this.#dependencies;
     const { clock, limits } = this.#pool;
     const outcome = await withTimeout(clock, limits.closeTimeoutMs, async () => driver.dispose?.());
     if (outcome.kind === 'failed') observer.driverFailed('dispose', outcome.error);

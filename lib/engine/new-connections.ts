@@ -1,9 +1,9 @@
 /**
  * Opens the connections that a pool lacks, and learns whether those that are new are of use.
  *
- * Promises: never more connections than the maximum, whatever asks for them; a connection that dies before it was of
- * use is a failed connect; no observer is told that the backend is there before a connection has shown it. What is
- * missing is counted anew before each connect: its start runs the driver's code, which may call the pool.
+ * Promises: no caller opens more connections than the maximum; a connection that dies before it was of use is a failed
+ * connect; no observer is told that the backend is there before a connection has shown it. What is missing is counted
+ * anew before each connect: its start runs the driver's code, which may call the pool.
  */
 import { Connector } from './connector.js';
 import type { PoolDriver } from './driver.js';
@@ -43,9 +43,9 @@ export interface OpeningPool<C, L> extends SlotOwner<C, L> {
   dispatch(nowMs: number): void;
 }
 
-/** Those who wait, as an outage concerns them. */
+/** The acquires that wait, where an outage has lasted for too long. */
 export interface FailingFast {
-  /** Refuses all of them if the outage has lasted for too long. */
+  /** Refuses all of them if there is such an outage. */
   failFast(nowMs: number): void;
 }
 

@@ -1,5 +1,6 @@
 /**
- * The numbers of a pool at this moment: for statistics and errors, and for its parts where one depends on another's.
+ * The numbers of a pool at this moment: for statistics and errors, and for mechanisms of the pool that go by numbers of
+ * others.
  *
  * Nothing is counted here: each number is read off the collection that it is the size of, so that none can drift.
  */

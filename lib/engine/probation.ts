@@ -14,7 +14,7 @@ export const YOUNG_MS = 1_000;
 
 /** A slot, as its probation sees it. */
 export interface Probationer {
-  /** Its entry, while it is on probation; whoever ends the slot takes it out of the deadlines. */
+  /** Its entry, while it is on probation; the end of the slot takes it out of the deadlines. */
   probation: DeadlineEntry | undefined;
 }
 

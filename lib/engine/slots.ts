@@ -167,7 +167,7 @@ export class Slots<C, L> {
 
   // ── From state to state ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Takes a new slot in. It is not idle yet: whoever is told of it comes first. */
+  /** Takes a new slot in. It is not idle yet: observers are told of it first. */
   add(slot: Slot<C, L>): void {
     this.#open.add(slot);
     this.#validating.add(slot);
@@ -338,7 +338,7 @@ export class Slots<C, L> {
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends a slot, whatever its state: gracefully if there is no hurry, else at once. */
+  /** Ends a slot in any state: gracefully where the reason leaves time for it, else at once. */
   destroy(slot: Slot<C, L>, reason: DestroyReason, error: unknown): void {
     const { counters, deadlines, limits, clock } = this.#pool;
     if (slot.state === 'idle') {

@@ -1,11 +1,11 @@
 /**
- * What a session owes before its next use, and how that is paid: the one place that knows.
+ * What a session owes before its next use, and what is sent for that: the one file that decides it.
  *
  * Promise: nothing that a borrower left in the session reaches another one. What was used by a lease is reset before it
  * is used again; what served one-shot queries is reset before it serves another tenant; an open transaction is rolled
  * back; what a lease runs is bound to its tenant (see lease-binding.ts).
  *
- * A debt is paid ahead of the next borrower's first statement, in the same write, in one of two ways:
+ * What is owed goes out ahead of the next borrower's first statement, in the same write, in one of two ways:
  *  - In the statement's own implicit transaction, which saves an answer of the server's: {@link writeAhead}.
  *  - By a {@link SessionReset} of its own. Depending on what is owed it rolls back, discards, binds the session to the
  *    lease's tenant, and last of all prepares a statement of a random name. The borrower's statement behind it begins

@@ -15,7 +15,7 @@ export interface ResetSession extends WireSession {
   kill(reason: Error): void;
 }
 
-/** Whose debt it pays. */
+/** What decides what a reset sends, and is told how it ended. */
 export interface ResetOwner {
   readonly binding: LeaseBinding;
   /** Sends a reset, and what comes behind it. @returns how many commands have to complete before it's clean. */

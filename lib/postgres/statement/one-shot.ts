@@ -114,7 +114,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       session.replaceStatements();
       return this.#resend(session);
     }
-    // Refused while it waited for its turn, or the connection is gone: either way the barrier comes back at once.
+    // Refused while it waited for its turn, or the connection is gone: either way the session is ready at once.
     session?.whenReady(() => {
       if (session.wire.transactionStatus !== 'I') return this.#rollBack(error);
       this.#giveBack(error);
