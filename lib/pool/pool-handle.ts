@@ -9,8 +9,7 @@ import { inspect } from 'node:util';
 
 import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
-import type { CloseReport } from '../engine/lending-engine.js';
-import type { AcquireLimits } from '../engine/lending-engine.js';
+import type { AcquireLimits, CloseReport } from '../engine/lending-engine.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
 import { RequestEndedError } from '../errors.js';
@@ -49,8 +48,7 @@ const DRAIN_MS = 10_000;
 
 /**
  * One pool, of any kind: what `@InjectPool` injects, and what a manager creates and finds. Lends connections of the
- * type `L`
- * and emits the events of `E`.
+ * type `L` and emits the events of `E`.
  */
 export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEventMap> {
   /** @internal What all views of the pool share. */

@@ -62,7 +62,7 @@ export class PoolStats {
   readonly idle: number;
   /** Connections that were being opened. */
   readonly connecting: number;
-  /** Connections that are being made clean. */
+  /** Connections that were being made clean. */
   readonly recycling: number;
   /** Connections that were being pinged. */
   readonly validating: number;
