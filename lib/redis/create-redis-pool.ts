@@ -134,7 +134,7 @@ function assemble<C extends RedisClient>(
   });
   // A caller's own `reconnectOnError` decides alone which errors cost a connection.
   if (deployment.writes && deployment.reconnectOnError === undefined) {
-    failover.follow(() => {
+    failover.attach(() => {
       shared.renew();
       core.engine.evict();
     });

@@ -22,7 +22,7 @@ export class Failover {
   }
 
   /** Has `evict` replace every connection. Until this is called, refused writes have no consequences. */
-  follow(evict: () => void): void {
+  attach(evict: () => void): void {
     this.#evict = evict;
   }
 
