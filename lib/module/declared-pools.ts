@@ -34,6 +34,8 @@ interface Dependency {
 }
 
 const INJECTION_POINTS = 'nestjs-pool-manager:injection-points';
+/** The compiler's metadata on the parameters of a constructor, and Nest's on those with an `@Inject`. */
+const CONSTRUCTOR_METADATA = ['design:paramtypes', 'self:paramtypes'];
 
 /** Remembers on a class that a pool is injected there. */
 export function markInjectionPoint(target: object, at: number | string | symbol): void {
@@ -71,8 +73,10 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
   // A class that extends another may inject something else at the same place.
   const points = new Map(injectionPointsOf(metatype).map((point) => [point.at, point]));
   for (const { target, at } of points.values()) {
+    if (typeof at === 'number' && target !== constructorOwner(metatype)) continue;
     const pool = injectedAt(wrapper, at);
-    if (!(pool instanceof PoolHandle) || !pools.has(pool)) continue;
+    // In this order: what a test put in the place of a pool may not like to be looked at.
+    if (!pools.has(pool) || !(pool instanceof PoolHandle)) continue;
     const declared = declaredAt(target, at);
     if (!isPoolClass(declared) || accepts(declared, pool)) continue;
     const where =
@@ -85,6 +89,17 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
       `Declare that as ${own} or PoolHandle, or inject the pool that was meant`;
     yield { key: `pools.${pool.id}`, rule };
   }
+}
+
+/** The class whose constructor runs: a class with none of its own, and so without metadata on one, inherits it. */
+function constructorOwner(metatype: object): unknown {
+  let owner: unknown = metatype;
+  while (typeof owner === 'function' && !hasConstructorMetadata(owner)) owner = Object.getPrototypeOf(owner);
+  return owner;
+}
+
+function hasConstructorMetadata(owner: object): boolean {
+  return CONSTRUCTOR_METADATA.some((key) => Reflect.hasOwnMetadata(key, owner));
 }
 
 function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {

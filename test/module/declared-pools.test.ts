@@ -218,11 +218,55 @@ describe('a pool is injected as', () => {
   });
 });
 
+describe('a class that extends one which declares a pool wrongly, with a constructor of its own,', () => {
+  it('is not refused for what its base class declares', async () => {
+    @Injectable()
+    class WithoutParameters extends AsRedis {
+      constructor() {
+        super(Object.create(ExternalPool.prototype) as ExternalPool, Object.create(RedisPool.prototype) as RedisPool);
+      }
+    }
+    @Injectable()
+    class ByToken extends AsRedis {
+      constructor(
+        @Inject(getPoolToken('ftp')) ftp: ExternalPool,
+        @Inject(getPoolToken('orders')) readonly database: PostgresPool,
+      ) {
+        super(ftp, Object.create(RedisPool.prototype) as RedisPool);
+      }
+    }
+    const providers = [WithoutParameters, ByToken];
+    const application = await boot({ imports: [pools()], providers });
+    expect(application.get(ByToken).database).toBeInstanceOf(PostgresPool);
+  });
+
+  it('is not refused where the compiler emits no metadata for it', async () => {
+    class Plain extends AsRedis {
+      constructor(ftp: ExternalPool, orders: unknown) {
+        super(ftp, orders as RedisPool);
+      }
+    }
+    Inject(getPoolToken('orders'))(Plain, undefined, 1);
+    await expect(boot({ imports: [pools()], providers: [Plain] })).resolves.toBeDefined();
+  });
+});
+
 describe('what a test puts in the place of a pool is never refused', () => {
   it.each<[string, unknown]>([
     ['an object', {}],
     ['a pool of the declared class', Object.create(RedisPool.prototype)],
     ['a pool of another class', Object.create(HttpPool.prototype)],
+    [
+      'a proxy that does not let its class be asked for',
+      new Proxy(
+        {},
+        {
+          getPrototypeOf() {
+            throw new Error('not known');
+          },
+        },
+      ),
+    ],
   ])('%s', async (_, fake) => {
     const application = await boot({ imports: [pools()], providers: [AsRedis] }, (builder) =>
       builder.overrideProvider(getPoolToken('orders')).useValue(fake),
