@@ -1,5 +1,6 @@
 // What the end of a request does to what was asked of a pool on its behalf, whichever way it was asked for.
 import { once } from 'node:events';
+import { type Readable, Writable } from 'node:stream';
 
 import { describe, expect, it } from '@jest/globals';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
@@ -28,6 +29,9 @@ async function failureOf(stream: NodeJS.ReadableStream): Promise<Error> {
   const [error] = await once(stream.resume(), 'error').catch((thrown: unknown) => [thrown]);
   return toError(error);
 }
+
+/** `once` of node:events listens for errors, too. */
+const closeOf = (stream: Readable): Promise<void> => new Promise((resolve) => stream.once('close', () => resolve()));
 
 /** Every way to ask for a session, and the error that its caller gets. */
 const ways: [string, (pool: PostgresPool) => Promise<unknown>][] = [
@@ -110,6 +114,39 @@ describe('The end of a request', () => {
     expect(pool.stats().active).toBe(1);
     expect(scope.end()).toMatchObject([{ state: 'leased', tenantId: 'acme' }]);
     expect(pool.stats().active).toBe(0);
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  });
+
+  // What Node makes of an error that nothing listens for ends the process: here it would fail the test.
+  it.each<[string, (pool: PostgresPool) => Readable]>([
+    ['a query stream', (pool) => pool.query(new QueryStream(MANY))],
+    ['a COPY', (pool) => pool.query(copyTo(`copy (${MANY}) to stdout`))],
+  ])('does no harm where nothing listens for the errors of what was piped: %s', async (_, open) => {
+    const pool = await pools.create({ maxSize: 1 });
+    await pool.query('select 1');
+    const scope = new LeaseScope();
+    const sink = () => new Writable({ objectMode: true, write: (_chunk, _encoding, written) => setImmediate(written) });
+    const running = inRequest(scope, () => open(pool));
+    const waiting = inRequest(scope, () => open(pool));
+    running.pipe(sink());
+    waiting.pipe(sink());
+    await once(running, 'data');
+    const closed = closeOf(running);
+    expect(scope.end()).toHaveLength(2);
+    await closed;
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  });
+
+  it('does no harm where a lease is cut whose streams have no listener for errors', async () => {
+    const pool = await pools.create({ maxSize: 1 });
+    const scope = new LeaseScope();
+    const client = await inRequest(scope, () => pool.connect());
+    const first = client.query(new QueryStream(MANY));
+    const second = client.query(new QueryStream(MANY));
+    const closed = [first, second].map((stream) => closeOf(stream.resume()));
+    await once(first, 'data');
+    expect(scope.end()).toHaveLength(1);
+    await Promise.all(closed);
     expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 

@@ -81,6 +81,11 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
     return !this.isLent && !this.#isReturning;
   }
 
+  /** Whether the pool ends it, and it hasn't broken by itself. */
+  get isEnding(): boolean {
+    return this.#ending;
+  }
+
   /** Why the connection can't be used any more: what the server said last, if it said anything. */
   get lostBecause(): Error | undefined {
     return this.#lastWords ?? this.#broken;

@@ -9,11 +9,11 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
 import { toError } from '../../engine/to-error.js';
-import type { UnsafeRoleError } from '../../errors.js';
+import { RequestEndedError, type UnsafeRoleError } from '../../errors.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
 import type { RoleSafety, WaitingCall } from '../role-safety.js';
 import type { LeasedClient } from '../session/leased-client.js';
-import type { CallerSubmittable } from './caller-submittable.js';
+import { type CallerSubmittable, ignoreErrors } from './caller-submittable.js';
 import { SubmittableEnd } from './submittable-end.js';
 import { SubmittableTask } from './submittable-task.js';
 import { throwLater } from './throw-later.js';
@@ -79,8 +79,10 @@ export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall
   #tell(error: Error): void {
     // A stream that was destroyed has told of its end already.
     if (this.#withdrawal.signal.aborted && 'destroyed' in this.#query) return;
-    process.nextTick(() =>
-      this.#context.runInAsyncScope(() => throwLater(() => SubmittableTask.refuse(this.#query, error, this.#callback))),
-    );
+    process.nextTick(() => {
+      // The reader has gone with its request: an error that nothing listens for would end the process.
+      if (error instanceof RequestEndedError) ignoreErrors(this.#query);
+      this.#context.runInAsyncScope(() => throwLater(() => SubmittableTask.refuse(this.#query, error, this.#callback)));
+    });
   }
 }

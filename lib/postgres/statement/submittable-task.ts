@@ -49,6 +49,8 @@ export interface SubmittableSession {
   readonly rules: { readonly poolId: string };
   /** Why the connection can't be used any more, if so. */
   readonly lostBecause: Error | undefined;
+  /** Whether the pool ends it. */
+  readonly isEnding: boolean;
   /** `error` as the caller is told: a connection that ended is told as such. */
   toCallersError(error: Error, sent: boolean): Error;
 }
@@ -234,8 +236,9 @@ export class SubmittableTask extends DeadlineEntry implements SessionTask {
     if (this.#isTold) return;
     this.#isTold = true;
     const query = this.#query;
-    // A stream that was destroyed has told of its end: an error that nothing listens for would end the process.
-    if (this.#end.isGivenUp) ignoreErrors(query);
+    // A stream that was destroyed has told of its end, and one whose lease the pool has cut has lost its reader: an
+    // error that nothing listens for would end the process.
+    if (this.#end.isGivenUp || this.#dependencies.session.isEnding) ignoreErrors(query);
     // In its context also when it never got as far as the connection.
     this.#context.runInAsyncScope(() => {
       throwLater(() => query.handleError?.(error, connection));
