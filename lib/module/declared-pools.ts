@@ -22,11 +22,14 @@ interface InjectionPoint {
   readonly at: number | string | symbol;
 }
 
-/** What Nest knows of a provider, once it has resolved what is injected into it. */
+/**
+ * What Nest knows of a provider, once it has resolved what is injected into it. These methods are no part of its public
+ * face: in a version without them nothing is compared.
+ */
 interface Wrapper {
   readonly metatype: unknown;
-  getCtorMetadata(): readonly Dependency[] | undefined;
-  getPropertiesMetadata(): readonly { readonly key: string | symbol; readonly wrapper: Dependency }[] | undefined;
+  getCtorMetadata?(): readonly Dependency[] | undefined;
+  getPropertiesMetadata?(): readonly { readonly key: string | symbol; readonly wrapper: Dependency }[] | undefined;
 }
 
 interface Dependency {
@@ -104,8 +107,8 @@ function hasConstructorMetadata(owner: object): boolean {
 
 function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {
   return typeof at === 'number'
-    ? wrapper.getCtorMetadata()?.[at]?.instance
-    : wrapper.getPropertiesMetadata()?.find(({ key }) => key === at)?.wrapper.instance;
+    ? wrapper.getCtorMetadata?.()?.[at]?.instance
+    : wrapper.getPropertiesMetadata?.()?.find(({ key }) => key === at)?.wrapper.instance;
 }
 
 /** The class in the compiler's metadata; undefined without any. */
