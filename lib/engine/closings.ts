@@ -57,22 +57,27 @@ export class Closings<C> {
    */
   kill(connection: C, reason: DestroyReason | undefined, timeoutMs: number, nowMs: number): void {
     const failed = (error: unknown): void => this.#options.failed('kill', error);
+    // It takes up its room as long as the driver's code runs, which may ask for more, or close the pool.
+    const closing = this.#add(connection, reason, timeoutMs, nowMs, false);
+    let rest: unknown;
     try {
-      const rest = runOutside(() => this.#options.kill(connection, reason));
-      if (!isThenable(rest)) return;
-      const closing = this.#add(connection, reason, timeoutMs, nowMs, false);
-      runOutside(() => {
-        Promise.resolve(rest).then(
-          () => this.#end(closing),
-          (error: unknown) => {
-            failed(error);
-            this.#end(closing);
-          },
-        );
-      });
+      rest = runOutside(() => this.#options.kill(connection, reason));
+      if (!isThenable(rest)) rest = undefined;
     } catch (error) {
       failed(error);
+      rest = undefined;
     }
+    // The caller dispatches.
+    if (rest === undefined) return void this.#forget(closing);
+    runOutside(() => {
+      Promise.resolve(rest).then(
+        () => this.#end(closing),
+        (error: unknown) => {
+          failed(error);
+          this.#end(closing);
+        },
+      );
+    });
   }
 
   /** Cuts up to `count` of those that have had their time while an acquire waits. @returns how many. */

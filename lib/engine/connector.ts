@@ -33,7 +33,7 @@ export interface ConnectorOptions<C, A> {
   readonly admit: (connection: C, generation: number) => A;
   readonly opened: (admitted: A, tookMs: number) => void;
   readonly failed: (error: Error) => void;
-  /** A pause is over: another connect may be started. */
+  /** A pause is over, or there is room: another connect may be started. */
   readonly mayRetry: () => void;
   readonly timeoutMs: number;
   /** Whether a connection that is open has been answered by its server. */
@@ -128,7 +128,7 @@ export class Connector<C, A> {
       attempt.timer.cancel();
       let admitted: A;
       try {
-        if (!this.#attempts.has(attempt)) return this.#options.discard(connection);
+        if (!this.#attempts.has(attempt)) return this.#discardLate(connection);
         // It takes up its room as a connect until it has its place: the driver's code runs meanwhile, and may ask for
         // more.
         admitted = this.#options.admit(connection, generation);
@@ -137,7 +137,7 @@ export class Connector<C, A> {
         if (this.#attempts.delete(attempt)) this.#failed(toError(error));
         return;
       }
-      if (!this.#attempts.delete(attempt)) return this.#options.discard(connection);
+      if (!this.#attempts.delete(attempt)) return this.#discardLate(connection);
       // One that isn't sure to be of use says nothing yet about the end of an outage.
       if (this.#options.openProvesAlive || this.failures === 0) this.#succeeded();
       this.#options.opened(admitted, clock.now() - startedAtMs);
@@ -197,6 +197,12 @@ export class Connector<C, A> {
   // A driver that throws instead of rejecting has failed all the same.
   async #open(signal: AbortSignal): Promise<C> {
     return this.#options.open(signal);
+  }
+
+  #discardLate(connection: C): void {
+    this.#options.discard(connection);
+    // It has taken up room until now.
+    this.#options.mayRetry();
   }
 
   #succeeded(): void {

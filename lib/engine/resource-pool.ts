@@ -192,10 +192,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     return lease;
   }
 
-  /** Lets the driver make what is lent of a connection, unless it does so on demand, and the observer see the lease. */
+  /** Lets the driver make what is lent, unless it does so on demand, and the observer see it. Both may end it. */
   #introduce(slot: Slot<C, L>, lease: PoolLease<L>, nowMs: number): void {
     try {
-      slot.lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(slot.connection, lease);
+      const lent = this.#lendsOnDemand ? ON_DEMAND : this.lentOf(slot.connection, lease);
+      if (slot.lease === lease) slot.lent = lent;
       this.#observer.acquired?.(slot.connection, lease);
     } catch (error) {
       // No caller has the lease, so no caller would release it; unless the driver did, or closed the pool.

@@ -276,17 +276,22 @@ export class Slots<C, L> {
 
   /** Why a connection must not be lent again, if so. @param error what its borrower returned it with. */
   destroyReason(slot: Slot<C, L>, error: unknown, nowMs: number): DestroyReason | undefined {
+    const fault = slot.broken === undefined ? this.#faultOf(error) : undefined;
+    // The driver's code may have broken it.
     if (slot.broken !== undefined) return 'broken';
-    if (error !== undefined && error !== null && error !== false) {
-      if (error === true) return 'borrower';
-      if (this.#isFatal(error)) return 'fatal';
-    }
+    if (fault !== undefined) return fault;
     const { draining, limits } = this.#pool;
     if (draining) return 'closing';
     if (slot.generation !== this.#generation) return 'generation';
     if (limits.maxUses > 0 && slot.uses >= limits.maxUses) return 'uses';
     if (nowMs >= slot.expiresAtMs) return 'lifetime';
     return this.#shrinking && this.#isSurplus() ? 'resize' : undefined;
+  }
+
+  #faultOf(error: unknown): 'borrower' | 'fatal' | undefined {
+    if (error === undefined || error === null || error === false) return undefined;
+    if (error === true) return 'borrower';
+    return this.#isFatal(error) ? 'fatal' : undefined;
   }
 
   #isFatal(error: unknown): boolean {

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { describe, expect, it, jest } from '@jest/globals';
 
+import type { Lease } from '../../lib/engine/lease.js';
 import { FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
 import { fakeLimits, fakePool } from '../support/fakes/fake-pool.js';
 
@@ -103,6 +104,69 @@ describe('a driver that throws where it must not', () => {
       (await pool.acquire('acme')).release(new FatalError('gone'));
     });
     expect(seen).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+describe('a driver that calls the pool from where it must do something else', () => {
+  it('gets no connection above maxSize from a kill that it has not ended', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const lease = await pool.acquire('acme');
+    let next: Promise<Lease<FakeConnection>> | undefined;
+    let ended: () => void = () => undefined;
+    driver.kill = (connection) => {
+      connection.state = 'killed';
+      next = pool.acquire('globex');
+      return new Promise((resolve) => (ended = resolve));
+    };
+    lease.release(true);
+    expect(pool.numbers.total).toBe(1);
+    ended();
+    expect((await next)?.connection).toBe(driver.opened[1]);
+  });
+
+  it('has its kill waited for by a close() that it calls there', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const lease = await pool.acquire('acme');
+    let closing: Promise<unknown> | undefined;
+    let ended: () => void = () => undefined;
+    driver.kill = () => {
+      closing = pool.close({ deadlineMs: 100 });
+      return new Promise((resolve) => (ended = resolve));
+    };
+    lease.release(true);
+    expect(driver.disposals).toBe(0);
+    ended();
+    await closing;
+    expect(driver.disposals).toBe(1);
+  });
+
+  it('has a connection replaced that breaks as it is asked whether an error is fatal', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    Object.assign(driver, { recycle: undefined });
+    const lease = await pool.acquire('acme');
+    driver.isFatal = () => {
+      driver.opened[0]?.breakNow();
+      return false;
+    };
+    lease.release(new Error('odd'));
+    expect((await pool.acquire('acme')).connection).toBe(driver.opened[1]);
+  });
+
+  it('has lent nothing to the next borrower when it ends the lease that it lends for', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const [first, second] = [new FakeConnection(1), new FakeConnection(2)];
+    const lends = [first, second].values();
+    Object.assign(driver, {
+      lend: (_connection: FakeConnection, lease: Lease<FakeConnection>) => {
+        const lent = lends.next().value;
+        if (lent === first) lease.release();
+        return lent;
+      },
+    });
+    const ended = pool.acquire('acme');
+    const next = pool.acquire('globex');
+    expect((await ended).released).toBe(true);
+    expect((await next).connection).toBe(second);
   });
 });
 

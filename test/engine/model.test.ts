@@ -27,6 +27,7 @@ const TENANTS = ['acme', 'globex', 'initech', undefined] as const;
 /** What the test knows that the pool must not contradict. */
 class World implements Mischief {
   readonly fake: FakePool;
+  readonly driver: NastyDriver;
   readonly #random: () => number;
   readonly #nasty: boolean;
   readonly #problems: string[] = [];
@@ -34,6 +35,7 @@ class World implements Mischief {
   #highestMax = 0;
   /** How often driver, observer and receivers may still do what they must not, until the next step allows it. */
   mischiefLeft = 0;
+  #reading = false;
   readonly leases: Lease<FakeConnection>[] = [];
   readonly waiting = new Set<{ readonly controller: AbortController; settled: number }>();
   closing: Promise<unknown> | undefined;
@@ -48,7 +50,8 @@ class World implements Mischief {
   constructor(random: () => number, nasty: boolean) {
     this.#random = random;
     this.#nasty = nasty;
-    const driver = new NastyDriver();
+    const driver = new NastyDriver(nasty ? { lendsOnDemand: random() < 0.5, recycles: random() < 0.7 } : {});
+    this.driver = driver;
     if (nasty) driver.mischief = this;
     const observer: PoolObserver<FakeConnection, FakeConnection> = nasty ? nastyObserver(this) : {};
     this.fake = fakePool({
@@ -110,6 +113,7 @@ class World implements Mischief {
       () => this.tryAcquire(tenantId),
       () => this.release(index),
       () => this.release(index, new FatalError('gone')),
+      () => this.read(index),
       () => pick(this.waiting, index)?.controller.abort(),
       () => pick(driver.live, index)?.breakNow(),
       () => this.resize(1 + (index % 4)),
@@ -168,6 +172,22 @@ class World implements Mischief {
     lease?.release(error);
   }
 
+  /** Where the driver lends on demand, it does so now; and must not give one borrower what was made for another. */
+  read(index: number): void {
+    const lease = pick(this.leases, index);
+    // A nasty driver may be making it at this moment.
+    if (lease === undefined || lease.released || this.#reading) return;
+    this.#reading = true;
+    try {
+      if (this.driver.lentTo.get(lease.connection) !== lease)
+        this.#problems.push("a lease has what another's was lent");
+    } catch (error) {
+      if (!this.#nasty) throw error;
+    } finally {
+      this.#reading = false;
+    }
+  }
+
   resize(maxSize: number): void {
     this.surplusAllowed = Math.max(0, this.fake.pool.numbers.total - maxSize);
     this.maxSize = maxSize;
@@ -203,7 +223,8 @@ class World implements Mischief {
   }
 
   check({ settled }: { readonly settled: boolean }): void {
-    const { pool, driver } = this.fake;
+    const { driver } = this;
+    const { pool } = this.fake;
     assert.deepEqual(this.#problems, []);
     this.surplusAllowed = Math.max(0, Math.min(this.surplusAllowed, pool.numbers.total - this.maxSize));
     assert.ok(pool.numbers.total <= this.maxSize + this.surplusAllowed, 'more slots are taken than maxSize');
@@ -251,7 +272,10 @@ class World implements Mischief {
     // What the driver opened is in the pool, or gone: nothing is lost. (Unless settled, an open or a close may have
     // ended of which the pool hears next.)
     const there = pool.numbers.idle + pool.numbers.active + pool.numbers.recycling + pool.numbers.validating;
-    assert.ok(driver.live.length >= there + (settled ? pool.numbers.closing : 0), 'a connection was lost');
+    assert.ok(
+      driver.live.length + driver.ending >= there + (settled ? pool.numbers.closing : 0),
+      'a connection was lost',
+    );
     // A connect that a nasty driver had given up ends a moment later.
     if (settled || !this.#nasty)
       assert.ok(
@@ -350,6 +374,18 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     behaviour,
     (how) => `closes: ${String(how)}`,
     (world, how) => void (world.fake.driver.closeBehaviour = how),
+  ),
+  step(
+    1,
+    fc.option(behaviour, { nil: undefined }),
+    (how) => `kills: ${String(how)}`,
+    (world, how) => void (world.driver.killBehaviour = how),
+  ),
+  step(
+    2,
+    which,
+    (index) => `reads what lease ${index} has lent`,
+    (world, index) => world.read(index),
   ),
   step(
     1,

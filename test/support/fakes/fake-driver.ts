@@ -58,32 +58,32 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
   async open(signal: AbortSignal): Promise<FakeConnection> {
     this.opens++;
     signal.addEventListener('abort', () => this.aborted++);
-    await this.#behave(this.openBehaviour, signal);
+    await this.behave(this.openBehaviour, signal);
     const connection = new FakeConnection(this.opened.length + 1);
     this.opened.push(connection);
     return connection;
   }
 
   async close(connection: FakeConnection): Promise<void> {
-    await this.#behave(this.closeBehaviour);
+    await this.behave(this.closeBehaviour);
     if (connection.state === 'open') connection.state = 'closed';
   }
 
-  kill(connection: FakeConnection, reason?: DestroyReason): void {
+  kill(connection: FakeConnection, reason?: DestroyReason): void | Promise<void> {
     connection.state = 'killed';
     this.killReasons.push(reason);
   }
 
   async ping(_connection: FakeConnection, signal: AbortSignal): Promise<void> {
     this.pings++;
-    await this.#behave(this.pingBehaviour, signal);
+    await this.behave(this.pingBehaviour, signal);
   }
 
   recycle(connection: FakeConnection, from: LeaseInfo): void | Promise<void> {
     connection.leftBy.push(from.tenantId);
     if (this.recycleBehaviour === undefined) return undefined;
     this.recycles++;
-    return this.#behave(this.recycleBehaviour);
+    return this.behave(this.recycleBehaviour);
   }
 
   onBroken(connection: FakeConnection, listener: (error: Error) => void): void {
@@ -99,7 +99,7 @@ export class FakeDriver implements PoolDriver<FakeConnection> {
     return Promise.resolve();
   }
 
-  #behave(behaviour: Behaviour, signal?: AbortSignal): Promise<void> {
+  protected behave(behaviour: Behaviour, signal?: AbortSignal): Promise<void> {
     if (behaviour === 'ok') return Promise.resolve();
     if (behaviour !== 'hang') return Promise.reject(behaviour);
     return new Promise((resolve, reject) => {

@@ -6,7 +6,7 @@ import type { Lease } from '../../../lib/engine/lease.js';
 import type { DestroyReason } from '../../../lib/engine/pool-counters.js';
 import type { PoolObserver } from '../../../lib/engine/pool-observer.js';
 import type { LeaseReceiver } from '../../../lib/engine/receivers.js';
-import { type FakeConnection, FakeDriver } from './fake-driver.js';
+import { type Behaviour, FakeConnection, FakeDriver } from './fake-driver.js';
 
 /** What the others do beside their work. */
 export interface Mischief {
@@ -16,6 +16,19 @@ export interface Mischief {
 
 export class NastyDriver extends FakeDriver {
   mischief: Mischief | undefined;
+  readonly lendsOnDemand: boolean;
+  /** What a kill leaves to be done on the server. */
+  killBehaviour: Behaviour | undefined;
+  /** For whom what was lent was made. */
+  readonly lentTo = new WeakMap<FakeConnection, LeaseInfo>();
+  /** How many killed connections have that to do. */
+  ending = 0;
+
+  constructor(kind: { readonly lendsOnDemand?: boolean; readonly recycles?: boolean } = {}) {
+    super();
+    this.lendsOnDemand = kind.lendsOnDemand ?? false;
+    if (kind.recycles === false) Object.assign(this, { recycle: undefined });
+  }
 
   // Not async: what it throws is thrown at the engine, and not the rejection of a promise.
   override open(signal: AbortSignal): Promise<FakeConnection> {
@@ -44,9 +57,19 @@ export class NastyDriver extends FakeDriver {
     return super.close(connection);
   }
 
-  override kill(connection: FakeConnection, reason?: DestroyReason): void {
-    super.kill(connection, reason);
+  override kill(connection: FakeConnection, reason?: DestroyReason): void | Promise<void> {
+    void super.kill(connection, reason);
     this.mischief?.at('kill');
+    return this.killBehaviour === undefined ? undefined : this.#end(this.killBehaviour);
+  }
+
+  async #end(behaviour: Behaviour): Promise<void> {
+    this.ending++;
+    try {
+      await this.behave(behaviour);
+    } finally {
+      this.ending--;
+    }
   }
 
   override ping(connection: FakeConnection, signal: AbortSignal): Promise<void> {
@@ -54,9 +77,11 @@ export class NastyDriver extends FakeDriver {
     return super.ping(connection, signal);
   }
 
-  lend(connection: FakeConnection, _lease: LeaseInfo): FakeConnection {
+  lend(connection: FakeConnection, lease: LeaseInfo): FakeConnection {
     this.mischief?.at('lend');
-    return connection;
+    const lent = new FakeConnection(connection.serial);
+    this.lentTo.set(lent, lease);
+    return lent;
   }
 
   override recycle(connection: FakeConnection, from: LeaseInfo): void | Promise<void> {
