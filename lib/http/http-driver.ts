@@ -73,6 +73,8 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
   }
 
   async close(slot: HttpSlot): Promise<void> {
+    // A graceful end waits for what is under way, which a borrower may have left there with its lease.
+    if (slot.busy) slot.cut(new LeaseReleasedError(this.#dependencies.poolId));
     await slot.close();
   }
 

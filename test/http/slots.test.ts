@@ -283,6 +283,21 @@ describe('the slots of an HTTP pool', () => {
       expect((await pool.axiosRef.get('/echo')).status).toBe(200);
     });
 
+    it.each(['when their connections are replaced', 'when they have served often enough'])(
+      'end that too %s',
+      async (when) => {
+        const { pool } = await start({ maxSize: 1, maxUses: when.includes('often') ? 1 : 0 });
+        const lease = await pool.acquire();
+        const underWay = lease.connection.get('/held');
+        await server.waitForHeld(1);
+        if (when.includes('replaced')) pool.evict();
+        lease.release();
+        server.releaseHeld();
+        await expect(underWay).rejects.toBeInstanceOf(LeaseReleasedError);
+        expect((await pool.axiosRef.get('/echo')).status).toBe(200);
+      },
+    );
+
     it('are said to have been released when their borrower ends them, also while the pool closes', async () => {
       const { pool } = await start({ maxSize: 1 });
       const lease = await pool.acquire();
