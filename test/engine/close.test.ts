@@ -118,8 +118,9 @@ describe('closing a pool', () => {
     const leases = await Promise.all(Array.from({ length: 4 }, () => pool.acquire(undefined)));
     const kill = driver.kill.bind(driver);
     driver.kill = (connection) => {
-      kill(connection);
+      const ended = kill(connection);
       if (leases[1]?.released === false) leases[1].release();
+      return ended;
     };
     const closing = pool.close({ deadlineMs: 0 });
     await clock.advance(500);

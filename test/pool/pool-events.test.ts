@@ -28,9 +28,9 @@ class ObservingDriver extends FakeDriver {
     this.seen.push(['close', here()]);
     return super.close(connection);
   }
-  override kill(connection: FakeConnection): void {
+  override kill(connection: FakeConnection): void | Promise<void> {
     this.seen.push(['kill', here()]);
-    super.kill(connection);
+    return super.kill(connection);
   }
   override ping(connection: FakeConnection, signal: AbortSignal): Promise<void> {
     this.seen.push(['ping', here()]);
