@@ -1,8 +1,9 @@
 /**
  * Whether the classes that inject pools declare each as what it is.
  *
- * `@InjectPool('orders') orders: RedisPool` compiles whatever kind of pool "orders" is. Where the compiler emits
- * decorator metadata, the declared class is known at the start of the application, and compared then, once.
+ * The compiler accepts `@InjectPool('orders') orders: RedisPool` for a PostgreSQL pool as well: the decorator does not
+ * know the pool's class. Where the compiler emits decorator metadata, the declared class is known at the start of the
+ * application, and compared then, once.
  *
  * Promises: only pools of the registration itself are compared, never what a test put in the place of one; only where
  * the declared class is one of a pool. Interfaces, unions and types that are imported as types have no class in the
