@@ -16,7 +16,7 @@ import type { DestroyReason, PoolCounters } from './pool-counters.js';
 import type { GuardedObserver } from './pool-observer.js';
 import { Probation, SETTLE_MS, YOUNG_MS } from './probation.js';
 import { type PoolTenant, Slot, type SlotOwner } from './slot.js';
-import type { Slots } from './slots.js';
+import type { RoomNumbers, Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import { DeadlineEntry, type Deadlines } from './time/deadlines.js';
 import { toError } from './to-error.js';
@@ -30,12 +30,7 @@ export interface OpeningPool<C, L> extends SlotOwner<C, L> {
   readonly lifecycle: LendingEngine<L>['lifecycle'];
   /** Whether the pool is being closed, or is closed. */
   readonly draining: boolean;
-  readonly numbers: {
-    /** Slots taken, in all states together, and connects under way. */
-    readonly total: number;
-    /** How many connections waiters and a probe could use at once, besides those that are on their way. */
-    readonly unmetDemand: number;
-  };
+  readonly numbers: RoomNumbers;
   /** Gives the tenant of a returned slot its share back, and destroys the slot. */
   discard(slot: Slot<C, L>, reason: DestroyReason, error: undefined, nowMs: number): void;
   /** A new slot can be lent. */

@@ -10,7 +10,7 @@ import type { NewConnections } from './new-connections.js';
 import type { BackendFailure, RejectionNumbers } from './rejections.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
-import type { Slots } from './slots.js';
+import type { RoomNumbers, Slots } from './slots.js';
 import type { Clock } from './time/clock.js';
 import type { Validation } from './validation.js';
 
@@ -23,7 +23,7 @@ export interface NumberedPool {
   readonly suspended: boolean;
 }
 
-export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers {
+export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers, RoomNumbers {
   readonly #pool: NumberedPool;
   readonly #scheduler: TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>;
   readonly #slots: Slots<C, L>;
@@ -83,7 +83,6 @@ export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers {
   get grantable(): number {
     return this.#scheduler.grantable;
   }
-  /** How many connections waiters and a probe could use at once, besides those that are on their way. */
   get unmetDemand(): number {
     const waiting = this.#pool.suspended ? 0 : this.#scheduler.grantable;
     const probes = this.#validation.waitingProbe === undefined ? 0 : 1;

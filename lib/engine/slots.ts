@@ -21,6 +21,14 @@ import { type IdleSlots, IdleStack, type PoolTenant, type PoolWaiter, type Slot 
 import type { Clock } from './time/clock.js';
 import type { DeadlineEntry, Deadlines } from './time/deadlines.js';
 
+/** How much room is taken, and how much more is wanted. */
+export interface RoomNumbers {
+  /** Slots taken, in all states together, and connects under way. */
+  readonly total: number;
+  /** How many connections waiters and a probe could use at once, besides those that are on their way. */
+  readonly unmetDemand: number;
+}
+
 /** What slots need of their pool. */
 export interface SlotsPool {
   readonly clock: Clock;
@@ -30,12 +38,7 @@ export interface SlotsPool {
   readonly suspended: boolean;
   /** Whether the pool is being closed, or is closed. */
   readonly draining: boolean;
-  readonly numbers: {
-    /** Slots taken, in all states together, and connects under way. */
-    readonly total: number;
-    /** How many connections waiters and a probe could use at once, besides those that are on their way. */
-    readonly unmetDemand: number;
-  };
+  readonly numbers: RoomNumbers;
   /** There is room for another connection. */
   dispatch(nowMs: number): void;
 }
