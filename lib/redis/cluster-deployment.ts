@@ -3,8 +3,8 @@
  */
 import type { Cluster, ClusterNode, ClusterOptions, RedisOptions } from 'ioredis';
 
-import { backoffMs, clientBackoff } from './backoff.js';
-import { guarded, type ReportThrown } from './caller-code.js';
+import type { RetryStrategies } from './backoff.js';
+import type { ReportThrown } from './caller-code.js';
 import { DELICATE_COMMANDS } from './command-effects.js';
 import { Credentials } from './credentials.js';
 import {
@@ -40,8 +40,7 @@ export class ClusterDeployment implements Deployment<Cluster> {
   readonly shown: GroupOptions;
   readonly #ioredis: IoredisModule;
   readonly #nodes: readonly ClusterNode[];
-  readonly #backoff: (times: number) => number;
-  readonly #random: () => number;
+  readonly #retries: RetryStrategies;
   readonly #report: ReportThrown;
   /** The startup nodes of duplicates that were given their own. */
   readonly #nodesOf = new WeakMap<Cluster, readonly ClusterNode[]>();
@@ -52,22 +51,21 @@ export class ClusterDeployment implements Deployment<Cluster> {
     nodes: readonly ClusterNode[],
     client: Readonly<ClusterOptions>,
     name: string,
-    random: () => number,
+    retries: RetryStrategies,
     report: ReportThrown,
   ) {
     const ofNodes: NodeOptions = { ...ownOfNodes(config.client), ...client.redisOptions };
     this.#ioredis = ioredis;
     this.#nodes = nodes;
     this.#report = report;
-    this.#backoff = (times) => backoffMs(times, random);
-    this.#random = random;
+    this.#retries = retries;
     this.credentials = new Credentials(config.password ?? ofNodes.password, undefined);
     this.resends = ofNodes.autoResendUnfulfilledCommands ?? false;
     this.reconnectOnError = guardedReconnectOnError(ofNodes.reconnectOnError, report);
     this.shown = {
       ...client,
       lazyConnect: client.lazyConnect ?? false,
-      clusterRetryStrategy: client.clusterRetryStrategy ?? this.#backoff,
+      clusterRetryStrategy: client.clusterRetryStrategy ?? retries.own,
       // ioredis sends again what was on its way to a node whose connection was lost, as it can't tell it from what was
       // never sent.
       retryDelayOnFailover: client.retryDelayOnFailover ?? (this.resends ? undefined : 0),
@@ -146,23 +144,20 @@ export class ClusterDeployment implements Deployment<Cluster> {
   }
 
   #make(options: GroupOptions, nodes: readonly ClusterNode[]): Cluster {
-    const report = this.#report;
+    const retries = this.#retries;
     const { clusterRetryStrategy, clusterNodeRetryStrategy, redisOptions } = options;
     const clientOptions: GroupOptions = {
       ...options,
       ...(clusterRetryStrategy != null && {
-        clusterRetryStrategy:
-          clusterRetryStrategy === this.#backoff
-            ? clientBackoff(this.#random)
-            : guarded(clusterRetryStrategy, 'clusterRetryStrategy', report, this.#backoff),
+        clusterRetryStrategy: retries.of(clusterRetryStrategy, 'clusterRetryStrategy'),
       }),
       ...(clusterNodeRetryStrategy != null && {
-        clusterNodeRetryStrategy: guarded(clusterNodeRetryStrategy, 'clusterNodeRetryStrategy', report, this.#backoff),
+        clusterNodeRetryStrategy: retries.of(clusterNodeRetryStrategy, 'clusterNodeRetryStrategy'),
       }),
       redisOptions: {
         ...redisOptions,
         connectTimeout: NO_TIMEOUT,
-        reconnectOnError: guardedReconnectOnError(redisOptions?.reconnectOnError, report) ?? null,
+        reconnectOnError: guardedReconnectOnError(redisOptions?.reconnectOnError, this.#report) ?? null,
       },
     };
     return makeOutside(() => new this.#ioredis.Cluster([...nodes], clientOptions));

@@ -5,6 +5,7 @@
 import type { Cluster } from 'ioredis';
 
 import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
+import { RetryStrategies } from './backoff.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
 import { ClusterDeployment } from './cluster-deployment.js';
@@ -44,14 +45,14 @@ export async function createRedisPool(
   const ioredis = await loadIoredis(id);
   const name = connectionName(dependencies.owner, id);
   const report = reportTo(id, (message) => dependencies.logger.error(message));
-  const { random } = dependencies;
+  const retries = new RetryStrategies(dependencies.random, dependencies.clock, report);
   const { cluster } = config;
   if (cluster !== undefined) {
     const { nodes, client } = cluster;
-    const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, random, report);
+    const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, retries, report);
     return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
   }
-  const deployment = new ServerDeployment(ioredis, config, name, random, report);
+  const deployment = new ServerDeployment(ioredis, config, name, retries, report);
   return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
 }
 

@@ -3,8 +3,8 @@
  */
 import type { Redis, RedisOptions } from 'ioredis';
 
-import { backoffMs, clientBackoff } from './backoff.js';
-import { guarded, guardedConnector, type ReportThrown } from './caller-code.js';
+import type { RetryStrategies } from './backoff.js';
+import { guardedConnector, type ReportThrown } from './caller-code.js';
 import { DELICATE_COMMANDS } from './command-effects.js';
 import { Credentials } from './credentials.js';
 import {
@@ -43,8 +43,7 @@ export class ServerDeployment implements Deployment<Redis> {
   readonly writes: boolean;
   readonly shown: ServerOptions;
   readonly #ioredis: IoredisModule;
-  readonly #backoff: (times: number) => number;
-  readonly #random: () => number;
+  readonly #retries: RetryStrategies;
   readonly #report: ReportThrown;
   readonly #watchedBySentinels: boolean;
 
@@ -52,15 +51,14 @@ export class ServerDeployment implements Deployment<Redis> {
     ioredis: IoredisModule,
     config: ResolvedRedisPoolOptions,
     name: string,
-    random: () => number,
+    retries: RetryStrategies,
     report: ReportThrown,
   ) {
     const { client, sentinel } = config;
     const fromUrl = config.url === undefined ? {} : parseRedisUrl(config.url);
     this.#ioredis = ioredis;
     this.#report = report;
-    this.#backoff = (times) => backoffMs(times, random);
-    this.#random = random;
+    this.#retries = retries;
     this.#watchedBySentinels = sentinel !== undefined || Array.isArray(client.sentinels);
     this.writes = (sentinel?.role ?? client.role) !== 'slave' && client.readOnly !== true;
     this.credentials = new Credentials(config.password ?? fromUrl.password ?? client.password, sentinel?.password);
@@ -86,7 +84,7 @@ export class ServerDeployment implements Deployment<Redis> {
       disconnectTimeout: client.disconnectTimeout ?? DISCONNECT_TIMEOUT_MS,
       maxLoadingRetryTime: client.maxLoadingRetryTime ?? LOADING_RETRY_MS,
       maxRetriesPerRequest: client.maxRetriesPerRequest === undefined ? null : client.maxRetriesPerRequest,
-      retryStrategy: client.retryStrategy === undefined ? this.#backoff : client.retryStrategy,
+      retryStrategy: client.retryStrategy === undefined ? retries.own : client.retryStrategy,
       lazyConnect: client.lazyConnect ?? false,
       enableOfflineQueue: client.enableOfflineQueue ?? true,
       autoPipeliningIgnoredCommands: [...(client.autoPipeliningIgnoredCommands ?? [])],
@@ -103,7 +101,7 @@ export class ServerDeployment implements Deployment<Redis> {
       enableOfflineQueue: false,
       commandTimeout: undefined,
       socketTimeout: undefined,
-      retryStrategy: shown.retryStrategy ?? this.#backoff,
+      retryStrategy: shown.retryStrategy ?? this.#retries.own,
       reconnectOnError: reconnectOnError === undefined ? null : repeating(reconnectOnError, repeatable),
       autoPipeliningIgnoredCommands: [...(shown.autoPipeliningIgnoredCommands ?? []), ...DELICATE_COMMANDS],
     });
@@ -147,28 +145,18 @@ export class ServerDeployment implements Deployment<Redis> {
   }
 
   #make(options: ServerOptions): Redis {
-    const report = this.#report;
+    const retries = this.#retries;
     const { retryStrategy, sentinelRetryStrategy, sentinelReconnectStrategy, Connector } = options;
     const clientOptions: ServerOptions = {
       ...options,
-      ...(retryStrategy != null && {
-        retryStrategy:
-          retryStrategy === this.#backoff
-            ? clientBackoff(this.#random)
-            : guarded(retryStrategy, 'retryStrategy', report, this.#backoff),
-      }),
+      ...(retryStrategy != null && { retryStrategy: retries.of(retryStrategy, 'retryStrategy') }),
       ...(sentinelRetryStrategy != null && {
-        sentinelRetryStrategy: guarded(sentinelRetryStrategy, 'sentinelRetryStrategy', report, this.#backoff),
+        sentinelRetryStrategy: retries.of(sentinelRetryStrategy, 'sentinelRetryStrategy'),
       }),
       ...(sentinelReconnectStrategy != null && {
-        sentinelReconnectStrategy: guarded(
-          sentinelReconnectStrategy,
-          'sentinelReconnectStrategy',
-          report,
-          this.#backoff,
-        ),
+        sentinelReconnectStrategy: retries.of(sentinelReconnectStrategy, 'sentinelReconnectStrategy'),
       }),
-      ...(Connector !== undefined && { Connector: guardedConnector(Connector, report) }),
+      ...(Connector !== undefined && { Connector: guardedConnector(Connector, this.#report) }),
       // The same option bounds how long a sentinel is waited for before the next one is asked.
       ...(!this.#watchedBySentinels && { connectTimeout: NO_TIMEOUT }),
     };
