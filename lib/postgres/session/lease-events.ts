@@ -39,7 +39,7 @@ export abstract class LeaseEvents extends Queryable {
    * Listens to the connection: `error`, `notice`, `notification`, `drain` and `end`. The listener runs in the async
    * context of this call.
    *
-   * @throws LeaseReleasedError for the first listener, after release.
+   * @throws LeaseReleasedError after release.
    */
   on(event: string | symbol, listener: PgListener): this {
     this.#listening().on(event, inThisContext(listener));
