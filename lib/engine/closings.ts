@@ -5,7 +5,7 @@
  * has had {@link PATIENCE_MS} while an acquire waits for its room. A `kill` that returns a promise (a statement that is
  * being cancelled on the server) is waited for under the same limits.
  */
-import { guarded, isThenable } from './guard.js';
+import { isThenable } from './guard.js';
 import { runOutside } from './outside-context.js';
 import type { DestroyReason } from './pool-counters.js';
 import { DeadlineEntry, type Deadlines, durationOf } from './time/deadlines.js';
@@ -51,33 +51,36 @@ export class Closings<C> {
   }
 
   /**
-   * Ends a connection now. It takes up room only if its driver has more to do, and for `timeoutMs` at most.
+   * Ends a connection now. It takes up its room as long as the driver's code runs, which may ask for more or close the
+   * pool; and if its driver has more to do until that is done, for `timeoutMs` at most.
    *
    * @param reason `undefined`: it has never been in the pool.
    */
   kill(connection: C, reason: DestroyReason | undefined, timeoutMs: number, nowMs: number): void {
-    const failed = (error: unknown): void => this.#options.failed('kill', error);
-    // It takes up its room as long as the driver's code runs, which may ask for more, or close the pool.
     const closing = this.#add(connection, reason, timeoutMs, nowMs, false);
-    let rest: unknown;
+    const rest = this.#kill(connection, reason);
+    // The caller dispatches.
+    if (rest === undefined) this.#forget(closing);
+    else runOutside(() => void rest.then(() => this.#end(closing)));
+  }
+
+  /** Ends a connection that takes up no room: its connect had been given up, and the room is another's by now. */
+  killLate(connection: C): void {
+    void this.#kill(connection, undefined);
+  }
+
+  /** Has the driver end a connection. @returns what it has left to do, if anything; never rejects. */
+  #kill(connection: C, reason: DestroyReason | undefined): Promise<void> | undefined {
+    const failed = (error: unknown): void => this.#options.failed('kill', error);
     try {
-      rest = runOutside(() => this.#options.kill(connection, reason));
-      if (!isThenable(rest)) rest = undefined;
+      return runOutside(() => {
+        const rest = this.#options.kill(connection, reason);
+        return isThenable(rest) ? Promise.resolve(rest).then(ignore, failed) : undefined;
+      });
     } catch (error) {
       failed(error);
-      rest = undefined;
+      return undefined;
     }
-    // The caller dispatches.
-    if (rest === undefined) return void this.#forget(closing);
-    runOutside(() => {
-      Promise.resolve(rest).then(
-        () => this.#end(closing),
-        (error: unknown) => {
-          failed(error);
-          this.#end(closing);
-        },
-      );
-    });
   }
 
   /** Cuts up to `count` of those that have had their time while an acquire waits. @returns how many. */
@@ -118,10 +121,7 @@ export class Closings<C> {
 
   #cut(closing: Closing<C>): void {
     if (!this.#forget(closing) || !closing.graceful) return;
-    guarded(
-      () => runOutside(() => this.#options.kill(closing.connection, closing.reason)),
-      (error) => this.#options.failed('kill', error),
-    );
+    void this.#kill(closing.connection, closing.reason);
   }
 
   #end(closing: Closing<C>): void {
@@ -165,4 +165,8 @@ class Closing<C> extends DeadlineEntry {
   override expire(nowMs: number): void {
     this.#due(this, nowMs);
   }
+}
+
+function ignore(): void {
+  // Of a promise's value.
 }

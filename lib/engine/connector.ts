@@ -27,13 +27,15 @@ const LEAST_GRACE_MS = 1_000;
 /** `A` is what the pool makes of a connection. */
 export interface ConnectorOptions<C, A> {
   readonly open: (signal: AbortSignal) => Promise<C>;
-  /** Gets rid of a connection that came after its attempt had been given up. */
+  /** Gets rid of a connection that could not be admitted, in the room of its attempt. */
   readonly discard: (connection: C) => void;
+  /** Gets rid of a connection that came after its attempt had been given up, and has no room. */
+  readonly discardLate: (connection: C) => void;
   /** Takes a connection in; if it throws, the connect has failed. */
   readonly admit: (connection: C, generation: number) => A;
   readonly opened: (admitted: A, tookMs: number) => void;
   readonly failed: (error: Error) => void;
-  /** A pause is over, or there is room: another connect may be started. */
+  /** A pause is over: another connect may be started. */
   readonly mayRetry: () => void;
   readonly timeoutMs: number;
   /** Whether a connection that is open has been answered by its server. */
@@ -128,16 +130,16 @@ export class Connector<C, A> {
       attempt.timer.cancel();
       let admitted: A;
       try {
-        if (!this.#attempts.has(attempt)) return this.#discardLate(connection);
+        if (!this.#attempts.has(attempt)) return this.#options.discardLate(connection);
         // It takes up its room as a connect until it has its place: the driver's code runs meanwhile, and may ask for
         // more.
         admitted = this.#options.admit(connection, generation);
       } catch (error) {
+        if (!this.#attempts.delete(attempt)) return this.#options.discardLate(connection);
         this.#options.discard(connection);
-        if (this.#attempts.delete(attempt)) this.#failed(toError(error));
-        return;
+        return this.#failed(toError(error));
       }
-      if (!this.#attempts.delete(attempt)) return this.#discardLate(connection);
+      if (!this.#attempts.delete(attempt)) return this.#options.discardLate(connection);
       // One that isn't sure to be of use says nothing yet about the end of an outage.
       if (this.#options.openProvesAlive || this.failures === 0) this.#succeeded();
       this.#options.opened(admitted, clock.now() - startedAtMs);
@@ -197,12 +199,6 @@ export class Connector<C, A> {
   // A driver that throws instead of rejecting has failed all the same.
   async #open(signal: AbortSignal): Promise<C> {
     return this.#options.open(signal);
-  }
-
-  #discardLate(connection: C): void {
-    this.#options.discard(connection);
-    // It has taken up room until now.
-    this.#options.mayRetry();
   }
 
   #succeeded(): void {

@@ -81,6 +81,7 @@ export class NewConnections<C, L> {
         openProvesAlive: this.#openProvesAlive,
         open: (signal) => driver.open(signal),
         discard: (connection) => slots.discard(connection),
+        discardLate: (connection) => slots.discardLate(connection),
         admit: (connection, generation) => this.#slotOf(connection, generation),
         opened: (slot, tookMs) => this.#opened(slot, tookMs),
         failed: (error) => this.#connectFailed(error),

@@ -365,9 +365,14 @@ export class Slots<C, L> {
     runOutside(() => this.#observer.destroyed(slot.connection, reason, error));
   }
 
-  /** Ends a connection that no slot was made for. */
+  /** Ends a connection for which no slot could be made. */
   discard(connection: C): void {
     this.#closing.kill(connection, undefined, this.#killTimeoutMs, this.#pool.clock.now());
+  }
+
+  /** Ends a connection whose connect had been given up: its room is another's by now. */
+  discardLate(connection: C): void {
+    this.#closing.killLate(connection);
   }
 
   /** Cuts up to `count` of the graceful closes under way, for an acquire that waits. @returns how many. */

@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, jest } from '@jest/globals';
 
 import type { Lease } from '../../lib/engine/lease.js';
+import { eventually } from '../support/eventually.js';
 import { FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
 import { fakeLimits, fakePool } from '../support/fakes/fake-pool.js';
 
@@ -138,6 +139,40 @@ describe('a driver that calls the pool from where it must do something else', ()
     ended();
     await closing;
     expect(driver.disposals).toBe(1);
+  });
+
+  it('finds a connection counted once in its kill whose listener it could not take', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const totals: number[] = [];
+    driver.onBroken = () => {
+      throw new Error('no listener');
+    };
+    driver.kill = () => void totals.push(pool.numbers.total);
+    pool.start();
+    await eventually(() => totals.length > 0);
+    expect(totals).toEqual([1]);
+  });
+
+  it('finds no more slots taken than maxSize in the kill of a connection that came too late', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const totals: number[] = [];
+    const opens: ((connection: FakeConnection) => void)[] = [];
+    driver.open = () => new Promise((resolve) => opens.push(resolve));
+    let ended: () => void = () => undefined;
+    driver.kill = () => {
+      totals.push(pool.numbers.total);
+      return new Promise((resolve) => (ended = resolve));
+    };
+    const waiting = pool.acquire('acme');
+    pool.evict();
+    await eventually(() => opens.length === 2);
+    opens[0]?.(new FakeConnection(1));
+    await eventually(() => totals.length > 0);
+    expect([...totals, pool.numbers.total]).toEqual([1, 1]);
+    const second = new FakeConnection(2);
+    opens[1]?.(second);
+    expect((await waiting).connection).toBe(second);
+    ended();
   });
 
   it('has a connection replaced that breaks as it is asked whether an error is fatal', async () => {
