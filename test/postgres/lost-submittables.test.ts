@@ -48,6 +48,12 @@ async function readAll(stream: Readable): Promise<void> {
 }
 
 const MANY = 'select n, repeat(md5(n::text), 20) as text from generate_series(1, 1000000) n';
+/**
+ * Works until it is ended, after so many rows that they are sent, and so few that the socket takes them: a server that
+ * is ended while it waits for the reader says nothing more.
+ */
+const ENDLESS_COPY = `select repeat(md5(n::text), 20) from generate_series(1, 60) n
+  union all select s.* from (select pg_sleep(60)::text) s`;
 /** Works until it is ended, after a first row. */
 const ENDLESS = 'select 1 as n union all select 2 from (select pg_sleep(60)) s';
 
@@ -94,7 +100,7 @@ const KINDS: readonly [name: string, begin: (on: Queries) => Running][] = [
   [
     'COPY from the server',
     (on) => {
-      const stream: Readable = on.query(copyTo(`copy (${MANY}) to stdout`));
+      const stream: Readable = on.query(copyTo(`copy (${ENDLESS_COPY}) to stdout`));
       const failed = once(stream, 'error').then(([error]) => error as unknown);
       return { started: once(stream, 'readable'), use: () => (stream.resume(), failed) };
     },
