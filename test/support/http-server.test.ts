@@ -25,6 +25,8 @@ describe('the HTTP upstream', () => {
       method: options.method ?? 'GET',
       headers: options.tenant === undefined ? {} : { 'x-tenant-id': options.tenant },
     });
+    // Node 24 tells the request, too, of a reset within the answer, whose reader hears of it anyway.
+    outgoing.on('error', () => {});
     outgoing.end(options.body);
     const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
     return response;
