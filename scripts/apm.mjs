@@ -18,7 +18,8 @@ import { fileURLToPath } from 'node:url';
 import { apms, control } from './apm/matrix.mjs';
 import { SharedServers, startUpstream } from './apm/servers.mjs';
 import { differences, failures, readRun, spanProblems, summary } from './apm/verdict.mjs';
-import { install, pack, userEnvironment } from './packed.mjs';
+import { userEnvironment } from './commands.mjs';
+import { install, pack } from './packed.mjs';
 
 /** @import { Apm } from './apm/matrix.mjs' */
 /** @import { Problem, Run } from './apm/verdict.mjs' */
@@ -53,7 +54,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 const application = join(work, 'application');
 cpSync(join(root, 'scripts/apm/application'), application, { recursive: true });
 console.log('Packing the project and installing the APMs');
-install(application, pack(work));
+await install(application, await pack(work));
 
 const servers = await SharedServers.start();
 const upstream = await startUpstream();

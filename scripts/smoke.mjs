@@ -13,41 +13,42 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { install, pack, run } from './packed.mjs';
+import { run } from './commands.mjs';
+import { install, pack } from './packed.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-smoke-'));
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-const tarball = pack(work);
+const tarball = await pack(work);
 
-const esm = project('esm-nest-12');
-step('Nest 12, ES module: every type checked, with all peers', esm, [
+const esm = await project('esm-nest-12');
+await step('Nest 12, ES module: every type checked, with all peers', esm, [
   'node_modules/typescript/bin/tsc',
   '-p',
   'tsconfig.json',
 ]);
-step('Nest 12, ES module: boots and makes a request', esm, ['dist/main.js']);
+await step('Nest 12, ES module: boots and makes a request', esm, ['dist/main.js']);
 for (const peer of ['ioredis', 'axios', '@nestjs/axios', 'undici', '@nestjs/microservices', '@nestjs/websockets']) {
   rmSync(join(esm, 'node_modules', peer), { recursive: true });
 }
-step('Nest 12, ES module: types checked as by `nest new`, with pg as the only kind', esm, [
+await step('Nest 12, ES module: types checked as by `nest new`, with pg as the only kind', esm, [
   'node_modules/typescript/bin/tsc',
   '-p',
   'tsconfig.only-pg.json',
 ]);
-step('Nest 12, ES module: boots with pg as the only kind', esm, ['dist/only-pg.js']);
+await step('Nest 12, ES module: boots with pg as the only kind', esm, ['dist/only-pg.js']);
 
-const cjs = project('cjs-nest-11');
-step('Nest 11, CommonJS: types checked as by `nest new`, with pg as the only kind', cjs, [
+const cjs = await project('cjs-nest-11');
+await step('Nest 11, CommonJS: types checked as by `nest new`, with pg as the only kind', cjs, [
   'node_modules/typescript/bin/tsc',
   '-p',
   'tsconfig.json',
 ]);
-step('Nest 11, CommonJS: required and booted', cjs, ['dist/main.js']);
+await step('Nest 11, CommonJS: required and booted', cjs, ['dist/main.js']);
 writeFileSync(join(cjs, 'line-of-the-readme.js'), `module.exports = { ${lineOfTheReadme()} };\n`);
-step('Nest 11, CommonJS Jest: runs with the line of the README', cjs, ['node_modules/jest/bin/jest.js']);
+await step('Nest 11, CommonJS Jest: runs with the line of the README', cjs, ['node_modules/jest/bin/jest.js']);
 
 console.log('The packed tarball works.');
 
@@ -55,12 +56,12 @@ console.log('The packed tarball works.');
  * Copies an application out of the repository and installs what it needs.
  *
  * @param {string} name
- * @returns {string} its folder
+ * @returns {Promise<string>} its folder
  */
-function project(name) {
+async function project(name) {
   const folder = join(work, name);
   cpSync(join(root, 'scripts/smoke', name), folder, { recursive: true });
-  install(folder, tarball);
+  await install(folder, tarball);
   return folder;
 }
 
@@ -69,9 +70,9 @@ function project(name) {
  * @param {string} cwd
  * @param {string[]} args of Node
  */
-function step(title, cwd, args) {
+async function step(title, cwd, args) {
   console.log(title);
-  run(cwd, process.execPath, args);
+  await run(cwd, process.execPath, args);
 }
 
 /** @returns {string} `transformIgnorePatterns: […]`, word for word */
