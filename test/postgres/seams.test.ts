@@ -322,7 +322,7 @@ describe('code in between that throws inside of pg’s queue, as instrumentation
     'costs that connection at once, and no other borrower anything: %s it is put there, %s',
     async (when, _way, run) => {
       const pool = await pools.create({ maxSize: 2 });
-      await Promise.all([pool.query('select pg_sleep(0.01)'), pool.query('select pg_sleep(0.01)')]);
+      for (const client of await Promise.all([pool.connect(), pool.connect()])) client.release();
       expect(pool.stats().connects).toBe(2);
       const other = await pool.connect();
       const neighbour = other.query('select 2 as theirs from pg_sleep(0.05)');
