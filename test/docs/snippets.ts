@@ -9,11 +9,12 @@
  *   <!-- file: orders.ts -->   the next block is that file; files of a page may import each other
  *   <!-- run -->               the next block is run as well, against real servers
  *   <!-- not compiled: … -->   the next block isn't compiled, and why
+ *   <!-- sql … -->             SQL that isn't shown
  *
- * Blocks of SQL may have `before`; they are run in the order of the page, ahead of what is run of it.
+ * SQL is run by a superuser in the order of the page, ahead of what else is run of it.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -33,7 +34,7 @@ export interface Snippet {
   readonly exemption: string | undefined;
 }
 
-const PART = /^(?:<!--\s*(page|before|after|file|run|not compiled)\b:?([^]*?)-->|```(\w+)[^\n]*\n([^]*?)^```[ \t]*)$/gm;
+const PART = /^(?:<!--\s*(page|before|after|file|run|not compiled|sql)\b:?([^]*?)-->|```(\w+)[^\n]*\n([^]*?)^```[ \t]*)$/gm;
 
 /** The pages that are written by hand. */
 export function pages(): readonly string[] {
@@ -67,6 +68,9 @@ export function snippetsOf(page: string): readonly Snippet[] {
       case 'file':
         next.file = argument.trim();
         break;
+      case 'sql':
+        found.push({ ...placeIn(page, text, match), language: 'sql', code: argument, ...UNMARKED });
+        break;
       case 'run':
         next.isRun = true;
         break;
@@ -77,8 +81,8 @@ export function snippetsOf(page: string): readonly Snippet[] {
         const { before, file, isRun = false, exemption } = next;
         const isAlone = before !== undefined || file !== undefined || /^import\b/m.test(code);
         const ahead = before ?? (isAlone || language !== 'ts' ? '' : ofPage);
-        const line = text.slice(0, match.index).split('\n').length;
-        found.push({ page, line, language: language ?? '', code: `${ahead}${code}`, file, isRun, exemption });
+        const place = placeIn(page, text, match);
+        found.push({ ...place, language: language ?? '', code: `${ahead}${code}`, file, isRun, exemption });
         next = {};
       }
     }
@@ -86,7 +90,13 @@ export function snippetsOf(page: string): readonly Snippet[] {
   return found;
 }
 
+const UNMARKED = { file: undefined, isRun: false, exemption: undefined };
+
+function placeIn(page: string, text: string, { index }: RegExpExecArray): Pick<Snippet, 'page' | 'line'> {
+  return { page, line: text.slice(0, index).split('\n').length };
+}
+
 /** Where a snippet is in the repository, for messages. */
 export function placeOf({ page, line }: Pick<Snippet, 'page' | 'line'>): string {
-  return `${relative(ROOT, join(ROOT, page))}:${line}`;
+  return `${page}:${line}`;
 }
