@@ -27,6 +27,7 @@ const checks = {
   publint: ['node_modules/publint/src/cli.js', '--strict'],
   'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
+  'errors table': ['scripts/errors-table.mjs', '--check'],
 };
 
 const wanted = process.argv.slice(2);
