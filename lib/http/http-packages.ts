@@ -49,7 +49,7 @@ async function loadUndici(logger: Logger): Promise<Undici | undefined> {
   let reason: string;
   try {
     const undici = await import('undici');
-    const { version } = installedUndici();
+    const { version } = await installedUndici();
     if (isSoundUndici(version)) return undici;
     reason = `version ${version} of undici lets a server end the process by closing a connection; install ${SOUND_UNDICI}`;
   } catch (error) {
@@ -62,8 +62,10 @@ async function loadUndici(logger: Logger): Promise<Undici | undefined> {
   return undefined;
 }
 
-function installedUndici(): { readonly version: string } {
-  const found: unknown = createRequire(import.meta.url)('undici/package.json');
+async function installedUndici(): Promise<{ readonly version: string }> {
+  // A Jest that runs CommonJS compiles this package, too. There is no ES module then, but the name of its file.
+  const here = typeof __filename === 'string' ? __filename : (await import('./module-url.js')).moduleUrl;
+  const found: unknown = createRequire(here)('undici/package.json');
   const version = typeof found === 'object' && found !== null && 'version' in found ? found.version : undefined;
   return { version: String(version) };
 }
