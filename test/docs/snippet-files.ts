@@ -19,8 +19,7 @@ export function writeSnippets(snippets: readonly Snippet[]): SnippetFiles {
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, 'snippets-'));
   const folderOf = (page: string): string => join(folder, page.replace(/\.md$/, '').replaceAll('/', '_'));
-  const fileOf = (snippet: Snippet): string =>
-    join(folderOf(snippet.page), snippet.file ?? `line-${snippet.line}.ts`);
+  const fileOf = (snippet: Snippet): string => join(folderOf(snippet.page), snippet.file ?? `line-${snippet.line}.ts`);
   for (const snippet of snippets) {
     const file = fileOf(snippet);
     mkdirSync(dirname(file), { recursive: true });

@@ -40,12 +40,18 @@ it('compiles every block of TypeScript, by the strictest of settings', () => {
   };
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
   // Names of pools are the whole program's once they are listed: pages that list some are programs of their own.
-  const listing = new Set(typescript.filter(({ code }) => code.includes('interface PoolRegistry')).map(({ page }) => page));
+  const listing = new Set(
+    typescript.filter(({ code }) => code.includes('interface PoolRegistry')).map(({ page }) => page),
+  );
   const programs = [typescript.filter(({ page }) => !listing.has(page)), ...[...listing].map(ofPage)];
   let host: ts.CompilerHost | undefined;
   const problems = programs.flatMap((program) => {
     host ??= cachingHost(options);
-    const compiled = ts.createProgram(program.map((snippet) => files.fileOf(snippet)), options, host);
+    const compiled = ts.createProgram(
+      program.map((snippet) => files.fileOf(snippet)),
+      options,
+      host,
+    );
     // Of the blocks alone: the library is checked elsewhere.
     const ofBlocks = program.flatMap((snippet) => {
       const file = compiled.getSourceFile(files.fileOf(snippet));
@@ -123,11 +129,17 @@ describe('on real servers', () => {
     for (const database of databases) await database.drop();
   });
 
-  it.each(runPages)('runs what %s shows', async (page) => {
-    if (failures.has(page)) throw failures.get(page);
-    const [, outcome] = await child.waitForLine(new RegExp(`^(ran|failed) ${page.replaceAll('.', '\\.')}$`), { withinMs: 120_000 });
-    if (outcome !== 'ran') throw new Error(child.output());
-  }, 120_000);
+  it.each(runPages)(
+    'runs what %s shows',
+    async (page) => {
+      expect(failures.get(page)).toBeUndefined();
+      const [, outcome] = await child.waitForLine(new RegExp(`^(ran|failed) ${page.replaceAll('.', '\\.')}$`), {
+        withinMs: 120_000,
+      });
+      if (outcome !== 'ran') throw new Error(child.output());
+    },
+    120_000,
+  );
 
   it('and the process that ran it ends by itself', async () => {
     expect(await child.exited).toEqual({ code: 0, signal: null });
