@@ -31,6 +31,11 @@ const libraryOnly = [
       'No import.meta: a Jest that runs CommonJS compiles the library, and would leave it in. See module-url.ts.',
   },
   {
+    selector: 'ImportDeclaration[source.value=/^node:/] > ImportDefaultSpecifier',
+    message:
+      'No default import of a built-in: a Jest that compiles the library to CommonJS has none without esModuleInterop.',
+  },
+  {
     selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
     message: 'No top-level await: CommonJS applications load this library through require(esm).',
   },
