@@ -10,10 +10,11 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
  * @param {string} folder where the tarball goes
+ * @param {...'--ignore-scripts'} options to pack what was last built, without building it anew
  * @returns {string} its path; it is made as it would be published
  */
-export function pack(folder) {
-  const output = npm(root, 'pack', '--json', '--pack-destination', folder);
+export function pack(folder, ...options) {
+  const output = npm(root, 'pack', '--json', '--pack-destination', folder, ...options);
   // The build that runs before packing may print, too: the answer is the last thing.
   const { filename } = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1))[0];
   return join(folder, filename);
