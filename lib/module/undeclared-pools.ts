@@ -17,7 +17,15 @@ import { type ConfigProblem, PoolConfigError } from '../errors.js';
 import type { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import { closestName } from '../options/closest-name.js';
 import { keyOf, quote } from '../options/option-problems.js';
-import { type InjectionPoint, injectionPointsOf, isMadeLater, isOptional, placeOf } from './injection-points.js';
+import {
+  type InjectionPoint,
+  injectionPointsOf,
+  isMadeLater,
+  isOptional,
+  placeOf,
+  providerFor,
+  type Wrapper,
+} from './injection-points.js';
 import { askedPoolNames, getRegisteredManagerToken, poolTokenOf } from './pool-manager.tokens.js';
 
 /** What a registration knows of its pools' names before its options are known. */
@@ -28,13 +36,8 @@ export interface AnnouncedPools {
   readonly names: readonly string[] | undefined;
 }
 
-interface UndeclaredPool {
-  readonly pool: string;
-  readonly manager: string;
-}
-
-/** By the factory that stands in for the pool: what a test overrides has another one. */
-const undeclared = new WeakMap<WeakKey, UndeclaredPool>();
+/** The factories of what stands in for pools: what a test overrides has another one. */
+const undeclared = new WeakSet();
 
 /**
  * `list`, which further items follow whenever it is iterated: Nest does that when it builds an application, by when all
@@ -55,9 +58,9 @@ export function undeclaredPoolProviders(announced: AnnouncedPools): FactoryProvi
   const { manager, names = [] } = announced;
   const unknown = [...askedPoolNames(manager)].filter((pool) => !names.includes(pool));
   return unknown.map((pool): FactoryProvider => {
-    const useFactory = (registered: ConnectionPoolManager, modules: ModulesContainer): undefined =>
-      refuse(pool, announced, Object.keys(registered.options.pools), modules);
-    undeclared.set(useFactory, { pool, manager });
+    const useFactory = (registered: ConnectionPoolManager, modules: ModulesContainer): unknown =>
+      standIn(pool, announced, Object.keys(registered.options.pools), modules);
+    undeclared.add(useFactory);
     return {
       provide: poolTokenOf(pool, manager),
       useFactory,
@@ -67,15 +70,27 @@ export function undeclaredPoolProviders(announced: AnnouncedPools): FactoryProvi
   });
 }
 
-/** @throws {PoolConfigError} unless all that ask for the pool do without it. */
-function refuse(
+/**
+ * What is injected in the place of the pool.
+ *
+ * @returns undefined, if all that ask for it do without; or what Nest has passed over: its versions 11.0 prefer a later
+ * import to an earlier one that has been made.
+ * @throws {PoolConfigError}
+ */
+function standIn(
   pool: string,
   announced: AnnouncedPools,
   configured: readonly string[],
   modules: ModulesContainer,
-): undefined {
-  const { problems, optional } = findUndeclared(announced, configured, injectionPointsOf(modules));
-  if (problems.length === 0 && optional.has(pool)) return undefined;
+): unknown {
+  const { problems, isDispensable, passedOver } = undeclaredPools(
+    announced,
+    configured,
+    injectionPointsOf(modules),
+    pool,
+  );
+  if (problems.length === 0 && passedOver !== undefined) return passedOver.instance;
+  if (problems.length === 0 && isDispensable) return undefined;
   letMock(poolTokenOf(pool, announced.manager), modules);
   throw new PoolConfigError(problems.length > 0 ? problems : [problemOf(pool, undefined, announced, configured)]);
 }
@@ -87,7 +102,7 @@ function refuse(
 function letMock(token: string, modules: ModulesContainer): void {
   for (const { providers } of modules.values()) {
     const provider = providers.get(token);
-    if (provider !== undefined && undeclaredAt(provider.metatype) !== undefined) provider.scope = Scope.DEFAULT;
+    if (provider !== undefined && isUndeclared(provider)) provider.scope = Scope.DEFAULT;
   }
 }
 
@@ -103,48 +118,66 @@ export function undeclaredPoolsOfLater(
   modules: ModulesContainer,
 ): readonly ConfigProblem[] {
   const later = [...injectionPointsOf(modules)].filter(({ wrapper }) => isMadeLater(wrapper));
-  return findUndeclared(announced, configured, later).problems;
+  return undeclaredPools(announced, configured, later).problems;
 }
 
-/**
- * Everything that is injected as a pool of the registration and is none, as far as Nest has resolved it by now: one
- * problem for each place, and the names that somebody asks for and does without.
- */
-function findUndeclared(
+interface Findings {
+  /** One for each place that needs a pool which isn't declared. */
+  readonly problems: readonly ConfigProblem[];
+  /** Whether something asks for the pool in question and does without. */
+  readonly isDispensable: boolean;
+  /** What is provided under the token of the pool in question to something that asks for it. */
+  readonly passedOver: Wrapper | undefined;
+}
+
+/** @param inQuestion a pool. */
+function undeclaredPools(
   announced: AnnouncedPools,
   configured: readonly string[],
   points: Iterable<InjectionPoint>,
-): { readonly problems: readonly ConfigProblem[]; readonly optional: ReadonlySet<string> } {
+  inQuestion?: string,
+): Findings {
+  const pools = new Map(
+    [...askedPoolNames(announced.manager)].map((pool) => [poolTokenOf(pool, announced.manager), pool]),
+  );
   // By its text, because a class may be a provider of several modules.
   const problems = new Map<string, ConfigProblem>();
-  const optional = new Set<string>();
+  let isDispensable = false;
+  let passedOver: Wrapper | undefined;
   for (const point of points) {
-    const found = undeclaredAt(point.dependency.metatype);
-    if (found?.manager !== announced.manager) continue;
-    if (isOptional(point)) {
-      optional.add(found.pool);
-      continue;
+    const pool = typeof point.token === 'string' ? pools.get(point.token) : undefined;
+    if (pool === undefined || typeof point.token !== 'string') continue;
+    const provider = providerFor(point.token, point.module);
+    if (provider === undefined) continue;
+    if (!isUndeclared(provider)) {
+      if (pool === inQuestion) passedOver ??= provider;
+    } else if (isOptional(point)) {
+      if (pool === inQuestion) isDispensable = true;
+    } else {
+      const problem = problemOf(pool, `${placeOf(point)} (${point.module.name})`, announced, configured);
+      problems.set(problem.rule, problem);
     }
-    const problem = problemOf(found.pool, `${placeOf(point)} (${point.module})`, announced, configured);
-    problems.set(problem.rule, problem);
   }
-  return { problems: [...problems.values()], optional };
+  return { problems: [...problems.values()], isDispensable, passedOver };
 }
 
-/** Takes the providers away that nothing has injected, so that what is looked up later meets Nest's own answers. */
+/** Takes the providers away that nothing asks for, so that what is looked up later meets Nest's own answers. */
 export function removeUndeclaredPools(modules: ModulesContainer): void {
-  const inUse = new Set([...injectionPointsOf(modules)].map(({ dependency }) => dependency.metatype));
+  const inUse = new Set<Wrapper | undefined>();
+  for (const { token, module } of injectionPointsOf(modules)) {
+    if (typeof token === 'string') inUse.add(providerFor(token, module));
+  }
   for (const { providers, exports } of modules.values()) {
-    for (const [token, { metatype }] of providers) {
-      if (undeclaredAt(metatype) === undefined || inUse.has(metatype)) continue;
+    for (const [token, provider] of providers) {
+      if (!isUndeclared(provider) || inUse.has(provider)) continue;
       providers.delete(token);
       exports.delete(token);
     }
   }
 }
 
-function undeclaredAt(metatype: unknown): UndeclaredPool | undefined {
-  return typeof metatype === 'function' ? undeclared.get(metatype) : undefined;
+function isUndeclared({ metatype }: Wrapper): boolean {
+  return typeof metatype === 'function' && undeclared.has(metatype);
 }
 
 function problemOf(
