@@ -6,7 +6,14 @@
  * application whose other providers can't be built has nothing to clean up, and a pool that a test overrides is never
  * built at all.
  */
-import { type DynamicModule, type FactoryProvider, Logger, Module } from '@nestjs/common';
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  type InjectionToken,
+  Logger,
+  Module,
+  type Provider,
+} from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
@@ -20,11 +27,12 @@ import {
   DEFAULT_MANAGER,
   getLifecycleToken,
   getPoolManagerToken,
-  getPoolToken,
   getRegisteredManagerToken,
   getShutdownNoticeToken,
   MODULE_OPTIONS,
+  poolTokenOf,
 } from './pool-manager.tokens.js';
+import { undeclaredPoolProviders, withLateItems } from './undeclared-pools.js';
 
 @Module({})
 export class PoolManagerCoreModule {}
@@ -60,7 +68,7 @@ export function register(definition: DynamicModule, dependencies: RegistrationDe
 /** The token of a pool, and the cold handle behind it. */
 export function poolProvider(pool: string, manager: string): FactoryProvider<Promise<PoolHandle>> {
   return {
-    provide: getPoolToken(pool, manager),
+    provide: poolTokenOf(pool, manager),
     useFactory: (registered: ConnectionPoolManager) => registered.table.build(pool),
     inject: [getRegisteredManagerToken(manager)],
   };
@@ -89,6 +97,10 @@ function tenancyProviders(registered: string): FactoryProvider[] {
   ];
 }
 
+function tokensOf(providers: readonly { readonly provide: InjectionToken }[]): InjectionToken[] {
+  return providers.map(({ provide }) => provide);
+}
+
 /**
  * Global also where `isGlobal` is false: `forFeature`, health routes and tenant guards anywhere in the application need
  * the manager.
@@ -115,14 +127,15 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
       moduleRef: ModuleRef,
       modules: ModulesContainer,
       http: HttpAdapterHost,
-    ) => new PoolManagerLifecycle({ name, poolNames: poolNames ?? [], manager, moduleRef, modules, http }),
+    ) => new PoolManagerLifecycle({ name, poolNames, manager, moduleRef, modules, http }),
     inject: [registered, ModuleRef, ModulesContainer, HttpAdapterHost],
   };
+  const undeclared = (): FactoryProvider[] => undeclaredPoolProviders({ manager: name, names: poolNames });
   return {
     module: PoolManagerCoreModule,
     global: true,
     imports: definition.imports ?? [],
-    providers: [...(definition.providers ?? []), ...visible, lifecycle],
-    exports: [...visible, lifecycle].map(({ provide }) => provide),
+    providers: withLateItems<Provider>([...(definition.providers ?? []), ...visible, lifecycle], undeclared),
+    exports: withLateItems(tokensOf([...visible, lifecycle]), () => tokensOf(undeclared())),
   };
 }
