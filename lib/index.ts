@@ -79,7 +79,7 @@ export {
   fromUser,
   type TransportTenantResolver,
 } from './tenancy/tenant-resolvers.js';
-export type { TenancyOptions, TenantResolver } from './tenancy/tenancy.options.js';
+export type { TenancyOptions, TenantExemptOptions, TenantResolver } from './tenancy/tenancy.options.js';
 
 // Health.
 export { PoolHealthIndicator, type PoolHealthOptions } from './health/pool-health.indicator.js';

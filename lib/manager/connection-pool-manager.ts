@@ -27,6 +27,7 @@ import type { RedisPool } from '../redis/redis-pool.js';
 import type { RedisPoolOptions } from '../redis/redis-pool.options.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
 import { type ManagerHealth, managerHealth } from './manager-health.js';
+import { fitLogger } from './nest-logger.js';
 import { createDeclaredPool, poolKinds, type PoolMaker } from './pool-kinds.js';
 import {
   parseManagerOptions,
@@ -103,7 +104,7 @@ export class ConnectionPoolManager {
     this.tenants = dependencies.tenants ?? new TenantContext();
     this.dependencies = {
       tenants: this.tenants,
-      logger: harmlessLogger(logger),
+      logger: harmlessLogger(fitLogger(logger)),
       clock,
       random,
       owner: this.options.applicationName,

@@ -5,6 +5,8 @@
  * Promises: it always ends, at the latest a connection's `closeTimeoutMs` after the deadline; it never rejects; and
  * nothing is cut before its time.
  */
+import { inspect } from 'node:util';
+
 import type { CloseReport } from '../engine/lending-engine.js';
 import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';
@@ -80,7 +82,7 @@ export async function shutDown(dependencies: ShutdownDependencies): Promise<Shut
     clean: drained && pools.every((pool) => pool.cut === 0 && pool.refused === 0),
     pools,
   };
-  logger[report.clean ? 'log' : 'warn'](describeShutdown(report, drained));
+  logger[report.clean ? 'log' : 'warn'](describeShutdown(report, drained), fieldsOf(report));
   return report;
 }
 
@@ -131,26 +133,51 @@ function pause(clock: Clock, durationMs: number): Promise<void> {
   return new Promise((resolve) => clock.setTimer(resolve, durationMs).ref());
 }
 
+/** Holders that the text names; the fields have all of them. */
+const NAMED_HOLDERS = 3;
+
 function describeShutdown({ durationMs, pools }: ShutdownReport, drained: boolean): string {
   const late = drained ? '' : ' Work in flight did not end by the drain deadline.';
-  const lines = pools.map(describePool);
-  return `Pools closed in ${Math.round(durationMs)} ms.${late}${lines.map((line) => `\n  ${line}`).join('')}`;
+  return `Pools closed in ${Math.round(durationMs)} ms.${late} ${pools.map(describePool).join('; ')}`.trimEnd();
 }
 
 function describePool({ poolId, finished, cut, refused, holders }: CloseReport): string {
-  const dependencies = [
+  const parts = [
     finished > 0 && `${count(finished, 'lease')} came back`,
-    cut > 0 && `${count(cut, 'lease')} cut (held by ${holders.map(describeHolder).join(', ')})`,
+    cut > 0 && `${count(cut, 'lease')} cut (held by ${describeHolders(holders)})`,
     refused > 0 && `${count(refused, 'waiter')} refused`,
   ].filter((part) => part !== false);
-  return `${poolId}: ${dependencies.length === 0 ? 'nothing was in use' : dependencies.join(', ')}`;
+  return `${poolId}: ${parts.length === 0 ? 'nothing was in use' : parts.join(', ')}`;
 }
 
 function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
+function describeHolders(holders: CloseReport['holders']): string {
+  const named = holders.slice(0, NAMED_HOLDERS).map(describeHolder);
+  const others = holders.length - named.length;
+  return [...named, ...(others > 0 ? [`${others} more`] : [])].join(', ');
+}
+
 function describeHolder({ tenantId, heldMs, stack }: CloseReport['holders'][number]): string {
   const who = `${tenantId ?? 'no tenant'} for ${Math.round(heldMs)} ms`;
-  return stack === undefined ? who : `${who}\n${stack}`;
+  const frames = stack?.split('\n').map((frame) => frame.trim());
+  return frames === undefined ? who : `${who}, acquired ${frames.join(' < ')}`;
+}
+
+/** The report for a logger that takes values: durations in whole milliseconds. */
+function fieldsOf(report: ShutdownReport): object {
+  const fields = {
+    ...report,
+    durationMs: Math.round(report.durationMs),
+    pools: report.pools.map((pool) => ({
+      ...pool,
+      waitedMs: Math.round(pool.waitedMs),
+      holders: pool.holders.map((holder) => ({ ...holder, heldMs: Math.round(holder.heldMs) })),
+    })),
+  };
+  // One line also where it is printed beside the text, as the console does.
+  const line = (): string => inspect({ ...fields }, { compact: true, breakLength: Infinity, depth: 5 });
+  return Object.defineProperty(fields, inspect.custom, { value: line, enumerable: false });
 }

@@ -13,10 +13,14 @@ import type { StatusChange } from './pool-health.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */
 export interface PoolLogger {
-  /** What is worth knowing: a recovery, a finished shutdown. */
-  log(message: string): void;
-  /** What may need a person: an outage, a leaked lease. */
-  warn(message: string): void;
+  /**
+   * What is worth knowing: a recovery, a finished shutdown.
+   *
+   * @param fields the same as values, for loggers that write JSON; the shutdown's report has them.
+   */
+  log(message: string, fields?: object): void;
+  /** What may need a person: an outage, a leaked lease, a shutdown that cut work. @param fields as for `log`. */
+  warn(message: string, fields?: object): void;
   /** What needs a person: a driver or a listener that fails. */
   error(message: string): void;
   /** What helps to find a fault. */
@@ -130,9 +134,11 @@ export class PoolLog {
 export function harmlessLogger(logger: PoolLogger): PoolLogger {
   const guarded =
     (level: keyof PoolLogger) =>
-    (message: string): void => {
+    (message: string, fields?: object): void => {
       try {
-        logger[level](message);
+        // A logger may look at how many arguments it got.
+        if (fields === undefined) logger[level](message);
+        else logger[level](message, fields);
       } catch {
         // There is nowhere left to report it.
       }

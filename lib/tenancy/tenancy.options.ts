@@ -1,10 +1,11 @@
 /**
  * How an application says where the tenant of a request is found.
  */
-import type { ExecutionContext } from '@nestjs/common';
+import type { ExecutionContext, Type } from '@nestjs/common';
 import { z } from 'zod';
 
-import { callback, optionsObject } from '../options/option-types.js';
+import { callback, opaque, optionsObject } from '../options/option-types.js';
+import { routePatternProblem } from './route-path.js';
 
 /**
  * Finds the tenant of a request, message or event; null or undefined where it names none.
@@ -24,6 +25,51 @@ export type TenantResolver = (
   context: ExecutionContext,
 ) => string | null | undefined | Promise<string | null | undefined>;
 
+/** A class; a function that isn't one is most likely a predicate in the wrong place. */
+function controllerClass(): z.ZodCustom<Type<unknown>, Type<unknown>> {
+  return opaque<Type<unknown>>(
+    'a class',
+    // Functions that can't be constructed (arrows, methods, async ones) have no prototype of their own.
+    (value) => typeof value === 'function' && Object.hasOwn(value, 'prototype'),
+  );
+}
+
+function routePath(): z.ZodString {
+  return z.string().check((checked) => {
+    const problem = routePatternProblem(checked.value);
+    if (problem !== undefined) checked.issues.push({ code: 'custom', input: checked.value, message: problem });
+  });
+}
+
+export const exemptShape = {
+  /**
+   * Paths of HTTP routes, whole (with the global prefix and the version) and as they are declared: `/metrics`,
+   * `/v1/jobs/:id`, `/admin/*path` for all below `/admin`. They are compared with the route that was chosen, not with
+   * the URL.
+   */
+  paths: z.array(routePath()).readonly().optional(),
+  /** Controllers, gateways or resolvers by their class; each is exempt itself, not what extends it. */
+  controllers: z.array(controllerClass()).readonly().optional(),
+  /**
+   * Asked for each call that the others leave; true exempts it. It answers at once, and where it throws, the call fails
+   * with a PoolConfigError.
+   */
+  when: callback<(context: ExecutionContext) => boolean>().optional(),
+};
+
+export interface ExemptSchema extends z.ZodObject<typeof exemptShape, z.core.$strict> {}
+const exemptSchema: ExemptSchema = optionsObject(exemptShape, {
+  path: 'paths',
+  routes: 'paths',
+  controller: 'controllers',
+  resolvers: 'controllers',
+  gateways: 'controllers',
+  predicate: 'when',
+});
+
+/** What needs no tenant although it carries no `@SkipTenant()`. */
+export interface TenantExemptOptions extends z.input<ExemptSchema> {}
+
 export const tenancyShape = {
   /**
    * Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of
@@ -32,10 +78,20 @@ export const tenancyShape = {
   resolve: callback<TenantResolver>(),
   /** Whether a guarded request without a tenant is refused with 400. A malformed one always is. */
   required: z.boolean().default(true),
+  /**
+   * What needs no tenant behind a global `TenantGuardInterceptor` and can't carry `@SkipTenant()`, because another
+   * package declares it: metrics, a page of queues.
+   */
+  exempt: exemptSchema.optional(),
 };
 
 export interface TenancySchema extends z.ZodObject<typeof tenancyShape, z.core.$strict> {}
-export const tenancySchema: TenancySchema = optionsObject(tenancyShape, { resolver: 'resolve', optional: 'required' });
+export const tenancySchema: TenancySchema = optionsObject(tenancyShape, {
+  resolver: 'resolve',
+  optional: 'required',
+  exclude: 'exempt',
+  skip: 'exempt',
+});
 
 /** How the tenant of a request is found. */
 export interface TenancyOptions extends z.input<TenancySchema> {}

@@ -21,6 +21,7 @@ import { RequestScopes } from './request-scopes.js';
 import { TENANCY_OPTIONS, type TenancyOptions } from './tenancy.options.js';
 import { SKIP_TENANT } from './tenant.decorators.js';
 import type { ContextFrame } from './tenant-context.js';
+import { TenantExemption } from './tenant-exemption.js';
 import { assertTenantId } from './tenant-id.js';
 import { httpException, transportError } from './transport-error.js';
 
@@ -33,15 +34,22 @@ import { httpException, transportError } from './transport-error.js';
  * cut off from its backend, each with `Retry-After`. Leases that are still out when the response is over are reported,
  * and their connections destroyed; `detach()` exempts those that are meant to outlive it.
  *
+ * As a global interceptor it guards other packages' controllers as well; `tenancy.exempt` names those that need no
+ * tenant.
+ *
  * @throws {PoolConfigError} when it is created and the manager has no `tenancy` options.
  * @example
  * @Controller('orders')
  * @UseInterceptors(TenantGuardInterceptor)
  * class OrdersController {}
+ * @example
+ * // Every handler of the application:
+ * providers: [{ provide: APP_INTERCEPTOR, useClass: TenantGuardInterceptor }]
  */
 @Injectable()
 export class TenantGuardInterceptor implements NestInterceptor {
   readonly #options: TenancyOptions;
+  readonly #exemption: TenantExemption;
 
   /** @internal Made by Nest. */
   constructor(
@@ -55,6 +63,7 @@ export class TenantGuardInterceptor implements NestInterceptor {
       throw new PoolConfigError([{ key: 'tenancy', rule }]);
     }
     this.#options = options;
+    this.#exemption = new TenantExemption(options.exempt);
   }
 
   /**
@@ -72,7 +81,7 @@ export class TenantGuardInterceptor implements NestInterceptor {
   #isSkipped(context: ExecutionContext): boolean {
     return (
       this.reflector.getAllAndOverride<boolean | undefined>(SKIP_TENANT, [context.getHandler(), context.getClass()]) ??
-      false
+      this.#exemption.covers(context)
     );
   }
 

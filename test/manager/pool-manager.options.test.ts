@@ -17,6 +17,10 @@ const parse = (options: unknown, staticNames?: readonly string[]) =>
   parseManagerOptions(options as PoolManagerOptions, { env, staticNames });
 const refusals = (options: unknown, staticNames?: readonly string[]) => problemsOf(() => parse(options, staticNames));
 
+function tenancy(options: object): unknown {
+  return { pools: {}, tenancy: { resolve: () => 'acme', ...options } };
+}
+
 describe('the options of a registration', () => {
   it('resolve every pool by its own kind', () => {
     const driver = {
@@ -68,6 +72,24 @@ describe('the options of a registration', () => {
     [{ pools: {}, pool: {} }, 'pool: is not an option. Did you mean pools?'],
     [{ pools: {}, tenancy: {} }, 'tenancy.resolve: is required: a function'],
     [{ pools: {}, tenancy: { resolve: 'x-tenant-id' } }, 'tenancy.resolve: must be a function, got a text'],
+    [tenancy({ exempt: ['/metrics'] }), 'tenancy.exempt: must be an object, got a list'],
+    [tenancy({ exclude: ['/metrics'] }), 'tenancy.exclude: is not an option. Did you mean exempt?'],
+    [tenancy({ exempt: { path: '/metrics' } }), 'tenancy.exempt.path: is not an option. Did you mean paths?'],
+    [tenancy({ exempt: { paths: '/metrics' } }), 'tenancy.exempt.paths: must be a list, got a text'],
+    [tenancy({ exempt: { paths: [/metrics/] } }), 'tenancy.exempt.paths[0]: must be a text, got an object'],
+    [
+      tenancy({ exempt: { paths: ['/metrics', '/admin?all=1'] } }),
+      'tenancy.exempt.paths[1]: has a "?" or "#": it is the path of a route, without a query string',
+    ],
+    [
+      tenancy({ exempt: { controllers: [() => true] } }),
+      'tenancy.exempt.controllers[0]: must be a class, got a function',
+    ],
+    [
+      tenancy({ exempt: { controllers: ['MetricsController'] } }),
+      'tenancy.exempt.controllers[0]: must be a class, got a text',
+    ],
+    [tenancy({ exempt: { when: true } }), 'tenancy.exempt.when: must be a function, got a boolean'],
     [{ pools: {}, shutdown: { drainTimeoutMs: -1 } }, 'shutdown.drainTimeoutMs: must be at least 0, got -1'],
     [
       { pools: {}, shutdown: { drainTimeout: 1 } },

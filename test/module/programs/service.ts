@@ -1,11 +1,11 @@
 /**
  * A service in a process of its own, to be shut down by signals. Prints its URL when it is up.
  *
- * Environment: `DATABASE_URL`; `USE_PROCESS_EXIT=1` for Nest's option of that name.
+ * Environment: `DATABASE_URL`; `USE_PROCESS_EXIT=1` and `LOG=json` for Nest's options of these names.
  */
 import 'reflect-metadata';
 
-import { Controller, Get, Module } from '@nestjs/common';
+import { ConsoleLogger, Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 
 import { InjectPool, PoolHealthModule, PoolManagerModule, type PostgresPool } from '../../../lib/index.js';
@@ -41,7 +41,9 @@ class WorkController {
 })
 class AppModule {}
 
-const app = await NestFactory.create(AppModule);
+const app = await NestFactory.create(AppModule, {
+  logger: new ConsoleLogger({ json: process.env.LOG === 'json', colors: false }),
+});
 app.enableShutdownHooks(undefined, { useProcessExit: process.env.USE_PROCESS_EXIT === '1' });
 await app.listen(0, '127.0.0.1');
 console.log(`listening on ${await app.getUrl()}`);
