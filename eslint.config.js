@@ -18,21 +18,26 @@ const noDoubleCast = {
   message: 'A cast through unknown hides a wrong type: narrow it, or give the value its type where it is made.',
 };
 
+/** CommonJS applications, and Nest's CLI, load what is published through require(esm). */
+const noTopLevelAwait = [
+  {
+    selector: 'AwaitExpression:not(:function AwaitExpression)',
+    message: 'No top-level await: this is loaded through require(esm).',
+  },
+  {
+    selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
+    message: 'No top-level await: this is loaded through require(esm).',
+  },
+];
+
 /** What the library must not do, because of how it is loaded and used. */
 const libraryOnly = [
   noDoubleCast,
-  {
-    selector: 'AwaitExpression:not(:function AwaitExpression)',
-    message: 'No top-level await: CommonJS applications load this library through require(esm).',
-  },
+  ...noTopLevelAwait,
   {
     selector: 'MetaProperty[meta.name="import"]',
     message:
       'No import.meta: a Jest that runs CommonJS compiles the library, and would leave it in. See module-url.ts.',
-  },
-  {
-    selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
-    message: 'No top-level await: CommonJS applications load this library through require(esm).',
   },
   {
     selector:
@@ -126,6 +131,13 @@ export default defineConfig(
           ],
         },
       ],
+    },
+  },
+  {
+    files: ['schematics/**/*.ts'],
+    rules: {
+      'no-console': 'error',
+      'no-restricted-syntax': ['error', noDoubleCast, ...noTopLevelAwait],
     },
   },
   {
