@@ -66,7 +66,7 @@ module.exports = {
       comment: 'Tests, benchmarks, the sample app, examples and scripts are not published.',
       severity: 'error',
       from: { path: '^lib/' },
-      to: { path: '^(test|bench|sample-app|examples|scripts|dist)/' },
+      to: { path: '^(test|bench|sample-app|examples|schematics|scripts|dist)/' },
     },
     {
       name: 'library-imports-declared-packages',
@@ -80,6 +80,15 @@ module.exports = {
       },
     },
     {
+      name: 'schematics-stand-alone',
+      comment:
+        "Schematics run in Nest's CLI, with its devkit and the project's TypeScript: both are known as types only, and " +
+        'nothing of the library is loaded.',
+      severity: 'error',
+      from: { path: '^schematics/' },
+      to: { pathNot: '^schematics/', dependencyTypesNot: ['core', 'type-only'] },
+    },
+    {
       name: 'samples-use-the-package-name',
       comment: 'The sample app and the examples import the library as its users do: by the name of the package.',
       severity: 'error',
@@ -91,7 +100,7 @@ module.exports = {
       comment:
         'Two files that need each other are one file, or a type of one belongs to the other. Type-only imports count.',
       severity: 'error',
-      from: { path: '^(lib|sample-app|examples|test|bench)/' },
+      from: { path: '^(lib|schematics|sample-app|examples|test|bench)/' },
       to: { circular: true },
     },
     {

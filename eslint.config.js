@@ -18,13 +18,22 @@ const noDoubleCast = {
   message: 'A cast through unknown hides a wrong type: narrow it, or give the value its type where it is made.',
 };
 
+/** CommonJS applications, and Nest's CLI, load what is published through require(esm). */
+const noTopLevelAwait = [
+  {
+    selector: 'AwaitExpression:not(:function AwaitExpression)',
+    message: 'No top-level await: this is loaded through require(esm).',
+  },
+  {
+    selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
+    message: 'No top-level await: this is loaded through require(esm).',
+  },
+];
+
 /** What the library must not do, because of how it is loaded and used. */
 const libraryOnly = [
   noDoubleCast,
-  {
-    selector: 'AwaitExpression:not(:function AwaitExpression)',
-    message: 'No top-level await: CommonJS applications load this library through require(esm).',
-  },
+  ...noTopLevelAwait,
   {
     selector: 'MetaProperty[meta.name="import"]',
     message:
@@ -34,10 +43,6 @@ const libraryOnly = [
     selector: 'ImportDeclaration[source.value=/^node:/] > ImportDefaultSpecifier',
     message:
       'No default import of a built-in: a Jest that compiles the library to CommonJS has none without esModuleInterop.',
-  },
-  {
-    selector: 'ForOfStatement[await=true]:not(:function ForOfStatement)',
-    message: 'No top-level await: CommonJS applications load this library through require(esm).',
   },
   {
     selector:
@@ -131,6 +136,13 @@ export default defineConfig(
           ],
         },
       ],
+    },
+  },
+  {
+    files: ['schematics/**/*.ts'],
+    rules: {
+      'no-console': 'error',
+      'no-restricted-syntax': ['error', noDoubleCast, ...noTopLevelAwait],
     },
   },
   {

@@ -19,10 +19,12 @@ const checks = {
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings=0'],
   boundaries: [
     'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
-    ...['lib', 'test', 'bench', 'examples', 'sample-app'].filter((folder) => existsSync(`${root}/${folder}`)),
+    ...['lib', 'schematics', 'test', 'bench', 'examples', 'sample-app'].filter((folder) =>
+      existsSync(`${root}/${folder}`),
+    ),
   ],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
-  build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib'],
+  build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib', 'schematics'],
   // These look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
   attw: ['scripts/attw.mjs'],
