@@ -22,6 +22,8 @@ export interface PoolCore<L> {
   readonly monitor: PoolMonitor;
   /** Whether it refuses to work without a tenant. */
   readonly requiresTenant: boolean;
+  /** Whether a failed connect says that waiting mends nothing. */
+  readonly isMisconfigured: (error: Error) => boolean;
   /** Acquires through `unscoped()` although a tenant is required. */
   unscopedUses: number;
 }
@@ -120,6 +122,7 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     engine,
     monitor,
     requiresTenant: config.tenants.required,
+    isMisconfigured: (error) => driver.isMisconfigured?.(error) === true,
     unscopedUses: 0,
   };
 }

@@ -244,6 +244,11 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.core.engine.whenReady();
   }
 
+  /** @internal Whether a failed connect says that waiting mends nothing. */
+  isMisconfigured(error: Error): boolean {
+    return this.core.isMisconfigured(error);
+  }
+
   /** Id, type, status and whose work this view does. */
   toJSON(): Record<string, unknown> {
     return { id: this.id, type: this.type, status: this.status, binding: this.binding };
