@@ -44,13 +44,13 @@ try {
   step('git', 'commit', '--quiet', '-m', `Release ${version}`, '--', ...CHANGED_FILES);
 } catch (error) {
   succeeds('git', 'restore', '--', ...CHANGED_FILES);
-  refuse(`${error.message}: version and change log are as they were.`);
+  refuse(`${String(error)}: version and change log are as they were.`);
 }
 try {
   step('git', 'tag', '-a', tag, '-m', tag);
   if (publishes) step('npm', 'publish');
 } catch (error) {
-  refuse(`${error.message}. The commit of ${version} is made: go on from there, or undo it with git reset.`);
+  refuse(`${String(error)}. The commit of ${version} is made: go on from there, or undo it with git reset.`);
 }
 console.log(
   `${publishes ? 'Published' : 'Prepared'} ${version}. Next: git push --follow-tags${publishes ? '' : ', npm publish'}`,

@@ -13,10 +13,11 @@ import { fileURLToPath } from 'node:url';
 import { environmentOf, nodeBinary, nodeVersions } from './node-versions.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const wanted = (process.env.NODE_VERSIONS ?? '22 24').split(/[ ,]+/).filter((major) => major !== '');
-const unknown = wanted.filter((major) => !Object.hasOwn(nodeVersions, major));
-if (unknown.length > 0) {
-  console.error(`NODE_VERSIONS may have ${Object.keys(nodeVersions).join(', ')}, not ${unknown.join(', ')}.`);
+const named = (process.env.NODE_VERSIONS ?? '22 24').split(/[ ,]+/).filter((major) => major !== '');
+const majors = /** @type {const} */ ([20, 22, 24]);
+const wanted = majors.filter((major) => named.includes(String(major)));
+if (wanted.length < named.length) {
+  console.error(`NODE_VERSIONS may name ${majors.join(', ')}, each once; it is "${named.join(' ')}".`);
   process.exit(1);
 }
 
