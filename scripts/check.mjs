@@ -23,8 +23,10 @@ const checks = {
   ],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib'],
-  // These two look at what was built.
+  // These look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
+  attw: ['scripts/attw.mjs'],
+  declarations: ['scripts/declarations.mjs'],
   'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
   'errors table': ['scripts/errors-table.mjs', '--check'],
