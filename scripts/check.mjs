@@ -19,7 +19,7 @@ const checks = {
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings=0'],
   boundaries: [
     'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
-    ...['lib', 'test', 'bench', 'sample-app'].filter((folder) => existsSync(`${root}/${folder}`)),
+    ...['lib', 'test', 'bench', 'examples', 'sample-app'].filter((folder) => existsSync(`${root}/${folder}`)),
   ],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib'],

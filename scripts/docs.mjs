@@ -26,7 +26,11 @@ if (process.argv.includes('dev')) {
   process.exit(0);
 }
 run('node_modules/vitepress/bin/vitepress.js', 'build', 'docs');
-const problems = [...pagesWithoutPlace(), ...brokenLinksOfSite(join(root, 'dist/docs')), ...brokenLinksOfRepository(root)];
+const problems = [
+  ...pagesWithoutPlace(),
+  ...brokenLinksOfSite(join(root, 'dist/docs')),
+  ...brokenLinksOfRepository(root),
+];
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exit(1);
 console.log('Every page is in the sidebar, and every link leads somewhere.');

@@ -35,7 +35,10 @@ writeGenerated({ name: 'errors', defaultFile: 'docs/05-reference/errors.md', par
 function sectionOf(statement) {
   const name = statement.name?.text ?? '';
   const errorClass = exported[name];
-  if (typeof errorClass !== 'function' || statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AbstractKeyword))
+  if (
+    typeof errorClass !== 'function' ||
+    statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AbstractKeyword)
+  )
     return [];
   const text = commentOf(statement);
   if (text === undefined) throw new Error(`The error ${name} has no comment above it.`);

@@ -1,9 +1,9 @@
 /**
- * The tables of options in the reference (docs/05-reference/options.md), made from the schemas that check them: names, types and defaults from the schemas
- * themselves, what an option is for from the comment above it in the source.
+ * The tables of options in the reference (docs/05-reference/options.md), made from the schemas that check them: names,
+ * types and defaults from the schemas themselves, what an option is for from the comment above it in the source.
  *
- * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file
- * is out of date. An option without a comment is an error.
+ * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file is
+ * out of date. An option without a comment is an error.
  */
 // The sources, and not what was last built of them.
 import '../test/support/typescript/register.mjs';

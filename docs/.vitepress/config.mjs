@@ -21,6 +21,10 @@ export default defineConfig({
   base: process.env.DOCS_BASE ?? '/',
   cleanUrls: false,
   lastUpdated: false,
+  // Its tables need the width.
+  transformPageData: (page) => {
+    if (page.relativePath === '05-reference/options.md') page.frontmatter.aside = false;
+  },
   themeConfig: {
     sidebar,
     nav: [

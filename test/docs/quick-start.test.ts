@@ -1,17 +1,19 @@
 // The quick start of README.md as it stands: its SQL on a real PostgreSQL, its application in a process of its own.
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { join } from 'node:path';
 
+import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import pg from 'pg';
 
 import { type ChildProgram, startChild } from '../support/children.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { freePort } from '../support/servers/index.js';
 import { type SnippetFiles, writeSnippets } from './snippet-files.js';
-import { ROOT, type Snippet, snippetsOf } from './snippets.js';
+import { ROOT, snippetsOf } from './snippets.js';
 
 const snippets = snippetsOf('README.md');
-const main = snippets.find(({ file }) => file === 'main.ts') as Snippet;
+const named = snippets.filter(({ file }) => file !== undefined);
+const main = named.find(({ file }) => file === 'main.ts');
+const LOADER = join(ROOT, 'test/support/typescript/register.mjs');
 
 let database: TestDatabase;
 let redis: TestRedis;
@@ -21,7 +23,7 @@ let application: ChildProgram | undefined;
 beforeEach(async () => {
   database = await createDatabase();
   redis = await claimRedis();
-  files = writeSnippets(snippets.filter(({ file }) => file !== undefined));
+  files = writeSnippets(named);
 });
 afterEach(async () => {
   await application?.stop();
@@ -33,6 +35,7 @@ afterEach(async () => {
 });
 
 it('shows each tenant its own rows, adds to them, refuses a request without one, and ends with exit code 0', async () => {
+  if (main === undefined) throw new Error('README.md has no block that is named main.ts.');
   const client = new pg.Client({ connectionString: database.superuserUrl });
   await client.connect();
   for (const { code } of snippets.filter(({ language }) => language === 'sql')) await client.query(code);
@@ -70,5 +73,3 @@ it('shows each tenant its own rows, adds to them, refuses a request without one,
   application.signal('SIGTERM');
   expect(await application.exited).toMatchObject({ code: 0 });
 }, 120_000);
-
-const LOADER = join(ROOT, 'test/support/typescript/register.mjs');

@@ -7,10 +7,10 @@ import { dirname, join } from 'node:path';
 import { ROOT, type Snippet } from './snippets.js';
 
 export interface SnippetFiles extends Disposable {
-  /** The folder of a page. */
-  folderOf(page: string): string;
   /** The file of a snippet. */
   fileOf(snippet: Snippet): string;
+  /** Where a file that goes with them may be written. */
+  fileNamed(name: string): string;
 }
 
 /** Writes the blocks of TypeScript; they are removed with the result. */
@@ -19,13 +19,13 @@ export function writeSnippets(snippets: readonly Snippet[]): SnippetFiles {
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, 'snippets-'));
   const folderOf = (page: string): string => join(folder, page.replace(/\.md$/, '').replaceAll('/', '_'));
-  const fileOf = (snippet: Snippet): string =>
-    join(folderOf(snippet.page), snippet.file ?? `line-${snippet.line}.ts`);
+  const fileOf = (snippet: Snippet): string => join(folderOf(snippet.page), snippet.file ?? `line-${snippet.line}.ts`);
   for (const snippet of snippets) {
     const file = fileOf(snippet);
     mkdirSync(dirname(file), { recursive: true });
     // A module, also without an import: what it declares is its own.
     writeFileSync(file, `${snippet.code}\nexport {};\n`);
   }
-  return { folderOf, fileOf, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+  const fileNamed = (name: string): string => join(folder, name);
+  return { fileOf, fileNamed, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }

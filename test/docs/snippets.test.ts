@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import ts from 'typescript';
 
-import { startChild } from '../support/children.js';
+import { type ChildProgram, startChild } from '../support/children.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
 import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 import { type SnippetFiles, writeSnippets } from './snippet-files.js';
@@ -17,8 +17,11 @@ import { pages, placeOf, ROOT, type Snippet, snippetsOf } from './snippets.js';
 
 const snippets = pages().flatMap(snippetsOf);
 const typescript = snippets.filter(({ language, exemption }) => language === 'ts' && exemption === undefined);
-const isShown = (page: string) => snippets.some((snippet) => snippet.page === page && (snippet.isRun || snippet.language === 'sql'));
-const runPages = pages().filter(isShown);
+const isToRun = ({ isRun, language }: Snippet): boolean => isRun || language === 'sql';
+/** README's quick start has a test of its own. */
+const runPages = pages().filter(
+  (page) => page !== 'README.md' && snippets.some((snippet) => snippet.page === page && isToRun(snippet)),
+);
 
 let files: SnippetFiles;
 beforeAll(() => {
@@ -37,13 +40,24 @@ it('compiles every block of TypeScript, by the strictest of settings', () => {
   };
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
   // Names of pools are the whole program's once they are listed: pages that list some are programs of their own.
-  const listing = new Set(typescript.filter(({ code }) => code.includes('interface PoolRegistry')).map(({ page }) => page));
+  const listing = new Set(
+    typescript.filter(({ code }) => code.includes('interface PoolRegistry')).map(({ page }) => page),
+  );
   const programs = [typescript.filter(({ page }) => !listing.has(page)), ...[...listing].map(ofPage)];
   let host: ts.CompilerHost | undefined;
   const problems = programs.flatMap((program) => {
     host ??= cachingHost(options);
-    const compiled = ts.createProgram(program.map((snippet) => files.fileOf(snippet)), options, host);
-    return ts.getPreEmitDiagnostics(compiled).map((diagnostic) => described(diagnostic, program));
+    const compiled = ts.createProgram(
+      program.map((snippet) => files.fileOf(snippet)),
+      options,
+      host,
+    );
+    // Of the blocks alone: the library is checked elsewhere.
+    const ofBlocks = program.flatMap((snippet) => {
+      const file = compiled.getSourceFile(files.fileOf(snippet));
+      return [...compiled.getSyntacticDiagnostics(file), ...compiled.getSemanticDiagnostics(file)];
+    });
+    return [...compiled.getOptionsDiagnostics(), ...ofBlocks].map((diagnostic) => described(diagnostic, program));
   });
   expect(problems).toEqual([]);
 }, 240_000);
@@ -89,26 +103,47 @@ it('parses every block of JavaScript', () => {
 describe('on real servers', () => {
   let redis: TestRedis;
   let upstream: HttpFixture;
+  const databases: TestDatabase[] = [];
+  /** Why the SQL of a page failed. */
+  const failures = new Map<string, unknown>();
+  let child: ChildProgram;
 
   beforeAll(async () => {
     redis = await claimRedis();
     upstream = await startHttpServer({ handler: answerAnything });
-  });
+    const runs: PageRun[] = [];
+    for (const page of runPages) {
+      const database = await createDatabase();
+      databases.push(database);
+      await runSql(page, database).catch((error: unknown) => failures.set(page, error));
+      const env = { DATABASE_URL: database.url, REDIS_URL: redis.url, UPSTREAM_URL: upstream.url };
+      const modules = ofPage(page).filter(({ isRun }) => isRun);
+      if (!failures.has(page)) runs.push({ page, env, modules: modules.map(moduleOf) });
+    }
+    child = startRuns(runs);
+  }, 120_000);
   afterAll(async () => {
+    await child.stop();
     await upstream.close();
     await redis.release();
+    for (const database of databases) await database.drop();
   });
 
-  it.each(runPages)('runs what %s shows', async (page) => {
-    await using database = await createDatabase();
-    const env = { DATABASE_URL: database.url, REDIS_URL: redis.url, UPSTREAM_URL: upstream.url };
-    for (const snippet of snippets.filter((candidate) => candidate.page === page && candidate.language === 'sql')) {
-      await runSql(database, snippet);
-    }
-    const run = ofPage(page).filter(({ isRun }) => isRun);
-    if (run.length === 0) return;
-    await runModules(page, run, env);
-  }, 120_000);
+  it.each(runPages)(
+    'runs what %s shows',
+    async (page) => {
+      expect(failures.get(page)).toBeUndefined();
+      const [, outcome] = await child.waitForLine(new RegExp(`^(ran|failed) ${page.replaceAll('.', '\\.')}$`), {
+        withinMs: 120_000,
+      });
+      if (outcome !== 'ran') throw new Error(child.output());
+    },
+    120_000,
+  );
+
+  it('and the process that ran it ends by itself', async () => {
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+  }, 60_000);
 });
 
 /** An upstream of which pages may ask what they like. */
@@ -118,33 +153,57 @@ function answerAnything(request: IncomingMessage, response: ServerResponse): boo
   return true;
 }
 
-/** Runs a text of statements as superuser. */
-async function runSql(database: TestDatabase, snippet: Snippet): Promise<void> {
+/** Runs the SQL of a page as superuser. */
+async function runSql(page: string, database: TestDatabase): Promise<void> {
   const client = new pg.Client({ connectionString: database.superuserUrl });
   await client.connect();
   try {
-    await client.query(snippet.code);
-  } catch (cause) {
-    throw new Error(`${placeOf(snippet)} failed: ${String(cause)}`, { cause });
+    await runBlocks(page, client);
   } finally {
     await client.end();
   }
 }
 
-/** Runs modules one after the other, in a process that has to end by itself. */
-async function runModules(page: string, run: readonly Snippet[], env: Record<string, string>): Promise<void> {
-  const entry = join(files.folderOf(page), 'run.mjs');
-  const imports = run.map((snippet) => {
-    const url = pathToFileURL(files.fileOf(snippet)).href;
-    return `console.log('running ${placeOf(snippet)}'); await import(${JSON.stringify(url)});`;
-  });
-  writeFileSync(entry, imports.join('\n'));
-  const { NODE_OPTIONS: _options, DATABASE_URL: _database, REDIS_URL: _redis, ...inherited } = process.env;
-  const loader = join(ROOT, 'test/support/typescript/register.mjs');
-  await using child = startChild(process.execPath, ['--import', loader, entry], {
-    cwd: ROOT,
-    env: { ...inherited, NO_COLOR: '1', ...env },
-  });
-  const { code } = await child.exited;
-  if (code !== 0) throw new Error(`It ended with exit code ${String(code)}:\n${child.output()}`);
+async function runBlocks(page: string, client: pg.Client): Promise<void> {
+  for (const snippet of snippets.filter((candidate) => candidate.page === page && candidate.language === 'sql')) {
+    try {
+      await client.query(snippet.code);
+    } catch (cause) {
+      throw new Error(`${placeOf(snippet)} failed: ${String(cause)}`, { cause });
+    }
+  }
 }
+
+const moduleOf = (snippet: Snippet) => ({ place: placeOf(snippet), url: pathToFileURL(files.fileOf(snippet)).href });
+
+/** The blocks of a page that are run, and with which environment. */
+interface PageRun {
+  readonly page: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly modules: readonly { readonly place: string; readonly url: string }[];
+}
+
+/** Runs all of them in one process, which loads the library once, and says of each page how it went. */
+function startRuns(runs: readonly PageRun[]): ChildProgram {
+  const entry = files.fileNamed('run.mjs');
+  writeFileSync(entry, `const runs = ${JSON.stringify(runs)};\n${RUNNER}`);
+  const { NODE_OPTIONS: _options, DATABASE_URL: _database, REDIS_URL: _redis, ...env } = process.env;
+  const loader = join(ROOT, 'test/support/typescript/register.mjs');
+  return startChild(process.execPath, ['--import', loader, entry], { cwd: ROOT, env: { ...env, NO_COLOR: '1' } });
+}
+
+const RUNNER = `
+for (const { page, env, modules } of runs) {
+  Object.assign(process.env, env);
+  try {
+    for (const { place, url } of modules) {
+      console.log('running ' + place);
+      await import(url);
+    }
+    console.log('ran ' + page);
+  } catch (error) {
+    console.log(error);
+    console.log('failed ' + page);
+  }
+}
+`;

@@ -34,7 +34,8 @@ export interface Snippet {
   readonly exemption: string | undefined;
 }
 
-const PART = /^(?:<!--\s*(page|before|after|file|run|not compiled|sql)\b:?([^]*?)-->|```(\w+)[^\n]*\n([^]*?)^```[ \t]*)$/gm;
+const PART =
+  /^(?:<!--\s*(page|before|after|file|run|not compiled|sql)\b:?([^]*?)-->|```(\w+)[^\n]*\n([^]*?)^```[ \t]*)$/gm;
 
 /** The pages that are written by hand. */
 export function pages(): readonly string[] {
