@@ -63,10 +63,10 @@ module.exports = {
     },
     {
       name: 'library-imports-no-workshop',
-      comment: 'Tests, benchmarks, the sample app and scripts are not published.',
+      comment: 'Tests, benchmarks, the sample app, examples and scripts are not published.',
       severity: 'error',
       from: { path: '^lib/' },
-      to: { path: '^(test|bench|sample-app|schematics|scripts|dist)/' },
+      to: { path: '^(test|bench|sample-app|examples|schematics|scripts|dist)/' },
     },
     {
       name: 'library-imports-declared-packages',
@@ -89,10 +89,10 @@ module.exports = {
       to: { pathNot: '^schematics/', dependencyTypesNot: ['core', 'type-only'] },
     },
     {
-      name: 'sample-uses-the-package-name',
-      comment: 'The sample app imports the library as its users do: by the name of the package.',
+      name: 'samples-use-the-package-name',
+      comment: 'The sample app and the examples import the library as its users do: by the name of the package.',
       severity: 'error',
-      from: { path: '^sample-app/' },
+      from: { path: '^(sample-app|examples)/' },
       to: { path: '^(lib|dist)/', dependencyTypesNot: ['aliased'] },
     },
     {
@@ -100,7 +100,7 @@ module.exports = {
       comment:
         'Two files that need each other are one file, or a type of one belongs to the other. Type-only imports count.',
       severity: 'error',
-      from: { path: '^(lib|schematics|sample-app|test|bench)/' },
+      from: { path: '^(lib|schematics|sample-app|examples|test|bench)/' },
       to: { circular: true },
     },
     {

@@ -40,6 +40,11 @@ const libraryOnly = [
       'No import.meta: a Jest that runs CommonJS compiles the library, and would leave it in. See module-url.ts.',
   },
   {
+    selector: 'ImportDeclaration[source.value=/^node:/] > ImportDefaultSpecifier',
+    message:
+      'No default import of a built-in: a Jest that compiles the library to CommonJS has none without esModuleInterop.',
+  },
+  {
     selector:
       'Program > VariableDeclaration[kind="let"], Program > ExportNamedDeclaration > VariableDeclaration[kind="let"]',
     message: 'No module state: two applications in one process must not see each other.',

@@ -101,7 +101,7 @@ export class TenantInvalidError extends PoolError {
    *
    * @param reason what is wrong with what was meant as a tenant, without a full stop.
    */
-  constructor(reason: string, options?: ErrorOptions);
+  constructor(reason: string, options?: { cause?: unknown });
   /** @internal */
   constructor(reason: string, details?: PoolErrorDetails);
   constructor(reason: string, details: PoolErrorDetails = {}) {

@@ -52,7 +52,7 @@ export type { PgPoolOptions } from './postgres/client-config.js';
 export type { PostgresEventMap, PostgresEvents } from './postgres/pg-events.js';
 export type { TypeParser } from './postgres/protocol/pg-module.js';
 export type { LeaseEvents, PgListener } from './postgres/session/lease-events.js';
-export type { Queryable } from './postgres/statement/queryable.js';
+export type { Queryable, SubmittableQuery } from './postgres/statement/queryable.js';
 export { asPgModule } from './postgres/as-pg-module.js';
 export { asPgPool } from './postgres/as-pg-pool.js';
 export { fromPgPoolConfig } from './postgres/from-pg-pool-config.js';

@@ -9,20 +9,21 @@
  */
 import './ensure-installed.mjs';
 
-import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { apms, control } from './apm/matrix.mjs';
-import { SharedServers, startUpstream } from './apm/servers.mjs';
+import { startUpstream, withDatabases } from './apm/servers.mjs';
 import { differences, failures, readRun, spanProblems, summary } from './apm/verdict.mjs';
-import { userEnvironment } from './commands.mjs';
+import { run, userEnvironment } from './commands.mjs';
 import { install, pack } from './packed.mjs';
+import { SharedServers } from './shared-servers.mjs';
 
 /** @import { Apm } from './apm/matrix.mjs' */
 /** @import { Problem, Run } from './apm/verdict.mjs' */
+/** @import { CommandError } from './commands.mjs' */
 
 /** How long one run of the application may take; it takes some five seconds. */
 const RUN_WITHIN_MS = 120_000;
@@ -43,12 +44,7 @@ if (wanted.length === 0) {
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-apm-'));
-/** @type {Set<import('node:child_process').ChildProcess>} */
-const running = new Set();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-  rmSync(work, { recursive: true, force: true });
-});
+process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 const application = join(work, 'application');
@@ -68,9 +64,9 @@ try {
   }
   console.log(`${reference.compared.size} calls without an APM, as they must be`);
   for (const apm of wanted) {
-    const run = await runApplication(apm);
-    const results = differences(run, reference);
-    const spans = spanProblems(run);
+    const made = await runApplication(apm);
+    const results = differences(made, reference);
+    const spans = spanProblems(made);
     print(apm.name, { results, spans });
     if (results.length + spans.length > 0) failed++;
   }
@@ -91,32 +87,21 @@ console.log(`\nUnder ${wanted.length} APMs everything is as without, and every s
  * @returns {Promise<Run>}
  */
 function runApplication({ module, options, nodeArgs = [], env = {} }) {
-  return servers.withDatabases(async (databases) => {
+  return withDatabases(servers, async (databases) => {
     const journal = join(work, 'journal');
     writeFileSync(journal, '');
     const settings = { apm: module, options, journal, upstream: upstream.url, ...databases };
-    const child = spawn(process.execPath, [...nodeArgs, 'main.mjs', JSON.stringify(settings)], {
-      cwd: application,
+    const end = await run(application, process.execPath, [...nodeArgs, 'main.mjs', JSON.stringify(settings)], {
       env: { ...userEnvironment(), DD_TRACE_AGENT_URL: upstream.url, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    running.add(child);
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => (output = (output + text).slice(-20_000)));
-    }
-    const late = setTimeout(() => child.kill('SIGKILL'), RUN_WITHIN_MS);
-    /** @type {[number | null, NodeJS.Signals | null]} */
-    const [code, signal] = await new Promise((resolve, reject) => {
-      child.once('error', reject);
-      child.once('close', (...end) => resolve(end));
-    });
-    clearTimeout(late);
-    running.delete(child);
-    const run = readRun(readFileSync(journal, 'utf8'));
-    if (code === 0) return run;
-    const end = `the program ended with ${signal ?? `exit code ${code}`}: ${output.trim().slice(-2_000)}`;
-    return { ...run, complete: false, uncaught: [...run.uncaught, end] };
+      withinMs: RUN_WITHIN_MS,
+    }).then(
+      () => undefined,
+      (/** @type {CommandError} */ error) => error,
+    );
+    const made = readRun(readFileSync(journal, 'utf8'));
+    if (end === undefined) return made;
+    const text = `the program ended with ${end.reason}: ${end.output.slice(-2_000)}`;
+    return { ...made, complete: false, uncaught: [...made.uncaught, text] };
   });
 }
 

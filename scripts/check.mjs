@@ -19,14 +19,19 @@ const checks = {
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings=0'],
   boundaries: [
     'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
-    ...['lib', 'schematics', 'test', 'bench', 'sample-app'].filter((folder) => existsSync(`${root}/${folder}`)),
+    ...['lib', 'schematics', 'test', 'bench', 'examples', 'sample-app'].filter((folder) =>
+      existsSync(`${root}/${folder}`),
+    ),
   ],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib', 'schematics'],
-  // These two look at what was built.
+  // These look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
+  attw: ['scripts/attw.mjs'],
+  declarations: ['scripts/declarations.mjs'],
   'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
+  'errors table': ['scripts/errors-table.mjs', '--check'],
 };
 
 const wanted = process.argv.slice(2);

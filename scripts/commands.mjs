@@ -35,6 +35,8 @@ export class CommandError extends Error {
   constructor(command, reason, output) {
     super(`Failed: ${command} (${reason})\n${output.trim()}`);
     this.name = 'CommandError';
+    /** The exit code, the signal, or that it was late. */
+    this.reason = reason;
     /** What the command printed, errors last. */
     this.output = output.trim();
   }

@@ -1,18 +1,18 @@
 /**
- * The README's tables of options, made from the schemas that check them: names, types and defaults from the schemas
- * themselves, what an option is for from the comment above it in the source.
+ * The tables of options in the reference (docs/05-reference/options.md), made from the schemas that check them: names,
+ * types and defaults from the schemas themselves, what an option is for from the comment above it in the source.
  *
- * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file
- * (README.md) is out of date. An option without a comment is an error.
+ * Usage: node scripts/options-table.mjs [--check] [file] With --check nothing is written; exits with 1 when the file is
+ * out of date. An option without a comment is an error.
  */
 // The sources, and not what was last built of them.
 import '../test/support/typescript/register.mjs';
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readdirSync, readFileSync } from 'node:fs';
 
 import ts from 'typescript';
+
+import { plain, writeGenerated } from './generated-part.mjs';
 
 /** @typedef {import('zod').z.ZodType} Schema */
 /** @typedef {Readonly<Record<string, Schema>>} Shape */
@@ -20,13 +20,6 @@ import ts from 'typescript';
 /** @typedef {{ title: string, shape: Shape }} Kind */
 
 const everyPool = 'Every pool';
-
-const args = process.argv.slice(2);
-const check = args.includes('--check');
-const readme = resolve(
-  args.find((argument) => argument !== '--check') ?? fileURLToPath(new URL('../README.md', import.meta.url)),
-);
-const marks = /(<!-- options:begin.*-->\n)[^]*(<!-- options:end -->)/;
 
 /**
  * The comment of every option, by its schema: an option that several kinds share is one schema. @type {Map<Schema,
@@ -57,19 +50,7 @@ for (const type of Object.keys(poolKinds)) {
   tables.push(table(`${kind.title}: \`type: '${type}'\``, kind.shape));
 }
 
-const text = readFileSync(readme, 'utf8');
-if (!marks.test(text)) throw new Error(`${readme} has no <!-- options:begin … --> and <!-- options:end -->.`);
-const generated = text.replace(
-  marks,
-  (_, begin, end) =>
-    `${begin}<!-- prettier-ignore-start -->\n\n${tables.join('\n')}\n<!-- prettier-ignore-end -->\n${end}`,
-);
-if (!check) {
-  writeFileSync(readme, generated);
-} else if (generated !== text) {
-  console.error(`The tables of options in ${readme} are out of date: run node scripts/options-table.mjs`);
-  process.exit(1);
-}
+writeGenerated({ name: 'options', defaultFile: 'docs/05-reference/options.md', parts: tables });
 
 /**
  * Remembers the comments above the options of every `…Shape` that a module exports, and the shape of a kind of pool.
@@ -122,18 +103,6 @@ function commentOf(node) {
 }
 
 /**
- * @param {string | ts.NodeArray<ts.JSDocComment> | undefined} comment
- * @returns {string | undefined} on one line, links as code
- */
-function plain(comment) {
-  return ts
-    .getTextOfJSDocComment(comment)
-    ?.replace(/\{@link\s+([^}]+)\}/g, '`$1`')
-    .replace(/\s+/g, ' ')
-    .trim();
-}
-
-/**
  * @param {string} title
  * @param {Shape} shape
  * @returns {string}
@@ -142,7 +111,7 @@ function table(title, shape) {
   const rows = rowsOf(shape, '', (schema) => !common.has(schema));
   if (title === everyPool) for (const schema of Object.values(shape)) common.add(schema);
   const lines = rows.map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`);
-  return `### ${title}\n\n| Option | Type, unit | Default | |\n| --- | --- | --- | --- |\n${lines.join('')}`;
+  return `## ${title}\n\n| Option | Type, unit | Default | |\n| --- | --- | --- | --- |\n${lines.join('')}`;
 }
 
 /**

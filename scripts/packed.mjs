@@ -8,10 +8,11 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
  * @param {string} folder where the tarball goes
+ * @param {...'--ignore-scripts'} options to pack what was last built, without building it anew
  * @returns {Promise<string>} its path; it is made as it would be published
  */
-export async function pack(folder) {
-  const output = await npm(root, ['pack', '--json', '--pack-destination', folder]);
+export async function pack(folder, ...options) {
+  const output = await npm(root, ['pack', '--json', '--pack-destination', folder, ...options]);
   // The build that runs before packing may print, too: the answer is the last thing.
   const { filename } = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1))[0];
   return join(folder, filename);

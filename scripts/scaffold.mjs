@@ -2,7 +2,8 @@
  * New Nest applications, as `nest new` of the registry's own CLI makes them, for the scripts and tests that try the
  * packed project out in one.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -40,7 +41,7 @@ export async function scaffold(folder, { nest, type, packages = true }) {
   if (nest === 11 && type === 'esm') throw new RangeError('Nest 11 scaffolds have no ES modules.');
   const kept = join(cache, `scaffold-${nestCli[nest]}-${type}${packages ? '' : '-bare'}`);
   const ms = madeIn(kept) ?? (await make(kept, { nest, type, packages }));
-  cpSync(join(kept, 'app'), folder, { recursive: true, verbatimSymlinks: true, errorOnExist: true, force: false });
+  copy(join(kept, 'app'), folder);
   return { ms };
 }
 
@@ -50,6 +51,8 @@ export async function scaffold(folder, { nest, type, packages = true }) {
  * @returns {Promise<number>} how long the CLI took
  */
 async function make(kept, { nest, type, packages }) {
+  // Outside the repository: the CLI takes its schematics from the first node_modules above the folder it runs in.
+  const work = mkdtempSync(join(realpathSync(tmpdir()), 'nestjs-pool-manager-scaffold-'));
   mkdirSync(cache, { recursive: true });
   // Beside the place where it will be, so that no other process ever finds half of it there.
   const partial = mkdtempSync(`${kept}-`);
@@ -61,15 +64,15 @@ async function make(kept, { nest, type, packages }) {
       // `nest new` has no flag for the module system: it asks, and takes ES modules where there is no terminal. These
       // are the commands that it runs after the answer.
       const answers = ['--name=app', '--type=cjs', '--language=ts', '--package-manager=npm'];
-      await npm(partial, [...cli, 'schematics', '@nestjs/schematics:application', ...answers], options);
-      if (packages) await npm(join(partial, 'app'), ['install', '--silent'], options);
+      await npm(work, [...cli, 'schematics', '@nestjs/schematics:application', ...answers], options);
+      if (packages) await npm(join(work, 'app'), ['install', '--silent'], options);
     } else {
       const flags = ['--skip-git', '--package-manager', 'npm', ...(packages ? [] : ['--skip-install'])];
-      await npm(partial, [...cli, 'nest', 'new', 'app', ...flags], options);
+      await npm(work, [...cli, 'nest', 'new', 'app', ...flags], options);
     }
     const ms = performance.now() - started;
-    // `nest new` ends with exit code 0 also where the packages could not be installed.
-    if (packages) readFileSync(join(partial, 'app/node_modules/@nestjs/core/package.json'));
+    check(join(work, 'app'), { nest, packages });
+    copy(join(work, 'app'), join(partial, 'app'));
     writeFileSync(join(partial, 'ms'), String(ms));
     renameSync(partial, kept);
     return ms;
@@ -79,8 +82,30 @@ async function make(kept, { nest, type, packages }) {
     if (ms === undefined) throw error;
     return ms;
   } finally {
-    rmSync(partial, { recursive: true, force: true });
+    for (const folder of [work, partial]) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * That the application is what was asked for: `nest new` ends with exit code 0 also where it could not install the
+ * packages.
+ *
+ * @param {string} app
+ * @param {Pick<Required<ScaffoldOptions>, 'nest' | 'packages'>} options
+ */
+function check(app, { nest, packages }) {
+  const { dependencies } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'));
+  const range = dependencies['@nestjs/core'];
+  if (!range.startsWith(`^${String(nest)}.`)) throw new Error(`The scaffold for Nest ${nest} is for Nest ${range}.`);
+  if (packages) readFileSync(join(app, 'node_modules/@nestjs/core/package.json'));
+}
+
+/**
+ * @param {string} from
+ * @param {string} to must not exist
+ */
+function copy(from, to) {
+  cpSync(from, to, { recursive: true, verbatimSymlinks: true, errorOnExist: true, force: false });
 }
 
 /**

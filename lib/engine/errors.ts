@@ -340,7 +340,10 @@ export class NestedAcquireError extends PoolError {
   }
 }
 
-/** An operation on a connection passed its own deadline; the connection was destroyed. */
+/**
+ * An operation passed its own deadline and was given up. A PostgreSQL statement is cancelled, and its connection kept
+ * if the server obeys; a Redis lease and an HTTP request lose their connection.
+ */
 export class OperationTimeoutError extends PoolError {
   readonly code = 'POOL_OPERATION_TIMEOUT';
   /** The limit that the operation passed, in milliseconds. */

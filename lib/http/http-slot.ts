@@ -5,8 +5,8 @@
  * has no more sockets to an origin than slots, `evict()`, `maxLifetimeMs` and `idleTimeoutMs` close sockets, and what
  * is known of a socket (has it served before?) is known exactly. Nothing is opened before a request needs it.
  */
-import http from 'node:http';
-import https from 'node:https';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 
 import type { UndiciConnection } from './undici-connection.js';
@@ -104,7 +104,7 @@ function destroyOnData(this: Socket): void {
   this.destroy();
 }
 
-function watchIdle(agent: http.Agent): void {
+function watchIdle(agent: HttpAgent): void {
   agent.on('free', (socket: Socket) => {
     if (!socket.destroyed) socket.on('data', destroyOnData);
   });
@@ -120,13 +120,13 @@ function watchIdle(agent: http.Agent): void {
  * needs one, and change to that of each further request: Node's agent does so itself.
  */
 export class KeepAliveAgents {
-  readonly http: http.Agent;
-  readonly https: https.Agent;
+  readonly http: HttpAgent;
+  readonly https: HttpsAgent;
 
   constructor(keepAliveTimeoutMs: number) {
     const options = { keepAlive: true, maxFreeSockets: 1, timeout: keepAliveTimeoutMs };
-    this.http = new http.Agent(options);
-    this.https = new https.Agent(options);
+    this.http = new HttpAgent(options);
+    this.https = new HttpsAgent(options);
     watchIdle(this.http);
     watchIdle(this.https);
   }

@@ -4,15 +4,15 @@
  * Follows what axios' own adapter does in Node, bodies of servers that send raw deflate included.
  */
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream';
-import zlib from 'node:zlib';
+import { type BrotliOptions, constants, createBrotliDecompress, createUnzip, type ZlibOptions } from 'node:zlib';
 
 import type { AnswerHead } from './exchange.js';
 
 /** What is missing at the end of a compressed body is forgiven, as browsers do. */
-const LENIENT: zlib.ZlibOptions = { flush: zlib.constants.Z_SYNC_FLUSH, finishFlush: zlib.constants.Z_SYNC_FLUSH };
-const LENIENT_BROTLI: zlib.BrotliOptions = {
-  flush: zlib.constants.BROTLI_OPERATION_FLUSH,
-  finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH,
+const LENIENT: ZlibOptions = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
+const LENIENT_BROTLI: BrotliOptions = {
+  flush: constants.BROTLI_OPERATION_FLUSH,
+  finishFlush: constants.BROTLI_OPERATION_FLUSH,
 };
 
 /**
@@ -40,11 +40,11 @@ function isCoding(coding: string): coding is Coding {
 export function decompressed(source: Readable, coding: Coding): Readable {
   switch (coding) {
     case 'br':
-      return piped(source, zlib.createBrotliDecompress(LENIENT_BROTLI));
+      return piped(source, createBrotliDecompress(LENIENT_BROTLI));
     case 'deflate':
-      return piped(piped(source, new ZlibHeader()), zlib.createUnzip(LENIENT));
+      return piped(piped(source, new ZlibHeader()), createUnzip(LENIENT));
     default:
-      return piped(source, zlib.createUnzip(LENIENT));
+      return piped(source, createUnzip(LENIENT));
   }
 }
 

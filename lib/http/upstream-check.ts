@@ -8,7 +8,7 @@
  * there is nothing to ask: the check passes, and no failed request counts against the pool, because no check could
  * clear it again.
  */
-import net from 'node:net';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 
 import type { AxiosInstance, AxiosStatic } from 'axios';
@@ -144,7 +144,7 @@ function connects({ hostname, port, protocol }: URL, signal: AbortSignal): Promi
   return new Promise((resolve, reject) => {
     // Brackets belong to URLs, not to IPv6 addresses.
     const host = hostname.replace(/^\[|\]$/g, '');
-    const socket = net.connect({ host, port: Number(port) || (protocol === 'https:' ? 443 : 80) });
+    const socket = connect({ host, port: Number(port) || (protocol === 'https:' ? 443 : 80) });
     const stop = (): void => void socket.destroy(new Error('The connection attempt was given up'));
     signal.addEventListener('abort', stop, { once: true });
     socket.once('connect', () => {

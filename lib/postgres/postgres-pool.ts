@@ -6,7 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 
-import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
+import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow } from 'pg';
 
 import type { Lease } from '../engine/lease.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
@@ -31,6 +31,7 @@ import {
   readQuery,
   refuseQuery,
 } from './statement/query-arguments.js';
+import type { SubmittableQuery } from './statement/queryable.js';
 import type { StatementConfig } from './statement/statement.js';
 import type { PgTransaction } from './transaction/pg-transaction.js';
 import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
@@ -65,7 +66,7 @@ export class PostgresPool extends PostgresEvents {
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Runs a Submittable, such as a cursor or a COPY stream, on a lease that ends with it, and returns it. */
-  query<T extends Submittable>(query: T): T;
+  query<T extends SubmittableQuery>(query: T): T;
   /** Runs a query whose rows are arrays (`rowMode`). */
   query<R extends unknown[] = unknown[]>(
     config: QueryArrayConfig<unknown[]> & CallLimits,

@@ -94,7 +94,9 @@ export interface ActiveQuery extends Submittable {
 export async function loadPg(poolId: string): Promise<PgModule> {
   let loaded: object;
   try {
-    loaded = (await import('pg')).default;
+    const imported = await import('pg');
+    // Without a default where a Jest compiles this to CommonJS, and the application has no esModuleInterop.
+    loaded = 'default' in imported ? imported.default : imported;
   } catch (error) {
     throw new MissingDriverError(poolId, 'pg', error);
   }

@@ -1,14 +1,23 @@
 /**
  * `query` as pg has it, for objects that run queries on one connection: a client that was lent, a transaction.
  */
-import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow, Submittable } from 'pg';
+import type { Connection, QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, QueryResultRow } from 'pg';
 
 import { type CallLimits, type QueryRequest, readQuery, refuseQuery } from './query-arguments.js';
+
+/**
+ * What pg calls a Submittable: a query that sends itself, such as a cursor or a COPY stream. Written out here, because
+ * pg's own type is `any` where `@types/pg` isn't installed, and every text would be a Submittable.
+ */
+export interface SubmittableQuery {
+  /** Called by pg when the connection is free. */
+  submit(connection: Connection): void;
+}
 
 /** What runs queries on one connection: a client that was lent, a transaction. */
 export abstract class Queryable {
   /** Runs a Submittable, such as a cursor or a COPY stream, and returns it. */
-  query<T extends Submittable>(query: T): T;
+  query<T extends SubmittableQuery>(query: T): T;
   /** Runs a query whose rows are arrays (`rowMode`). */
   query<R extends unknown[] = unknown[]>(
     config: QueryArrayConfig<unknown[]> & CallLimits,
