@@ -19,7 +19,7 @@ export function factoryCall(file: CodeFile): ts.CallExpression | undefined {
   for (const node of file.nodes()) {
     if (!compiler.isCallExpression(node) || !compiler.isPropertyAccessExpression(node.expression)) continue;
     const { expression, name } = node.expression;
-    if (expression.getText(syntax).endsWith("Factory") && name.text.startsWith("create") && node.arguments.length > 0)
+    if (expression.getText(syntax).endsWith('Factory') && name.text.startsWith('create') && node.arguments.length > 0)
       return node;
   }
   return undefined;

@@ -80,13 +80,15 @@ export class Project {
     return styleOf(file, this.#prettier);
   }
 
-  /** Every TypeScript file of the application, tests included. */
+  /** Every TypeScript file of the application, tests included: those beside its sources, and those in `test`. */
   *sources(): Generator<CodeFile> {
-    const paths: string[] = [];
-    this.#tree.getDir(this.sourceRoot).visit((path) => {
-      if (/\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && !path.includes('/node_modules/')) paths.push(path);
-    });
-    for (const path of paths.sort()) {
+    const paths = new Set<string>();
+    for (const folder of [this.sourceRoot, posix.join(this.root, 'test')]) {
+      this.#tree.getDir(folder).visit((path) => {
+        if (/\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && !path.includes('/node_modules/')) paths.add(path);
+      });
+    }
+    for (const path of [...paths].sort()) {
       const file = this.file(path);
       if (file !== undefined) yield file;
     }
@@ -156,6 +158,11 @@ export class Project {
     if (path !== undefined) return this.#tree.read(path)?.toString('utf8') ?? '';
     return JSON.stringify(record(this.packageJson.prettier));
   }
+}
+
+/** Whether a file has tests, and is no part of the application. */
+export function isTest({ path }: CodeFile): boolean {
+  return /\.(?:e2e-)?(?:spec|test)\.[cm]?ts$/.test(path) || path.includes('/test/');
 }
 
 /** The object literal that a JSON file is. */

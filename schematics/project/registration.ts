@@ -8,7 +8,7 @@ import type { CodeStyle } from '../text/code-style.js';
 import { addImport, localName } from '../text/imports.js';
 import { addMember, indented } from '../text/members.js';
 import { moduleMetadata, nameOf, type NestModule, property } from './nest-syntax.js';
-import type { Project } from './project.js';
+import { isTest, type Project } from './project.js';
 
 export const PACKAGE = 'nestjs-pool-manager';
 
@@ -30,8 +30,10 @@ export type Registration =
   | { readonly state: 'other'; readonly file: CodeFile; readonly node: ts.Node };
 
 export function findRegistration(project: Project): Registration {
-  const calls = [...project.sources()].flatMap((file) => registrations(file).map((call) => ({ file, call })));
-  const [first] = calls.filter(({ file }) => !/\.(?:e2e-)?(?:spec|test)\.ts$/.test(file.path));
+  const calls = [...project.sources()]
+    .filter((file) => !isTest(file))
+    .flatMap((file) => registrations(file).map((call) => ({ file, call })));
+  const [first] = calls;
   if (first === undefined) return { state: 'none' };
   const { file, call } = first;
   const pools = declaredPools(file, call);

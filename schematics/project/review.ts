@@ -32,7 +32,7 @@ export class Review {
       lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line.replaceAll('\n', '\n    ')}`)];
     return [
       ...part(this.hasDone ? 'Done' : '', this.hasDone ? this.#done : []),
-      ...(this.hasDone ? [] : ['', 'Everything is in place: nothing was changed.']),
+      ...(this.hasDone ? [] : ['', 'Nothing was changed.']),
       ...part('To review', this.#open),
       ...part('Next', this.hasDone ? this.#next : []),
       '',

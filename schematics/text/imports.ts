@@ -11,7 +11,9 @@ export function addImport(file: CodeFile, names: readonly string[], from: string
   const { compiler, syntax } = file;
   const declarations = syntax.statements.filter((statement) => compiler.isImportDeclaration(statement));
   const own = declarations.filter((declaration) => specifierOf(file, declaration) === from);
-  const missing = names.filter((name) => !own.some((declaration) => importedNames(file, declaration).has(name)));
+  const missing = names
+    .filter((name) => !own.some((declaration) => importedNames(file, declaration).has(name)))
+    .sort((a, b) => a.toLowerCase().localeCompare(b.toLowerCase(), 'en'));
   if (missing.length === 0) return;
   const open = own.find((declaration) => namedBindings(file, declaration) !== undefined);
   if (open !== undefined) {

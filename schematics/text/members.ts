@@ -52,12 +52,15 @@ export function addMember(file: CodeFile, list: MemberList, text: string, style:
   }
 }
 
-/** Removes a member, with its comma and, where it has them to itself, its lines. */
+/** What to remove with a member: its comma and, where it has them to itself, its lines. */
 export function withoutMember(file: CodeFile, list: MemberList, member: ts.Node): { start: number; end: number } {
   const { text, syntax } = file;
   const members: readonly ts.Node[] = 'elements' in list ? list.elements : list.properties;
   const position = members.indexOf(member);
   const comma = commaAfter(file, member.end, list.end);
+  const [inside, outside] = [list.getStart(syntax) + 1, list.end - 1];
+  const around = text.slice(inside, member.getStart(syntax)) + text.slice(comma ?? member.end, outside);
+  if (members.length === 1 && around.trim() === '') return { start: inside, end: outside };
   let start = member.getStart(syntax);
   let end = comma ?? member.end;
   const lineStart = text.lastIndexOf('\n', start - 1) + 1;

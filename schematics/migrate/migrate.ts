@@ -1,0 +1,147 @@
+/**
+ * `nest generate --collection nestjs-pool-manager migrate`: replaces what is mechanical, and lists the rest.
+ *
+ * Promises: what isn't understood in full is left as it is, and named with its place and what to do there; a second run
+ * changes nothing.
+ */
+import type { Rule } from '@angular-devkit/schematics';
+
+import { findCompiler } from '../project/compiler.js';
+import { rootModule } from '../project/nest-syntax.js';
+import { Project } from '../project/project.js';
+import {
+  addModuleImports,
+  addPool,
+  findRegistration,
+  PACKAGE,
+  type PoolEntry,
+  type Registration,
+  registrationText,
+} from '../project/registration.js';
+import { Review } from '../project/review.js';
+import type { CodeStyle } from '../text/code-style.js';
+import { addImport } from '../text/imports.js';
+import { httpModules } from './http-modules.js';
+import type { Migration, SureMigration, Target } from './migration.js';
+import { pgPools } from './pg-pools.js';
+
+export interface MigrateInput {
+  readonly postgresPool?: string;
+  readonly httpPool?: string;
+  readonly project?: string;
+  readonly sourceRoot?: string;
+}
+
+type Finder = (project: Project, target: Target) => Generator<Migration>;
+
+export function migrate(input: MigrateInput): Rule {
+  return (tree, context) => {
+    const project = new Project(tree, findCompiler(), input);
+    const review = new Review();
+    const registration = findRegistration(project);
+    const pools = new Pools(project, registration);
+    const postgres = { type: 'database', find: pgPools, name: input.postgresPool };
+    const http = { type: 'http', find: httpModules, name: input.httpPool };
+    for (const { type, find, name } of [postgres, http]) {
+      const target = pools.target(type, name);
+      let found = first(find, project, target, pools.canDeclare);
+      // Each rewrite moves what comes after it, so that the next one is looked for anew.
+      for (; found !== undefined; found = first(find, project, target, pools.canDeclare)) {
+        found.rewrite.apply(project, found.unused);
+        if (found.entry !== undefined) pools.declare(found.entry, found.names);
+        review.done(`${found.place}  ${found.done}`);
+        for (const [place, text] of found.notes) review.open(place, text);
+      }
+      for (const migration of find(project, target)) {
+        if ('unsure' in migration) {
+          if (migration.onlyAfterChanges !== true || review.hasDone) review.open(migration.place, migration.unsure);
+        } else review.open(migration.place, `${pools.obstacle}: then run this again`);
+      }
+    }
+    project.save();
+    if (review.hasDone) {
+      review.next('Compile, run the tests, and read the changes: git diff');
+      review.next(
+        'Limits of the pools are those of their declaration: compare maxSize with what the servers can take.',
+      );
+    }
+    context.logger.info(review.toString());
+  };
+}
+
+function first(find: Finder, project: Project, target: Target, canDeclare: boolean): SureMigration | undefined {
+  if (!canDeclare && !target.isDeclared) return undefined;
+  for (const migration of find(project, target)) if ('rewrite' in migration) return migration;
+  return undefined;
+}
+
+/** The pools that the application declares, and those that are added. */
+class Pools {
+  readonly #project: Project;
+  readonly #names: Set<string>;
+  readonly #registration: Registration;
+
+  constructor(project: Project, registration: Registration) {
+    this.#project = project;
+    this.#registration = registration;
+    this.#names = new Set(registration.state === 'literal' ? registration.pools.keys() : []);
+  }
+
+  /** Whether pools can be added to what is there. */
+  get canDeclare(): boolean {
+    return this.#registration.state === 'literal' || (this.#registration.state === 'none' && this.#hasRoot);
+  }
+
+  /** Why they can't. */
+  get obstacle(): string {
+    if (this.#registration.state === 'other') {
+      const { file, node } = this.#registration;
+      return `PoolManagerModule at ${file.at(node)} is no literal that a pool can be added to; declare one there, and name it with --postgres-pool or --http-pool`;
+    }
+    return `no root module with a literal as its imports was found; run nest add ${PACKAGE}`;
+  }
+
+  get #hasRoot(): boolean {
+    return rootModule(this.#project) !== undefined;
+  }
+
+  /** @throws Error for the name of a pool that is declared as another kind, or not at all. */
+  target(type: string, name: string | undefined): Target {
+    if (name !== undefined && this.#registration.state !== 'other') {
+      const declared = this.#registration.state === 'literal' ? this.#registration.pools : new Map<string, string>();
+      if (!declared.has(name) || (declared.get(name) ?? type) !== type) {
+        const pools = [...declared].map(([pool, kind]) => `${pool} (${kind ?? 'unknown'})`).join(', ') || 'none';
+        throw new Error(`No pool "${name}" of type ${type} is declared. Declared: ${pools}`);
+      }
+    }
+    return {
+      style: this.#style,
+      taken: this.#names,
+      isDeclared: name !== undefined,
+      name: (proposed) => name ?? proposed,
+    };
+  }
+
+  declare(entry: PoolEntry, names: readonly string[]): void {
+    this.#names.add(entry.name);
+    const registration = findRegistration(this.#project);
+    if (registration.state === 'literal') {
+      const style = this.#project.style(registration.file);
+      addPool(registration.file, entry, style);
+      addImport(registration.file, names, PACKAGE, style);
+      return;
+    }
+    const root = rootModule(this.#project);
+    if (root === undefined) return;
+    const style = this.#project.style(root.file);
+    const elements = [registrationText({ pools: [entry] }, style)];
+    addModuleImports(root, { elements, names: [...names, 'PoolManagerModule'] }, style);
+  }
+
+  get #style(): CodeStyle {
+    const file = this.#registration.state === 'literal' ? this.#registration.file : rootModule(this.#project)?.file;
+    const any = file ?? this.#project.file(this.#project.mainPath) ?? [...this.#project.sources()][0];
+    if (any === undefined) throw new Error(`There are no TypeScript files in ${this.#project.sourceRoot}.`);
+    return this.#project.style(any);
+  }
+}
