@@ -64,8 +64,8 @@ const libraryOnly = [
 
 export default defineConfig(
   // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its
-  // own.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/']),
+  // own. The declarations of the CommonJS entry are about what is in dist, and are compiled with it.
+  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/', 'commonjs/*.d.cts']),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,
@@ -170,5 +170,9 @@ export default defineConfig(
     extends: [tseslint.configs.disableTypeChecked],
     // The compiler checks these too, and knows what Node has.
     rules: { 'no-undef': 'off' },
+  },
+  {
+    files: ['**/*.cjs'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
   },
 );
