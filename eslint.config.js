@@ -58,9 +58,8 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its
-  // own.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/']),
+  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages.
+  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/scaffolds/applications/', 'scripts/apm/application/']),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,

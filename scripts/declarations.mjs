@@ -61,7 +61,9 @@ function compile(installed) {
   const cache = ts.createModuleResolutionCache(root, (name) => name, options);
   const { getSourceFile, fileExists, readFile } = host;
   // Applications beside package.json find the package by its own name, through its `exports`.
-  const applications = new Map(['.mts', '.cts'].map((ending) => [`${root}application${ending}`, application(installed)]));
+  const applications = new Map(
+    ['.mts', '.cts'].map((ending) => [`${root}application${ending}`, application(installed)]),
+  );
   host.fileExists = (file) => applications.has(file) || fileExists(file);
   host.readFile = (file) => applications.get(file) ?? readFile(file);
   host.getSourceFile = (file, languageVersion, onError, shouldCreateNew) => {
