@@ -58,8 +58,12 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/scaffolds/applications/', 'scripts/apm/application/']),
+  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages. The
+  // declarations of the CommonJS entry are about what is in dist, and are compiled with it.
+  globalIgnores([
+    ...['dist/', 'coverage/', '.cache/'],
+    ...['scripts/scaffolds/applications/', 'scripts/apm/application/', 'commonjs/*.d.cts'],
+  ]),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,
@@ -157,5 +161,9 @@ export default defineConfig(
     extends: [tseslint.configs.disableTypeChecked],
     // The compiler checks these too, and knows what Node has.
     rules: { 'no-undef': 'off' },
+  },
+  {
+    files: ['**/*.cjs'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
   },
 );

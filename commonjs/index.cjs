@@ -1,5 +1,5 @@
 /**
- * The package as a CommonJS file requires it: the ES module itself, which each version of Node in `engines` can load so.
- * There is one copy of each class, also where `import` and `require` meet.
+ * The package as a CommonJS file requires it: the ES module itself, which every Node in `engines` can load so. There is
+ * one copy of each class, also where `import` and `require` meet.
  */
 module.exports = require('../dist/lib/index.js');

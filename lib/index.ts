@@ -84,6 +84,7 @@ export type { TenancyOptions, TenantResolver } from './tenancy/tenancy.options.j
 // Health.
 export { PoolHealthIndicator, type PoolHealthOptions } from './health/pool-health.indicator.js';
 export { PoolHealthModule } from './health/pool-health.module.js';
+export type { PoolHealthModuleOptions } from './health/pool-health.options.js';
 export type { ManagerHealth } from './manager/manager-health.js';
 export type { ProbeOutcome } from './engine/probe.js';
 export type {

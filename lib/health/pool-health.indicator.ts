@@ -5,12 +5,13 @@
  * names a host, a URL, a credential or a driver's message.
  */
 import { Inject, Injectable } from '@nestjs/common';
-import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import type { HealthIndicatorResult } from '@nestjs/terminus';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import type { PoolType } from '../pool/pool-core.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { HealthCheckRequest, PoolStatus } from '../pool/pool-health.js';
+import { loadTerminus } from './terminus.js';
 
 /** How long an answer about health may take, and how old what it says may be. */
 export interface PoolHealthOptions {
@@ -45,16 +46,14 @@ interface PublicDetails extends Record<string, unknown> {
 @Injectable()
 export class PoolHealthIndicator {
   /** @internal Made by Nest. */
-  constructor(
-    @Inject(HealthIndicatorService) private readonly indicators: HealthIndicatorService,
-    @Inject(ConnectionPoolManager) private readonly manager: ConnectionPoolManager,
-  ) {}
+  constructor(@Inject(ConnectionPoolManager) private readonly manager: ConnectionPoolManager) {}
 
   /**
    * One pool, under its own name. A pool that isn't critical is degraded at worst. With Terminus 11, which has no word
    * for it, a degraded pool is up and its data says `degraded: true`.
    *
    * @throws {PoolNotFoundError}
+   * @throws {PoolConfigError} when the package `@nestjs/terminus` isn't installed, as the other checks do.
    */
   async check<const Id extends string>(id: Id, options: PoolHealthOptions = {}): Promise<HealthIndicatorResult<Id>> {
     const pool = this.manager.getPool(id);
@@ -67,9 +66,9 @@ export class PoolHealthIndicator {
   /** Every pool of the manager, each under its name. */
   async checkAll(options: PoolHealthOptions = {}): Promise<HealthIndicatorResult> {
     await this.manager.healthCheck(request(options));
-    const answers = this.manager
-      .listPools()
-      .map(({ id, type, critical, status }) => this.report(id, type, critical, status));
+    const answers = await Promise.all(
+      this.manager.listPools().map(({ id, type, critical, status }) => this.report(id, type, critical, status)),
+    );
     return answers.reduce<HealthIndicatorResult>((all, one) => ({ ...all, ...one }), {});
   }
 
@@ -88,17 +87,18 @@ export class PoolHealthIndicator {
     type: PoolType,
     critical: boolean,
     status: PoolStatus,
-  ): HealthIndicatorResult<Id> {
+  ): Promise<HealthIndicatorResult<Id>> {
     const state = this.manager.isStopping && status !== 'closed' ? 'draining' : status;
     return this.answer(id, verdictOn(state, critical), { state, type, critical });
   }
 
-  private answer<const Key extends string>(
+  private async answer<const Key extends string>(
     key: Key,
     verdict: Verdict,
     details: PublicDetails,
-  ): HealthIndicatorResult<Key> {
-    const session = this.indicators.check(key);
+  ): Promise<HealthIndicatorResult<Key>> {
+    const { HealthIndicatorService } = await loadTerminus();
+    const session = new HealthIndicatorService().check(key);
     switch (verdict) {
       case 'up':
         return session.up(details);

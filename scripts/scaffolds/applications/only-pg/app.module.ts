@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { fromHeader, PoolHealthModule, PoolManagerModule } from 'nestjs-pool-manager';
+import { fromHeader, PoolManagerModule } from 'nestjs-pool-manager';
 
 import { OrdersController, OrdersService } from './orders.js';
 
@@ -9,7 +9,6 @@ import { OrdersController, OrdersService } from './orders.js';
       pools: { orders: { type: 'database', isolation: { mode: 'rls', setting: 'app.tenant_id' } } },
       tenancy: { resolve: fromHeader('x-tenant-id') },
     }),
-    PoolHealthModule,
   ],
   controllers: [OrdersController],
   providers: [OrdersService],
