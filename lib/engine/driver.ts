@@ -67,6 +67,13 @@ export interface PoolDriver<C, L = C> {
   /** Whether a failed `open` says that the server is up, and has no room for one more connection. Default: never. */
   isServerFull?(error: unknown): boolean;
   /**
+   * Whether a failed `open` says that waiting mends nothing: a wrong password, a database that does not exist, a
+   * certificate that is not trusted. A start that waits for the pool ends with it at once; `startup: 'background'` goes
+   * on trying. A server that starts up or fails over, and a host without an address, which it may get, are none of it.
+   * Default: never.
+   */
+  isMisconfigured?(error: unknown): boolean;
+  /**
    * Ends what the kind shares between connections (clients, agents). Once, after the last connection of a closed pool.
    */
   dispose?(): Promise<void>;

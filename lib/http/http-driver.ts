@@ -11,6 +11,7 @@ import type { AxiosInstance } from 'axios';
 import type { LeaseInfo, PoolDriver } from '../engine/driver.js';
 import type { DestroyReason } from '../engine/pool-counters.js';
 import { LeaseReleasedError, PoolClosedError } from '../errors.js';
+import { isCertificateError } from '../pool/certificate-errors.js';
 import { isConnectionError } from './connection-errors.js';
 import { HttpSlot } from './http-slot.js';
 import type { SlotAdapters } from './slot-adapters.js';
@@ -99,5 +100,9 @@ export class HttpDriver implements PoolDriver<HttpSlot, AxiosInstance> {
 
   isFatal(error: unknown): boolean {
     return isConnectionError(error);
+  }
+
+  isMisconfigured(error: unknown): boolean {
+    return isCertificateError(error);
   }
 }

@@ -4,6 +4,7 @@
  * Promise: each caller that waits gets an answer by `startupTimeoutMs`. A pool that could not be opened is left as it
  * is; closing it is the caller's.
  */
+import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';
 import { setDeadline } from '../engine/time/late-timer.js';
 import { AcquireTimeoutError, PoolConfigError, UnsafeRoleError } from '../errors.js';
@@ -14,7 +15,8 @@ import type { PoolHandle } from '../pool/pool-handle.js';
  *
  * @throws {AcquireTimeoutError} of the kind `backend` when nothing could be opened in time; `cause` is the last connect
  * error.
- * @throws {UnsafeRoleError} or {PoolConfigError} at once, when that is why the connect failed: no retry mends it.
+ * @throws {UnsafeRoleError} or {PoolConfigError} at once, when waiting mends nothing: the connect failed with one, or
+ * with an error that the driver calls a misconfiguration, which is `cause` then.
  * @throws {PoolClosedError} when the pool is closed meanwhile.
  */
 export async function openPool(pool: PoolHandle, clock: Clock): Promise<void> {
@@ -33,7 +35,8 @@ export async function openPool(pool: PoolHandle, clock: Clock): Promise<void> {
     };
     const failed = (error: Error): void => {
       lastError = error;
-      if (isFinal(error)) settle(() => reject(error));
+      const final = finalError(pool, error);
+      if (final !== undefined) settle(() => reject(final));
     };
     const timer = setDeadline(
       clock,
@@ -49,8 +52,14 @@ export async function openPool(pool: PoolHandle, clock: Clock): Promise<void> {
   });
 }
 
-function isFinal(error: Error): boolean {
-  return error instanceof UnsafeRoleError || error instanceof PoolConfigError;
+/** What ends the wait at once; undefined where a retry may succeed. */
+function finalError(pool: PoolHandle, error: Error): Error | undefined {
+  if (error instanceof UnsafeRoleError || error instanceof PoolConfigError) return error;
+  if (!pool.isMisconfigured(error)) return undefined;
+  const rule =
+    `can't be connected, and waiting mends nothing: ${describeError(error)}. Correct the options or the server; with ` +
+    `startup: 'background' the application starts, and the pool goes on trying`;
+  return new PoolConfigError([{ key: `pools.${pool.id}`, rule }], { poolId: pool.id, cause: error });
 }
 
 function notUp(pool: PoolHandle, waitedMs: number, cause: Error | undefined): AcquireTimeoutError {

@@ -14,42 +14,27 @@ import type { ModulesContainer } from '@nestjs/core';
 import type { ConfigProblem } from '../errors.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { PoolClass } from '../pool/pool-registry.js';
+import { constructorOwner, placeOf, type Wrapper, wrappersOf } from './injection-points.js';
 
-/** Where a class has a pool injected. */
-interface InjectionPoint {
+/** Where a class asks for a pool. */
+interface PoolInjection {
   /** The class of a constructor's parameter, the prototype that has a property. */
   readonly target: object;
   /** The index of the parameter, or the name of the property. */
   readonly at: number | string | symbol;
 }
 
-/**
- * What Nest knows of a provider, once it has resolved what is injected into it. These methods are no part of its public
- * face: in a version without them nothing is compared.
- */
-interface Wrapper {
-  readonly metatype: unknown;
-  getCtorMetadata?(): readonly Dependency[] | undefined;
-  getPropertiesMetadata?(): readonly { readonly key: string | symbol; readonly wrapper: Dependency }[] | undefined;
-}
-
-interface Dependency {
-  readonly instance: unknown;
-}
-
 const INJECTION_POINTS = 'nestjs-pool-manager:injection-points';
-/** The compiler's metadata on the parameters of a constructor, and Nest's on those with an `@Inject`. */
-const CONSTRUCTOR_METADATA = ['design:paramtypes', 'self:paramtypes'];
 
 /** Remembers on a class that a pool is injected there. */
 export function markInjectionPoint(target: object, at: number | string | symbol): void {
   const owner = typeof target === 'function' ? target : target.constructor;
-  Reflect.defineMetadata(INJECTION_POINTS, [...injectionPointsOf(owner), { target, at }], owner);
+  Reflect.defineMetadata(INJECTION_POINTS, [...poolInjectionsOf(owner), { target, at }], owner);
 }
 
 /** Those of a class, and of the classes that it extends. */
-function injectionPointsOf(owner: object): readonly InjectionPoint[] {
-  return (Reflect.getMetadata(INJECTION_POINTS, owner) as readonly InjectionPoint[] | undefined) ?? [];
+function poolInjectionsOf(owner: object): readonly PoolInjection[] {
+  return (Reflect.getMetadata(INJECTION_POINTS, owner) as readonly PoolInjection[] | undefined) ?? [];
 }
 
 /**
@@ -61,12 +46,8 @@ function injectionPointsOf(owner: object): readonly InjectionPoint[] {
 export function misdeclaredPools(modules: ModulesContainer, pools: ReadonlySet<unknown>): readonly ConfigProblem[] {
   // By its text, because a class may be a provider of several modules.
   const problems = new Map<string, ConfigProblem>();
-  for (const { providers, controllers, injectables, middlewares } of modules.values()) {
-    for (const wrappers of [providers, controllers, injectables, middlewares]) {
-      for (const wrapper of wrappers.values()) {
-        for (const problem of problemsOf(wrapper, pools)) problems.set(problem.rule, problem);
-      }
-    }
+  for (const { wrapper } of wrappersOf(modules)) {
+    for (const problem of problemsOf(wrapper, pools)) problems.set(problem.rule, problem);
   }
   return [...problems.values()];
 }
@@ -75,7 +56,7 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
   const { metatype } = wrapper;
   if (typeof metatype !== 'function') return;
   // A class that extends another may inject something else at the same place.
-  const points = new Map(injectionPointsOf(metatype).map((point) => [point.at, point]));
+  const points = new Map(poolInjectionsOf(metatype).map((point) => [point.at, point]));
   for (const { target, at } of points.values()) {
     if (typeof at === 'number' && target !== constructorOwner(metatype)) continue;
     const pool = injectedAt(wrapper, at);
@@ -83,27 +64,12 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
     if (!pools.has(pool) || !(pool instanceof PoolHandle)) continue;
     const declared = declaredAt(target, at);
     if (!isPoolClass(declared) || accepts(declared, pool)) continue;
-    const where =
-      typeof at === 'number'
-        ? `parameter ${at + 1} of the constructor of ${metatype.name}`
-        : `the property "${String(at)}" of ${metatype.name}`;
     const own = pool.constructor.name;
     const rule =
-      `is of the type "${pool.type}" (${own}), but is injected as ${declared.name} into ${where}. ` +
+      `is of the type "${pool.type}" (${own}), but is injected as ${declared.name} into ${placeOf({ wrapper, at })}. ` +
       `Declare that as ${own} or PoolHandle, or inject the pool that was meant`;
     yield { key: `pools.${pool.id}`, rule };
   }
-}
-
-/** The class whose constructor runs: a class with none of its own, and so without metadata on one, inherits it. */
-function constructorOwner(metatype: object): unknown {
-  let owner: unknown = metatype;
-  while (typeof owner === 'function' && !hasConstructorMetadata(owner)) owner = Object.getPrototypeOf(owner);
-  return owner;
-}
-
-function hasConstructorMetadata(owner: object): boolean {
-  return CONSTRUCTOR_METADATA.some((key) => Reflect.hasOwnMetadata(key, owner));
 }
 
 function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {

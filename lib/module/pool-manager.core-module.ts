@@ -6,7 +6,14 @@
  * application whose other providers can't be built has nothing to clean up, and a pool that a test overrides is never
  * built at all.
  */
-import { type DynamicModule, type FactoryProvider, Logger, Module } from '@nestjs/common';
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  type InjectionToken,
+  Logger,
+  Module,
+  type Provider,
+} from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
@@ -20,11 +27,12 @@ import {
   DEFAULT_MANAGER,
   getLifecycleToken,
   getPoolManagerToken,
-  getPoolToken,
   getRegisteredManagerToken,
   getShutdownNoticeToken,
   MODULE_OPTIONS,
+  poolTokenOf,
 } from './pool-manager.tokens.js';
+import { undeclaredPoolProviders, withLateItems } from './undeclared-pools.js';
 
 @Module({})
 export class PoolManagerCoreModule {}
@@ -57,13 +65,28 @@ export function register(definition: DynamicModule, dependencies: RegistrationDe
   };
 }
 
+/** The factories of pools: what a test puts in the place of one has another, or none. */
+const poolFactories = new WeakSet();
+
 /** The token of a pool, and the cold handle behind it. */
 export function poolProvider(pool: string, manager: string): FactoryProvider<Promise<PoolHandle>> {
-  return {
-    provide: getPoolToken(pool, manager),
-    useFactory: (registered: ConnectionPoolManager) => registered.table.build(pool),
-    inject: [getRegisteredManagerToken(manager)],
-  };
+  const useFactory = (registered: ConnectionPoolManager): Promise<PoolHandle> => registered.table.build(pool);
+  poolFactories.add(useFactory);
+  return { provide: poolTokenOf(pool, manager), useFactory, inject: [getRegisteredManagerToken(manager)] };
+}
+
+/** Whether a test has put something else in the place of a pool: `overrideProvider`. */
+function isOverridden(pool: string, manager: string, modules: ModulesContainer): boolean {
+  const token = poolTokenOf(pool, manager);
+  return [...modules.values()].some(({ providers }) => {
+    // The module that announces a pool has its registration's notice beside it.
+    const provider = providers.has(getShutdownNoticeToken(manager)) ? providers.get(token) : undefined;
+    return provider !== undefined && !isPoolFactory(provider.metatype);
+  });
+}
+
+function isPoolFactory(metatype: unknown): boolean {
+  return typeof metatype === 'function' && poolFactories.has(metatype);
 }
 
 /** What guards, interceptors and middleware anywhere in the application find the tenant with. */
@@ -89,6 +112,10 @@ function tenancyProviders(registered: string): FactoryProvider[] {
   ];
 }
 
+function tokensOf(providers: readonly { readonly provide: InjectionToken }[]): InjectionToken[] {
+  return providers.map(({ provide }) => provide);
+}
+
 /**
  * Global also where `isGlobal` is false: `forFeature`, health routes and tenant guards anywhere in the application need
  * the manager.
@@ -98,10 +125,15 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
   const isDefault = name === DEFAULT_MANAGER;
   const manager: FactoryProvider<ConnectionPoolManager> = {
     provide: registered,
-    useFactory: (options: PoolManagerOptions, tenants?: TenantContext) =>
-      new ConnectionPoolManager(options, { logger: new Logger('PoolManager'), staticNames: poolNames, tenants }),
+    useFactory: (options: PoolManagerOptions, modules: ModulesContainer, tenants?: TenantContext) =>
+      new ConnectionPoolManager(options, {
+        logger: new Logger('PoolManager'),
+        staticNames: poolNames,
+        overridden: (poolNames ?? []).filter((pool) => isOverridden(pool, name, modules)),
+        tenants,
+      }),
     // A request has one tenant, however many registrations serve it.
-    inject: isDefault ? [MODULE_OPTIONS] : [MODULE_OPTIONS, { token: TenantContext, optional: true }],
+    inject: [MODULE_OPTIONS, ModulesContainer, ...(isDefault ? [] : [{ token: TenantContext, optional: true }])],
   };
   const visible = [
     manager,
@@ -115,14 +147,15 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
       moduleRef: ModuleRef,
       modules: ModulesContainer,
       http: HttpAdapterHost,
-    ) => new PoolManagerLifecycle({ name, poolNames: poolNames ?? [], manager, moduleRef, modules, http }),
+    ) => new PoolManagerLifecycle({ name, poolNames, manager, moduleRef, modules, http }),
     inject: [registered, ModuleRef, ModulesContainer, HttpAdapterHost],
   };
+  const undeclared = (): FactoryProvider[] => undeclaredPoolProviders({ manager: name, names: poolNames });
   return {
     module: PoolManagerCoreModule,
     global: true,
     imports: definition.imports ?? [],
-    providers: [...(definition.providers ?? []), ...visible, lifecycle],
-    exports: [...visible, lifecycle].map(({ provide }) => provide),
+    providers: withLateItems<Provider>([...(definition.providers ?? []), ...visible, lifecycle], undeclared),
+    exports: withLateItems(tokensOf([...visible, lifecycle]), () => tokensOf(undeclared())),
   };
 }

@@ -37,16 +37,17 @@ import {
 } from './http-connections.js';
 import {
   getLifecycleToken,
-  getPoolToken,
   getRegisteredManagerToken,
   getShutdownNoticeToken,
+  poolTokenOf,
 } from './pool-manager.tokens.js';
+import { removeUndeclaredPools, undeclaredPoolsOfLater } from './undeclared-pools.js';
 
 export interface PoolManagerLifecycleDependencies {
   /** The registration's name. */
   readonly name: string;
-  /** The pools that have injection tokens. */
-  readonly poolNames: readonly string[];
+  /** The pools that have injection tokens; undefined when an asynchronous registration named none. */
+  readonly poolNames: readonly string[] | undefined;
   readonly manager: ConnectionPoolManager;
   readonly moduleRef: ModuleRef;
   readonly modules: ModulesContainer;
@@ -79,6 +80,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     this.refuseNamesakes();
     this.leaveOverriddenPools();
     this.refuseMisdeclaredPools();
+    this.refuseUndeclaredPools();
     await this.dependencies.manager.start();
   }
 
@@ -164,14 +166,23 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     if (problems.length > 0) throw new PoolConfigError(problems);
   }
 
+  /** What would fail at the first request: classes that are made for each have asked for nothing yet. */
+  private refuseUndeclaredPools(): void {
+    const { manager, modules, name, poolNames } = this.dependencies;
+    const announced = { manager: name, names: poolNames };
+    const problems = undeclaredPoolsOfLater(announced, Object.keys(manager.options.pools), modules);
+    if (problems.length > 0) throw new PoolConfigError(problems);
+    removeUndeclaredPools(modules);
+  }
+
   /**
    * A pool whose factory has never run by now was overridden in a test: it is not opened, and the manager finds what
    * took its place.
    */
   private leaveOverriddenPools(): void {
-    const { manager, moduleRef, name, poolNames } = this.dependencies;
+    const { manager, moduleRef, name, poolNames = [] } = this.dependencies;
     for (const pool of poolNames.filter((id) => manager.table.isUnbuilt(id))) {
-      manager.table.replace(pool, moduleRef.get<PoolHandle>(getPoolToken(pool, name), { strict: false }));
+      manager.table.replace(pool, moduleRef.get<PoolHandle>(poolTokenOf(pool, name), { strict: false }));
     }
   }
 }

@@ -16,12 +16,47 @@ export const MODULE_OPTIONS = 'PoolManagerOptions';
 /**
  * The token of a pool: for `overrideProvider` in tests, `inject` lists of factories and `moduleRef.get`.
  *
+ * A test that overrides a pool needs nothing of the registration's other pools: the start waits for none, each is opened
+ * by its first use, and one whose address is neither in the options nor in the environment says so then.
+ *
  * @param manager the `name` of the registration that declares the pool, where an application has more than one.
  * @example
  * Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getPoolToken('orders')).useValue(fakeOrders);
  */
 export function getPoolToken(pool: string, manager: string = DEFAULT_MANAGER): string {
+  remember(pool, manager);
+  return poolTokenOf(pool, manager);
+}
+
+/**
+ * The token itself, for what declares it.
+ *
+ * @internal
+ */
+export function poolTokenOf(pool: string, manager: string): string {
   return manager === DEFAULT_MANAGER ? `Pool(${pool})` : `Pool(${manager}/${pool})`;
+}
+
+/**
+ * The names that tokens have been asked for, by manager: what classes of this process inject, whether or not it exists
+ * anywhere. They are part of the code, and so few; what asks for more than these at run time has no token to find.
+ */
+const asked = new Map<string, Set<string>>();
+const MOST_ASKED = 1_000;
+
+function remember(pool: string, manager: string): void {
+  let names = asked.get(manager);
+  if (names === undefined && asked.size < MOST_ASKED) asked.set(manager, (names = new Set()));
+  if (names !== undefined && names.size < MOST_ASKED) names.add(pool);
+}
+
+/**
+ * The pools of a registration that something in this process may inject.
+ *
+ * @internal
+ */
+export function askedPoolNames(manager: string): Iterable<string> {
+  return asked.get(manager) ?? [];
 }
 
 /** The token of a manager: the class itself, or a string for a registration with a `name`. */

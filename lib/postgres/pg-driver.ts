@@ -11,7 +11,7 @@ import { toError } from '../engine/to-error.js';
 import { ConnectionLostError } from '../errors.js';
 import type { Failover } from './failover.js';
 import { ProcessHold } from './process-hold.js';
-import { isFatalError, isServerFull } from './protocol/pg-errors.js';
+import { isFatalError, isMisconfigured, isServerFull } from './protocol/pg-errors.js';
 import type { ParameterStatusMessage, PgModule } from './protocol/pg-module.js';
 import { type ClientDependencies, LeasedClient, type PoolSession } from './session/leased-client.js';
 import { PgSession } from './session/pg-session.js';
@@ -146,6 +146,10 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
 
   isServerFull(error: unknown): boolean {
     return isServerFull(error);
+  }
+
+  isMisconfigured(error: unknown): boolean {
+    return isMisconfigured(error);
   }
 
   #end(session: PoolSession): void {

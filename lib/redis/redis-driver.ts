@@ -6,7 +6,7 @@ import { ConnectionLostError } from '../errors.js';
 import { ExclusiveConnection } from './exclusive-connection.js';
 import { type LendingOptions, LentClient } from './lent-client.js';
 import type { RedisClient } from './redis-client.js';
-import { isDropped, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
+import { isDropped, isMisconfigured, isServerFull, reasonNotToServe, serverFull } from './server-answers.js';
 import type { ServerProbe } from './server-probe.js';
 import type { SharedClient } from './shared-client.js';
 
@@ -83,6 +83,10 @@ export class RedisDriver<C extends RedisClient> implements PoolDriver<ExclusiveC
 
   isServerFull(error: unknown): boolean {
     return isServerFull(error);
+  }
+
+  isMisconfigured(error: unknown): boolean {
+    return isMisconfigured(error);
   }
 
   /** Ends what the pool has besides its slots. */

@@ -4,6 +4,7 @@
  * ioredis has neither classes nor codes for most of them, so they are told apart by their words, here and nowhere else.
  */
 import { isError } from '../engine/to-error.js';
+import { isCertificateError } from '../pool/certificate-errors.js';
 
 /** Words by which ioredis says that a connection is gone. */
 const CONNECTION_GONE = [
@@ -86,6 +87,15 @@ export function serverFull(cause: unknown): Error {
 /** Whether the server is up and has no room for one more connection. */
 export function isServerFull(error: unknown): boolean {
   return isError(error) && error.message.startsWith(FULL);
+}
+
+/** What a server says to who may never come in, and of a database that it does not have. */
+const NOT_LET_IN =
+  /^(WRONGPASS|NOAUTH|NOPERM|DENIED) |^ERR (invalid password|DB index is out of range|invalid DB index)/;
+
+/** @param error of a connect. @returns whether waiting mends nothing. */
+export function isMisconfigured(error: unknown): boolean {
+  return (isReply(error) && NOT_LET_IN.test(error.message)) || isCertificateError(error);
 }
 
 /** PING itself is forbidden, or has another name: that says nothing of other commands. */

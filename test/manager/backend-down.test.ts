@@ -100,21 +100,3 @@ describe('an application whose PostgreSQL is down when it starts', () => {
     expect(health).toMatchObject({ ready: true, status: 'degraded', pools: { orders: { status: 'healthy' } } });
   });
 });
-
-describe('an application with the wrong credentials', () => {
-  it.each<[string, (url: URL) => void, string]>([
-    ['password', (url) => (url.password = 'wrong-secret'), '28P01'],
-    ['database', (url) => (url.pathname = '/nowhere'), '3D000'],
-  ])('does not boot with a wrong %s, and leaves no session behind', async (_what, spoil, code) => {
-    const url = new URL(server.url);
-    spoil(url);
-    url.searchParams.set('application_name', 'misconfigured');
-    const app = await build({
-      pools: { orders: { type: 'database', connectionString: url.href, startupTimeoutMs: 1_000 } },
-    });
-    const failure: unknown = await app.init().catch((error: unknown) => error);
-    expect(failure).toMatchObject({ poolId: 'orders', kind: 'backend', cause: { code } });
-    expect([JSON.stringify(failure), ...present.logger.lines].join('\n')).not.toContain('wrong-secret');
-    expect(app.get(Orders).pool.stats()).toMatchObject({ status: 'closed', total: 0 });
-  });
-});

@@ -8,6 +8,7 @@
  * died, the session is told by the socket.
  */
 import { isError } from '../../engine/to-error.js';
+import { isCertificateError } from '../../pool/certificate-errors.js';
 
 /** What the server reports only as it ends a session. */
 const SESSION_ENDED = new Set([
@@ -91,4 +92,26 @@ export function isServerFull(error: unknown): boolean {
   const state = sqlStateOf(error);
   if (state === TOO_MANY_CONNECTIONS) return true;
   return state !== undefined && isError(error) && POOLER_FULL.test(error.message);
+}
+
+/** What a server says to who may never come in, or to what was asked of the session and it does not know. */
+const NOT_LET_IN = new Set([
+  '28P01', // invalid_password
+  '28000', // invalid_authorization_specification: no such role, or none that may log in; no entry in pg_hba.conf
+  '3D000', // invalid_catalog_name: no such database
+  '42501', // insufficient_privilege: no CONNECT on the database, or a role that must not be set
+  '22023', // invalid_parameter_value: no such role to set
+]);
+/** undefined_object, of the session's own parameters; what `onConnect` misses, a migration may make. */
+const UNKNOWN_PARAMETER = '42704';
+
+/** What pg says before it asks the server: no password where one is needed, TLS where the server has none. */
+const NOT_ASKED = /^SASL: .*client password must be a|^The server does not support SSL connections/;
+
+/** @param error of a connect. @returns whether waiting mends nothing. */
+export function isMisconfigured(error: unknown): boolean {
+  if (!isError(error)) return false;
+  const state = sqlStateOf(error);
+  if (state === undefined) return NOT_ASKED.test(error.message) || isCertificateError(error);
+  return NOT_LET_IN.has(state) || (state === UNKNOWN_PARAMETER && isFatalError(error));
 }
