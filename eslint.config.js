@@ -63,9 +63,12 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its
-  // own. The declarations of the CommonJS entry are about what is in dist, and are compiled with it.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/', 'commonjs/*.d.cts']),
+  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages. The
+  // declarations of the CommonJS entry are about what is in dist, and are compiled with it.
+  globalIgnores([
+    ...['dist/', 'coverage/', '.cache/'],
+    ...['scripts/scaffolds/applications/', 'scripts/apm/application/', 'commonjs/*.d.cts'],
+  ]),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,

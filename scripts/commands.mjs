@@ -1,7 +1,6 @@
 /** Programs that the scripts run to their end, npm among them, as a user would run them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
 
 /** How long a command may take where its caller says nothing else. */
 const COMMAND_WITHIN_MS = 180_000;
@@ -43,6 +42,43 @@ export class CommandError extends Error {
 }
 
 /**
+ * A program under way.
+ *
+ * @typedef {object} Command
+ * @property {import('node:child_process').ChildProcess} child
+ * @property {() => string} output what it has printed so far, errors included
+ * @property {() => string} stdout … without them
+ * @property {Promise<string>} ended the exit code or the signal, when all that it printed is there; rejects where the
+ *   program could not be started
+ */
+
+/**
+ * Starts a program.
+ *
+ * @param {string} cwd
+ * @param {string} program
+ * @param {readonly string[]} args
+ * @param {NodeJS.ProcessEnv} [env] without it that of `userEnvironment()`
+ * @returns {Command}
+ */
+export function start(cwd, program, args, env = userEnvironment()) {
+  const child = spawn(program, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  running.add(child);
+  let output = '';
+  let stdout = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (/** @type {string} */ text) => {
+      output += text;
+      if (stream === child.stdout) stdout += text;
+    });
+  }
+  const ended = once(child, 'close')
+    .then(([code, signal]) => (signal === null ? `exit code ${code}` : String(signal)))
+    .finally(() => running.delete(child));
+  return { child, output: () => output, stdout: () => stdout, ended };
+}
+
+/**
  * Runs a program to its end.
  *
  * @param {string} cwd
@@ -52,27 +88,17 @@ export class CommandError extends Error {
  * @returns {Promise<string>} its standard output
  * @throws {CommandError}
  */
-export async function run(cwd, program, args, { env = userEnvironment(), withinMs = COMMAND_WITHIN_MS } = {}) {
-  const child = spawn(program, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-  running.add(child);
-  let reason = '';
+export async function run(cwd, program, args, { env, withinMs = COMMAND_WITHIN_MS } = {}) {
+  const { child, output, stdout, ended } = start(cwd, program, args, env);
+  let isLate = false;
   const late = setTimeout(() => {
-    reason = `not done after ${String(withinMs / 1000)} seconds`;
+    isLate = true;
     endGroup(child);
   }, withinMs);
-  try {
-    const [[code, signal], stdout, stderr] = await Promise.all([
-      once(child, 'close'),
-      text(child.stdout),
-      text(child.stderr),
-    ]);
-    if (code === 0) return stdout;
-    const command = [program, ...args].join(' ');
-    throw new CommandError(command, reason || String(signal ?? `exit code ${code}`), `${stdout}${stderr}`);
-  } finally {
-    clearTimeout(late);
-    running.delete(child);
-  }
+  const end = await ended.finally(() => clearTimeout(late));
+  if (end === 'exit code 0') return stdout();
+  const reason = isLate ? `not done after ${String(withinMs / 1000)} seconds` : end;
+  throw new CommandError([program, ...args].join(' '), reason, output());
 }
 
 /**
@@ -103,8 +129,12 @@ export function userEnvironment() {
   return env;
 }
 
-/** @param {import('node:child_process').ChildProcess} child */
-function endGroup(child) {
+/**
+ * Ends a program, and what it started, at once.
+ *
+ * @param {import('node:child_process').ChildProcess} child
+ */
+export function endGroup(child) {
   if (child.pid === undefined) return;
   try {
     process.kill(-child.pid, 'SIGKILL');

@@ -27,6 +27,7 @@ import type { RedisPool } from '../redis/redis-pool.js';
 import type { RedisPoolOptions } from '../redis/redis-pool.options.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
 import { type ManagerHealth, managerHealth } from './manager-health.js';
+import { type MissingAddresses, missingAddresses } from './missing-addresses.js';
 import { fitLogger } from './nest-logger.js';
 import { createDeclaredPool, poolKinds, type PoolMaker } from './pool-kinds.js';
 import {
@@ -63,6 +64,8 @@ export interface PoolManagerSurroundings {
   readonly tenants?: TenantContext | undefined;
   /** @internal The pools whose injection tokens were announced before the options were known. */
   readonly staticNames?: readonly string[] | undefined;
+  /** @internal The pools that a test puts something else in the place of. */
+  readonly overridden?: readonly string[] | undefined;
 }
 
 /** What `acquire()` of a pool of this type lends. */
@@ -89,6 +92,7 @@ export class ConnectionPoolManager {
   /** @internal */
   readonly table = new PoolTable();
   private readonly dependencies: PoolDependencies;
+  private readonly overridden: readonly string[];
   private starting: Promise<void> | undefined;
   private started = false;
   private stopping: Promise<ShutdownReport> | undefined;
@@ -100,7 +104,10 @@ export class ConnectionPoolManager {
    */
   constructor(options: PoolManagerOptions = { pools: {} }, dependencies: PoolManagerSurroundings = {}) {
     const { logger = new Logger('PoolManager'), clock = systemClock, random = Math.random } = dependencies;
-    this.options = parseManagerOptions(options, { staticNames: dependencies.staticNames });
+    const { staticNames, overridden = [] } = dependencies;
+    const missing: MissingAddresses = overridden.length > 0 ? missingAddresses(options, process.env) : new Map();
+    this.options = parseManagerOptions(options, { staticNames, missing });
+    this.overridden = overridden;
     this.tenants = dependencies.tenants ?? new TenantContext();
     this.dependencies = {
       tenants: this.tenants,
@@ -110,7 +117,9 @@ export class ConnectionPoolManager {
       owner: this.options.applicationName,
     };
     for (const [id, config] of Object.entries(this.options.pools)) {
-      this.table.declare(id, () => createDeclaredPool(id, config, this.dependencies));
+      this.table.declare(id, () =>
+        createDeclaredPool(id, config, { ...this.dependencies, noAddress: missing.get(id) }),
+      );
     }
   }
 
@@ -119,6 +128,8 @@ export class ConnectionPoolManager {
    * can't be opened, all are closed again, and the manager is stopped. Called again, it is the same start.
    *
    * @throws {AcquireTimeoutError} of the kind `backend` when a pool was not connected within its `startupTimeoutMs`.
+   * @throws {PoolConfigError} or {UnsafeRoleError} at once, when a pool can't be connected and waiting mends nothing: a
+   * wrong password, role or database, a certificate that is not trusted. `cause` is the error of the connect.
    * @throws {MissingDriverError} when the package of a kind isn't installed.
    * @throws {ManagerStoppedError} when the manager was stopped before.
    * @throws {PoolClosedError} when it is stopped meanwhile.
@@ -291,7 +302,8 @@ export class ConnectionPoolManager {
       this.refuseOnceStopped();
       await this.table.buildAll();
       this.refuseOnceStopped();
-      await Promise.all(this.table.pools().map((pool) => this.open(pool)));
+      if (this.overridden.length > 0) this.leaveToFirstUse();
+      else await Promise.all(this.table.pools().map((pool) => this.open(pool)));
       this.started = true;
     } catch (error) {
       await this.stop({ deadlineMs: 0 });
@@ -299,6 +311,18 @@ export class ConnectionPoolManager {
       await closeAll(this.table.pools(), 0, this.dependencies.logger);
       throw error;
     }
+  }
+
+  /** A test that replaces a pool may have no server for the others. */
+  private leaveToFirstUse(): void {
+    const pools = this.table.pools();
+    for (const pool of pools) pool.openOnUse();
+    if (pools.length === 0) return;
+    const names = (ids: readonly string[]): string => ids.map((id) => `"${id}"`).join(', ');
+    this.dependencies.logger.log(
+      `Overridden: ${names(this.overridden)}. The other pools are opened by their first use, and the start waits for none: ` +
+        names(pools.map(({ id }) => id)),
+    );
   }
 
   private open(pool: PoolHandle): Promise<void> {

@@ -12,6 +12,7 @@ import { keyOf, parseOptions, quote } from '../options/option-problems.js';
 import { durationMs, namedRecord, optionsObject } from '../options/option-types.js';
 import { seal } from '../options/sealed-options.js';
 import { tenancySchema } from '../tenancy/tenancy.options.js';
+import { type MissingAddresses, withStandIn } from './missing-addresses.js';
 import { type PoolConfig, type PoolDeclaration, poolKinds } from './pool-kinds.js';
 
 const { database, ...others } = poolKinds;
@@ -87,6 +88,8 @@ export interface ParseManagerSettings {
   readonly staticNames?: readonly string[] | undefined;
   /** Where addresses that the options leave out are looked up. Default `process.env`. */
   readonly env?: Environment;
+  /** The pools that are made without an address. Default: none is. */
+  readonly missing?: MissingAddresses;
 }
 
 /**
@@ -96,12 +99,12 @@ export interface ParseManagerSettings {
  */
 export function parseManagerOptions(
   options: PoolManagerOptions,
-  { staticNames, env = process.env }: ParseManagerSettings = {},
+  { staticNames, env = process.env, missing = new Map() }: ParseManagerSettings = {},
 ): ResolvedPoolManagerOptions {
   const input: unknown = options;
   const notes = new Map<string, string>();
   const located =
-    isRecord(input) && isRecord(input.pools) ? { ...input, pools: locateAll(input.pools, env, notes) } : input;
+    isRecord(input) && isRecord(input.pools) ? { ...input, pools: locateAll(input.pools, env, notes, missing) } : input;
   return parseOptions(managerSchema, located, [], namesMismatch(input, staticNames), notes);
 }
 
@@ -109,11 +112,12 @@ function locateAll(
   pools: Record<string, unknown>,
   env: Environment,
   notes: Map<string, string>,
+  missing: MissingAddresses,
 ): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(pools).map(([id, pool]) => {
       const kind = isRecord(pool) ? Object.values(poolKinds).find(({ type }) => type === pool.type) : undefined;
-      const { options, filled } = locate(pool, kind?.address, env);
+      const { options, filled } = locate(withStandIn(id, pool, missing), kind?.address, env);
       if (filled !== undefined) notes.set(keyOf(['pools', id, filled.option]), `read from ${filled.variable}`);
       return [id, options];
     }),

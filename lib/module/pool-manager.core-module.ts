@@ -65,13 +65,28 @@ export function register(definition: DynamicModule, dependencies: RegistrationDe
   };
 }
 
+/** The factories of pools: what a test puts in the place of one has another, or none. */
+const poolFactories = new WeakSet();
+
 /** The token of a pool, and the cold handle behind it. */
 export function poolProvider(pool: string, manager: string): FactoryProvider<Promise<PoolHandle>> {
-  return {
-    provide: poolTokenOf(pool, manager),
-    useFactory: (registered: ConnectionPoolManager) => registered.table.build(pool),
-    inject: [getRegisteredManagerToken(manager)],
-  };
+  const useFactory = (registered: ConnectionPoolManager): Promise<PoolHandle> => registered.table.build(pool);
+  poolFactories.add(useFactory);
+  return { provide: poolTokenOf(pool, manager), useFactory, inject: [getRegisteredManagerToken(manager)] };
+}
+
+/** Whether a test has put something else in the place of a pool: `overrideProvider`. */
+function isOverridden(pool: string, manager: string, modules: ModulesContainer): boolean {
+  const token = poolTokenOf(pool, manager);
+  return [...modules.values()].some(({ providers }) => {
+    // The module that announces a pool has its registration's notice beside it.
+    const provider = providers.has(getShutdownNoticeToken(manager)) ? providers.get(token) : undefined;
+    return provider !== undefined && !isPoolFactory(provider.metatype);
+  });
+}
+
+function isPoolFactory(metatype: unknown): boolean {
+  return typeof metatype === 'function' && poolFactories.has(metatype);
 }
 
 /** What guards, interceptors and middleware anywhere in the application find the tenant with. */
@@ -110,10 +125,15 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
   const isDefault = name === DEFAULT_MANAGER;
   const manager: FactoryProvider<ConnectionPoolManager> = {
     provide: registered,
-    useFactory: (options: PoolManagerOptions, tenants?: TenantContext) =>
-      new ConnectionPoolManager(options, { logger: new Logger('PoolManager'), staticNames: poolNames, tenants }),
+    useFactory: (options: PoolManagerOptions, modules: ModulesContainer, tenants?: TenantContext) =>
+      new ConnectionPoolManager(options, {
+        logger: new Logger('PoolManager'),
+        staticNames: poolNames,
+        overridden: (poolNames ?? []).filter((pool) => isOverridden(pool, name, modules)),
+        tenants,
+      }),
     // A request has one tenant, however many registrations serve it.
-    inject: isDefault ? [MODULE_OPTIONS] : [MODULE_OPTIONS, { token: TenantContext, optional: true }],
+    inject: [MODULE_OPTIONS, ModulesContainer, ...(isDefault ? [] : [{ token: TenantContext, optional: true }])],
   };
   const visible = [
     manager,

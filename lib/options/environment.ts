@@ -14,6 +14,12 @@ export interface AddressFallback {
   readonly variable: string;
   /** Whether the options name the server in another way. */
   readonly isElsewhere: (options: Readonly<Record<string, unknown>>) => boolean;
+  /**
+   * Options that take the place of an address which is missing, for a pool that is to be made all the same.
+   *
+   * @param reason what a connect of the kind's own fails with, one that is not for a slot.
+   */
+  readonly standIn: (reason: Error) => Readonly<Record<string, unknown>>;
 }
 
 export interface Located {
@@ -31,6 +37,12 @@ export function locate(options: unknown, fallback: AddressFallback | undefined, 
     return { options, filled: undefined };
   }
   return { options: { ...options, [option]: value }, filled: { option, variable } };
+}
+
+/** Whether the address is neither in the options nor in the environment; an empty one is none. */
+export function lacksAddress(options: unknown, fallback: AddressFallback, env: Environment): boolean {
+  if (!isRecord(options) || fallback.isElsewhere(options)) return false;
+  return [options[fallback.option], env[fallback.variable]].every((address) => address === undefined || address === '');
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -24,6 +24,8 @@ export interface PoolCore<L> {
   readonly requiresTenant: boolean;
   /** Whether a failed connect says that waiting mends nothing. */
   readonly isMisconfigured: (error: Error) => boolean;
+  /** Whether it was left for its first use to open; that a health check asks for it is one. */
+  opensOnUse: boolean;
   /** Acquires through `unscoped()` although a tenant is required. */
   unscopedUses: number;
 }
@@ -44,8 +46,10 @@ export interface PoolCoreOptions<C, L> {
 
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
-  const { runtime, type, config, driver, observer = {}, probe } = options;
-  const { id, clock, random, tenants, deadlines, counters, log, events } = runtime;
+  const { runtime, type, config, observer = {} } = options;
+  const { id, clock, random, tenants, deadlines, counters, log, events, noAddress } = runtime;
+  const driver = noAddress === undefined ? options.driver : unopenable(options.driver, noAddress);
+  const probe = noAddress === undefined ? options.probe : undefined;
   const { resolve } = config.tenants;
   const resolveLimits = (tenantId: string): Partial<TenantLimits> | undefined => {
     const own = resolve?.(tenantId);
@@ -122,7 +126,21 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     engine,
     monitor,
     requiresTenant: config.tenants.required,
+    opensOnUse: false,
     isMisconfigured: (error) => driver.isMisconfigured?.(error) === true,
     unscopedUses: 0,
+  };
+}
+
+/** A driver that never opens anything. What it shares between connections has been made, and is ended. */
+function unopenable<C, L>(driver: PoolDriver<C, L>, reason: Error): PoolDriver<C, L> {
+  return {
+    open: () => Promise.reject(reason),
+    close: () => Promise.resolve(),
+    kill: () => undefined,
+    ping: () => Promise.reject(reason),
+    onBroken: () => undefined,
+    isFatal: () => false,
+    dispose: () => driver.dispose?.() ?? Promise.resolve(),
   };
 }

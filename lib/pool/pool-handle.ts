@@ -152,6 +152,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
 
   /** Asks the backend now. Never rejects. */
   healthCheck(request?: HealthCheckRequest): Promise<HealthCheckResult> {
+    if (this.core.opensOnUse) this.core.monitor.start();
     return this.core.monitor.check(request);
   }
 
@@ -242,6 +243,11 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   start(): Promise<void> {
     this.core.monitor.start();
     return this.core.engine.whenReady();
+  }
+
+  /** @internal Leaves the pool for its first use to open, which a pool that was never started does. */
+  openOnUse(): void {
+    this.core.opensOnUse = true;
   }
 
   /** @internal Whether a failed connect says that waiting mends nothing. */

@@ -18,6 +18,8 @@ export interface PoolDependencies {
   readonly logger: PoolLogger;
   /** Name of the application, for what the server shows of its clients. */
   readonly owner: string;
+  /** Why nothing can be opened: the pool has no address. Undefined: it has one. */
+  readonly noAddress?: Error | undefined;
 }
 
 export interface PoolRuntime extends PoolDependencies {

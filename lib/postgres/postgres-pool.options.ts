@@ -222,6 +222,7 @@ export const postgresPoolKind: PoolKindOptions<typeof postgresPoolSchema> = {
     option: 'connectionString',
     variable: 'DATABASE_URL',
     isElsewhere: ({ client }) => isRecord(client) && client.host !== undefined,
+    standIn: () => ({ connectionString: 'postgres://no-address.invalid/none', failFastAfterMs: 0 }),
   },
 };
 

@@ -30,6 +30,8 @@ export interface FacadeOptions {
   readonly poolId: string;
   readonly ioredis: IoredisModule;
   readonly report: ReportThrown;
+  /** What every command fails with: the pool has no address. Undefined: it has one. */
+  readonly noAddress?: Error | undefined;
 }
 
 export abstract class ClientFacade<C extends RedisClient> implements ProxyHandler<C>, NodeOwner {

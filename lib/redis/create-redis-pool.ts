@@ -46,14 +46,15 @@ export async function createRedisPool(
   const name = connectionName(dependencies.owner, id);
   const report = reportTo(id, (message) => dependencies.logger.error(message));
   const retries = new RetryStrategies(dependencies.random, dependencies.clock, report);
+  const facade: FacadeOptions = { poolId: id, ioredis, report, noAddress: dependencies.noAddress };
   const { cluster } = config;
   if (cluster !== undefined) {
     const { nodes, client } = cluster;
     const deployment = new ClusterDeployment(ioredis, config, nodes, client, name, retries, report);
-    return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
+    return assemble(config, dependencies, facade, deployment);
   }
   const deployment = new ServerDeployment(ioredis, config, name, retries, report);
-  return assemble(config, dependencies, { poolId: id, ioredis, report }, deployment);
+  return assemble(config, dependencies, facade, deployment);
 }
 
 function assemble<C extends RedisClient>(

@@ -237,6 +237,11 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
   }
 
   protected override send(command: Command, stream: unknown, node: unknown): unknown {
+    const { noAddress } = this.facade;
+    if (noAddress !== undefined) {
+      command.reject(noAddress);
+      return command.promise;
+    }
     forgetUnsubscribed(this.client, command);
     if (command.name !== 'quit') return this.#sink.sendCommand(command, stream, node);
     return ending(this.client, () => this.#sink.sendCommand(command, stream, node));
@@ -282,5 +287,7 @@ class DedicatedFacade<C extends RedisClient> extends ClientFacade<C> {
 
   override rejectionInPipeline(): undefined {}
 
-  override rejectionOfPipeline(): undefined {}
+  override rejectionOfPipeline(): Error | undefined {
+    return this.facade.noAddress;
+  }
 }

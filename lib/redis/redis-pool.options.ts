@@ -178,6 +178,12 @@ export const redisPoolKind: PoolKindOptions<typeof redisPoolSchema> = {
     variable: 'REDIS_URL',
     isElsewhere: ({ sentinel, cluster, client }) =>
       sentinel !== undefined || cluster !== undefined || hasOwnServer(client),
+    // The shared client asks for its password before it connects.
+    standIn: (reason) => ({
+      url: 'redis://no-address.invalid',
+      password: () => Promise.reject(reason),
+      failFastAfterMs: 0,
+    }),
   },
 };
 

@@ -139,7 +139,7 @@ export class SharedClient<C extends RedisClient>
 
   /** Whether the server is to get the command; if not, it has been answered here. */
   #isForServer(command: Command, stream: unknown): boolean {
-    const { poolId } = this.#dependencies;
+    const { poolId, noAddress } = this.#dependencies;
     if (stream === undefined && isQuit(command.name)) {
       this.#ignoreEnd('QUIT');
       command.resolve(Buffer.from('OK'));
@@ -148,9 +148,7 @@ export class SharedClient<C extends RedisClient>
     // What comes with a stream is a part of a pipeline, which has been looked at as a whole.
     const rejection = this.#connection.closed
       ? new PoolClosedError(poolId)
-      : stream === undefined
-        ? rejectionOf(poolId, command.name, command.args)
-        : undefined;
+      : (noAddress ?? (stream === undefined ? rejectionOf(poolId, command.name, command.args) : undefined));
     if (rejection !== undefined) command.reject(rejection);
     return rejection === undefined;
   }
@@ -170,7 +168,9 @@ export class SharedClient<C extends RedisClient>
   }
 
   override rejectionOfPipeline(length: number): Error | undefined {
-    if (this.#connection.closed) return new PoolClosedError(this.#dependencies.poolId);
+    const { poolId, noAddress } = this.#dependencies;
+    if (this.#connection.closed) return new PoolClosedError(poolId);
+    if (noAddress !== undefined) return noAddress;
     return isWritable(this.client) ? undefined : this.#rejectionToHold(length);
   }
 

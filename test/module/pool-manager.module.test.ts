@@ -232,7 +232,7 @@ describe('a pool that a test overrides', () => {
     expect(application.get(Orders).pool).toBe(fake);
     expect(manager.getPool('orders')).toBe(fake);
     expect(manager.listPools().map(({ id }) => id)).toEqual(['cache']);
-    expect([orders.opens, cache.opens]).toEqual([0, 1]);
+    expect([orders.opens, cache.opens]).toEqual([0, 0]);
     await application.close();
     expect(orders.disposals).toBe(0);
   });
