@@ -65,7 +65,14 @@ const libraryOnly = [
 export default defineConfig(
   // The applications of the smoke test and of the matrix of APMs are no part of this project: each has packages of its
   // own.
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'scripts/smoke/', 'scripts/apm/application/']),
+  globalIgnores([
+    'dist/',
+    'coverage/',
+    '.cache/',
+    'scripts/smoke/',
+    'scripts/apm/application/',
+    'scripts/nest-add/legacy/',
+  ]),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   tseslint.configs.stylisticTypeChecked,
