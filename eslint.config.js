@@ -67,7 +67,7 @@ export default defineConfig(
   // declarations of the CommonJS entry are about what is in dist, and are compiled with it.
   globalIgnores([
     ...['dist/', 'coverage/', '.cache/'],
-    ...['scripts/scaffolds/applications/', 'scripts/apm/application/', 'commonjs/*.d.cts'],
+    ...['scripts/scaffolds/applications/', 'scripts/apm/application/', 'scripts/nest-add/legacy/', 'commonjs/*.d.cts'],
   ]),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
