@@ -108,11 +108,8 @@ function migration(project: Project, found: HttpImport, target: Target): Found {
   if (rewritten.length === 0)
     throw new Unsure('no class of the module has an HttpService in its constructor; is it needed?');
   rewrite.edit(file, { ...withoutMember(file, list, element), text: '' });
-  const notes: [string, string][] = [];
-  if (!target.isDeclared && !hasTimeout) {
-    const note = `the pool ${name} has no limit of time, as HttpModule had none: timeoutMs is 30,000 ms unless it is set`;
-    notes.push([file.at(element), note]);
-  }
+  const text = `the pool ${name} has no limit of time, as HttpModule had none: timeoutMs is 30,000 ms unless it is set`;
+  const notes = target.isDeclared || hasTimeout ? [] : [{ path: target.path, piece: `${name}: {`, text }];
   return {
     rewrite,
     entry: target.isDeclared ? undefined : entry,

@@ -19,10 +19,10 @@ import {
   registrationText,
 } from '../project/registration.js';
 import { Review } from '../project/review.js';
-import type { CodeStyle } from '../text/code-style.js';
+import type { CodeFile } from '../text/code-file.js';
 import { addImport } from '../text/imports.js';
 import { httpModules } from './http-modules.js';
-import type { Migration, SureMigration, Target } from './migration.js';
+import type { Migration, Note, SureMigration, Target } from './migration.js';
 import { pgPools } from './pg-pools.js';
 
 export interface MigrateInput {
@@ -40,22 +40,29 @@ export function migrate(input: MigrateInput): Rule {
     const review = new Review();
     const registration = findRegistration(project);
     const pools = new Pools(project, registration);
-    const postgres = { type: 'database', find: pgPools, name: input.postgresPool };
-    const http = { type: 'http', find: httpModules, name: input.httpPool };
-    for (const { type, find, name } of [postgres, http]) {
-      const target = pools.target(type, name);
+    const searches = [
+      { find: pgPools, target: pools.target('database', input.postgresPool) },
+      { find: httpModules, target: pools.target('http', input.httpPool) },
+    ];
+    const notes: Note[] = [];
+    for (const { find, target } of searches) {
       let found = first(find, project, target, pools.canDeclare);
       // Each rewrite moves what comes after it, so that the next one is looked for anew.
       for (; found !== undefined; found = first(find, project, target, pools.canDeclare)) {
         found.rewrite.apply(project, found.unused);
         if (found.entry !== undefined) pools.declare(found.entry, found.names);
-        review.done(`${found.place}  ${found.done}`);
-        for (const [place, text] of found.notes) review.open(place, text);
+        review.done(`${found.place.replace(/:\d+$/, '')}: ${found.done}`);
+        notes.push(...found.notes);
       }
+    }
+    // Lines are counted when none moves any more.
+    for (const { path, piece, text } of notes) {
+      for (const place of placesOf(project, path, piece)) review.open(place, text);
+    }
+    for (const { find, target } of searches) {
       for (const migration of find(project, target)) {
-        if ('unsure' in migration) {
-          if (migration.onlyAfterChanges !== true || review.hasDone) review.open(migration.place, migration.unsure);
-        } else review.open(migration.place, `${pools.obstacle}: then run this again`);
+        if ('rewrite' in migration) review.open(migration.place, `${pools.obstacle}: then run this again`);
+        else if (migration.onlyAfterChanges !== true || review.hasDone) review.open(migration.place, migration.unsure);
       }
     }
     project.save();
@@ -67,6 +74,12 @@ export function migrate(input: MigrateInput): Rule {
     }
     context.logger.info(review.toString());
   };
+}
+
+/** Every line of a file with that piece. */
+function placesOf(project: Project, path: string, piece: string): string[] {
+  const lines = project.file(path)?.text.split('\n') ?? [];
+  return lines.flatMap((line, at) => (line.includes(piece) ? [`${path.slice(1)}:${at + 1}`] : []));
 }
 
 function first(find: Finder, project: Project, target: Target, canDeclare: boolean): SureMigration | undefined {
@@ -114,8 +127,10 @@ class Pools {
         throw new Error(`No pool "${name}" of type ${type} is declared. Declared: ${pools}`);
       }
     }
+    const file = this.#declaringFile;
     return {
-      style: this.#style,
+      path: file.path,
+      style: this.#project.style(file),
       taken: this.#names,
       isDeclared: name !== undefined,
       name: (proposed) => name ?? proposed,
@@ -138,10 +153,11 @@ class Pools {
     addModuleImports(root, { elements, names: [...names, 'PoolManagerModule'] }, style);
   }
 
-  get #style(): CodeStyle {
+  /** The file in which pools are declared; any, where that isn't known. */
+  get #declaringFile(): CodeFile {
     const file = this.#registration.state === 'literal' ? this.#registration.file : rootModule(this.#project)?.file;
-    const any = file ?? this.#project.file(this.#project.mainPath) ?? [...this.#project.sources()][0];
-    if (any === undefined) throw new Error(`There are no TypeScript files in ${this.#project.sourceRoot}.`);
-    return this.#project.style(any);
+    const found = file ?? this.#project.file(this.#project.mainPath) ?? [...this.#project.sources()][0];
+    if (found === undefined) throw new Error(`There are no TypeScript files in ${this.#project.sourceRoot}.`);
+    return found;
   }
 }

@@ -7,6 +7,8 @@ import type { Rewrite } from './rewrite.js';
 
 /** Where the pools of one kind go. */
 export interface Target {
+  /** The file in which pools are declared. */
+  readonly path: string;
   /** How the file is written in which pools are declared. */
   readonly style: CodeStyle;
   /** Names that a new pool can't have. */
@@ -15,6 +17,14 @@ export interface Target {
   readonly isDeclared: boolean;
   /** The name of that pool, else the one that is proposed. */
   name(proposed: string): string;
+}
+
+/** What the user has to look at, wherever its line is once all the changes are made. */
+export interface Note {
+  readonly path: string;
+  /** A piece of the line, as it is in the end. */
+  readonly piece: string;
+  readonly text: string;
 }
 
 /** A place that was found, and the changes that replace what is there. */
@@ -28,7 +38,7 @@ export interface SureMigration {
   /** Imports that may be left without a use. */
   readonly unused: readonly (readonly [name: string, from: string | undefined])[];
   readonly done: string;
-  readonly notes: readonly (readonly [place: string, text: string])[];
+  readonly notes: readonly Note[];
 }
 
 /** A place that was found, and is left as it is. */

@@ -15,7 +15,7 @@ import type { CodeFile } from '../text/code-file.js';
 import { importedFrom, localName } from '../text/imports.js';
 import { withoutMember } from '../text/members.js';
 import { isSelfContained, literalText, memberTexts } from './expressions.js';
-import { type Migration, type SureMigration, type Target, Unsure } from './migration.js';
+import { type Migration, type Note, type SureMigration, type Target, Unsure } from './migration.js';
 import { nameFor } from './pool-names.js';
 import { Rewrite } from './rewrite.js';
 
@@ -159,7 +159,7 @@ function ofProvider(
   if (!isText) checkText(project, token.text);
   const name = target.name(nameFor(token.text, 'database', target.taken));
   const rewrite = new Rewrite();
-  const notes: [string, string][] = [];
+  const notes: Note[] = [];
   const removed = withoutMember(file, list, literal);
   rewrite.edit(file, { ...removed, text: '' });
   for (const source of project.sources()) {
@@ -229,7 +229,7 @@ function replaceUse(
   use: ts.Expression,
   name: string,
   rewrite: Rewrite,
-  notes: [string, string][],
+  notes: Note[],
   project: Project,
 ): void {
   const { compiler, syntax } = file;
@@ -275,13 +275,15 @@ function isPgPool(file: CodeFile, type: string): boolean {
 }
 
 /** Where a class ends the pool that it is given: the application does that now. */
-function endsOf(file: CodeFile, injected: ts.Node, notes: [string, string][]): void {
+function endsOf(file: CodeFile, injected: ts.Node, notes: Note[]): void {
   const { compiler, syntax } = file;
   const name =
     compiler.isParameter(injected) || compiler.isPropertyDeclaration(injected) ? injected.name.getText(syntax) : '';
   for (const node of file.nodes()) {
     if (compiler.isCallExpression(node) && node.expression.getText(syntax) === `this.${name}.end`) {
-      notes.push([file.at(node), 'the pool is closed with the application: remove this call']);
+      const piece = node.expression.getText(syntax);
+      notes.push({ path: file.path, piece, text: 'the pool is closed with the application: remove this call' });
+      return;
     }
   }
 }
@@ -332,7 +334,7 @@ function ofField(
     { start: field.name.end, end: field.initializer?.end ?? field.name.end, text: '!: PostgresPool' },
     'PostgresPool',
   );
-  const notes: [string, string][] = [];
+  const notes: Note[] = [];
   endsOf(file, field, notes);
   return {
     rewrite,

@@ -154,7 +154,7 @@ describe('a provider that makes a pool of pg', () => {
         '}',
       ),
     );
-    expect(log).toContain('src/database.module.ts:11  the provider PG_POOL is the pool database');
+    expect(log).toContain('src/database.module.ts: the provider PG_POOL is the pool database');
     expect(await unformatted(files)).toEqual([]);
   });
 
@@ -236,7 +236,7 @@ describe('a provider that makes a pool of pg', () => {
       '  onModuleDestroy() {\n    return this.pool.end();\n  }\n\n  async all() {',
     );
     const { log } = await migrate({ ...WITH_PROVIDER, '/src/users.service.ts': service });
-    expect(log).toContain('src/users.service.ts:10  the pool is closed with the application: remove this call');
+    expect(log).toContain('src/users.service.ts:9  the pool is closed with the application: remove this call');
   });
 
   const provider = (make: string, more = '') => DATABASE_MODULE.replace(/new Pool\(.*\)/, make).concat(more);
@@ -402,7 +402,7 @@ describe('HttpModule', () => {
     const module = BILLING_MODULE.replace(/HttpModule\.register\(.*\)\]/, 'HttpModule]');
     const { files, log } = await migrate({ ...WITH_HTTP, '/src/billing.module.ts': module });
     expect(declared(files)).toBe(`        billing: { type: 'http', timeoutMs: 0, critical: false },`);
-    expect(log).toContain('src/billing.module.ts:6  the pool billing has no limit of time');
+    expect(log).toContain('src/app.module.ts:10  the pool billing has no limit of time');
   });
 
   it('breaks a constructor that becomes too long for its line', async () => {
