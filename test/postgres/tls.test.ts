@@ -4,27 +4,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 
+import { CERTIFICATE, KEY } from '../support/certificate.js';
 import { eventually } from '../support/eventually.js';
 import { type PostgresServer, startPostgres } from '../support/servers/index.js';
 import { TestPools } from './pools.js';
-
-// Of localhost, for tests alone; nobody trusts it.
-const CERTIFICATE = `-----BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUdFiEITeH6dNca9nRJSM7EyptgZ0wCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzEzMzgxMloYDzIxMjYxMDMw
-MTMzODEyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAATAQRtrh0p0c8WOZ1t0aVixd1mWA6aBa3sHq8KVdgpV4STYjkgrUd09
-X0yxutjcD6mN6ohnFOci8/v5Gey6alUYo28wbTAdBgNVHQ4EFgQUTqLzu+mZ4u2U
-DfUgw7C7r+NFR6kwHwYDVR0jBBgwFoAUTqLzu+mZ4u2UDfUgw7C7r+NFR6kwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIhALyPxfW6A0Mrlrvg5L0K0f1go+J2/xgUJ/jqTPtb5OvmAiAW
-XRXQDfm92FMil7UqyedFrFg3aD6d8+ZzGaynNCiYyA==
------END CERTIFICATE-----`;
-const KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgkDOCB96F+gVjibJQ
-YN3b4N7nwFYyu0SXkVdtGMDjZ36hRANCAATAQRtrh0p0c8WOZ1t0aVixd1mWA6aB
-a3sHq8KVdgpV4STYjkgrUd09X0yxutjcD6mN6ohnFOci8/v5Gey6alUY
------END PRIVATE KEY-----`;
 
 let server: PostgresServer;
 let pools: TestPools;
