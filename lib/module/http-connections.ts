@@ -17,6 +17,15 @@ interface ClosableServer {
 /** How often connections are looked for that have become idle while a server closes, in milliseconds. */
 export const IDLE_SWEEP_MS = 100;
 
+/**
+ * How long Nest is kept from closing its server while idle connections still get requests, whose answers say that they
+ * close, in milliseconds: until none came for so long, which is many times the pause that a busy client makes …
+ */
+export const SILENCE_MS = 200;
+
+/** … and no longer than this. */
+export const LAST_REQUESTS_MS = 1_000;
+
 /** How long handlers whose leases were just cut have to answer with the error they got, in milliseconds. */
 export const LAST_ANSWERS_MS = 250;
 

@@ -33,8 +33,11 @@ import {
   closeIdleConnections,
   IDLE_SWEEP_MS,
   LAST_ANSWERS_MS,
+  LAST_REQUESTS_MS,
   onceClosed,
+  SILENCE_MS,
 } from './http-connections.js';
+import { KeptAliveConnections } from './kept-alive-connections.js';
 import {
   getLifecycleToken,
   getRegisteredManagerToken,
@@ -57,7 +60,10 @@ export interface PoolManagerLifecycleDependencies {
 /** The end, once it has begun. */
 interface Ending {
   readonly report: Promise<ShutdownReport>;
-  /** Settles when the readiness grace is over, and Nest may close its servers. */
+  /**
+   * Settles when the readiness grace is over and clients know that their connections end: then Nest may close its
+   * servers.
+   */
   readonly graceOver: Promise<unknown>;
   /** Says that the hooks of all other modules have settled, and that Nest has closed its servers. */
   readonly othersDone: () => void;
@@ -67,6 +73,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   private readonly dependencies: PoolManagerLifecycleDependencies;
   // It logs from a timer, where an error of the application's own logger would end the process.
   private readonly logger = harmlessLogger(new Logger('PoolManager'));
+  private connections = new KeptAliveConnections(undefined);
   private ending: Ending | undefined;
 
   constructor(dependencies: PoolManagerLifecycleDependencies) {
@@ -81,6 +88,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     this.leaveOverriddenPools();
     this.refuseMisdeclaredPools();
     this.refuseUndeclaredPools();
+    this.connections = new KeptAliveConnections(this.httpServer(), this.httpAdapter()?.getInstance?.());
     await this.dependencies.manager.start();
   }
 
@@ -92,7 +100,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     this.ending ??= this.end();
   }
 
-  /** Resolves when the readiness grace is over. */
+  /** Resolves when the readiness grace is over, and clients know that their connections end. */
   async beforeApplicationShutdown(): Promise<void> {
     this.ending ??= this.end();
     await this.ending.graceOver;
@@ -109,6 +117,9 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     const grace = new Gate();
     const server = this.httpServer();
     const serverClosed = onceClosed(server);
+    this.connections.tellToClose();
+    const { drainTimeoutMs } = this.dependencies.manager.options.shutdown;
+    const clientsTold = this.connections.toldOrSilent(SILENCE_MS, Math.min(LAST_REQUESTS_MS, drainTimeoutMs));
     const report = this.dependencies.manager.stop({
       drain: (cut) => {
         grace.open();
@@ -117,9 +128,11 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
         return others.opened;
       },
     });
+    void report.then(() => this.connections.stop());
     // The application may have stopped the manager before, in a way of its own: then there is no grace to wait for but
     // that end.
-    return { report, graceOver: Promise.race([grace.opened, report]), othersDone: () => others.open() };
+    const graceOver = Promise.all([Promise.race([grace.opened, report]), clientsTold]);
+    return { report, graceOver, othersDone: () => others.open() };
   }
 
   /** From the moment that Nest closes its server until it has closed. */
@@ -142,9 +155,12 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
   }
 
   private httpServer(): unknown {
-    // An application context without a server has a host without an adapter, although its type has one.
-    const adapter: Partial<HttpAdapterHost['httpAdapter']> | undefined = this.dependencies.http.httpAdapter;
-    return adapter?.getHttpServer?.();
+    return this.httpAdapter()?.getHttpServer?.();
+  }
+
+  /** An application context without a server has a host without an adapter, although its type has one. */
+  private httpAdapter(): Partial<HttpAdapterHost['httpAdapter']> | undefined {
+    return this.dependencies.http.httpAdapter;
   }
 
   /** A manager belongs to one registration: pools of two with the same name would shadow each other, token by token. */
