@@ -5,7 +5,9 @@
 import type { AxiosInstance } from 'axios';
 
 import { PoolConfigError, TenantRequiredError } from '../errors.js';
-import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
+import { createPoolCore } from '../pool/pool-core.js';
+import type { PoolDependencies } from '../pool/pool-handle.js';
+import { createPoolRuntime } from '../pool/pool-runtime.js';
 import { HttpClient } from './http-client.js';
 import { HttpDriver } from './http-driver.js';
 import { loadHttpPackages } from './http-packages.js';

@@ -51,7 +51,7 @@ async function loadUndici(logger: Logger): Promise<Undici | undefined> {
     const undici = await import('undici');
     const { version } = await installedUndici();
     if (isSoundUndici(version)) return undici;
-    reason = `version ${version} of undici lets a server end the process by closing a connection; install ${SOUND_UNDICI}`;
+    reason = `with version ${version} a server may be able to end the process by closing a connection; install ${SOUND_UNDICI}`;
   } catch (error) {
     if (isMissing(error)) return undefined;
     // undici 8 needs Node 22.19, for one.

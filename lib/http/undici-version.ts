@@ -12,7 +12,11 @@ const LAST_SOUND_MINOR_OF_7 = 25;
 /** What to install, in words. */
 export const SOUND_UNDICI = '7.25.x, or 8.4.1 and later where Node runs it';
 
-/** Whether a server can't end the process through this version. Keep in step with the peer range in package.json. */
+/**
+ * Whether a server can't end the process through this version. Decided here and not by the peer range in package.json,
+ * which takes any: npm would refuse to install this package beside an undici that the application, or one of its tools,
+ * has for itself.
+ */
 export function isSoundUndici(version: string): boolean {
   const [major = NaN, minor = NaN, patch = NaN] = version.split(/[.+-]/, 3).map(Number);
   // Pre-releases are no promise.
