@@ -4,7 +4,9 @@
  */
 import type { Cluster } from 'ioredis';
 
-import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
+import { createPoolCore } from '../pool/pool-core.js';
+import type { PoolDependencies } from '../pool/pool-handle.js';
+import { createPoolRuntime } from '../pool/pool-runtime.js';
 import { RetryStrategies } from './backoff.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
