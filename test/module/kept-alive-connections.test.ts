@@ -36,7 +36,7 @@ import { firstValueFrom } from 'rxjs';
 import { io } from 'socket.io-client';
 
 import { ConnectionPoolManager, PoolManagerModule } from '../../lib/index.js';
-import { CERTIFICATE, KEY } from '../support/certificate.js';
+import { CERTIFICATE, KEY } from '../support/self-signed.js';
 import { eventually } from '../support/eventually.js';
 import { LogBook } from '../support/log-book.js';
 import { freePort } from '../support/servers/index.js';

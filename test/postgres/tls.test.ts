@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 
-import { CERTIFICATE, KEY } from '../support/certificate.js';
 import { eventually } from '../support/eventually.js';
 import { CERTIFICATE, KEY } from '../support/self-signed.js';
 import { type PostgresServer, startPostgres } from '../support/servers/index.js';
