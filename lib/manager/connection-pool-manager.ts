@@ -12,7 +12,7 @@ import type { Lease } from '../engine/lease.js';
 import type { CloseReport } from '../engine/lending-engine.js';
 import { type Clock, systemClock } from '../engine/time/clock.js';
 import { ManagerStoppedError, PoolConfigError } from '../errors.js';
-import type { ExternalPool } from '../external/external-pool.js';
+import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import { type ExternalPoolOptions, parseExternalPoolOptions } from '../external/external-pool.options.js';
 import type { HttpPool } from '../http/http-pool.js';
 import type { HttpPoolOptions } from '../http/http-pool.options.js';
@@ -188,10 +188,7 @@ export class ConnectionPoolManager {
     options: Omit<ExternalPoolOptions, 'driver'> = {},
   ): Promise<ExternalPool<L>> {
     const config = parseExternalPoolOptions(parsePoolId(id), { ...options, driver });
-    return this.create(id, async () => {
-      const { createExternalPool } = await import('../external/create-external-pool.js');
-      return createExternalPool(id, driver, config, this.dependencies);
-    });
+    return this.create(id, () => Promise.resolve(createExternalPool(id, driver, config, this.dependencies)));
   }
 
   /**

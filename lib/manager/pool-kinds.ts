@@ -6,12 +6,14 @@
  */
 import type { z } from 'zod';
 
+import { createExternalPool, type ExternalPool } from '../external/external-pool.js';
 import {
   externalPoolKind,
   type ExternalPoolOptions,
   parseExternalPoolOptions,
   type ResolvedExternalPoolOptions,
 } from '../external/external-pool.options.js';
+import { createHttpPool } from '../http/create-http-pool.js';
 import {
   httpPoolKind,
   type HttpPoolOptions,
@@ -20,12 +22,14 @@ import {
 } from '../http/http-pool.options.js';
 import type { PoolKindOptions } from '../options/parse-pool.js';
 import type { PoolDependencies, PoolHandle, PoolType } from '../pool/pool-handle.js';
+import { createPostgresPool } from '../postgres/create-postgres-pool.js';
 import {
   parsePostgresPoolOptions,
   postgresPoolKind,
   type PostgresPoolOptions,
   type ResolvedPostgresPoolOptions,
 } from '../postgres/postgres-pool.options.js';
+import { createRedisPool } from '../redis/create-redis-pool.js';
 import {
   parseRedisPoolOptions,
   redisPoolKind,
@@ -59,44 +63,20 @@ type Configs = { readonly [T in Declared]: Extract<PoolConfig, { readonly type: 
 type PoolKind<T extends Declared> = PoolKindOptions<z.ZodType<Configs[T]>> &
   PoolMaker<DeclarationOf<T>, Configs[T], PoolHandle>;
 
-/**
- * What is behind a kind, its driver and the engine, is loaded with the first pool of that kind: every test and every
- * script of an application imports the package, and most of them open no pool, or pools of one kind.
- */
 export const poolKinds = {
-  database: {
-    ...postgresPoolKind,
-    parse: parsePostgresPoolOptions,
-    create: async (id, config, dependencies) => {
-      const { createPostgresPool } = await import('../postgres/create-postgres-pool.js');
-      return createPostgresPool(id, config, dependencies);
-    },
-  },
-  redis: {
-    ...redisPoolKind,
-    parse: parseRedisPoolOptions,
-    create: async (id, config, dependencies) => {
-      const { createRedisPool } = await import('../redis/create-redis-pool.js');
-      return createRedisPool(id, config, dependencies);
-    },
-  },
-  http: {
-    ...httpPoolKind,
-    parse: parseHttpPoolOptions,
-    create: async (id, config, dependencies) => {
-      const { createHttpPool } = await import('../http/create-http-pool.js');
-      return createHttpPool(id, config, dependencies);
-    },
-  },
-  external: {
-    ...externalPoolKind,
-    parse: parseExternalPoolOptions,
-    create: async (id, config, dependencies) => {
-      const { createExternalPool } = await import('../external/create-external-pool.js');
-      return createExternalPool(id, config.driver, config, dependencies);
-    },
-  },
+  database: { ...postgresPoolKind, parse: parsePostgresPoolOptions, create: createPostgresPool },
+  redis: { ...redisPoolKind, parse: parseRedisPoolOptions, create: createRedisPool },
+  http: { ...httpPoolKind, parse: parseHttpPoolOptions, create: createHttpPool },
+  external: { ...externalPoolKind, parse: parseExternalPoolOptions, create: createFromDriver },
 } satisfies { readonly [T in PoolType]: PoolKind<T> };
+
+function createFromDriver(
+  id: string,
+  config: ResolvedExternalPoolOptions,
+  dependencies: PoolDependencies,
+): Promise<ExternalPool> {
+  return Promise.resolve(createExternalPool(id, config.driver, config, dependencies));
+}
 
 /** The cold pool of a registration, of whichever kind. */
 export function createDeclaredPool<T extends PoolType>(

@@ -25,7 +25,9 @@ import { FROM_CONTEXT, namedTenant, type TenantBinding, UNSCOPED } from './tenan
 import { parseTenantLimits, type TenantLimitOptions } from './tenant-options.js';
 
 export type { PoolCore, PoolType } from './pool-core.js';
+export { createPoolCore } from './pool-core.js';
 export type { PoolLogger } from './pool-log.js';
+export { createPoolRuntime } from './pool-runtime.js';
 export type { PoolDependencies, PoolRuntime } from './pool-runtime.js';
 export type { TenantBinding } from './tenant-binding.js';
 

@@ -2,9 +2,7 @@
  * Puts a PostgreSQL pool together, from the server's address to the handle.
  */
 import type { PoolEvents } from '../pool/pool-events.js';
-import { createPoolCore } from '../pool/pool-core.js';
-import type { PoolCore, PoolDependencies } from '../pool/pool-handle.js';
-import { createPoolRuntime } from '../pool/pool-runtime.js';
+import { createPoolCore, createPoolRuntime, type PoolCore, type PoolDependencies } from '../pool/pool-handle.js';
 import { clientConfigOf, overrideParameters, pgPoolOptionsOf, resolveServer } from './client-config.js';
 import { Failover } from './failover.js';
 import { isolationOf } from './isolation.js';

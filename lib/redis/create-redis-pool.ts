@@ -4,9 +4,7 @@
  */
 import type { Cluster } from 'ioredis';
 
-import { createPoolCore } from '../pool/pool-core.js';
-import type { PoolDependencies } from '../pool/pool-handle.js';
-import { createPoolRuntime } from '../pool/pool-runtime.js';
+import { createPoolCore, createPoolRuntime, type PoolDependencies } from '../pool/pool-handle.js';
 import { RetryStrategies } from './backoff.js';
 import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';

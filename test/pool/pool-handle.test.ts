@@ -11,8 +11,7 @@ import {
   TenantLimitError,
   TenantRequiredError,
 } from '../../lib/errors.js';
-import { createExternalPool } from '../../lib/external/create-external-pool.js';
-import type { ExternalPool } from '../../lib/external/external-pool.js';
+import { createExternalPool, type ExternalPool } from '../../lib/external/external-pool.js';
 import { type ExternalPoolOptions, parseExternalPoolOptions } from '../../lib/external/external-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { createExternalPool } from '../../lib/external/create-external-pool.js';
+import { createExternalPool } from '../../lib/external/external-pool.js';
 import { parseExternalPoolOptions } from '../../lib/external/external-pool.options.js';
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
