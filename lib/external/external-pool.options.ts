@@ -5,6 +5,7 @@ import { z } from 'zod';
 
 import type { PoolDriver } from '../engine/driver.js';
 import type { Environment } from '../options/environment.js';
+import { isClass, typeName } from '../options/option-problems.js';
 import { opaque, optionsObject } from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { seal } from '../options/sealed-options.js';
@@ -22,7 +23,11 @@ const METHODS = ['open', 'close', 'kill', 'ping', 'onBroken', 'isFatal'] as cons
 /** A driver of your own. */
 export const externalPoolShape = {
   /** Opens, checks and ends the connections; not needed where `createPool` gets it as an argument. */
-  driver: opaque<PoolDriver<unknown>>(`a PoolDriver with the methods ${METHODS.join(', ')}`, isDriver),
+  driver: opaque<PoolDriver<unknown>>(
+    `a PoolDriver with the methods ${METHODS.join(', ')}`,
+    (value) => missingMethods(value)?.length === 0,
+    notDriver,
+  ),
 };
 
 const shape = { type: z.literal('external'), ...basePoolShape, ...externalPoolShape };
@@ -61,10 +66,14 @@ export function parseExternalPoolOptions(
   return parsePool(externalPoolKind, id, options, env);
 }
 
-function isDriver(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    METHODS.every((name) => typeof Reflect.get(value, name) === 'function')
-  );
+/** The methods that a driver lacks; undefined: it is no object at all. */
+function missingMethods(value: unknown): readonly string[] | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return METHODS.filter((name) => typeof Reflect.get(value, name) !== 'function');
+}
+
+function notDriver(value: unknown): string | undefined {
+  if (isClass(value)) return `must be a PoolDriver, got ${typeName(value)}: give an instance of it, made with new`;
+  const missing = missingMethods(value);
+  return missing && `must be a PoolDriver, got an object without ${missing.join(', ')}`;
 }

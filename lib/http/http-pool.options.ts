@@ -8,6 +8,7 @@ import { type Environment, isRecord } from '../options/environment.js';
 import { count, durationMs, optionsObject, untouched } from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import { unsetAddressProblem } from '../options/unset-address.js';
 import {
   basePoolShape,
   checkPool,
@@ -165,7 +166,7 @@ function checkAddresses({ baseURL, client, healthCheck }: Addresses, report: Rep
   };
   const axios: Record<string, unknown> = isRecord(client) ? client : {};
   const base = baseURL ?? axios.baseURL;
-  if (typeof baseURL === 'string') refuse(['baseURL'], urlProblem(baseURL));
+  if (typeof baseURL === 'string') refuse(['baseURL'], unsetAddressProblem(baseURL) ?? urlProblem(baseURL));
   if (axios.baseURL !== undefined && baseURL !== undefined)
     refuse(['client', 'baseURL'], 'must be left out: baseURL is set');
   else if (axios.baseURL !== undefined)

@@ -60,13 +60,23 @@ export const poolManagerShape = {
   ...registrationShape,
 };
 
-const managerSchema = optionsObject(poolManagerShape).transform(({ tenancy, shutdown, pools, ...rest }) =>
-  seal({
-    ...rest,
-    pools: Object.freeze(pools),
-    tenancy: tenancy && Object.freeze(tenancy),
-    shutdown: Object.freeze(shutdown),
-  }),
+/** What Nest must know before a factory runs, and so stands beside it. */
+const BESIDE_THE_FACTORY = {
+  name: 'forRootAsync({ name: … }), beside the factory',
+  isGlobal: 'forRootAsync({ isGlobal: … }), beside the factory',
+  useFactory: 'forRootAsync',
+  useClass: 'forRootAsync',
+  useExisting: 'forRootAsync',
+};
+
+const managerSchema = optionsObject(poolManagerShape, BESIDE_THE_FACTORY).transform(
+  ({ tenancy, shutdown, pools, ...rest }) =>
+    seal({
+      ...rest,
+      pools: Object.freeze(pools),
+      tenancy: tenancy && Object.freeze(tenancy),
+      shutdown: Object.freeze(shutdown),
+    }),
 );
 
 /** What can be set on a registration. */
@@ -104,7 +114,9 @@ export function parseManagerOptions(
   const input: unknown = options;
   const notes = new Map<string, string>();
   const located =
-    isRecord(input) && isRecord(input.pools) ? { ...input, pools: locateAll(input.pools, env, notes, missing) } : input;
+    isRecord(input) && isRecord(input.pools) && !(input.pools instanceof Map)
+      ? { ...input, pools: locateAll(input.pools, env, notes, missing) }
+      : input;
   return parseOptions(managerSchema, located, [], namesMismatch(input, staticNames), notes);
 }
 

@@ -16,8 +16,8 @@ export const MODULE_OPTIONS = 'PoolManagerOptions';
 /**
  * The token of a pool: for `overrideProvider` in tests, `inject` lists of factories and `moduleRef.get`.
  *
- * A test that overrides a pool needs nothing of the registration's other pools: the start waits for none, each is opened
- * by its first use, and one whose address is neither in the options nor in the environment says so then.
+ * A test that overrides a pool needs nothing of the registration's other pools: the start waits for none, each is
+ * opened by its first use, and one whose address is neither in the options nor in the environment says so then.
  *
  * @param manager the `name` of the registration that declares the pool, where an application has more than one.
  * @example

@@ -89,22 +89,29 @@ function ruleOf(issue: RawIssue): string | undefined {
   const secret = (issue.path ?? []).some((part) => SECRET_NAMES.has(part));
   const got = `got ${secret ? typeName(issue.input) : received(issue.input)}`;
   switch (issue.code) {
-    case 'invalid_type':
-      if (issue.input === undefined) return `is required: ${typeNames[issue.expected] ?? issue.expected}`;
-      return `must be ${typeNames[issue.expected] ?? issue.expected}, ${got}`;
+    case 'invalid_type': {
+      const expected = expectedType(issue.expected, issue.path?.at(-1));
+      if (issue.input === undefined) return `is required: ${expected}`;
+      if (Number.isNaN(issue.input)) return `must be ${expected}, got NaN${NOT_A_NUMBER}`;
+      if (expected === typeNames.boolean && !secret && (issue.input === 'true' || issue.input === 'false'))
+        return `must be ${expected}, got the text "${issue.input}" (convert it: value === 'true')`;
+      return `must be ${expected}, ${got}`;
+    }
     case 'too_small':
+      if (issue.origin === 'string' && issue.minimum === 1) return 'must not be empty';
       return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}${lengthUnit(issue.origin)}, ${got}`;
     case 'too_big':
       return `must be ${issue.inclusive === false ? 'less than' : 'at most'} ${issue.maximum}${lengthUnit(issue.origin)}, ${got}`;
     case 'invalid_value':
-      return `must be ${either(issue.values)}, got ${secret ? typeName(issue.input) : word(issue.input)}`;
+      return `must be ${either(issue.values)}, got ${secret ? typeName(issue.input) : word(issue.input)}${meant(issue.input, issue.values)}`;
     case 'invalid_union': {
       // Only unions that are told apart by a word are used, and the word is what didn't match.
       const discriminator = 'discriminator' in issue ? issue.discriminator : undefined;
       const options = 'options' in issue && Array.isArray(issue.options) ? issue.options : [];
       if (typeof discriminator !== 'string' || !isRecord(issue.input)) return undefined;
       const value = issue.input[discriminator];
-      return value === undefined ? `is required: ${either(options)}` : `must be ${either(options)}, got ${word(value)}`;
+      if (value === undefined) return `is required: ${either(options)}`;
+      return `must be ${either(options)}, got ${word(value)}${meant(value, options)}`;
     }
     case 'invalid_key':
       return issue.issues?.[0]?.message;
@@ -124,6 +131,38 @@ const typeNames: Readonly<Record<string, string>> = {
   function: 'a function',
 };
 
+/** What is wanted; durations say so in their names. */
+function expectedType(expected: string, name: PropertyKey | undefined): string {
+  const what = typeNames[expected] ?? expected;
+  return what === typeNames.number && String(name).endsWith('Ms') ? `${what} of milliseconds` : what;
+}
+
+const NOT_A_NUMBER = ', which is what Number(…) makes of a variable that is not set and of a text that is no number';
+
+/** What people call the kinds of pools, by the packages and servers that they know. */
+const OTHER_WORDS: Readonly<Record<string, string>> = {
+  postgres: 'database',
+  postgresql: 'database',
+  pg: 'database',
+  sql: 'database',
+  ioredis: 'redis',
+  valkey: 'redis',
+  axios: 'http',
+  https: 'http',
+  rest: 'http',
+  custom: 'external',
+  driver: 'external',
+};
+
+/** Which of a few words was meant by another. */
+function meant(value: unknown, words: readonly unknown[]): string {
+  if (typeof value !== 'string') return '';
+  const known = words.filter((candidate) => typeof candidate === 'string');
+  const other = Object.hasOwn(OTHER_WORDS, value.toLowerCase()) ? OTHER_WORDS[value.toLowerCase()] : undefined;
+  const suggestion = other !== undefined && known.includes(other) ? other : closestName(value, known);
+  return suggestion === undefined ? '' : `. Did you mean ${JSON.stringify(suggestion)}?`;
+}
+
 function lengthUnit(origin: string): string {
   if (origin === 'string') return ' characters long';
   return origin === 'array' ? ' long' : '';
@@ -136,7 +175,7 @@ function either(values: readonly unknown[]): string {
 }
 
 /** What was received where a number or an object was wanted. */
-function received(value: unknown): string {
+export function received(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value === 'string' && /^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$/.test(value) && value.length <= 20) {
     return `the text ${JSON.stringify(value)} (convert it with Number(…))`;
@@ -155,8 +194,15 @@ export function typeName(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
+  if (value instanceof Map) return 'a Map';
   if (typeof value === 'string') return value === '' ? 'an empty text' : 'a text';
+  if (typeof value === 'function' && isClass(value)) return `the class ${value.name}`;
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+/** Whether a function can only be called with `new`. */
+export function isClass(value: unknown): boolean {
+  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value));
 }
 
 /** A name in quotes; one that may be a person's address or has no end is not repeated. */

@@ -7,7 +7,7 @@ import { z } from 'zod';
 
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { isRecord } from './environment.js';
-import { typeName, unknownOption } from './option-problems.js';
+import { isClass, received, typeName, unknownOption } from './option-problems.js';
 
 /** A number of slots, waiters or uses. */
 export function count(least: number): z.ZodInt {
@@ -19,9 +19,15 @@ export function durationMs(least: 0 | 1): z.ZodNumber {
   return z.number().min(least).max(LONGEST_TIMER_MS);
 }
 
-/** A function; its arguments and result are the type's business. */
-export function callback<F extends (...args: never[]) => unknown>(): z.ZodCustom<F, F> {
-  return opaque<F>('a function', (value) => typeof value === 'function');
+/**
+ * A function; its arguments and result are the type's business.
+ *
+ * @param hint says of a function which is another than what is wanted why.
+ */
+export function callback<F extends (...args: never[]) => unknown>(
+  hint?: (value: unknown) => string | undefined,
+): z.ZodCustom<F, F> {
+  return opaque<F>('a function', (value) => typeof value === 'function' && !isClass(value) && !hint?.(value), hint);
 }
 
 /** A text, or a function that gives it when it is needed (and gives the new one after a rotation). */
@@ -51,11 +57,17 @@ export function tlsOptions<T extends object>(): z.ZodCustom<boolean | T, boolean
  * A value that is only looked at from outside.
  *
  * @param what the type in words, for messages and for the table of options.
+ * @param hint what to say of a value that isn't accepted, in place of what its type is; it must not repeat a secret.
  */
-export function opaque<T>(what: string, accepts: (value: unknown) => boolean): z.ZodCustom<T, T> {
+export function opaque<T>(
+  what: string,
+  accepts: (value: unknown) => boolean,
+  hint?: (value: unknown) => string | undefined,
+): z.ZodCustom<T, T> {
   return z
     .custom<T>(accepts, {
-      error: ({ input }) => (input === undefined ? `is required: ${what}` : `must be ${what}, got ${typeName(input)}`),
+      error: ({ input }) =>
+        input === undefined ? `is required: ${what}` : (hint?.(input) ?? `must be ${what}, got ${typeName(input)}`),
     })
     .describe(what);
 }
@@ -64,17 +76,21 @@ export function opaque<T>(what: string, accepts: (value: unknown) => boolean): z
  * An object of options. An unknown key is an error that suggests the right one.
  *
  * @param elsewhere names that belong in another place, or that other libraries use, and what to write instead.
+ * @param short what to write for a value that stands in the place of the object, if that is clear.
  */
 export function optionsObject<S extends z.core.$ZodLooseShape>(
   shape: S,
   elsewhere: Readonly<Record<string, string>> = {},
+  short: (value: unknown) => string | undefined = () => undefined,
 ): ReturnType<typeof z.strictObject<S>> {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? issue.keys.map((name) => unknownOption(name, known, elsewhere)).join('\n')
-        : undefined,
+    error: (issue) => {
+      if (issue.code === 'unrecognized_keys')
+        return issue.keys.map((name) => unknownOption(name, known, elsewhere)).join('\n');
+      const instead = issue.code === 'invalid_type' ? short(issue.input) : undefined;
+      return instead && `must be an object, got ${received(issue.input)}. Did you mean ${instead}?`;
+    },
   });
 }
 

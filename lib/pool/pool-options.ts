@@ -22,11 +22,17 @@ export const healthCheckShape = {
   failureThreshold: count(1).default(3),
 };
 
+/** What to write where somebody wants no probes. */
+export function probesOff(value: unknown): string | undefined {
+  return value === false ? '{ intervalMs: 0 }, which makes no probes' : undefined;
+}
+
 export interface HealthCheckSchema extends z.ZodObject<typeof healthCheckShape, z.core.$strict> {}
-const healthCheckSchema: HealthCheckSchema = optionsObject(healthCheckShape, {
-  interval: 'intervalMs',
-  timeout: 'timeoutMs',
-});
+const healthCheckSchema: HealthCheckSchema = optionsObject(
+  healthCheckShape,
+  { interval: 'intervalMs', timeout: 'timeoutMs' },
+  probesOff,
+);
 
 export const basePoolShape = {
   /** Slots that are kept open while the pool is idle. */

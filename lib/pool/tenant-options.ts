@@ -8,15 +8,20 @@ import { z } from 'zod';
 import { isThenable } from '../engine/guard.js';
 import type { TenantLimits, TenantPolicy } from '../engine/limits.js';
 import { PoolConfigError } from '../errors.js';
-import { keyOf, parseOptions } from '../options/option-problems.js';
+import { keyOf, parseOptions, received } from '../options/option-problems.js';
 import { callback, count, namedRecord, opaque, optionsObject } from '../options/option-types.js';
 import { seal } from '../options/sealed-options.js';
 import { isTenantId } from '../tenancy/tenant-id.js';
+
+const NO_SLOTS =
+  ': every acquire would wait in vain. Leave it out where there is no maximum; a tenant that is to get nothing is ' +
+  'refused before it comes here, by tenancy.resolve (with a TenantInvalidError) or a guard';
 
 /** `Infinity` is a maximum too: none. */
 export const tenantMaximum = opaque<number>(
   'a whole number, at least 1, or Infinity',
   (value) => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 1),
+  (value) => `must be a whole number, at least 1, or Infinity, got ${received(value)}${value === 0 ? NO_SLOTS : ''}`,
 );
 
 const tenantWeight = z.number().positive();
@@ -111,7 +116,11 @@ export const tenantsShape = {
 };
 
 export interface TenantsSchema extends z.ZodObject<typeof tenantsShape, z.core.$strict> {}
-export const tenantsSchema: TenantsSchema = optionsObject(tenantsShape, { maxConnections: 'max', limit: 'max' });
+export const tenantsSchema: TenantsSchema = optionsObject(
+  tenantsShape,
+  { maxConnections: 'max', limit: 'max' },
+  (value) => (typeof value === 'number' ? `{ max: ${value} }` : undefined),
+);
 
 /** Tenants' limits as the engine takes them, and whether there must be a tenant. */
 export interface ResolvedTenantOptions extends TenantPolicy {

@@ -11,6 +11,7 @@ import { type Environment, isRecord } from '../options/environment.js';
 import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import { givenAsUndefined, unsetAddressProblem } from '../options/unset-address.js';
 import {
   basePoolShape,
   checkPool,
@@ -71,7 +72,13 @@ const noIsolation: NoIsolationSchema = optionsObject(noIsolationShape);
 const rlsIsolation: RlsIsolationSchema = optionsObject(rlsIsolationShape);
 const roleIsolation: RoleIsolationSchema = optionsObject(roleIsolationShape);
 const schemaIsolation: SchemaIsolationSchema = optionsObject(schemaIsolationShape);
-const isolationSchema = z.discriminatedUnion('mode', [noIsolation, rlsIsolation, roleIsolation, schemaIsolation]);
+const ISOLATION_MODES = { none: true, rls: true, role: true, schema: true };
+const isolationSchema = z.discriminatedUnion('mode', [noIsolation, rlsIsolation, roleIsolation, schemaIsolation], {
+  error: ({ input }) =>
+    typeof input === 'string' && Object.hasOwn(ISOLATION_MODES, input)
+      ? `must be an object, got a text. Did you mean { mode: '${input}' }?`
+      : undefined,
+});
 
 export const sessionShape = {
   /**
@@ -93,7 +100,7 @@ export const postgresPoolShape = {
   connectionString: z
     .string()
     .superRefine((text, context) => {
-      const problem = connectionStringProblem(text);
+      const problem = unsetAddressProblem(text) ?? connectionStringProblem(text);
       if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .optional(),
@@ -186,7 +193,8 @@ export const postgresPoolSchema = optionsObject(shape, {
     } else if (pool.connectionString === undefined && client.host === undefined) {
       refuse(
         ['connectionString'],
-        'is required: a postgres:// URL here or in the environment variable DATABASE_URL, or client.host',
+        'is required: a postgres:// URL here or in the environment variable DATABASE_URL, or client.host' +
+          givenAsUndefined(pool, 'connectionString'),
       );
     }
   }, whenObject)

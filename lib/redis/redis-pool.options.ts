@@ -11,6 +11,7 @@ import { type Environment, isRecord } from '../options/environment.js';
 import { count, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
+import { givenAsUndefined, unsetAddressProblem } from '../options/unset-address.js';
 import {
   basePoolShape,
   checkPool,
@@ -72,7 +73,7 @@ export const redisPoolShape = {
   url: z
     .string()
     .superRefine((text, context) => {
-      const { problem } = readRedisUrl(text);
+      const problem = unsetAddressProblem(text) ?? readRedisUrl(text).problem;
       if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
     })
     .optional(),
@@ -149,7 +150,8 @@ export const redisPoolSchema = optionsObject(shape, {
     } else if (places.length === 0 && !hasOwnServer(pool.client)) {
       refuse(
         ['url'],
-        'is required: a redis:// URL here or in the environment variable REDIS_URL, or sentinel, cluster or client.host',
+        'is required: a redis:// URL here or in the environment variable REDIS_URL, or sentinel, cluster or client.host' +
+          givenAsUndefined(pool, 'url'),
       );
     }
     if (pool.cluster !== undefined && typeof pool.db === 'number' && pool.db > 0) {

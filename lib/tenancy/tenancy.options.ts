@@ -6,6 +6,7 @@ import { z } from 'zod';
 
 import { callback, opaque, optionsObject } from '../options/option-types.js';
 import { routePatternProblem } from './route-path.js';
+import { fromHeader, fromPath, fromPayload, fromSubdomain, fromUser } from './tenant-resolvers.js';
 
 /**
  * Finds the tenant of a request, message or event; null or undefined where it names none.
@@ -70,12 +71,30 @@ const exemptSchema: ExemptSchema = optionsObject(exemptShape, {
 /** What needs no tenant although it carries no `@SkipTenant()`. */
 export interface TenantExemptOptions extends z.input<ExemptSchema> {}
 
+/** What makes a resolver is no resolver, and would find a tenant for every request: the function that it returns. */
+const FACTORIES: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+  [fromHeader, "fromHeader('x-tenant-id')"],
+  [fromSubdomain, "fromSubdomain('example.com')"],
+  [fromPath, "fromPath('tenant')"],
+  [fromUser, "fromUser('tenantId')"],
+  [fromPayload, "fromPayload('tenantId')"],
+]);
+
+function notCalled(value: unknown): string | undefined {
+  const example = FACTORIES.get(value);
+  if (example !== undefined) return `must be what ${example.split('(')[0]} returns: call it, as in ${example}`;
+  return typeof value === 'string'
+    ? 'must be a function that finds the tenant, got a text. ' +
+        "Did you mean fromHeader(…), with the name of a header, or fromUser(…), with that of a user's property?"
+    : undefined;
+}
+
 export const tenancyShape = {
   /**
    * Finds the tenant of a request: `fromHeader(…)`, `fromSubdomain(…)`, `fromPath(…)`, `fromUser(…)`, or a function of
    * one's own.
    */
-  resolve: callback<TenantResolver>(),
+  resolve: callback<TenantResolver>(notCalled),
   /** Whether a guarded request without a tenant is refused with 400. A malformed one always is. */
   required: z.boolean().default(true),
   /**
@@ -86,12 +105,11 @@ export const tenancyShape = {
 };
 
 export interface TenancySchema extends z.ZodObject<typeof tenancyShape, z.core.$strict> {}
-export const tenancySchema: TenancySchema = optionsObject(tenancyShape, {
-  resolver: 'resolve',
-  optional: 'required',
-  exclude: 'exempt',
-  skip: 'exempt',
-});
+export const tenancySchema: TenancySchema = optionsObject(
+  tenancyShape,
+  { resolver: 'resolve', optional: 'required', exclude: 'exempt', skip: 'exempt' },
+  (value) => (typeof value === 'function' ? '{ resolve: … }, with that function' : undefined),
+);
 
 /** How the tenant of a request is found. */
 export interface TenancyOptions extends z.input<TenancySchema> {}

@@ -6,7 +6,7 @@
  */
 import type { ArgumentsHost } from '@nestjs/common';
 
-import { TenantInvalidError } from '../errors.js';
+import { PoolConfigError, TenantInvalidError } from '../errors.js';
 import { headerValues, payloadOf, property, requestOf, unwrapped, userOf } from './execution-arguments.js';
 
 /** A resolver that needs no handler, so that it works in middleware as well. */
@@ -17,6 +17,17 @@ const DNS_LABEL = /^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/;
 const PORT = /:\d*$/;
 
 /**
+ * A resolver that was made of a variable which is not set would find no tenant, ever.
+ *
+ * @throws {PoolConfigError}
+ */
+function requireText(name: unknown, resolver: string, what: string): void {
+  if (typeof name === 'string' && name.trim() !== '') return;
+  const got = typeof name === 'string' ? 'an empty text' : name === undefined ? 'nothing' : `a ${typeof name}`;
+  throw new PoolConfigError([{ key: `${resolver}(…)`, rule: `needs ${what}, got ${got}` }]);
+}
+
+/**
  * The tenant is the value of a header: of the HTTP request (also behind GraphQL, also of a WebSocket's handshake), or
  * of the message, where its transport has headers.
  *
@@ -24,9 +35,11 @@ const PORT = /:\d*$/;
  * headers look after a proxy has joined them, and one with a character outside ASCII, because clients don't agree on
  * how such bytes are to be read.
  *
+ * @throws {PoolConfigError} at once, without a name.
  * @example tenancy: { resolve: fromHeader('x-tenant-id') }
  */
 export function fromHeader(name: string): TransportTenantResolver {
+  requireText(name, 'fromHeader', 'the name of a header');
   const key = name.toLowerCase();
   return (host) => {
     let tenant: string | undefined;
@@ -56,11 +69,15 @@ export function fromHeader(name: string): TransportTenantResolver {
  *
  * @param baseDomain without a leading dot.
  * @param options.except labels that are no tenants, such as `www`.
+ * @throws {PoolConfigError} at once, without a domain.
  */
 export function fromSubdomain(
   baseDomain: string,
   options: { readonly except?: readonly string[] } = {},
 ): TransportTenantResolver {
+  requireText(baseDomain, 'fromSubdomain', 'a domain, such as "example.com"');
+  if (baseDomain.startsWith('.'))
+    throw new PoolConfigError([{ key: 'fromSubdomain(…)', rule: 'needs a domain without a dot in front' }]);
   const suffix = `.${baseDomain.toLowerCase()}`;
   const except = new Set(options.except?.map((label) => label.toLowerCase()));
   return (host) => {
@@ -94,16 +111,22 @@ function isHostHeader(name: unknown): boolean {
 /**
  * The tenant is a parameter of the route: `fromPath('tenant')` for `@Controller(':tenant/orders')`. In middleware
  * routes aren't matched yet, so there it finds nothing.
+ *
+ * @throws {PoolConfigError} at once, without a name.
  */
 export function fromPath(param: string): TransportTenantResolver {
+  requireText(param, 'fromPath', "the name of a route's parameter");
   return (host) => textOf(property(property(requestOf(host), 'params'), param), `The path parameter "${param}"`);
 }
 
 /**
  * The tenant is a property of the user that a guard has authenticated (`request.user`; on a socket `client.user` or
  * `client.data.user`). Whole numbers are taken as their decimal digits.
+ *
+ * @throws {PoolConfigError} at once, without a name.
  */
 export function fromUser(name: string): TransportTenantResolver {
+  requireText(name, 'fromUser', 'the name of a property of the user');
   return (host) => {
     const value = property(userOf(host), name);
     return textOf(Number.isSafeInteger(value) ? String(value) : value, `The user's "${name}"`);
@@ -113,8 +136,11 @@ export function fromUser(name: string): TransportTenantResolver {
 /**
  * The tenant is a property of what was sent: of the data of a message (microservices, WebSocket), or an argument of a
  * GraphQL field. A sender of messages may then name any tenant.
+ *
+ * @throws {PoolConfigError} at once, without a name.
  */
 export function fromPayload(name: string): TransportTenantResolver {
+  requireText(name, 'fromPayload', 'the name of a property of the payload');
   return (host) => {
     const payload = payloadOf(host);
     const own = typeof payload === 'object' && payload !== null && Object.hasOwn(payload, name);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager, PoolConfigError,type PoolManagerOptions } from '../../lib/index.js';
+import { ConnectionPoolManager, PoolConfigError, type PoolManagerOptions } from '../../lib/index.js';
 import { isMisconfigured } from '../../lib/postgres/protocol/pg-errors.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

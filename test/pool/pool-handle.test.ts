@@ -553,8 +553,8 @@ describe.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueO
     });
 
     it('is refused limits that are wrong', () => {
-      expect(problemsOf(() => setUp({ tenants: { overrides: one({ max: 0 }) } }))).toEqual([
-        `pools.orders.tenants.overrides.${id}.max: must be a whole number, at least 1, or Infinity, got a number`,
+      expect(problemsOf(() => setUp({ tenants: { overrides: one({ max: -1 }) } }))).toEqual([
+        `pools.orders.tenants.overrides.${id}.max: must be a whole number, at least 1, or Infinity, got -1`,
       ]);
       const { pool } = setUp({ maxSize: 3 });
       expect(problemsOf(() => pool.limitTenants({ max: 1, reserved: 2 }, id))).toEqual([

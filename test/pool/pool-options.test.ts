@@ -14,7 +14,11 @@ describe('the options of every pool', () => {
       [{ maxSize: 0 }, 'pools.orders.maxSize: must be at least 1, got 0'],
       [{ maxSize: -3 }, 'pools.orders.maxSize: must be at least 1, got -3'],
       [{ maxSize: 2.5 }, 'pools.orders.maxSize: must be a whole number, got 2.5'],
-      [{ maxSize: NaN }, 'pools.orders.maxSize: must be a number, got NaN'],
+      [
+        { maxSize: NaN },
+        'pools.orders.maxSize: must be a number, got NaN, which is what Number(…) makes of a variable that is not set and ' +
+          'of a text that is no number',
+      ],
       [{ maxSize: Infinity }, 'pools.orders.maxSize: must be a number, got Infinity'],
       [{ maxSize: null }, 'pools.orders.maxSize: must be a number, got null'],
       [{ maxSize: '20' }, 'pools.orders.maxSize: must be a number, got the text "20" (convert it with Number(…))'],
@@ -43,8 +47,11 @@ describe('the options of every pool', () => {
       [{ acquireTimeoutMs: 0 }, 'pools.orders.acquireTimeoutMs: must be at least 1, got 0'],
       [{ idleTimeoutMs: -1 }, 'pools.orders.idleTimeoutMs: must be at least 0, got -1'],
       [{ maxLifetimeMs: 2_147_483_648 }, 'pools.orders.maxLifetimeMs: must be at most 2147483647, got 2147483648'],
-      [{ keepaliveMs: Infinity }, 'pools.orders.keepaliveMs: must be a number, got Infinity'],
-      [{ healthCheck: { intervalMs: '30s' } }, 'pools.orders.healthCheck.intervalMs: must be a number, got a text'],
+      [{ keepaliveMs: Infinity }, 'pools.orders.keepaliveMs: must be a number of milliseconds, got Infinity'],
+      [
+        { healthCheck: { intervalMs: '30s' } },
+        'pools.orders.healthCheck.intervalMs: must be a number of milliseconds, got a text',
+      ],
       [{ healthCheck: { timeoutMs: 0 } }, 'pools.orders.healthCheck.timeoutMs: must be at least 1, got 0'],
     ])('refuses %j', (options, problem) => {
       expect(refusals(options)).toEqual([problem]);
@@ -127,10 +134,10 @@ describe('the options of every pool', () => {
         { tenants: { max: 5 }, maxConnectionsPerTenant: 6 },
         'maxConnectionsPerTenant: must be left out or be the same as tenants.max (5), whose short form it is, got 6',
       ],
-      [{ tenants: { max: 0 } }, 'tenants.max: must be a whole number, at least 1, or Infinity, got a number'],
+      [{ tenants: { max: -1 } }, 'tenants.max: must be a whole number, at least 1, or Infinity, got -1'],
       [
-        { maxConnectionsPerTenant: 0 },
-        'maxConnectionsPerTenant: must be a whole number, at least 1, or Infinity, got a number',
+        { maxConnectionsPerTenant: -1 },
+        'maxConnectionsPerTenant: must be a whole number, at least 1, or Infinity, got -1',
       ],
       [{ tenants: { weight: 0 } }, 'tenants.weight: must be more than 0, got 0'],
       [{ tenants: { weight: Infinity } }, 'tenants.weight: must be a number, got Infinity'],
@@ -183,7 +190,7 @@ describe('the options of every pool', () => {
 
     it.each([
       ['a list', [], 'a list'],
-      ['a map', new Map([['acme', { max: 1 }]]), 'an object'],
+      ['a map', new Map([['acme', { max: 1 }]]), 'a Map'],
       ['a number', 7, '7'],
     ])('are refused as overrides: %s', (_what, overrides, got) => {
       expect(refusals({ tenants: { overrides } })).toEqual([
@@ -200,7 +207,7 @@ describe('the options of every pool', () => {
       expect(tenants.resolve?.('big')).toEqual({ max: 9 });
       expect(tenants.resolve?.('other')).toBeUndefined();
       expect(problemsOf(() => tenants.resolve?.('bad'))).toEqual([
-        'tenants["resolve(bad)"].max: must be a whole number, at least 1, or Infinity, got a number',
+        'tenants["resolve(bad)"].max: must be a whole number, at least 1, or Infinity, got -1',
         'tenants["resolve(bad)"].wieght: is not an option. Did you mean weight?',
       ]);
     });
@@ -244,7 +251,7 @@ describe('the options of every pool', () => {
         healthCheck: { failureThreshold: 0 },
       }).sort(),
     ).toEqual([
-      'pools.orders.acquireTimeoutMs: must be a number, got a text',
+      'pools.orders.acquireTimeoutMs: must be a number of milliseconds, got a text',
       'pools.orders.healthCheck.failureThreshold: must be at least 1, got 0',
       'pools.orders.maxSize: must be at least minSize (5), got 2',
       'pools.orders.maxsize: is not an option. Did you mean maxSize?',

@@ -85,16 +85,13 @@ describe('the options of a PostgreSQL pool', () => {
       expect(parse({ connectionString }).connectionString).toBe(connectionString);
     });
 
-    it.each([
-      ['mysql://user:hunter2@db/orders'],
-      ['db.example:5432 hunter2'],
-      [''],
-      [' postgres://db'],
-      ['postgres:orders'],
-    ])('must be a URL that pg understands, not %j', (connectionString) => {
-      const rule = 'must be a postgres:// URL; special characters in user and password are percent-encoded';
-      expect(refusals({ connectionString })).toEqual([`pools.orders.connectionString: ${rule}`]);
-    });
+    it.each([['mysql://user:hunter2@db/orders'], ['db.example:5432 hunter2'], [' postgres://db'], ['postgres:orders']])(
+      'must be a URL that pg understands, not %j',
+      (connectionString) => {
+        const rule = 'must be a postgres:// URL; special characters in user and password are percent-encoded';
+        expect(refusals({ connectionString })).toEqual([`pools.orders.connectionString: ${rule}`]);
+      },
+    );
 
     it('names the variable when the address was read from there', () => {
       expect(refusals({}, { DATABASE_URL: 'mysql://user:hunter2@db/orders' })).toEqual([
@@ -141,9 +138,9 @@ describe('the options of a PostgreSQL pool', () => {
     });
 
     it.each([
-      [{ mode: 'rsl' }, 'isolation.mode: must be "none", "rls", "role" or "schema", got "rsl"'],
+      [{ mode: 'rsl' }, 'isolation.mode: must be "none", "rls", "role" or "schema", got "rsl". Did you mean "rls"?'],
       [{}, 'isolation.mode: is required: "none", "rls", "role" or "schema"'],
-      ['rls', 'isolation: must be an object, got a text'],
+      ['rls', "isolation: must be an object, got a text. Did you mean { mode: 'rls' }?"],
       [{ mode: 'role' }, 'isolation.role: is required: a function'],
       [{ mode: 'schema', schema: 'acme' }, 'isolation.schema: must be a function, got a text'],
       [
