@@ -110,7 +110,7 @@ export class ConnectionPoolManager {
       owner: this.options.applicationName,
     };
     for (const [id, config] of Object.entries(this.options.pools)) {
-      this.table.declare(id, () => createDeclaredPool(id, config, this.dependencies));
+      this.table.declare(id, () => createDeclaredPool(id, config, { ...this.dependencies, isDeclared: true }));
     }
   }
 

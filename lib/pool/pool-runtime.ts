@@ -18,6 +18,11 @@ export interface PoolDependencies {
   readonly logger: PoolLogger;
   /** Name of the application, for what the server shows of its clients. */
   readonly owner: string;
+  /**
+   * Whether the application's options declare the pool, and it ends with the application; else it is the caller's who
+   * creates it. Default false.
+   */
+  readonly isDeclared?: boolean;
 }
 
 export interface PoolRuntime extends PoolDependencies {
