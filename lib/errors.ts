@@ -42,6 +42,20 @@ export class PoolExistsError extends PoolError {
   }
 }
 
+/** What `shared()` gave out was used after its `end()`. The pool itself is open. */
+export class PoolViewEndedError extends PoolError {
+  readonly code = 'POOL_VIEW_ENDED';
+
+  /** @internal */
+  constructor(poolId: string) {
+    super(
+      `A shared view of pool "${poolId}" was used after its end() or destroy(). The pool itself is open: ` +
+        `call that, or hand out another view with shared().`,
+      { poolId },
+    );
+  }
+}
+
 /** The whole manager has been stopped, or is stopping. */
 export class ManagerStoppedError extends PoolError {
   readonly code = 'POOL_MANAGER_STOPPED';

@@ -44,6 +44,7 @@ export type { DurationStats } from './pool/duration-stats.js';
 
 // The kinds of pool.
 export { PostgresPool, type LeasedClient } from './postgres/postgres-pool.js';
+export type { PostgresPoolStats } from './postgres/postgres-pool-stats.js';
 export type { CallLimits } from './postgres/statement/query-arguments.js';
 export type { PgTransaction } from './postgres/transaction/pg-transaction.js';
 export type { TransactionOptions } from './postgres/transaction/run-transaction.js';

@@ -117,9 +117,8 @@ export class ConnectionPoolManager {
       owner: this.options.applicationName,
     };
     for (const [id, config] of Object.entries(this.options.pools)) {
-      this.table.declare(id, () =>
-        createDeclaredPool(id, config, { ...this.dependencies, noAddress: missing.get(id) }),
-      );
+      const dependencies = { ...this.dependencies, noAddress: missing.get(id), isDeclared: true };
+      this.table.declare(id, () => createDeclaredPool(id, config, dependencies));
     }
   }
 

@@ -20,6 +20,11 @@ export interface PoolDependencies {
   readonly owner: string;
   /** Why nothing can be opened: the pool has no address. Undefined: it has one. */
   readonly noAddress?: Error | undefined;
+  /**
+   * Whether the application's options declare the pool, and it ends with the application; else it is the caller's who
+   * creates it. Default false.
+   */
+  readonly isDeclared?: boolean;
 }
 
 export interface PoolRuntime extends PoolDependencies {

@@ -8,6 +8,7 @@ import { Failover } from './failover.js';
 import { isolationOf } from './isolation.js';
 import { PgDriver } from './pg-driver.js';
 import { pgEvents } from './pg-events.js';
+import { PoolEnds } from './pool-ends.js';
 import { PostgresPool } from './postgres-pool.js';
 import type { ResolvedPostgresPoolOptions } from './postgres-pool.options.js';
 import { loadPg } from './protocol/pg-module.js';
@@ -79,7 +80,7 @@ export async function createPostgresPool(
     driver,
     safety,
     options: pgPoolOptionsOf(config, server),
-    isEnding: false,
+    ends: new PoolEnds(core, clock, dependencies.isDeclared ?? false),
   });
 }
 

@@ -11,12 +11,14 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfig, QueryResult, Quer
 import type { Lease } from '../engine/lease.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
-import { PoolClosedError } from '../errors.js';
+import { PoolClosedError, PoolViewEndedError } from '../errors.js';
 import type { AcquireOptions, PoolCore, TenantBinding } from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import type { PgPoolOptions } from './client-config.js';
 import type { PgDriver } from './pg-driver.js';
 import { PostgresEvents } from './pg-events.js';
+import type { PoolEnds, SharedView } from './pool-ends.js';
+import { PostgresPoolStats } from './postgres-pool-stats.js';
 import type { PgModule, QueryCallback } from './protocol/pg-module.js';
 import type { LeasedClient } from './session/leased-client.js';
 import type { SessionRules } from './session/session-hygiene.js';
@@ -44,23 +46,24 @@ interface PostgresPoolDependencies extends StatementRules {
   readonly rules: SessionRules;
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
-  /** Whether `end()` has been called: what was asked for before is served, nothing is taken on. */
-  isEnding: boolean;
+  readonly ends: PoolEnds;
 }
-
-/** How long `end()` gives to what was asked for before it, and to leases, in milliseconds. */
-const END_WITHIN_MS = 10_000;
-/** How often it looks whether a call still waits. */
-const END_LOOK_MS = 10;
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
 export class PostgresPool extends PostgresEvents {
   private readonly dependencies: PostgresPoolDependencies;
+  private readonly sharedView: SharedView | undefined;
 
   /** @internal */
-  constructor(core: PoolCore<LeasedClient>, dependencies: PostgresPoolDependencies, binding?: TenantBinding) {
+  constructor(
+    core: PoolCore<LeasedClient>,
+    dependencies: PostgresPoolDependencies,
+    binding?: TenantBinding,
+    sharedView?: SharedView,
+  ) {
     super(core, binding);
     this.dependencies = dependencies;
+    this.sharedView = sharedView;
   }
 
   // ── Queries ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,31 +269,27 @@ export class PostgresPool extends PostgresEvents {
   }
 
   /**
-   * As pg.Pool's: what was asked for before it is served, what comes after it is refused. But it ends: after 10 seconds
-   * those who still wait are refused, and the connections of leases that are still out are closed.
+   * Closes the pool where it is the caller's: one that the caller has created, and no view of it. As in pg.Pool what
+   * was asked for before is served, and what comes after is refused. But it ends: after 10 seconds those who still wait
+   * are refused, and the connections of leases that are still out are closed.
+   *
+   * A pool that the application declares, and a tenant's view, stay open: others use them, and a library that ends
+   * what it was handed must not end it for them. There it resolves, is counted (`stats().ignoredEnds`) and reported
+   * once. `close()` closes any pool. What {@link shared} gave out is ended alone.
    */
   end(): Promise<void>;
   /** As above, with a callback. */
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
-    const ended = this.ending ? Promise.reject(new Error('Called end on pool more than once')) : this.serveAndClose();
+    const { binding, sharedView, ending: isEnding } = this;
+    const close = (options: { readonly deadlineMs: number }): Promise<unknown> => this.close(options);
+    const ended = this.dependencies.ends.end({ binding, sharedView, isEnding, close });
     if (callback === undefined) return ended;
     const inContext = new AsyncResource('PostgresEnd').bind(callback);
     ended.then(
       () => process.nextTick(inContext),
       (error: Error) => process.nextTick(inContext, error),
     );
-  }
-
-  private async serveAndClose(): Promise<void> {
-    const { core, dependencies } = this;
-    const { clock } = dependencies;
-    dependencies.isEnding = true;
-    const untilMs = clock.now() + END_WITHIN_MS;
-    const isServed = (): boolean =>
-      core.engine.numbers.waiting === 0 || core.engine.lifecycle !== 'open' || clock.now() >= untilMs;
-    while (!isServed()) await new Promise<void>((resolve) => clock.setTimer(resolve, END_LOOK_MS).ref());
-    await this.close({ deadlineMs: Math.max(0, untilMs - clock.now()) });
   }
 
   /** Connections that are open or being opened; as in pg.Pool not those that were removed and are being closed. */
@@ -308,15 +307,15 @@ export class PostgresPool extends PostgresEvents {
     return this.core.engine.numbers.waiting;
   }
 
-  /** Whether `end()` or `close()` has been called. */
+  /** Whether `end()` has ended what it was called on, or `close()` has been called. */
   get ending(): boolean {
     const { lifecycle } = this.core.engine;
-    return this.dependencies.isEnding || lifecycle === 'draining' || lifecycle === 'closed';
+    return this.ended || this.dependencies.ends.isEnding || lifecycle === 'draining';
   }
 
-  /** Whether the pool has closed. */
+  /** Whether the pool has closed, or what `shared()` gave out has been ended. */
   get ended(): boolean {
-    return this.core.engine.lifecycle === 'closed';
+    return this.sharedView?.isEnded === true || this.core.engine.lifecycle === 'closed';
   }
 
   /** Lent connections that are older than `maxLifetimeMs`; they are replaced when they come back. */
@@ -339,6 +338,26 @@ export class PostgresPool extends PostgresEvents {
     return this.dependencies.pg.exports;
   }
 
+  // ── Shared with libraries ────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The same pool, for a library that ends what it is handed (`destroy()`, `end()`): its `end()` ends this view alone,
+   * at once. What was asked through it goes on, later calls through it reject with PoolViewEndedError, and the pool
+   * stays open for everybody else.
+   *
+   * @example
+   * const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool: pool.shared() }) });
+   * await db.destroy(); // ends no connection
+   */
+  shared(): this {
+    return new PostgresPool(this.core, this.dependencies, this.binding, { isEnded: false }) as this;
+  }
+
+  /** The numbers of this moment. */
+  override stats(): PostgresPoolStats {
+    return new PostgresPoolStats(this.core.engine, this.statsContext, this.dependencies.ends.ignored);
+  }
+
   // ── Safety of the database user ──────────────────────────────────────────────────────────────────────────────────
 
   /** @internal Fails at once, and not only at the time-out, when the database user isn't bound by row security. */
@@ -354,7 +373,7 @@ export class PostgresPool extends PostgresEvents {
   /**
    * A slot if one can be had without waiting, else `undefined`.
    *
-   * @throws PoolClosedError, UnsafeRoleError, TenantRequiredError
+   * @throws PoolClosedError, PoolViewEndedError, UnsafeRoleError, TenantRequiredError
    */
   override tryAcquire(): Lease<LeasedClient> | undefined {
     this.admit();
@@ -377,10 +396,11 @@ export class PostgresPool extends PostgresEvents {
     return safety.isEnforced ? mayBeWithdrawn(borrowed, safety.unlessUnsafe(borrowed, giveBack)) : borrowed;
   }
 
-  /** What every call has to pass. @throws PoolClosedError, UnsafeRoleError */
+  /** What every call has to pass. @throws PoolClosedError, PoolViewEndedError, UnsafeRoleError */
   private admit(): void {
-    const { safety, isEnding, clock } = this.dependencies;
-    if (isEnding) throw new PoolClosedError(this.core.runtime.id);
+    if (this.sharedView?.isEnded === true) throw new PoolViewEndedError(this.core.runtime.id);
+    const { safety, ends, clock } = this.dependencies;
+    if (ends.isEnding) throw new PoolClosedError(this.core.runtime.id);
     if (!safety.isEnforced) return;
     if (safety.error !== undefined) throw safety.error;
     safety.used(clock.now());
@@ -388,7 +408,7 @@ export class PostgresPool extends PostgresEvents {
 
   /** @internal */
   protected override view(binding: TenantBinding): this {
-    return new PostgresPool(this.core, this.dependencies, binding) as this;
+    return new PostgresPool(this.core, this.dependencies, binding, this.sharedView) as this;
   }
 }
 
