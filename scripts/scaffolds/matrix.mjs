@@ -19,7 +19,7 @@
  * @property {11 | 12} nest
  * @property {'cjs' | 'esm'} type
  * @property {import('../node-versions.mjs').NodeMajor} [testsOn] the Node that its test runner needs
- * @property {readonly Run[]} runs the first one is measured from `nest new` on
+ * @property {readonly Run[]} runs
  */
 
 /** The options of applications that the CLI of Nest 10 and earlier made. */

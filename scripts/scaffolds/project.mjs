@@ -48,6 +48,8 @@ export class Project {
   #scaffold;
   /** The scaffold's own; runs change it. */
   #tsconfig;
+  /** What was built last: of which application, by which options. */
+  #lastBuilt = '';
   /** Where the application is. */
   folder;
   /** How long `nest new` and the README's install commands took. */
@@ -83,16 +85,29 @@ export class Project {
     const extras = [`@nestjs/platform-fastify@${String(of.nest)}`, 'esbuild'];
     await npm(folder, ['install', '--save-dev', ...extras, ...quietly]);
     const project = new Project(folder, of, msToInstalled);
-    if (of.type === 'cjs') project.#tellJest();
+    // The Jest of Nest 12's scaffold loads ES modules, and what is compiled to CommonJS would not be one.
+    if (of.nest === 11) project.#tellJest();
     return project;
   }
 
   /**
-   * Puts an application into the project, in the place of the one before.
+   * Puts an application into the project, in the place of the one before, and runs `nest build`, which checks every
+   * declaration of every package that is imported. What is there already is not built again.
    *
-   * @param {Run} run
+   * @param {Run} of
    */
-  write({ application, platform = 'Express', tsconfig = {}, replacesTsconfig = false }) {
+  async build(of) {
+    const { application, platform, tsconfig } = of;
+    const build = JSON.stringify({ application, platform, tsconfig });
+    if (build === this.#lastBuilt) return;
+    this.#lastBuilt = '';
+    this.#write(of);
+    await run(this.folder, process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build']);
+    this.#lastBuilt = build;
+  }
+
+  /** @param {Run} run */
+  #write({ application, platform = 'Express', tsconfig = {}, replacesTsconfig = false }) {
     for (const name of ['src', 'dist', 'bundle']) rmSync(join(this.folder, name), { recursive: true, force: true });
     for (const name of readdirSync(this.folder)) {
       if (name.endsWith('.tsbuildinfo')) rmSync(join(this.folder, name));
@@ -115,11 +130,6 @@ export class Project {
       skipLibCheck: false,
     };
     writeFileSync(join(this.folder, 'tsconfig.json'), JSON.stringify({ ...this.#tsconfig, compilerOptions }, null, 2));
-  }
-
-  /** `nest build`, which checks every declaration of every package that is imported. */
-  async build() {
-    await run(this.folder, process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build']);
   }
 
   /** `npm test`: the scaffold's own test runner. */
@@ -148,9 +158,8 @@ export class Project {
     const external = [...ABSENT, ...(optional === 'included' ? [] : Object.keys(peerDependenciesMeta))];
     // Packages of CommonJS inside an ES module call `require`, which it doesn't have.
     const banner =
-      "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
-    await run(this.folder, process.execPath, [
-      'node_modules/esbuild/bin/esbuild',
+      "--banner:js=import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
+    await run(this.folder, 'node_modules/.bin/esbuild', [
       this.built(),
       '--bundle',
       '--platform=node',
@@ -179,7 +188,8 @@ export class Project {
   async without(packages, fn) {
     const moved = packages.map((name, index) => ({
       installed: join(this.folder, 'node_modules', name),
-      aside: join(this.folder, `aside-${String(index)}`),
+      // Not in the project, where the compiler would find them.
+      aside: `${this.folder}-aside-${String(index)}`,
     }));
     for (const { installed, aside } of moved) renameSync(installed, aside);
     try {
@@ -189,17 +199,11 @@ export class Project {
     }
   }
 
-  /** Adds the README's line to the configuration of Jest, where the scaffold has it. */
+  /** Adds the README's line to the configuration of Jest. */
   #tellJest() {
-    const line = jestLine();
-    const config = join(this.folder, 'jest.config.ts');
-    if (existsSync(config)) {
-      writeFileSync(config, readFileSync(config, 'utf8').replace('const config: Config = {', `$&\n  ${line},`));
-      return;
-    }
     const path = join(this.folder, 'package.json');
     const packageJson = JSON.parse(readFileSync(path, 'utf8'));
-    const patterns = [...line.matchAll(/'([^']*)'/g)].map(([, pattern]) => pattern);
+    const patterns = [...jestLine().matchAll(/'([^']*)'/g)].map(([, pattern]) => pattern);
     packageJson.jest = { ...packageJson.jest, transformIgnorePatterns: patterns };
     writeFileSync(path, JSON.stringify(packageJson, null, 2));
   }
