@@ -107,7 +107,7 @@ function migration(project: Project, found: HttpImport, target: Target): Found {
   );
   if (rewritten.length === 0)
     throw new Unsure('no class of the module has an HttpService in its constructor; is it needed?');
-  rewrite.edit(file, { ...withoutMember(file, list, element), text: '' });
+  rewrite.edit(file, withoutMember(file, list, element, project.style(file)));
   const text = `the pool ${name} has no limit of time, as HttpModule had none: timeoutMs is 30,000 ms unless it is set`;
   const notes = target.isDeclared || hasTimeout ? [] : [{ path: target.path, piece: `${name}: {`, text }];
   return {

@@ -160,8 +160,7 @@ function ofProvider(
   const name = target.name(nameFor(token.text, 'database', target.taken));
   const rewrite = new Rewrite();
   const notes: Note[] = [];
-  const removed = withoutMember(file, list, literal);
-  rewrite.edit(file, { ...removed, text: '' });
+  rewrite.edit(file, withoutMember(file, list, literal, project.style(file)));
   for (const source of project.sources()) {
     for (const use of usesOf(source, token)) {
       if (source === file && use.pos >= literal.pos && use.end <= literal.end) continue;
@@ -234,7 +233,8 @@ function replaceUse(
 ): void {
   const { compiler, syntax } = file;
   const { parent } = use;
-  const { quote } = project.style(file);
+  const style = project.style(file);
+  const { quote } = style;
   const token = `getPoolToken(${quote}${name}${quote})`;
   if (compiler.isCallExpression(parent)) {
     const called = parent.expression.getText(syntax);
@@ -249,7 +249,7 @@ function replaceUse(
   }
   if (compiler.isArrayLiteralExpression(parent) && compiler.isPropertyAssignment(parent.parent)) {
     const list = nameOf(file, parent.parent.name);
-    if (list === 'exports') return rewrite.edit(file, { ...withoutMember(file, parent, use), text: '' });
+    if (list === 'exports') return rewrite.edit(file, withoutMember(file, parent, use, style));
     if (list === 'inject') return rewrite.replace(file, use, token, 'getPoolToken');
   }
   if (compiler.isPropertyAssignment(parent) && nameOf(file, parent.name) === 'provide') {

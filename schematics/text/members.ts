@@ -6,7 +6,7 @@
  */
 import type ts from 'typescript';
 
-import type { CodeFile } from './code-file.js';
+import type { CodeFile, Edit } from './code-file.js';
 import type { CodeStyle } from './code-style.js';
 
 export type MemberList = ts.ArrayLiteralExpression | ts.ObjectLiteralExpression;
@@ -52,26 +52,35 @@ export function addMember(file: CodeFile, list: MemberList, text: string, style:
   }
 }
 
-/** What to remove with a member: its comma and, where it has them to itself, its lines. */
-export function withoutMember(file: CodeFile, list: MemberList, member: ts.Node): { start: number; end: number } {
-  const { text, syntax } = file;
+/**
+ * The change that removes a member from a list: with its comma and, where it has them to itself, its lines. Names that
+ * are left, and fit on one line, are written on one, as formatters do.
+ */
+export function withoutMember(file: CodeFile, list: MemberList, member: ts.Node, { width }: CodeStyle): Edit {
+  const { text, syntax, compiler } = file;
   const members: readonly ts.Node[] = 'elements' in list ? list.elements : list.properties;
-  const position = members.indexOf(member);
-  const comma = commaAfter(file, member.end, list.end);
   const [inside, outside] = [list.getStart(syntax) + 1, list.end - 1];
-  const around = text.slice(inside, member.getStart(syntax)) + text.slice(comma ?? member.end, outside);
-  if (members.length === 1 && around.trim() === '') return { start: inside, end: outside };
+  const others = members.filter((other) => other !== member);
+  const hasComment = /\/[/*]/.test(text.slice(inside, outside).replace(member.getText(syntax), ''));
+  if ('elements' in list && !hasComment && others.every((other) => compiler.isIdentifier(other))) {
+    const names = others.map((other) => other.getText(syntax)).join(', ');
+    const before = inside - (text.lastIndexOf('\n', inside) + 1);
+    if (before + names.length + '],'.length <= width) return { start: inside, end: outside, text: names };
+  }
+  const comma = commaAfter(file, member.end, list.end);
   let start = member.getStart(syntax);
   let end = comma ?? member.end;
   const lineStart = text.lastIndexOf('\n', start - 1) + 1;
   const rest = /^[ \t]*\r?\n/.exec(text.slice(end));
-  if (text.slice(lineStart, start).trim() === '' && rest !== null)
-    return { start: lineStart, end: end + rest[0].length };
+  if (text.slice(lineStart, start).trim() === '' && rest !== null) {
+    return { start: lineStart, end: end + rest[0].length, text: '' };
+  }
+  const position = members.indexOf(member);
   const previous = members[position - 1];
   // The last of several on one line takes the comma before it along.
   if (position === members.length - 1 && previous !== undefined) start = previous.end;
   else end += /^[ \t]*/.exec(text.slice(end))?.[0].length ?? 0;
-  return { start, end };
+  return { start, end, text: '' };
 }
 
 /** @returns where the comma after a member ends; undefined where there is none. */

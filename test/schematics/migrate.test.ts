@@ -158,6 +158,22 @@ describe('a provider that makes a pool of pg', () => {
     expect(await unformatted(files)).toEqual([]);
   });
 
+  it.each([
+    ['several lines', '[\n    A,\n    %\n    B,\n  ]', '[A, B]'],
+    ['one line', '[A, %]', '[A]'],
+    [
+      'lines with comments',
+      '[\n    A, // first\n    %\n    // last\n    B,\n  ]',
+      '[\n    A, // first\n    // last\n    B,\n  ]',
+    ],
+  ])('leaves a list on %s as a formatter would', async (_, list, expected) => {
+    const provider = `{ provide: PG_POOL, useValue: new Pool() }${list.includes('\n') ? ',' : ''}`;
+    const module = DATABASE_MODULE.replace(/\[\n {4}\{[^]*? {2}\]/, list.replace('%', provider));
+    const { files } = await migrate({ ...WITH_PROVIDER, '/src/database.module.ts': module });
+    expect(files['/src/database.module.ts']).toContain(`  providers: ${expected},\n`);
+    expect(await unformatted(files)).toEqual([]);
+  });
+
   it('joins the pools that are declared, under a name that is free', async () => {
     const { files: before } = await schematics.run('nest-add', { kinds: 'postgres' }, WITH_PROVIDER);
     const { files } = await migrate(before);
