@@ -19,12 +19,12 @@ const declarations = new Map<string, string>();
 beforeAll(() => {
   const path = join(ROOT, 'tsconfig.build.json');
   const { config } = ts.readConfigFile(path, ts.sys.readFile) as { config: unknown };
-  const { options, fileNames } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
+  const { options: forBuild, fileNames } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
+  const { tsBuildInfoFile: _file, ...options } = forBuild;
   const program = ts.createProgram(fileNames, {
     ...options,
     composite: false,
     incremental: false,
-    tsBuildInfoFile: undefined,
     emitDeclarationOnly: true,
     declaration: true,
     outDir: DECLARATIONS,
