@@ -156,7 +156,7 @@ async function tryRun(project, run, result, backends) {
  * @param {Run} run
  */
 function nameOf(scaffold, { application, modules, platform = 'Express', bundle }) {
-  const bundled = bundle === undefined ? '' : `, bundle with optional packages ${bundle}`;
+  const bundled = bundle === undefined ? '' : `, bundle with drivers ${bundle}`;
   return `${scaffold.name} ${scaffold.type}: ${application}, ${modules}, ${platform}${bundled}`;
 }
 

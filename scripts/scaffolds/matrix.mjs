@@ -11,8 +11,8 @@
  * @property {boolean} [replacesTsconfig] whether `tsconfig` stands in place of the scaffold's options
  * @property {readonly string[]} [without] installed packages that this run doesn't have
  * @property {boolean} [hasHealthRoutes] true by default
- * @property {'included' | 'beside it' | 'missing'} [bundle] runs a bundle of esbuild, with the optional packages inside
- *   it, beside it, or neither
+ * @property {'included' | 'beside it' | 'missing'} [bundle] runs a bundle of esbuild, with the packages of the kinds
+ *   inside it, beside it, or neither
  *
  * @typedef {object} Scaffold
  * @property {string} name

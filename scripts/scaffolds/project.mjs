@@ -25,6 +25,9 @@ const applications = fileURLToPath(new URL('applications', import.meta.url));
 /** @type {{ peerDependenciesMeta: Record<string, unknown> }} */
 const { peerDependenciesMeta } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
+/** The packages of the kinds, which may stand beside a bundle. Packages of Nest would bring a second copy of Nest's core. */
+const DRIVERS = Object.keys(peerDependenciesMeta).filter((name) => !name.startsWith('@nestjs/'));
+
 /** What Nest and its packages load when an application has it; these have none of it. */
 const ABSENT = [
   '@grpc/grpc-js',
@@ -149,13 +152,13 @@ export class Project {
   /**
    * Bundles what was built into one file, as for a container or a function.
    *
-   * @param {NonNullable<Run['bundle']>} optional where the optional packages are
+   * @param {NonNullable<Run['bundle']>} drivers where the packages of the kinds are
    * @returns {Promise<string>} the path of the bundle: in the project, or alone in a folder where nothing is installed
    */
-  async bundle(optional) {
+  async bundle(drivers) {
     const isEsm = this.#scaffold.type === 'esm';
     const file = isEsm ? 'main.mjs' : 'main.cjs';
-    const external = [...ABSENT, ...(optional === 'included' ? [] : Object.keys(peerDependenciesMeta))];
+    const external = [...ABSENT, ...(drivers === 'included' ? [] : DRIVERS)];
     // Packages of CommonJS inside an ES module call `require`, which it doesn't have.
     const banner =
       "--banner:js=import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
@@ -171,7 +174,7 @@ export class Project {
       ...external.map((name) => `--external:${name}`),
     ]);
     const bundled = join(this.folder, 'bundle', file);
-    if (optional === 'beside it') return bundled;
+    if (drivers === 'beside it') return bundled;
     const alone = join(mkdtempSync(join(dirname(this.folder), `${basename(this.folder)}-bundle-`)), file);
     copyFileSync(bundled, alone);
     return alone;

@@ -20,7 +20,7 @@ export function table(results) {
     scaffold.name,
     run.modules,
     run.platform ?? 'Express',
-    `${KINDS[run.application]}${run.bundle === undefined ? '' : `; bundle, optional packages ${run.bundle}`}`,
+    `${KINDS[run.application]}${run.bundle === undefined ? '' : `; bundle, drivers ${run.bundle}`}`,
     compile ?? '',
     tests ?? '',
     answer ?? (failure === undefined ? '' : 'FAILED'),
