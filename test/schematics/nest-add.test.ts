@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { isSoundUndici } from '../../lib/http/undici-version.js';
 import { PEER_RANGES, wantedPackages } from '../../schematics/nest-add/packages.js';
 import { json, lines, scaffold } from './support/scaffolds.js';
 import { DEVKITS, type Files, Schematics, unformatted } from './support/schematics.js';
@@ -402,6 +403,11 @@ describe('the versions', () => {
     const { peerDependencies } = JSON.parse(
       readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
     ) as Readonly<Record<string, Readonly<Record<string, string>>>>;
-    expect(peerDependencies).toMatchObject(PEER_RANGES);
+    // Of undici the package takes any, and decides at run time which it uses.
+    const { undici, ...peers } = PEER_RANGES;
+    expect(peerDependencies).toMatchObject(peers);
+    expect(undici).toBe('>=7.0.0 <7.26.0 || >=8.0.0 <8.3.0 || ^8.4.1');
+    expect(['7.25.9', '8.2.9', '8.4.1'].map(isSoundUndici)).toEqual([true, true, true]);
+    expect(['6.21.0', '7.26.0', '8.3.0', '8.4.0'].map(isSoundUndici)).toEqual([false, false, false, false]);
   });
 });
