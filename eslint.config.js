@@ -63,8 +63,8 @@ const libraryOnly = [
 ];
 
 export default defineConfig(
-  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages. The
-  // declarations of the CommonJS entry are about what is in dist, and are compiled with it.
+  // The applications of the matrices of scaffolds and of APMs are no part of this project: each has its own packages.
+  // The declarations of the CommonJS entry are about what is in dist, and are compiled with it.
   globalIgnores([
     ...['dist/', 'coverage/', '.cache/'],
     ...['scripts/scaffolds/applications/', 'scripts/apm/application/', 'scripts/nest-add/legacy/', 'commonjs/*.d.cts'],

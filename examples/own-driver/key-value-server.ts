@@ -26,13 +26,14 @@ export async function startKeyValueServer({ maxConnections = 100 } = {}): Promis
   const values = new Map<string, string>();
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    // First of all: whoever is turned away may reset the connection, too.
+    socket.on('error', () => socket.destroy());
     if (sockets.size >= maxConnections) {
       socket.end('ERROR full\n');
       return;
     }
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => socket.destroy());
     socket.write('READY\n');
     let namespace = '';
     const lines = createInterface({ input: socket }).on('error', () => undefined);

@@ -25,7 +25,7 @@ const applications = fileURLToPath(new URL('applications', import.meta.url));
 /** @type {{ peerDependenciesMeta: Record<string, unknown> }} */
 const { peerDependenciesMeta } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
-/** The packages of the kinds, which may stand beside a bundle. Packages of Nest would bring a second copy of Nest's core. */
+/** The packages of the kinds, which may stand beside a bundle. Those of Nest would bring a second copy of its core. */
 const DRIVERS = Object.keys(peerDependenciesMeta).filter((name) => !name.startsWith('@nestjs/'));
 
 /** What Nest and its packages load when an application has it; these have none of it. */

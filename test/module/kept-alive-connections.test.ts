@@ -36,9 +36,9 @@ import { firstValueFrom } from 'rxjs';
 import { io } from 'socket.io-client';
 
 import { ConnectionPoolManager, PoolManagerModule } from '../../lib/index.js';
-import { CERTIFICATE, KEY } from '../support/self-signed.js';
 import { eventually } from '../support/eventually.js';
 import { LogBook } from '../support/log-book.js';
+import { CERTIFICATE, KEY } from '../support/self-signed.js';
 import { freePort } from '../support/servers/index.js';
 
 /** A promise that the test resolves. */
