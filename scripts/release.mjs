@@ -6,7 +6,7 @@
  * change log committed and tagged; with `--publish` the package is published, too. Until the commit nothing is left
  * changed by a release that fails.
  *
- * Pushing is left to whoever released: `git push --follow-tags`.
+ * It pushes nothing: `git push --follow-tags` is the next step.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';

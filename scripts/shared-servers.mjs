@@ -138,3 +138,13 @@ export async function listening(server) {
   if (address === null || typeof address === 'string') throw new Error('A server has no port.');
   return address;
 }
+
+/**
+ * Closes an HTTP server with all of its connections.
+ *
+ * @param {import('node:http').Server} server
+ */
+export async function stopped(server) {
+  server.closeAllConnections();
+  await once(server.close(), 'close');
+}

@@ -14,7 +14,7 @@ interface WantedPackage {
   readonly group: 'dependencies' | 'devDependencies';
 }
 
-/** What this package works with: the ranges of its peers. */
+/** What this package works with: the ranges of its peers; of undici, of which any may be installed, what it uses. */
 export const PEER_RANGES: Readonly<Record<string, string>> = {
   '@nestjs/axios': '^4.0.0 || ^12.0.0',
   '@nestjs/terminus': '^11.0.0 || ^12.0.0',

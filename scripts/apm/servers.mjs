@@ -1,9 +1,8 @@
 /** What the application of the matrix works with: databases made ready for it, and the upstream of its HTTP pools. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { text as textOf } from 'node:stream/consumers';
 
-import { listening, statements } from '../shared-servers.mjs';
+import { listening, statements, stopped } from '../shared-servers.mjs';
 
 /** @import { Database, SharedServers } from '../shared-servers.mjs' */
 
@@ -90,11 +89,7 @@ export async function startUpstream() {
   const { port } = await listening(server);
   return {
     url: `http://127.0.0.1:${port}`,
-    stop: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop: () => stopped(server),
   };
 }
 

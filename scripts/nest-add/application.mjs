@@ -1,14 +1,10 @@
 /** One application that the script tries out: its files, its commands, and its answers while it runs. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
 import { run } from '../commands.mjs';
-import { freePort } from '../shared-servers.mjs';
+import { withService } from '../service.mjs';
 
-/** How long an application may take to start, on a busy machine. */
-const START_WITHIN_MS = 60_000;
 const NOT_OURS = new Set(['node_modules', 'dist', 'package-lock.json']);
 
 export class Application {
@@ -55,47 +51,16 @@ export class Application {
   }
 
   /**
-   * Starts what was built, asks it, and ends it as an orchestrator does.
+   * Starts what was built, asks it, and ends it; it must end with exit code 0.
    *
    * @template T
    * @param {(url: string) => Promise<T>} ask
-   * @returns {Promise<{ readonly answers: T, readonly exitCode: number | null }>}
+   * @returns {Promise<T>}
    */
   async serve(ask) {
-    const port = await freePort();
-    const child = spawn(this.#node, ['dist/main.js'], {
-      cwd: this.#folder,
-      env: { ...this.#env, PORT: String(port), NO_COLOR: '1' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let output = '';
-    const exited = once(child, 'exit');
-    const started = new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`not started in time:\n${output}`)), START_WITHIN_MS);
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on('data', (chunk) => {
-          output += String(chunk);
-          if (!output.includes('successfully started')) return;
-          clearTimeout(late);
-          resolve(undefined);
-        });
-      }
-      void exited.then(([code]) => {
-        clearTimeout(late);
-        reject(new Error(`ended with exit code ${String(code)}:\n${output}`));
-      });
-    });
-    try {
-      await started;
-      // "Successfully started" is said before the server listens.
-      await untilItListens(`http://127.0.0.1:${String(port)}/`);
-      const answers = await ask(`http://127.0.0.1:${String(port)}`);
-      child.kill('SIGTERM');
-      const [exitCode] = await exited;
-      return { answers, exitCode };
-    } finally {
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-    }
+    const env = { ...this.#env, NO_COLOR: '1' };
+    const { answers } = await withService(this.#folder, [this.#node, 'dist/main.js'], env, ask);
+    return answers;
   }
 
   /** The application's own files, by their paths. */
@@ -120,18 +85,4 @@ export function changes(before, after) {
   return [...new Set([...before.keys(), ...after.keys()])]
     .filter((path) => before.get(path) !== after.get(path))
     .sort();
-}
-
-/** @param {string} url */
-async function untilItListens(url) {
-  const deadline = performance.now() + START_WITHIN_MS;
-  for (;;) {
-    try {
-      await (await fetch(url)).arrayBuffer();
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
 }

@@ -3,12 +3,11 @@
  * for everything else: `nest add` takes a package by its name only.
  */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
 import { npm } from '../commands.mjs';
-import { listening } from '../shared-servers.mjs';
+import { listening, stopped } from '../shared-servers.mjs';
 
 /**
  * @param {string} tarball
@@ -33,10 +32,6 @@ export async function startRegistry(tarball, manifest) {
   const { port } = await listening(server);
   return {
     url: `http://127.0.0.1:${String(port)}`,
-    async stop() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop: () => stopped(server),
   };
 }

@@ -1,11 +1,10 @@
 /** What the applications connect to: the database of the quick start, a Redis and an upstream with the same orders. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
 
 import { Redis } from 'ioredis';
 import pg from 'pg';
 
-import { listening, SharedServers, statements } from '../shared-servers.mjs';
+import { listening, SharedServers, statements, stopped } from '../shared-servers.mjs';
 import { quickStartSql } from './readme.mjs';
 
 /**
@@ -92,10 +91,6 @@ async function startUpstream(orders) {
   const { port } = await listening(server);
   return {
     url: `http://127.0.0.1:${port}`,
-    stop: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    stop: () => stopped(server),
   };
 }
