@@ -2,6 +2,7 @@
  * Every error of the package: the engine's, and those of the layers above it.
  */
 import { PoolError, type PoolErrorDetails } from './engine/errors.js';
+import { redact } from './engine/redact.js';
 import { closestName } from './options/closest-name.js';
 
 export * from './engine/errors.js';
@@ -82,12 +83,14 @@ export class PoolConfigError extends PoolError {
 
   /** @internal */
   constructor(problems: readonly ConfigProblem[], details: PoolErrorDetails = {}) {
-    const lines = problems.map((problem) => `  - ${problem.key}: ${problem.rule}`).join('\n');
-    super(
-      `The pool configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines}`,
-      details,
-    );
-    this.problems = problems;
+    // Each part by itself: "password: must be a text" as a whole looks like a password and its value.
+    const redacted = problems.map(({ key, rule }) => ({ key: redact(key), rule: redact(rule) }));
+    const lines = redacted.map(({ key, rule }) => `  - ${key}: ${rule}`).join('\n');
+    super(`The pool configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines}`, {
+      ...details,
+      isRedacted: true,
+    });
+    this.problems = redacted;
   }
 }
 

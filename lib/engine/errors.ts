@@ -13,6 +13,8 @@ export interface PoolErrorDetails {
   readonly poolId?: string | undefined;
   readonly tenantId?: string | undefined;
   readonly cause?: unknown;
+  /** Whether the parts of the message have been redacted one by one. Default false. */
+  readonly isRedacted?: boolean;
 }
 
 /** Base of everything that this package throws on its own account. */
@@ -29,7 +31,7 @@ export abstract class PoolError extends Error {
   /** @internal */
   constructor(message: string, details?: PoolErrorDetails);
   constructor(message: string, details: PoolErrorDetails = {}) {
-    super(redact(message));
+    super(details.isRedacted === true ? message : redact(message));
     this.name = new.target.name;
     this.poolId = details.poolId;
     this.tenantId = details.tenantId;

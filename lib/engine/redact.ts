@@ -9,7 +9,7 @@ import { isError, textOf } from './to-error.js';
 // word.
 const CREDENTIALS_IN_URL = /(:\/\/)[^\s/?#]*@/g;
 const SECRET_PAIR =
-  /\b(password|passwd|pwd|pass|secret|token|authorization|api[-_]?key)(["']?\s*[=:]\s*)(?!(?:must|is) )("[^"]*"|'[^']*'|[^\s&;,"']+)/gi;
+  /\b(password|passwd|pwd|pass|secret|token|authorization|api[-_]?key)(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,"']+)/gi;
 
 /** Returns `text` with the credentials of URLs and of `key=value` pairs replaced by `***`. */
 export function redact(text: string): string {
