@@ -7,6 +7,7 @@
 import type { ArgumentsHost } from '@nestjs/common';
 
 import { PoolConfigError, TenantInvalidError } from '../errors.js';
+import { typeName } from '../options/option-problems.js';
 import { headerValues, payloadOf, property, requestOf, unwrapped, userOf } from './execution-arguments.js';
 
 /** A resolver that needs no handler, so that it works in middleware as well. */
@@ -23,7 +24,7 @@ const PORT = /:\d*$/;
  */
 function requireText(name: unknown, resolver: string, what: string): void {
   if (typeof name === 'string' && name.trim() !== '') return;
-  const got = typeof name === 'string' ? 'an empty text' : name === undefined ? 'nothing' : `a ${typeof name}`;
+  const got = typeof name === 'string' ? 'an empty text' : typeName(name);
   throw new PoolConfigError([{ key: `${resolver}(…)`, rule: `needs ${what}, got ${got}` }]);
 }
 
