@@ -4,12 +4,14 @@ import type { AddressInfo } from 'node:net';
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { ConnectionPoolManager, PoolConfigError, type PoolManagerOptions } from '../../lib/index.js';
+import type { PoolConfigError } from '../../lib/index.js';
+import { ConnectionPoolManager, type PoolManagerOptions } from '../../lib/index.js';
 import { isMisconfigured } from '../../lib/postgres/protocol/pg-errors.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
+import { rejectionOf } from '../support/problems.js';
 import { CERTIFICATE, KEY } from '../support/self-signed.js';
 import { type RedisServer, startRedis } from '../support/servers/index.js';
 import { withDatabase } from '../support/with-database.js';
@@ -38,13 +40,8 @@ function managerOf(pool: Pool, logger = new LogBook()): ConnectionPoolManager {
   return manager;
 }
 
-async function refusalOf(pool: Pool, logger?: LogBook): Promise<PoolConfigError> {
-  const failure: unknown = await managerOf(pool, logger)
-    .start()
-    .catch((error: unknown) => error);
-  expect(failure).toBeInstanceOf(PoolConfigError);
-  return failure as PoolConfigError;
-}
+const refusalOf = (pool: Pool, logger?: LogBook): Promise<PoolConfigError> =>
+  rejectionOf(managerOf(pool, logger).start());
 
 function databaseAt(change: (url: URL) => void): Pool {
   const url = new URL(database.url);

@@ -6,7 +6,6 @@ import {
   Injectable,
   type MiddlewareConsumer,
   Module,
-  type ModuleMetadata,
   type NestMiddleware,
   type NestModule,
   type OnModuleInit,
@@ -14,7 +13,6 @@ import {
   type Type,
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Test, type TestingModule } from '@nestjs/testing';
 import pg from 'pg';
 
 import {
@@ -23,19 +21,17 @@ import {
   getPoolToken,
   HttpPool,
   InjectPool,
-  PoolConfigError,
   PoolHandle,
   PoolManagerModule,
   PostgresPool,
   RedisPool,
 } from '../../lib/index.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
-import { LogBook } from '../support/log-book.js';
+import { rejectionOf } from '../support/problems.js';
+import { TestApplications } from './applications.js';
 
-const applications: { close(): Promise<unknown> }[] = [];
-afterEach(async () => {
-  await Promise.all(applications.splice(0).map((application) => application.close()));
-});
+const applications = new TestApplications();
+afterEach(() => applications.close());
 
 /** A driver that counts, under "ftp", and a pool for which no server is needed to be made, under "orders". */
 function pools(driver = new FakeDriver()) {
@@ -45,25 +41,6 @@ function pools(driver = new FakeDriver()) {
       ftp: { type: 'external', driver },
     },
   });
-}
-
-type Change = (builder: ReturnType<typeof Test.createTestingModule>) => void;
-
-async function boot(metadata: ModuleMetadata, change: Change = () => undefined): Promise<TestingModule> {
-  const builder = Test.createTestingModule(metadata).setLogger(new LogBook());
-  change(builder);
-  const application = await builder.compile();
-  applications.push(application);
-  return application.init();
-}
-
-async function refusalOf(starting: Promise<unknown>): Promise<PoolConfigError> {
-  const error: unknown = await starting.then(
-    () => new Error('It started.'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof PoolConfigError)) throw error;
-  return error;
 }
 
 @Injectable()
@@ -77,7 +54,9 @@ class AsRedis {
 describe('a pool that is injected as another class than its own', () => {
   it('ends the start before anything is opened, and says what is declared where and what the pool is', async () => {
     const driver = new FakeDriver();
-    const { problems, message } = await refusalOf(boot({ imports: [pools(driver)], providers: [AsRedis] }));
+    const { problems, message } = await rejectionOf(
+      applications.boot({ imports: [pools(driver)], providers: [AsRedis] }),
+    );
     expect(problems).toEqual([
       {
         key: 'pools.orders',
@@ -96,7 +75,7 @@ describe('a pool that is injected as another class than its own', () => {
       @InjectPool('orders') readonly orders!: HttpPool;
       @InjectPool('ftp') readonly ftp!: PostgresPool;
     }
-    const { problems } = await refusalOf(boot({ imports: [pools()], providers: [Reports, AsRedis] }));
+    const { problems } = await rejectionOf(applications.boot({ imports: [pools()], providers: [Reports, AsRedis] }));
     expect(problems.map(({ rule }) => / as (\w+ into .*)\. Declare/.exec(rule)?.[1]).sort()).toEqual([
       'HttpPool into the property "orders" of Reports',
       'PostgresPool into the property "ftp" of Reports',
@@ -112,7 +91,7 @@ describe('a pool that is injected as another class than its own', () => {
     class Scoped {
       constructor(@InjectPool('orders') readonly orders: RedisPool) {}
     }
-    const { problems } = await refusalOf(boot({ imports: [pools()], providers: [Scoped] }));
+    const { problems } = await rejectionOf(applications.boot({ imports: [pools()], providers: [Scoped] }));
     expect(problems).toHaveLength(1);
   });
 
@@ -139,8 +118,8 @@ describe('a pool that is injected as another class than its own', () => {
       }
     }
     const application = await NestFactory.create(App, { logger: false });
-    applications.push(application);
-    const { problems } = await refusalOf(application.init());
+    applications.add(application);
+    const { problems } = await rejectionOf(application.init());
     expect(problems.map(({ rule }) => / of (\w+)\. Declare/.exec(rule)?.[1]).sort()).toEqual(['Guard', 'Orders']);
   });
 
@@ -161,14 +140,14 @@ describe('a pool that is injected as another class than its own', () => {
       pools: ['ftp'],
       useFactory: () => ({ pools: { ftp: { type: 'external', driver: new FakeDriver() } } }),
     });
-    const { problems } = await refusalOf(boot({ imports: [pools(), files, Feature.register()] }));
+    const { problems } = await rejectionOf(applications.boot({ imports: [pools(), files, Feature.register()] }));
     expect(problems).toMatchObject([{ key: 'pools.ftp', rule: expect.stringContaining('(ExternalPool)') }]);
   });
 
   it('is found in a class that inherits its constructor', async () => {
     @Injectable()
     class Heir extends AsRedis {}
-    const { problems } = await refusalOf(boot({ imports: [pools()], providers: [Heir] }));
+    const { problems } = await rejectionOf(applications.boot({ imports: [pools()], providers: [Heir] }));
     expect(problems).toMatchObject([{ rule: expect.stringContaining('the constructor of Heir') }]);
   });
 });
@@ -190,7 +169,7 @@ describe('a pool is injected as', () => {
         @Inject(getPoolToken('orders')) readonly byToken: RedisPool,
       ) {}
     }
-    const application = await boot({ imports: [pools()], providers: [Everything] });
+    const application = await applications.boot({ imports: [pools()], providers: [Everything] });
     const manager = application.get(ConnectionPoolManager);
     for (const pool of Object.values(application.get(Everything))) expect(pool).toBe(manager.getPool('orders'));
   });
@@ -200,7 +179,7 @@ describe('a pool is injected as', () => {
       constructor(readonly orders: unknown) {}
     }
     InjectPool('orders')(Plain, undefined, 0);
-    const application = await boot({ imports: [pools()], providers: [Plain] });
+    const application = await applications.boot({ imports: [pools()], providers: [Plain] });
     expect(application.get(Plain).orders).toBeInstanceOf(PostgresPool);
   });
 
@@ -214,7 +193,7 @@ describe('a pool is injected as', () => {
         super(ftp, Object.create(RedisPool.prototype) as RedisPool);
       }
     }
-    await expect(boot({ imports: [pools()], providers: [Own] })).resolves.toBeDefined();
+    await expect(applications.boot({ imports: [pools()], providers: [Own] })).resolves.toBeDefined();
   });
 });
 
@@ -236,7 +215,7 @@ describe('a class that extends one which declares a pool wrongly, with a constru
       }
     }
     const providers = [WithoutParameters, ByToken];
-    const application = await boot({ imports: [pools()], providers });
+    const application = await applications.boot({ imports: [pools()], providers });
     expect(application.get(ByToken).database).toBeInstanceOf(PostgresPool);
   });
 
@@ -247,7 +226,7 @@ describe('a class that extends one which declares a pool wrongly, with a constru
       }
     }
     Inject(getPoolToken('orders'))(Plain, undefined, 1);
-    await expect(boot({ imports: [pools()], providers: [Plain] })).resolves.toBeDefined();
+    await expect(applications.boot({ imports: [pools()], providers: [Plain] })).resolves.toBeDefined();
   });
 });
 
@@ -268,7 +247,7 @@ describe('what a test puts in the place of a pool is never refused', () => {
       ),
     ],
   ])('%s', async (_, fake) => {
-    const application = await boot({ imports: [pools()], providers: [AsRedis] }, (builder) =>
+    const application = await applications.boot({ imports: [pools()], providers: [AsRedis] }, (builder) =>
       builder.overrideProvider(getPoolToken('orders')).useValue(fake),
     );
     expect(application.get(AsRedis).orders).toBe(fake);
@@ -278,7 +257,7 @@ describe('what a test puts in the place of a pool is never refused', () => {
     const fake = {};
     @Module({ providers: [AsRedis, { provide: getPoolToken('orders'), useValue: fake }] })
     class Feature {}
-    const application = await boot({ imports: [pools(), Feature] });
+    const application = await applications.boot({ imports: [pools(), Feature] });
     expect(application.get(AsRedis, { strict: false }).orders).toBe(fake);
   });
 
@@ -287,7 +266,7 @@ describe('what a test puts in the place of a pool is never refused', () => {
       onModuleInit() {}
     }
     await expect(
-      boot({ imports: [pools()], providers: [AsRedis] }, (builder) =>
+      applications.boot({ imports: [pools()], providers: [AsRedis] }, (builder) =>
         builder.overrideProvider(AsRedis).useClass(FakeOrders),
       ),
     ).resolves.toBeDefined();

@@ -1,7 +1,7 @@
 // A test that puts something else in the place of one pool needs nothing of the others, until it uses them.
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Injectable, Module, type ModuleMetadata } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import type { TestingModule } from '@nestjs/testing';
 
 import {
   ConnectionPoolManager,
@@ -17,8 +17,8 @@ import {
 } from '../../lib/index.js';
 import type { TestDatabase } from '../support/databases.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
-import { LogBook } from '../support/log-book.js';
 import { withDatabase } from '../support/with-database.js';
+import { type Change, TestApplications } from './applications.js';
 
 let database: TestDatabase;
 withDatabase((made) => (database = made));
@@ -28,9 +28,9 @@ const before = VARIABLES.map((name) => process.env[name]);
 beforeEach(() => {
   for (const name of VARIABLES) delete process.env[name];
 });
-const applications: { close(): Promise<unknown> }[] = [];
+const applications = new TestApplications();
 afterEach(async () => {
-  await Promise.all(applications.splice(0).map((application) => application.close()));
+  await applications.close();
   for (const [index, name] of VARIABLES.entries()) {
     if (before[index] !== undefined) process.env[name] = before[index];
   }
@@ -38,18 +38,15 @@ afterEach(async () => {
 
 const fake = { query: () => Promise.resolve({ rows: [] }) };
 
-async function compile(metadata: ModuleMetadata, overridden: readonly string[]): Promise<TestingModule> {
-  const builder = Test.createTestingModule(metadata).setLogger(new LogBook());
-  for (const token of overridden) builder.overrideProvider(token).useValue(fake);
-  const application = await builder.compile();
-  applications.push(application);
-  return application;
-}
-
-async function boot(metadata: ModuleMetadata, overridden = [getPoolToken('orders')]): Promise<TestingModule> {
-  const application = await compile(metadata, overridden);
-  return application.init();
-}
+const overriding =
+  (tokens: readonly string[]): Change =>
+  (builder) => {
+    for (const token of tokens) builder.overrideProvider(token).useValue(fake);
+  };
+const compile = (metadata: ModuleMetadata, overridden: readonly string[]): Promise<TestingModule> =>
+  applications.compile(metadata, overriding(overridden));
+const boot = (metadata: ModuleMetadata, overridden = [getPoolToken('orders')]): Promise<TestingModule> =>
+  applications.boot(metadata, overriding(overridden));
 
 @Injectable()
 class Everything {

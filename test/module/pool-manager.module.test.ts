@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { type DynamicModule, Injectable, Module, type ModuleMetadata, type OnModuleInit } from '@nestjs/common';
+import { type DynamicModule, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { ModuleRef, NestFactory } from '@nestjs/core';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { Test } from '@nestjs/testing';
 
 import {
   ConnectionPoolManager,
@@ -20,23 +20,10 @@ import {
 } from '../../lib/index.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
 import { LogBook } from '../support/log-book.js';
+import { TestApplications } from './applications.js';
 
-const applications: { close(): Promise<void> }[] = [];
-afterEach(async () => {
-  await Promise.all(applications.splice(0).map((application) => application.close()));
-});
-
-/** Builds and starts an application of these modules, with nothing printed. */
-async function boot(
-  metadata: ModuleMetadata,
-  change: (builder: ReturnType<typeof Test.createTestingModule>) => void = () => undefined,
-): Promise<TestingModule> {
-  const builder = Test.createTestingModule(metadata).setLogger(new LogBook());
-  change(builder);
-  const application = await builder.compile();
-  applications.push(application);
-  return application.init();
-}
+const applications = new TestApplications();
+afterEach(() => applications.close());
 
 function options(pools: Readonly<Record<string, FakeDriver>>): PoolManagerOptions {
   return {
@@ -57,7 +44,7 @@ class Orders {
 describe('PoolManagerModule.forRoot', () => {
   it('injects the pool that the manager finds, opened by the time the application is up', async () => {
     const driver = new FakeDriver();
-    const application = await boot({
+    const application = await applications.boot({
       imports: [PoolManagerModule.forRoot(options({ orders: driver }))],
       providers: [Orders],
     });
@@ -81,13 +68,15 @@ describe('PoolManagerModule.forRoot', () => {
     @Module({ providers: [EarlyBird] })
     class Feature {}
     const driver = new FakeDriver();
-    const application = await boot({ imports: [Feature, PoolManagerModule.forRoot(options({ orders: driver }))] });
+    const application = await applications.boot({
+      imports: [Feature, PoolManagerModule.forRoot(options({ orders: driver }))],
+    });
     expect(application.get(EarlyBird).lent).toBe(driver.opened[0]);
   });
 
   it('closes its pools with the application, once', async () => {
     const driver = new FakeDriver();
-    const application = await boot({
+    const application = await applications.boot({
       imports: [PoolManagerModule.forRoot(options({ orders: driver }))],
       // One object under two tokens gets each hook twice.
       providers: [{ provide: 'ALSO', useFactory: (pool: unknown) => pool, inject: [getPoolToken('orders')] }],
@@ -141,7 +130,7 @@ describe('PoolManagerModule.forRootAsync', () => {
       PoolManagerModule.forRootAsync({ imports: [SettingsModule], useExisting: Settings, pools: ['orders'] }),
     ],
   ])('takes its options from %s', async (_how, module) => {
-    const application = await boot({ imports: [module], providers: [Orders] });
+    const application = await applications.boot({ imports: [module], providers: [Orders] });
     expect(application.get(Orders).pool).toBeInstanceOf(ExternalPool);
     expect(application.get(Orders).pool.status).toBe('healthy');
   });
@@ -164,7 +153,7 @@ describe('PoolManagerModule.forRootAsync', () => {
 
   it('opens pools that have no names to inject, and finds them with the manager', async () => {
     const driver = new FakeDriver();
-    const application = await boot({
+    const application = await applications.boot({
       imports: [PoolManagerModule.forRootAsync({ useFactory: () => options({ orders: driver }) })],
     });
     expect(application.get(ConnectionPoolManager).getPool('orders')).toBeInstanceOf(PoolHandle);
@@ -178,7 +167,7 @@ describe('isGlobal: false', () => {
 
   it('lets only those inject a pool who import it with forFeature', async () => {
     const root = PoolManagerModule.forRoot({ ...options({ orders: new FakeDriver() }), isGlobal: false });
-    const application = await boot({ imports: [root, OrdersModule] });
+    const application = await applications.boot({ imports: [root, OrdersModule] });
     expect(application.get(Orders).pool).toBe(application.get(ConnectionPoolManager).getPool('orders'));
 
     @Module({ providers: [Orders] })
@@ -190,7 +179,7 @@ describe('isGlobal: false', () => {
   });
 
   it('builds the pool once, in any order of imports', async () => {
-    const application = await boot({
+    const application = await applications.boot({
       imports: [
         OrdersModule,
         PoolManagerModule.forFeature(['orders']),
@@ -224,7 +213,7 @@ describe('a pool that a test overrides', () => {
   it('is neither built nor opened, and is what everyone finds', async () => {
     const orders = new FakeDriver();
     const cache = new FakeDriver();
-    const application = await boot(
+    const application = await applications.boot(
       { imports: [PoolManagerModule.forRoot(options({ orders, cache }))], providers: [Orders] },
       (builder) => builder.overrideProvider(getPoolToken('orders')).useValue(fake),
     );
@@ -238,7 +227,7 @@ describe('a pool that a test overrides', () => {
   });
 
   it('needs no driver package, and no server', async () => {
-    const application = await boot(
+    const application = await applications.boot(
       {
         imports: [
           PoolManagerModule.forRootAsync({
@@ -265,7 +254,7 @@ describe('a pool that a test overrides', () => {
     const orders = new FakeDriver();
     @Module({ imports: [PoolManagerModule.forFeature(['orders'])], providers: [Orders] })
     class OrdersModule {}
-    const application = await boot(
+    const application = await applications.boot(
       { imports: [PoolManagerModule.forRoot({ ...options({ orders }), isGlobal: false }), OrdersModule] },
       (builder) => builder.overrideProvider(getPoolToken('orders')).useValue(fake),
     );
@@ -275,7 +264,7 @@ describe('a pool that a test overrides', () => {
 
   it('leaves the pools working when only the manager is overridden', async () => {
     const orders = new FakeDriver();
-    const application = await boot(
+    const application = await applications.boot(
       { imports: [PoolManagerModule.forRoot(options({ orders }))], providers: [Orders] },
       (builder) => builder.overrideProvider(ConnectionPoolManager).useValue({ getPool: () => fake }),
     );
@@ -340,8 +329,14 @@ describe('an application that does not boot', () => {
 describe('several managers', () => {
   it('of two applications in one process know nothing of each other', async () => {
     const [first, second] = [new FakeDriver(), new FakeDriver()];
-    const one = await boot({ imports: [PoolManagerModule.forRoot(options({ orders: first }))], providers: [Orders] });
-    const two = await boot({ imports: [PoolManagerModule.forRoot(options({ orders: second }))], providers: [Orders] });
+    const one = await applications.boot({
+      imports: [PoolManagerModule.forRoot(options({ orders: first }))],
+      providers: [Orders],
+    });
+    const two = await applications.boot({
+      imports: [PoolManagerModule.forRoot(options({ orders: second }))],
+      providers: [Orders],
+    });
     expect(one.get(Orders).pool).not.toBe(two.get(Orders).pool);
     one.get(TenantContext).run('acme', () => expect(two.get(TenantContext).current()).toBeUndefined());
     await one.close();
@@ -361,7 +356,7 @@ describe('several managers', () => {
       ) {}
     }
     const [orders, reports] = [new FakeDriver(), new FakeDriver()];
-    const application = await boot({
+    const application = await applications.boot({
       imports: [
         PoolManagerModule.forRoot({ ...options({ orders: reports }), name: 'reporting' }),
         PoolManagerModule.forRoot(options({ orders })),
@@ -381,7 +376,7 @@ describe('several managers', () => {
   });
 
   it('may be named without there being one without a name', async () => {
-    const application = await boot({
+    const application = await applications.boot({
       imports: [PoolManagerModule.forRoot({ ...options({ orders: new FakeDriver() }), name: 'reporting' })],
     });
     expect(application.get(getPoolManagerToken('reporting'))).toBeInstanceOf(ConnectionPoolManager);
@@ -403,7 +398,7 @@ describe('several managers', () => {
 
 describe('what Nest does with the objects it injects', () => {
   it('finds no hook and no promise in a handle or a view of it', async () => {
-    const application = await boot({
+    const application = await applications.boot({
       imports: [PoolManagerModule.forRoot(options({ orders: new FakeDriver() }))],
       providers: [
         { provide: 'VIEW', useFactory: (pool: PoolHandle) => pool.forTenant('acme'), inject: [getPoolToken('orders')] },

@@ -10,24 +10,20 @@ import {
   Scope,
 } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
-import { Test, type TestingModule } from '@nestjs/testing';
 
 import {
   getPoolToken,
   InjectPool,
-  PoolConfigError,
   type PoolHandle,
   PoolManagerModule,
   type PoolManagerOptions,
 } from '../../lib/index.js';
 import { FakeDriver } from '../support/fakes/fake-driver.js';
-import { LogBook } from '../support/log-book.js';
+import { rejectionOf } from '../support/problems.js';
+import { type Change, TestApplications } from './applications.js';
 
-const applications: { close(): Promise<unknown> }[] = [];
-afterEach(async () => {
-  // Nest 11 rejects the close of what did not start.
-  await Promise.allSettled(applications.splice(0).map((application) => application.close()));
-});
+const applications = new TestApplications();
+afterEach(() => applications.closeSettled());
 
 function optionsFor(...names: string[]): PoolManagerOptions {
   return { pools: Object.fromEntries(names.map((name) => [name, { type: 'external', driver: new FakeDriver() }])) };
@@ -36,30 +32,6 @@ function optionsFor(...names: string[]): PoolManagerOptions {
 const declared = (): ReturnType<typeof PoolManagerModule.forRoot> =>
   PoolManagerModule.forRoot(optionsFor('orders', 'cache'));
 
-type Change = (builder: ReturnType<typeof Test.createTestingModule>) => unknown;
-
-async function compile(metadata: ModuleMetadata, change: Change = () => undefined): Promise<TestingModule> {
-  const builder = Test.createTestingModule(metadata).setLogger(new LogBook());
-  change(builder);
-  const application = await builder.compile();
-  applications.push(application);
-  return application;
-}
-
-async function boot(metadata: ModuleMetadata, change?: Change): Promise<TestingModule> {
-  const application = await compile(metadata, change);
-  return application.init();
-}
-
-async function refusalOf(starting: Promise<unknown>): Promise<PoolConfigError> {
-  const error: unknown = await starting.then(
-    () => new Error('It started.'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof PoolConfigError)) throw error;
-  return error;
-}
-
 @Injectable()
 class Orders {
   constructor(@InjectPool('oders') readonly orders: PoolHandle) {}
@@ -67,7 +39,7 @@ class Orders {
 
 describe('a pool that is injected and not declared', () => {
   it('is told with its place, the pool that was meant and those that there are', async () => {
-    const { problems } = await refusalOf(compile({ imports: [declared()], providers: [Orders] }));
+    const { problems } = await rejectionOf(applications.compile({ imports: [declared()], providers: [Orders] }));
     expect(problems).toEqual([
       {
         key: 'pools.oders',
@@ -85,7 +57,7 @@ describe('a pool that is injected and not declared', () => {
       providers: [Orders],
     })
     class App {}
-    await refusalOf(NestFactory.createApplicationContext(App, { logger: false, abortOnError: false }));
+    await rejectionOf(NestFactory.createApplicationContext(App, { logger: false, abortOnError: false }));
     expect(driver.opens).toBe(0);
   });
 
@@ -95,7 +67,7 @@ describe('a pool that is injected and not declared', () => {
     class Late {
       constructor(@InjectPool('chache') readonly cache: PoolHandle) {}
     }
-    const { problems } = await refusalOf(compile({ imports: [registration], providers: [Late] }));
+    const { problems } = await rejectionOf(applications.compile({ imports: [registration], providers: [Late] }));
     expect(problems).toMatchObject([{ rule: expect.stringContaining('Did you mean "cache"?') }]);
   });
 
@@ -104,7 +76,7 @@ describe('a pool that is injected and not declared', () => {
     class Reports {
       @InjectPool('reprots') readonly pool!: PoolHandle;
     }
-    const { problems } = await refusalOf(compile({ imports: [declared()], providers: [Reports] }));
+    const { problems } = await rejectionOf(applications.compile({ imports: [declared()], providers: [Reports] }));
     expect(problems).toMatchObject([
       {
         key: 'pools.reprots',
@@ -120,7 +92,7 @@ describe('a pool that is injected and not declared', () => {
       useFactory: (_name: unknown, pool: unknown) => pool,
     };
     const name: Provider = { provide: 'NAME', useValue: 'orders' };
-    const fromFactory = await refusalOf(compile({ imports: [declared()], providers: [name, factory] }));
+    const fromFactory = await rejectionOf(applications.compile({ imports: [declared()], providers: [name, factory] }));
     expect(fromFactory.problems).toMatchObject([
       { rule: expect.stringContaining('is injected into argument 2 of the factory of DRIZZLE (RootTestModule)') },
     ]);
@@ -129,7 +101,7 @@ describe('a pool that is injected and not declared', () => {
     class ByToken {
       constructor(@Inject(getPoolToken('odres')) readonly orders: PoolHandle) {}
     }
-    const fromClass = await refusalOf(compile({ imports: [declared()], providers: [ByToken] }));
+    const fromClass = await rejectionOf(applications.compile({ imports: [declared()], providers: [ByToken] }));
     expect(fromClass.problems).toMatchObject([{ rule: expect.stringContaining('of the constructor of ByToken') }]);
   });
 
@@ -146,7 +118,9 @@ describe('a pool that is injected and not declared', () => {
       constructor(readonly scoped: Scoped) {}
     }
     Inject(Scoped)(Routes, undefined, 0);
-    const { problems } = await refusalOf(boot({ imports: [declared()], providers: [Scoped], controllers: [Routes] }));
+    const { problems } = await rejectionOf(
+      applications.boot({ imports: [declared()], providers: [Scoped], controllers: [Routes] }),
+    );
     expect(problems).toMatchObject([{ rule: expect.stringContaining('Did you mean "orders"?') }]);
   });
 
@@ -159,7 +133,9 @@ describe('a pool that is injected and not declared', () => {
       ) {}
     }
     const reporting = PoolManagerModule.forRoot({ name: 'reporting', ...optionsFor('warehouse') });
-    const { problems } = await refusalOf(compile({ imports: [declared(), reporting], providers: [Reports] }));
+    const { problems } = await rejectionOf(
+      applications.compile({ imports: [declared(), reporting], providers: [Reports] }),
+    );
     expect(problems).toEqual([
       {
         key: 'pools.orders',
@@ -175,7 +151,7 @@ describe('a pool that is injected and not declared', () => {
       pools: ['orders', 'cache'],
       useFactory: () => optionsFor('orders', 'cache'),
     });
-    const { problems } = await refusalOf(compile({ imports: [registration], providers: [Orders] }));
+    const { problems } = await rejectionOf(applications.compile({ imports: [registration], providers: [Orders] }));
     expect(problems).toMatchObject([{ rule: expect.stringContaining('Did you mean "orders"?') }]);
   });
 
@@ -185,7 +161,7 @@ describe('a pool that is injected and not declared', () => {
       constructor(@InjectPool('cache') readonly cache: PoolHandle) {}
     }
     const registration = PoolManagerModule.forRootAsync({ useFactory: () => optionsFor('orders', 'cache') });
-    const { problems } = await refusalOf(compile({ imports: [registration], providers: [Cached] }));
+    const { problems } = await rejectionOf(applications.compile({ imports: [registration], providers: [Cached] }));
     expect(problems).toEqual([
       {
         key: 'pools.cache',
@@ -195,7 +171,7 @@ describe('a pool that is injected and not declared', () => {
           'forRootAsync({ pools: ["orders", "cache"], … })',
       },
     ]);
-    const misspelt = await refusalOf(compile({ imports: [registration], providers: [Orders] }));
+    const misspelt = await rejectionOf(applications.compile({ imports: [registration], providers: [Orders] }));
     expect(misspelt.problems).toMatchObject([
       { rule: expect.stringMatching(/Did you mean "orders"\? Declared: "orders", "cache"; name them in forRootAsync/) },
     ]);
@@ -204,9 +180,9 @@ describe('a pool that is injected and not declared', () => {
 
 describe('a pool that is not declared harms nothing', () => {
   it('where the class that asks for it is no part of the application', async () => {
-    await expect(boot({ imports: [declared()] })).resolves.toBeDefined();
+    await expect(applications.boot({ imports: [declared()] })).resolves.toBeDefined();
     await expect(
-      boot({ providers: [{ provide: getPoolToken('oders'), useValue: {} }, Orders] }),
+      applications.boot({ providers: [{ provide: getPoolToken('oders'), useValue: {} }, Orders] }),
     ).resolves.toBeDefined();
   });
 
@@ -223,7 +199,10 @@ describe('a pool that is not declared harms nothing', () => {
       inject: [{ token: getPoolToken('oders'), optional: true }],
       useFactory: (pool: unknown) => ({ pool }),
     };
-    const application = await boot({ imports: [declared()], providers: [Optionals, ForEachRequest, factory] });
+    const application = await applications.boot({
+      imports: [declared()],
+      providers: [Optionals, ForEachRequest, factory],
+    });
     expect(application.get(Optionals)).toMatchObject({ parameter: undefined });
     expect(application.get(Optionals).property).toBeUndefined();
     expect(application.get('FACTORY')).toEqual({ pool: undefined });
@@ -246,7 +225,7 @@ describe('a pool that is not declared harms nothing', () => {
       ],
       [{ imports: [declared()], providers: [Orders] }, (builder) => builder.useMocker(() => fake)],
     ] satisfies [ModuleMetadata, Change][]) {
-      const application = await boot(metadata, change);
+      const application = await applications.boot(metadata, change);
       expect(application.get(Orders, { strict: false }).orders).toBe(fake);
     }
   });
@@ -257,14 +236,14 @@ describe('a pool that is not declared harms nothing', () => {
     class Fakes {}
     @Module({ imports: [Fakes], providers: [Orders] })
     class Later {}
-    const application = await boot({ imports: [declared()] });
+    const application = await applications.boot({ imports: [declared()] });
     const later = await application.get(LazyModuleLoader).load(() => Later);
     expect(later.get(Orders).orders).toBe(fake);
   });
 
   it("where it is only looked up: the answer is Nest's own", async () => {
     const token = getPoolToken('oders');
-    const application = await boot({ imports: [declared()] });
+    const application = await applications.boot({ imports: [declared()] });
     expect(() => application.get<unknown>(token)).toThrow('Nest could not find Pool(oders) element');
   });
 
@@ -279,7 +258,7 @@ describe('a pool that is not declared harms nothing', () => {
       isGlobal: false,
       useFactory: () => optionsFor('orders', 'cache'),
     });
-    const application = await boot({ imports: [registration, Feature] });
+    const application = await applications.boot({ imports: [registration, Feature] });
     expect(application.get(Cached, { strict: false }).cache.status).toBe('healthy');
   });
 });

@@ -21,3 +21,13 @@ export function errorOf(parse: () => unknown): PoolConfigError {
   }
   throw new Error('Nothing was refused');
 }
+
+/** The PoolConfigError with which `starting` rejects. */
+export async function rejectionOf(starting: Promise<unknown>): Promise<PoolConfigError> {
+  const error: unknown = await starting.then(
+    () => new Error('Nothing was refused'),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof PoolConfigError) return error;
+  throw error;
+}
