@@ -54,7 +54,7 @@ export class KeyValueConnection {
 
   /** Sends a command; resolves with the reply. */
   async send(command: string): Promise<string> {
-    // A second line would be a second command, whose reply nobody waits for.
+    // A second line would be a second command, and its reply would go to the next request.
     if (/[\r\n]/.test(command)) throw new ReplyError('A command is one line.');
     if (this.#goneBecause !== undefined) throw this.#goneBecause;
     this.#socket.write(`${command}\n`);
@@ -84,7 +84,7 @@ export class KeyValueConnection {
   /** A reply that was not asked for would be given to the next request, and each that follows to a wrong one. */
   #answered(line: string): void {
     const pending = this.#pending.shift();
-    if (pending === undefined) this.#socket.destroy(new ConnectionGoneError('A reply came that nobody waits for.'));
+    if (pending === undefined) this.#socket.destroy(new ConnectionGoneError('A reply came to no request.'));
     else pending.resolve(line);
   }
 

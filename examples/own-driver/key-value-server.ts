@@ -26,7 +26,7 @@ export async function startKeyValueServer({ maxConnections = 100 } = {}): Promis
   const values = new Map<string, string>();
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
-    // First of all: whoever is turned away may reset the connection, too.
+    // First of all: a client that is turned away may reset its connection, too.
     socket.on('error', () => socket.destroy());
     if (sockets.size >= maxConnections) {
       socket.end('ERROR full\n');

@@ -1,5 +1,5 @@
 /**
- * Writes to the logger of a Nest application, whichever that is.
+ * Writes to the logger of a Nest application: Nest's own, or one of a library.
  *
  * Nest's interface says nothing of messages with fields, and loggers differ: Nest 12's own takes them as a second
  * argument, Nest 11's prints that as a message of its own, Pino's and Winston's take them as properties of the message.

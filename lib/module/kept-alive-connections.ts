@@ -44,7 +44,7 @@ export class KeptAliveConnections {
   #telling = false;
 
   /**
-   * @param server Node's, of whichever kind; anything else has no connections.
+   * @param server Node's for HTTP, HTTPS or HTTP/2; anything else has no connections.
    * @param application what Express or Fastify made: how servers are known that the application, or Fastify for a name
    * with two addresses, has put beside the one that Nest knows.
    */

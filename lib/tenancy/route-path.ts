@@ -68,7 +68,7 @@ function segmentsOf(path: string): readonly string[] {
   return inner === '' ? [] : inner.split('/');
 }
 
-/** A parameter stands for any one segment, whatever it is called; a text only for itself. */
+/** A parameter of any name stands for any one segment; a text only for itself. */
 function coversSegment(segment: string, ofRoute: string | undefined): boolean {
   if (ofRoute === undefined) return false;
   return segment === ofRoute || (/^:\w+$/.test(segment) && !/[*{}]/.test(ofRoute));
