@@ -50,6 +50,7 @@ export type { PgTransaction } from './postgres/transaction/pg-transaction.js';
 export type { TransactionOptions } from './postgres/transaction/run-transaction.js';
 export type { PostgresPoolOptions, ResolvedPostgresPoolOptions } from './postgres/postgres-pool.options.js';
 export type { PgPoolOptions } from './postgres/client-config.js';
+export type { PostgresCounts } from './postgres/pg-counts.js';
 export type { PostgresEventMap, PostgresEvents } from './postgres/pg-events.js';
 export type { TypeParser } from './postgres/protocol/pg-module.js';
 export type { LeaseEvents, PgListener } from './postgres/session/lease-events.js';

@@ -50,6 +50,13 @@ export class PgDriver implements PoolDriver<PoolSession, LeasedClient> {
     this.#resets = new ResetSchedule(this.sessions, options.clients);
   }
 
+  /** How many sessions were opened before a moment of the pool's clock. */
+  openedBefore(atMs: number): number {
+    let count = 0;
+    for (const { openedAtMs } of this.sessions) if (openedAtMs < atMs) count++;
+    return count;
+  }
+
   async open(signal: AbortSignal): Promise<PoolSession> {
     const { pg, clientConfig, password, rules, clients, setUp, prepare, failover } = this.#options;
     signal.throwIfAborted();

@@ -15,8 +15,8 @@ import { PoolClosedError, PoolViewEndedError } from '../errors.js';
 import type { AcquireOptions, PoolCore, TenantBinding } from '../pool/pool-handle.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import type { PgPoolOptions } from './client-config.js';
+import { PostgresCounts } from './pg-counts.js';
 import type { PgDriver } from './pg-driver.js';
-import { PostgresEvents } from './pg-events.js';
 import type { PoolEnds, SharedView } from './pool-ends.js';
 import { PostgresPoolStats } from './postgres-pool-stats.js';
 import type { PgModule, QueryCallback } from './protocol/pg-module.js';
@@ -28,6 +28,7 @@ import { PoolQuery, type StatementRules } from './statement/pool-query.js';
 import { PoolSubmittable } from './statement/pool-submittable.js';
 import {
   type CallLimits,
+  definedLimits,
   MOST_PARAMETERS,
   type QueryRequest,
   readQuery,
@@ -50,7 +51,7 @@ interface PostgresPoolDependencies extends StatementRules {
 }
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
-export class PostgresPool extends PostgresEvents {
+export class PostgresPool extends PostgresCounts {
   private readonly dependencies: PostgresPoolDependencies;
   private readonly sharedView: SharedView | undefined;
 
@@ -282,29 +283,14 @@ export class PostgresPool extends PostgresEvents {
   end(callback: (error?: Error) => void): void;
   end(callback?: (error?: Error) => void): Promise<void> | void {
     const { binding, sharedView, ending: isEnding } = this;
-    const close = (options: { readonly deadlineMs: number }): Promise<unknown> => this.close(options);
-    const ended = this.dependencies.ends.end({ binding, sharedView, isEnding, close });
+    const { ends } = this.dependencies;
+    const ended = ends.end({ binding, sharedView, isEnding, close: (options) => this.close(options) });
     if (callback === undefined) return ended;
     const inContext = new AsyncResource('PostgresEnd').bind(callback);
     ended.then(
       () => process.nextTick(inContext),
       (error: Error) => process.nextTick(inContext, error),
     );
-  }
-
-  /** Connections that are open or being opened; as in pg.Pool not those that were removed and are being closed. */
-  get totalCount(): number {
-    return this.core.engine.numbers.total - this.core.engine.numbers.closing;
-  }
-
-  /** Connections that are open and not in use. */
-  get idleCount(): number {
-    return this.core.engine.numbers.idle;
-  }
-
-  /** Callers waiting for a connection. */
-  get waitingCount(): number {
-    return this.core.engine.numbers.waiting;
   }
 
   /** Whether `end()` has ended what it was called on, or `close()` has been called. */
@@ -318,14 +304,9 @@ export class PostgresPool extends PostgresEvents {
     return this.sharedView?.isEnded === true || this.core.engine.lifecycle === 'closed';
   }
 
-  /** Lent connections that are older than `maxLifetimeMs`; they are replaced when they come back. */
-  get expiredCount(): number {
-    const { maxLifetimeMs } = this.core.engine.limits;
-    if (maxLifetimeMs === 0) return 0;
-    const bornBeforeMs = this.dependencies.clock.now() - maxLifetimeMs;
-    let expired = 0;
-    for (const session of this.dependencies.driver.sessions) if (session.openedAtMs < bornBeforeMs) expired++;
-    return expired;
+  /** @internal */
+  protected override openedBefore(atMs: number): number {
+    return this.dependencies.driver.openedBefore(atMs);
   }
 
   /** What it was configured with, in pg.Pool's words. Secrets are left out. */
@@ -414,8 +395,4 @@ export class PostgresPool extends PostgresEvents {
 
 function giveBack(lease: Lease<LeasedClient>): void {
   if (!lease.released) lease.release();
-}
-
-function definedLimits(limits: CallLimits): CallLimits {
-  return limits.timeoutMs === undefined ? { signal: limits.signal } : limits;
 }

@@ -24,6 +24,11 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The same, for an acquire: there `timeoutMs` is a number or left out. */
+export function definedLimits(limits: CallLimits): CallLimits {
+  return limits.timeoutMs === undefined ? { signal: limits.signal } : limits;
+}
+
 /** Limits on each statement of a pool, in milliseconds. Undefined: none. */
 export interface StatementLimits {
   /** Kept here, from the moment a statement has a connection. */
