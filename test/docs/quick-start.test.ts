@@ -6,6 +6,7 @@ import pg from 'pg';
 
 import { type ChildProgram, startChild } from '../support/children.js';
 import { claimRedis, createDatabase, type TestDatabase, type TestRedis } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 import { freePort } from '../support/servers/index.js';
 import { type SnippetFiles, writeSnippets } from './snippet-files.js';
 import { ROOT, snippetsOf } from './snippets.js';
@@ -51,6 +52,8 @@ it('shows each tenant its own rows, adds to them, refuses a request without one,
     env: { ...process.env, NODE_OPTIONS: '', DATABASE_URL: address.href, REDIS_URL: redis.url, PORT: String(port) },
   });
   await application.waitForLine(/successfully started/);
+  // Nest says so before its server listens.
+  await eventually(() => fetch(url).then(() => true));
   const of = async (tenant: string, init: RequestInit = {}): Promise<unknown> => {
     const headers = { 'x-tenant-id': tenant, 'content-type': 'application/json' };
     return (await fetch(url, { ...init, headers })).json();
