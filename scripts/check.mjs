@@ -25,6 +25,7 @@ const checks = {
   ],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib', 'schematics'],
+  bundle: ['scripts/bundle.mjs'],
   // These look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
   attw: ['scripts/attw.mjs'],

@@ -11,10 +11,10 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const sources = ['lib', 'sample-app', 'test/support', 'package-lock.json', 'nest-cli.json']
+const sources = ['lib', 'sample-app', 'test/support', 'scripts/bundle.mjs', 'package-lock.json', 'nest-cli.json']
   .concat(['tsconfig.json', 'tsconfig.build.json', 'tsconfig.sample-app.json'])
   .map((path) => join(root, path));
-const outputs = ['dist/lib/index.js', 'dist/sample-app/start.js'].map((path) => join(root, path));
+const outputs = ['dist/bundle/index.js', 'dist/sample-app/start.js'].map((path) => join(root, path));
 
 if (Math.max(...sources.map(newest)) > Math.min(...outputs.map(modifiedAt))) {
   console.error('Building…');
@@ -27,6 +27,7 @@ if (Math.max(...sources.map(newest)) > Math.min(...outputs.map(modifiedAt))) {
   const [status] = await once(build, 'exit');
   for (const signal of signals) process.off(signal, passOn);
   if (status !== 0) process.exit(status ?? 1);
+  await import('./bundle.mjs');
 }
 
 /**

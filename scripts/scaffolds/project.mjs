@@ -159,6 +159,8 @@ export class Project {
     const isEsm = this.#scaffold.type === 'esm';
     const file = isEsm ? 'main.mjs' : 'main.cjs';
     const external = [...ABSENT, ...(drivers === 'included' ? [] : DRIVERS)];
+    // Inside a bundle it imports axios, before anything could be said about what is missing.
+    if (drivers === 'missing') external.push('@nestjs/axios');
     // Packages of CommonJS inside an ES module call `require`, which it doesn't have.
     const banner =
       "--banner:js=import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
