@@ -26,10 +26,12 @@ const checks = {
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   build: ['node_modules/@nestjs/cli/bin/nest.js', 'build', 'lib', 'schematics'],
   bundle: ['scripts/bundle.mjs'],
+  'option hovers': ['scripts/option-hovers.mjs'],
   // These look at what was built.
   publint: ['node_modules/publint/src/cli.js', '--strict'],
   attw: ['scripts/attw.mjs'],
   declarations: ['scripts/declarations.mjs'],
+  editor: ['scripts/editor.mjs'],
   'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
   'errors table': ['scripts/errors-table.mjs', '--check'],

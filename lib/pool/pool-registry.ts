@@ -22,8 +22,11 @@ export interface PoolRegistry {}
 /** The names that {@link PoolRegistry} lists. */
 export type ListedPoolName = Extract<keyof PoolRegistry, string>;
 
-/** What can be injected: the listed names, or any name while none is listed. */
-export type PoolName = keyof PoolRegistry extends never ? string : ListedPoolName;
+/**
+ * What can be injected: the listed names, or any name while none is listed. Written out, because the compiler's message
+ * about a misspelt name then shows the names, and not the name of a type.
+ */
+export type PoolName = keyof PoolRegistry extends never ? string : { [N in ListedPoolName]: N }[ListedPoolName];
 
 /** The class of a kind of pool, abstract or not: what `getPool(name, PostgresPool)` takes. */
 export type PoolClass<P extends PoolHandle> = abstract new (...args: never) => P;
