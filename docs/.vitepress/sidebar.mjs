@@ -11,6 +11,7 @@ export const chapters = [
     pages: [
       ['What it is', 'what-it-is'],
       ['Five minutes', 'five-minutes'],
+      ['With nest add', 'nest-add'],
       ['How it works', 'how-it-works'],
     ],
   },
@@ -50,6 +51,7 @@ export const chapters = [
     text: '4. Migrating',
     folder: '04-migrating',
     pages: [
+      ['With the schematic', 'migrate'],
       ['From pg.Pool', 'pg-pool'],
       ["From TypeORM's pool", 'typeorm-pool'],
       ['From HttpModule', 'http-module'],
