@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 
 /**
  * SWC's options for one part of the repository.
@@ -24,13 +24,18 @@ const swc = (decoratorMetadata) => [
   },
 ];
 
+/** What is tested around the package, by `npm run test:tools`. */
+const ofTools = ['docs', 'examples', 'schematics', 'scripts'];
+
 const globalSetup = './test/support/global-setup.ts';
 const globalTeardown = './test/support/global-teardown.ts';
 
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
-  roots: ['<rootDir>/test'],
+  roots: readdirSync(new URL('test/', import.meta.url))
+    .filter((folder) => !ofTools.includes(folder))
+    .map((folder) => `<rootDir>/test/${folder}`),
   testMatch: ['**/*.test.ts', '**/*.spec.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   // Compiled packages first: a package that ships its sources beside its output is loaded from its output.

@@ -136,7 +136,12 @@ describe('a connection that is lost under a reader', () => {
     const read = async (): Promise<void> => {
       for await (const _row of stream) if (++rows === 1) await lose(client);
     };
-    await expect(read()).rejects.toMatchObject({ name: 'ConnectionLostError', cause: { code: '57P01' } });
+    // The server's last words, unless the reader was just asking for more: then its own write tells.
+    const lastWords = /^(57P01|EPIPE|ECONNRESET)$/;
+    await expect(read()).rejects.toMatchObject({
+      name: 'ConnectionLostError',
+      cause: { code: expect.stringMatching(lastWords) },
+    });
     client.release();
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
   });
