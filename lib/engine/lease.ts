@@ -47,6 +47,12 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
   /** @internal The lease in whose `use` or `transaction` that of this one is. */
   readonly within: Lease<unknown> | undefined;
 
+  /** @internal What the kind keeps about the lease's tenant. */
+  readonly tenantMemory: TenantMemory;
+  /** @internal Whether the lease is out while its tenant waits for another. */
+  readonly tenantWaits: boolean;
+  /** @internal Lets the oldest waiter of the same tenant share the lease, if it can. @returns whether it does. */
+  shareWithNext(): boolean;
   /** @internal Takes the lease away from its borrower, whose own `release()` is then as it should be. */
   cut(): void;
   /** @internal Says that it serves a `use` or a `transaction`, which may be inside that of another lease. */
@@ -61,6 +67,11 @@ export interface Lease<L> extends LeaseInfo, Disposable, AsyncDisposable {
 export interface LeaseKeeper {
   /** The lease has ended, or leaves the request. */
   remove(lease: Lease<unknown>): void;
+}
+
+/** What a kind keeps about a tenant; it is forgotten with the tenant. */
+export interface TenantMemory {
+  memory: unknown;
 }
 
 /** What a lease needs of its pool. */
@@ -84,7 +95,9 @@ export interface LeasedSlot<L> {
   readonly lent: L | typeof ON_DEMAND | undefined;
   /** Makes what is lent on demand. */
   lendTo(lease: PoolLease<L>): L;
-  readonly tenant: { blockedLeases: number };
+  readonly tenant: { blockedLeases: number; readonly firstWaiting: unknown } & TenantMemory;
+  /** Lets the tenant's oldest waiter share `lease`, if it can. @returns whether it does. */
+  share(lease: PoolLease<L>): boolean;
   takeBack(lease: PoolLease<L>, error: unknown): void;
 }
 
@@ -171,6 +184,18 @@ export class PoolLease<L> implements Lease<L> {
     if (this.nesting === undefined) return;
     this.#slot.pool.servingLeases--;
     if (this.nesting.blockedWaiters > 0) this.countBlocked(-1);
+  }
+
+  get tenantMemory(): TenantMemory {
+    return this.#slot.tenant;
+  }
+
+  get tenantWaits(): boolean {
+    return this.state === 'out' && this.#slot.tenant.firstWaiting !== undefined;
+  }
+
+  shareWithNext(): boolean {
+    return this.state === 'out' && this.#slot.share(this);
   }
 
   serve(within: Lease<unknown> | undefined): void {

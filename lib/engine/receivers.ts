@@ -12,6 +12,13 @@ import { toError } from './to-error.js';
 export interface LeaseReceiver<L> {
   granted(lease: Lease<L>): void;
   refused(error: Error): void;
+  /**
+   * Asked of the oldest waiter of a tenant while `lease` is granted to another one of it: whether it can be served
+   * within that lease, without a slot of its own. Without the method it can't. It changes nothing.
+   */
+  canShare?(lease: Lease<L>): boolean;
+  /** In place of `granted`, after `canShare`: it is served within `lease`, which it doesn't release. */
+  shared?(lease: Lease<L>): void;
 }
 
 /**
@@ -21,6 +28,16 @@ export interface LeaseReceiver<L> {
 export function grantTo<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {
   try {
     receiver.granted(lease);
+  } catch (error) {
+    lease.cut();
+    refuse(receiver, toError(error));
+  }
+}
+
+/** Lets a receiver share a lease. If it throws, the state of the connection is unknown, as with {@link grantTo}. */
+export function shareWith<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {
+  try {
+    receiver.shared?.(lease);
   } catch (error) {
     lease.cut();
     refuse(receiver, toError(error));

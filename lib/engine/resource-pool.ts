@@ -26,7 +26,7 @@ import { type DestroyReason, PoolCounters } from './pool-counters.js';
 import { PoolNumbers } from './pool-numbers.js';
 import { GuardedObserver } from './pool-observer.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
-import { grantTo, type LeaseReceiver, refuse } from './receivers.js';
+import { grantTo, type LeaseReceiver, refuse, shareWith } from './receivers.js';
 import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { IdleSlots, PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
@@ -282,10 +282,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #give(slot: Slot<C, L>, waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
-    const waitedMs = nowMs - waiter.enqueuedAtMs;
-    this.#queue.detach(waiter);
-    tenant.waitedMs += waitedMs;
-    this.counters.wait.record(waitedMs);
+    this.#waited(waiter, nowMs);
     this.#grantDepth++;
     try {
       grantTo(waiter.receiver, this.#lend(slot, tenant, nowMs, waiter.cancellation?.stack));
@@ -294,6 +291,28 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     }
     if (this.#grantDepth === 1 && this.#postponed) this.#servePostponed();
     this.#grantDepth--;
+  }
+
+  /** The wait is over, and its waiter served. */
+  #waited(waiter: PoolWaiter<C, L>, nowMs: number): void {
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    this.#queue.detach(waiter);
+    waiter.tenant.waitedMs += waitedMs;
+    this.counters.wait.record(waitedMs);
+  }
+
+  /**
+   * @internal Lets the tenant's oldest waiter be served within a lease of it that is just being granted. It takes no
+   * turn of another tenant's: the time of the lease is charged as a whole.
+   */
+  share(slot: Slot<C, L>, lease: PoolLease<L>): boolean {
+    const waiter = slot.tenant.firstWaiting;
+    if (waiter === undefined || this.#suspended !== undefined || waiter.receiver.canShare?.(lease) !== true)
+      return false;
+    this.#waited(waiter, lease.startedAtMs);
+    this.#scheduler.share(waiter, lease.startedAtMs);
+    shareWith(waiter.receiver, lease);
+    return true;
   }
 
   /** Slots that came back too deep inside the service of others. */

@@ -103,6 +103,15 @@ class ScopedWait<L> implements LeaseReceiver<L>, ScopedWork, AbortListener {
     this.#receiver.granted(lease);
   }
 
+  canShare(lease: Lease<L>): boolean {
+    return this.#atEnd === 'left' && this.#receiver.canShare?.(lease) === true;
+  }
+
+  shared(lease: Lease<L>): void {
+    this.#settle();
+    this.#receiver.shared?.(lease);
+  }
+
   refused(error: Error): void {
     this.#settle();
     this.#receiver.refused(error.cause instanceof RequestEndedError ? error.cause : error);

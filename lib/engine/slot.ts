@@ -20,6 +20,8 @@ export type SlotState = 'new' | 'idle' | 'leased' | 'recycling' | 'validating' |
 export interface SlotOwner<C, L> extends LeaseOwner {
   /** Called by a lease that is released, once. */
   takeBack(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown): void;
+  /** Lets the oldest waiter of the slot's tenant share `lease`, if it can. @returns whether it does. */
+  share(slot: Slot<C, L>, lease: PoolLease<L>): boolean;
   /** Has the driver make what the borrower of a connection sees. */
   lentOf(connection: C, lease: PoolLease<L>): L;
 }
@@ -90,6 +92,10 @@ export class Slot<C, L> implements Hold, LeasedSlot<L> {
 
   takeBack(lease: PoolLease<L>, error: unknown): void {
     this.pool.takeBack(this, lease, error);
+  }
+
+  share(lease: PoolLease<L>): boolean {
+    return this.pool.share(this, lease);
   }
 
   /** Whether it has shown no life for longer than `freshForMs`, so that it has to be pinged before it is lent. */

@@ -16,6 +16,7 @@ import { RoleSafety } from './role-safety.js';
 import type { ClientDependencies, LeasedClient, PoolSession } from './session/leased-client.js';
 import type { SessionRules } from './session/session-hygiene.js';
 import { SetupClient } from './session/setup-client.js';
+import { Batching } from './statement/batching.js';
 import { ConnectionParsers } from './statement/caller-code.js';
 import { Instrumentation } from './statement/instrumentation.js';
 
@@ -53,6 +54,7 @@ export async function createPostgresPool(
     instrumentation: new Instrumentation(pg.Client),
     limits: server.limits,
     parsers: new ConnectionParsers(clientConfig.types !== undefined),
+    batching: new Batching(config.maxBatch),
   };
   const driver = new PgDriver({
     pg,

@@ -8,7 +8,7 @@ import { z } from 'zod';
 
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { type Environment, isRecord } from '../options/environment.js';
-import { callback, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import { callback, count, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import { givenAsUndefined, unsetAddressProblem } from '../options/unset-address.js';
@@ -129,6 +129,11 @@ export const postgresPoolShape = {
   queryTimeoutMs: durationMs(0).default(0),
   /** After this time the server ends a session that sits idle in a transaction; 0: never. */
   idleInTransactionTimeoutMs: durationMs(0).default(0),
+  /**
+   * One-shot queries of a tenant that may travel in one packet when they wait for a connection, each a transaction for
+   * itself; 1: each goes alone. Fewer go together where the tenant's statements take long.
+   */
+  maxBatch: count(1).default(8),
   /** How tenants are kept apart inside the database. */
   isolation: isolationSchema.prefault({ mode: 'none' }),
   /** How sessions are handed from one borrower to the next. */

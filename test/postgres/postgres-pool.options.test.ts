@@ -21,6 +21,7 @@ describe('the options of a PostgreSQL pool', () => {
       failFastAfterMs: 5_000,
       validateAfterIdleMs: 500,
       idleTimeoutMs: 300_000,
+      maxBatch: 8,
       maxLifetimeMs: 1_800_000,
       maxUses: 0,
       keepaliveMs: 0,

@@ -201,6 +201,12 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     if (this.#grantable === 0) this.#carriedOnMs = nowMs;
   }
 
+  /** Takes a waiter that is served within a lease of its tenant out of its queue: that lease's slot is charged. */
+  share(waiter: W, nowMs: number): void {
+    waiter.tenant.acquisitions++;
+    this.dequeue(waiter, nowMs);
+  }
+
   /** Who should have the next slot: the first waiter of the tenant with the least virtual time. */
   get next(): W | undefined {
     const { ready } = this.#unknown.ready.size === 0 || this.#knownComeFirst ? this.#known : this.#unknown;

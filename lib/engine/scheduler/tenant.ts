@@ -74,6 +74,9 @@ export class Tenant<W extends QueueLinks<W>, S> {
   /** @internal */
   previousOfLength: Tenant<W, S> | undefined = undefined;
 
+  /** What the kind of pool keeps about it; the engine doesn't look at it. */
+  memory: unknown = undefined;
+
   acquisitions = 0;
   timeouts = 0;
   rejections = 0;

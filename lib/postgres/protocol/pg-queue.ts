@@ -38,11 +38,21 @@ export class PgQueue {
     return undefined;
   }
 
+  /** Gives pg what has been written, or is to be written, behind all that it has; {@link start} comes next. */
+  add(next: Submittable): void {
+    this.#client._queryQueue.push(next);
+  }
+
+  /** Has pg begin with what it was given. */
+  start(): void {
+    this.#client._pulseQueryQueue();
+  }
+
   /** Gives pg what runs next; with `ahead`, that first. Nothing can come between the two. */
   submit(ahead: Submittable | undefined, next: Submittable): void {
-    if (ahead !== undefined) this.#client._queryQueue.push(ahead);
-    this.#client._queryQueue.push(next);
-    this.#client._pulseQueryQueue();
+    if (ahead !== undefined) this.add(ahead);
+    this.add(next);
+    this.start();
   }
 }
 

@@ -135,6 +135,11 @@ export class Wire {
     this.#writer.rewind(length);
   }
 
+  /** Whether the network takes less than is sent: what has been written waits in this process. */
+  get isCongested(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
   /** Sends what has been written, in one piece. */
   send(): void {
     const batch = this.#writer.take();

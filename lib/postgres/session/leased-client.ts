@@ -19,6 +19,8 @@ import { toError } from '../../engine/to-error.js';
 import { LeaseReleasedError } from '../../errors.js';
 import { isStatementError } from '../protocol/pg-errors.js';
 import type { QueryCallback, TypeParser } from '../protocol/pg-module.js';
+import type { Batch } from '../statement/batch.js';
+import type { Batching } from '../statement/batching.js';
 import type { ConnectionParsers } from '../statement/caller-code.js';
 import type { CallerStatement } from '../statement/caller-statement.js';
 import { type CallerSubmittable, textOwner } from '../statement/caller-submittable.js';
@@ -38,6 +40,8 @@ export interface ClientDependencies {
   /** Limits of the pool on each statement. */
   readonly limits: StatementLimits;
   readonly parsers: ConnectionParsers;
+  /** How one-shot statements travel together. */
+  readonly batching: Batching;
 }
 
 /** A session with the clients that it was lent as. */
@@ -60,6 +64,8 @@ export class LeasedClient extends LeaseEvents {
   releasedWith: Error | boolean | undefined = undefined;
   /** @internal The event has been emitted. */
   releaseTold = false;
+  /** @internal The one-shot statements that share its lease. */
+  batch: Batch | undefined = undefined;
 
   /** @internal */
   constructor(session: PgSession, lease: LeaseInfo, dependencies: ClientDependencies) {

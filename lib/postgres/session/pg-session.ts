@@ -21,6 +21,9 @@ import { type QueueOwner, SessionQueue, type SessionTask, type SessionTiming } f
 import { SyncPoint } from './sync-point.js';
 import { type WriteAccess, WriteAccessLook } from './write-access.js';
 
+/** Nothing is sent behind statements that take so much, in bytes. */
+const BATCH_BYTES = 32_768;
+
 /** @typeParam B what a lease of it is given. */
 export class PgSession<B = unknown> implements QueueOwner, HygienicSession, StatementSession {
   readonly client: Client;
@@ -33,6 +36,8 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
   #isReturning = false;
   /** A cancel request that has not been dealt with. */
   #cancellation: Cancellation | undefined = undefined;
+  /** Cancel requests that may hit a statement that was sent behind the one they were meant for. */
+  #straying = 0;
   /** The cancel request of a session that was destroyed in the middle of something. */
   #abandonment: Promise<void> | undefined = undefined;
   readonly openedAtMs: number;
@@ -206,6 +211,30 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
     this.hygiene.usedByOneShot();
   }
 
+  /** Lets `ask` run several one-shot statements: those that can go out together. */
+  gather(ask: () => void): void {
+    this.#queue.gather(ask);
+  }
+
+  /** Asked by the queue. */
+  mayBeFollowed(task: SessionTask): boolean {
+    return this.hygiene.mayBeFollowed(task) && this.wire.length < BATCH_BYTES && !this.wire.isCongested;
+  }
+
+  /** Called by the queue. */
+  send(): void {
+    this.wire.send();
+  }
+
+  /** pg has come to a statement that was sent behind others. */
+  begins(statement: SessionTask): void {
+    this.#queue.begins(statement);
+  }
+
+  isActive(task: SessionTask): boolean {
+    return this.#queue.active === task;
+  }
+
   /** Runs a task of a lease. */
   runInLease(task: SessionTask): void {
     if (task instanceof Statement) task.session = this;
@@ -312,20 +341,38 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
     this.#queue.whenReady(reached);
   }
 
+  /** Calls `reached` when `task` has been answered to the end, unless it has already, or the connection is gone. */
+  whenAnswered(task: SessionTask, reached: () => void): void {
+    this.#queue.whenAnswered(task, reached);
+  }
+
   /**
-   * Cancels what is running. Nothing else runs before the cancel request has been dealt with: late, it would hit the
-   * next statement. A server that can't be asked loses the connection.
+   * Cancels what is running. Nothing more is sent before the cancel request has been dealt with: late, it would hit the
+   * next statement. One that was sent together with the running one may be hit: see {@link mayBeHit}. A server that
+   * can't be asked loses the connection.
    */
   interrupt(): void {
     if (this.#cancellation !== undefined || this.#queue.active === undefined) return;
+    const mayHitOthers = this.#queue.hasFollowers;
+    if (mayHitOthers) this.#straying++;
+    const dealtWith = (): void => {
+      if (mayHitOthers) this.#straying--;
+    };
     const cancellation = new Cancellation(this, this.#timing, () => {
       this.#cancellation = undefined;
       // This Sync makes the server notice a request that came after the statement it was meant for.
-      this.#queue.release(this.#sync());
+      this.#queue.release(new SyncPoint(this, dealtWith, dealtWith));
+      // Meanwhile the server may have come to the next one that is to be cancelled.
+      if (this.#queue.active?.answered === true) this.interrupt();
     });
     this.#cancellation = cancellation;
     this.#queue.hold(() => cancellation.nothingRuns());
     cancellation.start();
+  }
+
+  /** Whether a statement may be cancelled by a request that was meant for one ahead of it. */
+  get mayBeHit(): boolean {
+    return this.#straying > 0;
   }
 
   /** Cancels what the lease runs, and refuses with `error` what it has asked for besides. */

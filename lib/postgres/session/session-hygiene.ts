@@ -227,6 +227,11 @@ export class SessionHygiene implements ResetOwner {
     );
   }
 
+  /** Whether nothing is owed that could still fail ahead of what is sent behind `task`. */
+  mayBeFollowed(task: SessionTask): boolean {
+    return this.#carrier !== task && !this.#owesReset && !this.#lacksBindStatement(task);
+  }
+
   /** A reset that goes by itself. @param isCounted the engine counts what is reset on its way back. */
   newReset(isCounted: boolean, done: (error: Error | undefined) => void): SessionReset {
     this.#resetBegins(isCounted);

@@ -34,6 +34,14 @@ export interface SessionTask extends ActiveQuery {
   readonly isScript?: boolean;
   /** Writes it behind what has been written already, if it can go so: `submit` sends it otherwise. */
   writeBehind?(): void;
+  /** Whether it is on the wire, or soon will be. */
+  readonly isSent?: boolean;
+  /** Whether it can be sent while others are, without waiting for their answers. */
+  readonly canBatch?: boolean;
+  /** Its caller has been answered: only the connection waits for its end. */
+  readonly answered?: boolean;
+  /** It was sent behind another task, and the server works on it now. */
+  begun?(): void;
   /**
    * The lease that it belongs to has ended while it runs. May be called again.
    *
@@ -63,6 +71,10 @@ export interface QueueOwner {
   rejectionOf(task: SessionTask): Error | undefined;
   /** What has to go out ahead of `task`. */
   resetAheadOf(task: SessionTask): ActiveQuery | undefined;
+  /** Whether something may be sent behind `task`, which has nothing ahead, before it is answered. */
+  mayBeFollowed(task: SessionTask): boolean;
+  /** Sends what tasks have written. */
+  send(): void;
   /** pg threw: its queue and ours may have lost step. */
   lostStep(error: Error): void;
 }
@@ -77,6 +89,12 @@ export class SessionQueue {
   readonly #pg: PgQueue;
   readonly #waiting: (SessionTask | ReadyMark)[] = [];
   #active: SessionTask | undefined = undefined;
+  /** What has been sent behind the active task, in its packet. pg has it in its own queue. */
+  readonly #behind: SessionTask[] = [];
+  /** Called when the active task has been answered to the end. */
+  #whenAnswered: (() => void)[] = [];
+  /** Nothing is started while tasks that may go together are asked for. */
+  #isGathering = false;
   /** Nothing is started while the queue is held. */
   #held = false;
   #whenHeldIsIdle: (() => void) | undefined = undefined;
@@ -87,7 +105,7 @@ export class SessionQueue {
     this.#owner = owner;
     this.#pg = new PgQueue(client);
     client.on('drain', () => {
-      this.#active = undefined;
+      this.#activeIsOver();
       this.#advance();
     });
   }
@@ -99,12 +117,21 @@ export class SessionQueue {
 
   /** Everything asked for has been answered to the end. */
   get isIdle(): boolean {
-    return this.#active === undefined && !this.#held && this.#waiting.length === 0;
+    return !this.#isRunning && !this.#held && this.#waiting.length === 0;
+  }
+
+  get #isRunning(): boolean {
+    return this.#active !== undefined || this.#behind.length > 0;
+  }
+
+  /** Whether something has been sent behind the active task. */
+  get hasFollowers(): boolean {
+    return this.#behind.length > 0;
   }
 
   /** Runs `task` after everything that was asked for before. */
   run(task: SessionTask): void {
-    if (this.isIdle) this.#start(task);
+    if (this.isIdle && !this.#isGathering) this.#start(task);
     else this.#waiting.push(task);
   }
 
@@ -120,12 +147,51 @@ export class SessionQueue {
     else this.#waiting.push(new ReadyMark(reached));
   }
 
+  /** Lets `ask` ask for several tasks before any of them is started. */
+  gather(ask: () => void): void {
+    this.#isGathering = true;
+    try {
+      ask();
+    } finally {
+      this.#isGathering = false;
+      this.#advance();
+    }
+  }
+
+  /** Calls `reached` when `task`, if it is the active one, has been answered to the end, or the connection is gone. */
+  whenAnswered(task: SessionTask, reached: () => void): void {
+    if (this.#active !== task) reached();
+    else this.#whenAnswered.push(reached);
+  }
+
   /** The active task has been answered to the end. Called ahead of everything that its end sets off. */
   finished(task: SessionTask): void {
     if (this.#active === task) this.#active = undefined;
   }
 
-  /** Starts nothing more until {@link release}. @param idle called as soon as nothing runs. */
+  /** pg has come to `task`: what was active before has been answered to the end. */
+  begins(task: SessionTask): void {
+    if (this.#behind[0] !== task) return;
+    this.#behind.shift();
+    this.#activeIsOver();
+    this.#active = task;
+    this.#tellIdle();
+    task.begun?.();
+  }
+
+  #activeIsOver(): void {
+    this.#active = undefined;
+    if (this.#whenAnswered.length === 0) return;
+    const reached = this.#whenAnswered;
+    this.#whenAnswered = [];
+    for (const call of reached) call();
+  }
+
+  /**
+   * Starts nothing more until {@link release}.
+   *
+   * @param idle called as soon as what is active now has been answered.
+   */
   hold(idle: () => void): void {
     this.#held = true;
     this.#whenHeldIsIdle = idle;
@@ -143,7 +209,8 @@ export class SessionQueue {
   close(error: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = error;
-    this.#active = undefined;
+    this.#behind.length = 0;
+    this.#activeIsOver();
     this.#held = false;
     for (const waiting of this.#waiting.splice(0)) {
       if (waiting instanceof ReadyMark) waiting.reached();
@@ -152,7 +219,7 @@ export class SessionQueue {
   }
 
   #advance(): void {
-    while (this.#active === undefined && !this.#held) {
+    while (!this.#isRunning && !this.#held && !this.#isGathering) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       if (next instanceof ReadyMark) next.reached();
@@ -172,11 +239,39 @@ export class SessionQueue {
     if (rejection !== undefined) return refuse(task, rejection);
     this.#active = task;
     try {
-      this.#pg.submit(this.#owner.resetAheadOf(task), task);
+      const ahead = this.#owner.resetAheadOf(task);
+      const next = this.#waiting[0];
+      if (ahead === undefined && next !== undefined && canBatch(task) && canBatch(next)) this.#startTogether(task);
+      else this.#pg.submit(ahead, task);
     } catch (error) {
       this.#owner.lostStep(toError(error));
     }
   }
+
+  /**
+   * Sends `task` with those behind it that can go in the same packet. pg is never given one that could not be written:
+   * it would take answers to the next for those of this one.
+   */
+  #startTogether(task: SessionTask): void {
+    task.writeBehind?.();
+    this.#pg.add(task);
+    for (let last = task; last.isSent === true && this.#owner.mayBeFollowed(last);) {
+      const next = this.#waiting[0];
+      if (!canBatch(next)) break;
+      next.writeBehind?.();
+      if (next.isSent !== true) break;
+      this.#waiting.shift();
+      this.#behind.push(next);
+      this.#pg.add(next);
+      last = next;
+    }
+    this.#owner.send();
+    this.#pg.start();
+  }
+}
+
+function canBatch(task: SessionTask | ReadyMark | undefined): task is SessionTask {
+  return task !== undefined && !(task instanceof ReadyMark) && task.canBatch === true;
 }
 
 /** As pg tells it: never before the call that asked for it has returned. */

@@ -1,5 +1,5 @@
 /**
- * `pool.query`: one statement that is all there is to its lease.
+ * `pool.query`: one statement that is all there is to its lease, or that shares it with others like it.
  *
  * One object does it all: it waits for the slot, carries the caller's promise, is the statement on the wire and gives
  * the slot back. It is given back before the caller is told, so that the next waiter loses no time, and never before
@@ -14,12 +14,22 @@ import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from
 import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ResultBuilder } from '../protocol/pg-module.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
+import { Batch } from './batch.js';
+import { isPlainStatement } from './batching.js';
 import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
 import type { StatementConfig, StatementSession } from './statement.js';
 
 /** invalid_sql_statement_name */
 const UNKNOWN_STATEMENT = '26000';
+/** query_canceled */
+const CANCELLED = '57014';
+/** How long a statement may take whose caller has given it up before its turn, in milliseconds. */
+const UNWANTED_MS = 100;
+/** The longest text, and the longest value, of a statement that travels with others, in characters or bytes. */
+const SMALL = 4_096;
+/** Members of the longest list among its values. */
+const SMALL_LIST = 64;
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   readonly kind = 'oneShot';
@@ -33,6 +43,10 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   #calledAtMs = 0;
   #resent = false;
   #lease: Lease<LeasedClient> | undefined = undefined;
+  /** Those that it shares its lease with. */
+  #batch: Batch | undefined = undefined;
+  /** Its caller has been answered, and it has not been cancelled yet. */
+  #isToBeCancelled = false;
 
   constructor(
     poolId: string,
@@ -67,9 +81,29 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
   granted(lease: Lease<LeasedClient>): void {
     if (this.answered) return lease.release();
+    const { batching, clock } = this.#dependencies;
+    const client = lease.connection;
+    if (!lease.tenantWaits || batching.most === 1 || !this.#isFit(client.session)) return this.#start(lease, client);
+    const batch = new Batch(lease, batching, clock);
+    client.batch = batch;
+    batch.gather(client.session, () => this.shared(lease));
+    client.batch = undefined;
+  }
+
+  canShare(lease: Lease<LeasedClient>): boolean {
+    return !this.answered && this.#isFit(lease.connection.session);
+  }
+
+  shared(lease: Lease<LeasedClient>): void {
+    const client = lease.connection;
+    this.#batch = client.batch;
+    this.#batch?.joined();
+    this.#start(lease, client);
+  }
+
+  #start(lease: Lease<LeasedClient>, client: LeasedClient): void {
     this.#lease = lease;
     if (this.#callTimeoutMs !== undefined || this.#dependencies.limits.queryTimeoutMs !== undefined) this.#limitWork();
-    const client = lease.connection;
     try {
       if (!this.#observedBy(client)) return this.#giveBack(undefined);
       client.session.runOneShot(this);
@@ -77,6 +111,19 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       this.#giveBack(true);
       this.reject(toError(error));
     }
+  }
+
+  /** Asked when its turn has come: instrumentation may have changed the text. */
+  get canBatch(): boolean {
+    return this.#batch !== undefined && this.session !== undefined && this.#isFit(this.session);
+  }
+
+  /** Whether it can go in one packet with others, to that session. */
+  #isFit({ wire }: StatementSession): boolean {
+    const { text, name, values } = this;
+    if (name !== undefined && wire.preparedText(name) === undefined) return false;
+    const known = text ?? (name === undefined ? undefined : wire.preparedText(name));
+    return typeof known === 'string' && !this.isScript && isPlainStatement(known) && isSmall(known, values);
   }
 
   /** Of the pool's limit on the statement and what is left of its call's, the stricter one holds. */
@@ -99,7 +146,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
-    if (this.session?.wire.transactionStatus !== 'I') return this.#rollBack();
+    if (this.session?.wire.transactionStatus !== 'I') return this.#leftOpen();
     this.#giveBack(undefined);
     this.fulfil(result);
   }
@@ -110,13 +157,15 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       session.statementsForgotten();
       return this.#resend(session);
     }
-    if (session !== undefined && !this.#resent && !this.answered && this.name !== undefined && isStalePlan(error)) {
+    if (session !== undefined && this.#mayRepeat && this.name !== undefined && isStalePlan(error)) {
       session.replaceStatements();
       return this.#resend(session);
     }
-    // Refused while it waited for its turn, or the connection is gone: either way the session is ready at once.
-    session?.whenReady(() => {
-      if (session.wire.transactionStatus !== 'I') return this.#rollBack(error);
+    if (session !== undefined && session.mayBeHit && this.#mayRepeat && sqlStateOf(error) === CANCELLED)
+      return this.#resend(session);
+    // Refused while it waited for its turn, or the connection is gone: either way it has had its answer.
+    session?.whenAnswered(this, () => {
+      if (session.wire.transactionStatus !== 'I') return this.#leftOpen(error);
       this.#giveBack(error);
       this.reject(error);
     });
@@ -131,12 +180,12 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
    * not tell. The whole implicit transaction has been rolled back, so it can be sent again.
    */
   #mayResend(error: Error): boolean {
-    return (
-      !this.#resent &&
-      !this.answered &&
-      (this.binding !== undefined || this.name !== undefined) &&
-      sqlStateOf(error) === UNKNOWN_STATEMENT
-    );
+    const isPrepared = this.binding !== undefined || this.name !== undefined;
+    return this.#mayRepeat && isPrepared && sqlStateOf(error) === UNKNOWN_STATEMENT;
+  }
+
+  get #mayRepeat(): boolean {
+    return !this.#resent && !this.answered;
   }
 
   #resend(session: StatementSession): void {
@@ -146,6 +195,17 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       if (this.answered) this.#giveBack(undefined);
       else session.runOneShot(this);
     });
+  }
+
+  /**
+   * A transaction is open behind it. In a batch the first one that finds it so has left it, and is rolled back with
+   * all that was executed behind it: those are sent again.
+   */
+  #leftOpen(error?: Error): void {
+    const { session } = this;
+    if (this.#batch?.isRolledBack === true && session !== undefined && this.#mayRepeat) return this.#resend(session);
+    if (this.#batch !== undefined) this.#batch.isRolledBack = true;
+    this.#rollBack(error);
   }
 
   /** What it left open must not reach another borrower; nor must the caller think that it is going on. */
@@ -167,7 +227,9 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     this.lastWord();
     const lease = this.#lease;
     this.#lease = undefined;
-    if (lease !== undefined && !lease.released) lease.release(error);
+    if (lease === undefined) return;
+    if (this.#batch !== undefined) this.#batch.ended(error);
+    else if (!lease.released) lease.release(error);
   }
 
   protected override abandoned(): void {
@@ -175,11 +237,44 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     if (this.#lease === undefined) return;
     // Not sent yet: it never will be.
     this.rejection = new Error('The query was given up before it was sent');
+    // The server works on one ahead of it, which has limits of its own.
+    if (this.#batch !== undefined && this.session?.isActive(this) !== true) return;
     this.awaitLastWord(this.#dependencies.deadlines, this.#dependencies.clock.now());
     if (this.isSent) this.session?.interrupt();
+  }
+
+  /** Nothing waits for it any more but the connection: it gets the time of a short statement, and is cancelled then. */
+  begun(): void {
+    if (!this.answered) return;
+    const { deadlines, clock } = this.#dependencies;
+    this.#isToBeCancelled = true;
+    deadlines.add(this, clock.now() + UNWANTED_MS);
+  }
+
+  override expire(): void {
+    if (!this.#isToBeCancelled) return super.expire();
+    this.#isToBeCancelled = false;
+    this.awaitLastWord(this.#dependencies.deadlines, this.#dependencies.clock.now());
+    this.session?.interrupt();
   }
 
   protected override stuck(): void {
     this.#giveBack(true);
   }
+}
+
+function isSmall(text: string, values: readonly unknown[] | undefined): boolean {
+  if (text.length > SMALL) return false;
+  if (values === undefined) return true;
+  return values.every((value) => isSmallValue(value) || (Array.isArray(value) && isSmallList(value)));
+}
+
+function isSmallValue(value: unknown): boolean {
+  if (typeof value === 'string') return value.length <= SMALL;
+  if (typeof value !== 'object' || value === null || value instanceof Date) return true;
+  return ArrayBuffer.isView(value) && value.byteLength <= SMALL;
+}
+
+function isSmallList(values: readonly unknown[]): boolean {
+  return values.length <= SMALL_LIST && values.every((value) => isSmallValue(value));
 }

@@ -49,6 +49,16 @@ export class PoolQuery extends OneShot implements WaitingCall {
     super.granted(lease);
   }
 
+  override canShare(lease: Lease<LeasedClient>): boolean {
+    return this.#rules.safety.error === undefined && super.canShare(lease);
+  }
+
+  override shared(lease: Lease<LeasedClient>): void {
+    this.#hasTurn = true;
+    this.#rules.safety.waiting.delete(this);
+    super.shared(lease);
+  }
+
   override refused(error: Error): void {
     this.#hasTurn = true;
     this.#rules.safety.waiting.delete(this);

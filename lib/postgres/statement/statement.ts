@@ -74,6 +74,14 @@ export interface StatementSession extends WireSession {
   prepareAgain(statement: SessionTask): void;
   /** Cancels what is running. */
   interrupt(): void;
+  /** pg has come to `statement`, which was sent behind others. */
+  begins(statement: SessionTask): void;
+  /** Whether the server works on `task`. */
+  isActive(task: SessionTask): boolean;
+  /** Calls `reached` when `task` has been answered to the end, unless it has already, or the connection is gone. */
+  whenAnswered(task: SessionTask, reached: () => void): void;
+  /** Whether a statement may be cancelled by a request that was meant for one ahead of it. */
+  readonly mayBeHit: boolean;
   /** The server has answered with an error. */
   noteError(error: Error): void;
   /** The answers are not those that were asked for. */
@@ -145,7 +153,10 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   /** Called by pg when it is this statement's turn. @returns why it can't be sent. */
   submit(_connection?: Connection): Error | null {
     // What the server has been sent, it answers for.
-    if (this.#written) return null;
+    if (this.#written) {
+      this.session?.begins(this);
+      return null;
+    }
     if (this.rejection !== undefined) return this.rejection;
     const { session } = this;
     if (session === undefined) return new Error('A statement was submitted without a session');

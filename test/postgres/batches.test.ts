@@ -1,0 +1,447 @@
+// One-shot queries of a tenant that wait for a connection travel together: in one packet, each for itself.
+import { describe, expect, it } from '@jest/globals';
+
+import { LeaseScope } from '../../lib/engine/lease-scope.js';
+import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
+import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
+import type { TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
+import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
+import { type MessageEdit, startMessageProxy } from '../support/servers/message-proxy.js';
+import { terminate, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
+
+let database: TestDatabase;
+let pools: TestPools;
+withTestPools(
+  (made) => ({ database, pools } = made),
+  () => [
+    THINGS_TABLE,
+    'alter table things add tenant text default nullif(current_setting($$app.tenant_id$$, true), $$$$)',
+  ],
+);
+
+/**
+ * A pool with one connection whose statements are known to take no time: so many as may travel together do. Its clock
+ * stands still.
+ */
+async function swiftPool(options: PostgresPoolOptions = {}, clock = new FakeClock()): Promise<PostgresPool> {
+  const pool = await pools.create({ maxSize: 1, ...options }, clock);
+  await knowCosts(pool);
+  return pool;
+}
+
+/** The second of them has waited, and so the cost of the tenant's statements is known. */
+async function knowCosts(pool: PostgresPool): Promise<void> {
+  await Promise.all([pool.query('select 1'), pool.query('select 1'), pool.query('select 1')]);
+}
+
+const through = ({ host, port }: { readonly host?: string; readonly port: number }): string => {
+  const url = new URL(database.url);
+  url.hostname = host ?? '127.0.0.1';
+  url.port = String(port);
+  return url.href;
+};
+
+async function proxied(
+  run: (proxy: FaultProxy, pool: PostgresPool, clock: FakeClock) => Promise<void>,
+  options: PostgresPoolOptions = {},
+): Promise<void> {
+  const target = new URL(database.url);
+  await using proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port) } });
+  const clock = new FakeClock();
+  const pool = await swiftPool({ connectionString: through(proxy), ...options }, clock);
+  proxy.resetCounters();
+  await run(proxy, pool, clock);
+}
+
+const names = async (pool: PostgresPool): Promise<string[]> =>
+  (await pool.query<{ name: string }>('select name from things order by name')).rows.map(({ name }) => name);
+
+/** The statements of these tests that the server is at, but for the one that keeps the connection busy. */
+const sleeping = () =>
+  database.query(
+    "select pid from pg_stat_activity where query ~ 'pg_sleep' and query !~ 'sleep\\(0\\.02|pid' and state = 'active'",
+  );
+
+const clear = () => database.query('truncate things');
+
+/** Keeps the only connection busy until all of `queries` wait, so that they go out together. */
+async function together<T>(
+  pool: PostgresPool,
+  queries: () => readonly Promise<T>[],
+): Promise<PromiseSettledResult<T>[]> {
+  const busy = pool.query('select pg_sleep(0.02)');
+  const answers = Promise.allSettled(queries());
+  await busy;
+  return answers;
+}
+
+const values = <T>(results: readonly PromiseSettledResult<T>[]): unknown[] =>
+  results.map((result) => (result.status === 'fulfilled' ? result.value : (result.reason as Error).name));
+
+describe('queries of a tenant that wait', () => {
+  it('go out eight in a packet, and each gets its own answer', () =>
+    proxied(async (proxy, pool) => {
+      const answers = await Promise.all(
+        Array.from({ length: 17 }, (_, at) => pool.query('select $1::int as at', [at])),
+      );
+      expect(answers.map(({ rows }) => rows)).toEqual(Array.from({ length: 17 }, (_, at) => [{ at }]));
+      // The first finds the connection free, and goes at once.
+      expect(proxy.counters.roundTrips).toBe(1 + 2);
+      expect(pool.stats()).toMatchObject({ active: 0, idle: 1, waiting: 0, connects: 1 });
+    }));
+
+  it('go one by one where the pool says so', () =>
+    proxied(
+      async (proxy, pool) => {
+        await Promise.all(Array.from({ length: 9 }, () => pool.query('select 1')));
+        expect(proxy.counters.roundTrips).toBe(9);
+      },
+      { maxBatch: 1 },
+    ));
+
+  it('go one by one while nothing is known of what they cost', async () => {
+    const target = new URL(database.url);
+    await using proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port) } });
+    const pool = await pools.create({ maxSize: 1, connectionString: through(proxy) }, new FakeClock());
+    await pool.query('select 1');
+    proxy.resetCounters();
+    await Promise.all([pool.query('select 1'), pool.query('select 2'), pool.query('select 3')]);
+    expect(proxy.counters.roundTrips).toBe(3);
+  });
+
+  it('go one by one while those of their tenant have been slow', () =>
+    proxied(async (proxy, pool, clock) => {
+      const slow = together(pool, () => [pool.query('select pg_sleep(0.05)'), pool.query('select 1')]);
+      await eventually(async () => (await sleeping()).length === 1);
+      await clock.advance(50);
+      await slow;
+      proxy.resetCounters();
+      await Promise.all(Array.from({ length: 9 }, () => pool.query('select 1')));
+      expect(proxy.counters.roundTrips).toBe(9);
+    }));
+
+  it('are transactions for themselves: one that fails touches no other', async () => {
+    await clear();
+    const pool = await swiftPool();
+    const insert = (name: string | null) => pool.query('insert into things (name) values ($1)', [name]);
+    const results = await together(pool, () => [
+      insert('a'),
+      insert(null),
+      insert('b'),
+      pool.query('select 1/0'),
+      insert('c'),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: '23502' } });
+    expect(results[3]).toMatchObject({ reason: { code: '22012' } });
+    expect(await names(pool)).toEqual(['a', 'b', 'c']);
+    const ids = await together(pool, () =>
+      [1, 2, 3].map(() => pool.query<{ id: string }>('select txid_current() as id')),
+    );
+    expect(new Set(ids.map((result) => result.status === 'fulfilled' && result.value.rows[0]?.id)).size).toBe(3);
+  });
+
+  it('are answered one after the other, not when all are done', async () => {
+    const pool = await swiftPool();
+    const order: string[] = [];
+    const note = (name: string, promise: Promise<unknown>) => promise.then(() => order.push(name));
+    await together(pool, () => [
+      note('first', pool.query('select 1')),
+      note('second', pool.query('select pg_sleep(0.05)')),
+      note('third', pool.query('select 1')),
+    ]);
+    expect(order).toEqual(['first', 'second', 'third']);
+  });
+
+  it('answer by callbacks too', async () => {
+    const pool = await swiftPool();
+    const answers = await together(pool, () =>
+      ['select 1 as n', 'select 1/0', 'select 3 as n'].map(
+        (text) =>
+          new Promise((resolve) => pool.query<{ n: number }>(text, (error, result) => resolve(error ?? result.rows))),
+      ),
+    );
+    expect(values(answers)).toMatchObject([[{ n: 1 }], { code: '22012' }, [{ n: 3 }]]);
+  });
+
+  it('take named statements along once the connection has them', () =>
+    proxied(async (proxy, pool) => {
+      const named = (n: number) =>
+        pool.query<{ double: number }>({ name: 'double', text: 'select $1::int * 2 as double', values: [n] });
+      await named(0);
+      proxy.resetCounters();
+      const answers = await Promise.all([1, 2, 3, 4].map(named));
+      expect(answers.map(({ rows }) => rows[0]?.double)).toEqual([2, 4, 6, 8]);
+      expect(proxy.counters.roundTrips).toBe(2);
+    }));
+
+  it('keep their order, and what one leaves in the session the next of the tenant finds', async () => {
+    const pool = await swiftPool();
+    const results = await together(pool, () => [
+      pool.query("select set_config('app.seen', 'yes', false)"),
+      pool.query("select current_setting('app.seen') as seen"),
+    ]);
+    expect(results[1]).toMatchObject({ value: { rows: [{ seen: 'yes' }] } });
+  });
+});
+
+describe('a statement that goes alone', () => {
+  const alone: [string, (pool: PostgresPool) => Promise<unknown>][] = [
+    ['a script', (pool) => pool.query('select 1; select 2')],
+    ['the begin of a transaction', (pool) => pool.query('begin').catch(() => undefined)],
+    ['a call', (pool) => pool.query('do $$ begin end $$')],
+    ['one with a big value', (pool) => pool.query('select $1::text', ['x'.repeat(5_000)])],
+    ['one with a big text', (pool) => pool.query(`select '${'x'.repeat(5_000)}'`)],
+    ['a named one that the connection does not have', (pool) => pool.query({ name: 'new', text: 'select 1' })],
+    ['one whose value is encoded by its owner', (pool) => pool.query('select $1::text', [{ toPostgres: () => 'a' }])],
+    ['a wrong one', (pool) => pool.query('').catch(() => undefined)],
+  ];
+
+  it.each(alone)('is %s: nothing is sent behind it before it is answered', (_name, run) =>
+    proxied(async (proxy, pool) => {
+      await together(pool, () => [run(pool), pool.query('select 1'), pool.query('select 2')]);
+      // The one that was busy, this one, and the other two together.
+      expect(proxy.counters.roundTrips).toBeGreaterThanOrEqual(3);
+    }),
+  );
+
+  it('is no other one', () =>
+    proxied(async (proxy, pool) => {
+      await together(pool, () => [
+        pool.query('select $1::int[]', [[1, 2]]),
+        pool.query('select 1'),
+        pool.query('select 2'),
+      ]);
+      expect(proxy.counters.roundTrips).toBe(2);
+    }));
+
+  it('may have comments before its first word, which decide nothing', () =>
+    proxied(async (proxy, pool) => {
+      const texts = [
+        '-- a\nselect 1',
+        '/* a /* b */ c */ select 2',
+        '  \n select 3',
+        'SELECT 4',
+        '/* a */ -- b\n values (5)',
+      ];
+      const answers = await Promise.all([
+        pool.query('select 0'),
+        ...texts.map((text) => pool.query<{ n: number }>(text)),
+      ]);
+      expect(answers).toHaveLength(6);
+      expect(proxy.counters.roundTrips).toBe(2);
+    }));
+});
+
+describe('a tenant', () => {
+  it('never shares a packet with another, and each statement is bound by itself', async () => {
+    await clear();
+    await database.query('alter table things enable row level security');
+    await database.query(
+      "create policy own on things using (tenant = nullif(current_setting('app.tenant_id', true), ''))",
+    );
+    try {
+      const clock = new FakeClock();
+      const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } }, clock);
+      const [acme, globex] = [pool.forTenant('acme'), pool.forTenant('globex')];
+      const viewFor = (at: number) => (at % 2 === 0 ? acme : globex);
+      for (const tenant of [acme, globex]) await knowCosts(tenant);
+      await Promise.all(
+        Array.from({ length: 20 }, (_, at) =>
+          viewFor(at).query('insert into things (name) values ($1) returning tenant', [String(at)]),
+        ),
+      );
+      const seen = await Promise.all(
+        Array.from({ length: 20 }, (_, at) =>
+          viewFor(at).query("select current_setting('app.tenant_id') as me, tenant from things"),
+        ),
+      );
+      for (const [at, answer] of seen.entries()) {
+        const tenant = at % 2 === 0 ? 'acme' : 'globex';
+        expect(answer.rows).toHaveLength(10);
+        for (const row of answer.rows) expect(row).toEqual({ me: tenant, tenant });
+      }
+    } finally {
+      await database.query('drop policy own on things');
+      await database.query('alter table things disable row level security');
+    }
+  });
+
+  it('whose request ends withdraws what waits, and not what travels already', async () => {
+    const pool = await swiftPool();
+    const scope = new LeaseScope();
+    const frame = { tenantId: undefined, scope, holding: undefined };
+    const inRequest = (text: string) => pools.tenants.runFrame(frame, () => pool.query(text));
+    const results = together(pool, () => [
+      inRequest('select pg_sleep(0.1)'),
+      inRequest('select 2 as two'),
+      ...Array.from({ length: 6 }, () => inRequest('select 0')),
+      // One more than go together.
+      inRequest('select 9 as nine'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    scope.end();
+    const seen = values(await results);
+    expect(seen[1]).toMatchObject({ rows: [{ two: 2 }] });
+    expect(seen[8]).toBe('RequestEndedError');
+  });
+});
+
+describe('a statement that is given up', () => {
+  it('while the server works on it is cancelled, and it alone', async () => {
+    await clear();
+    const pool = await swiftPool();
+    const abort = new AbortController();
+    const results = together(pool, () => [
+      pool.query("insert into things (name) values ('before')"),
+      pool.query({ text: 'select pg_sleep(60)', signal: abort.signal }),
+      pool.query("insert into things (name) values ('behind') returning name"),
+      pool.query('select 4 as four'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    expect(values(await results)).toMatchObject([
+      { rowCount: 1 },
+      'QueryAbortedError',
+      { rows: [{ name: 'behind' }] },
+      { rows: [{ four: 4 }] },
+    ]);
+    expect(await names(pool)).toEqual(['before', 'behind']);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('is not replaced by the one behind it, when the cancel request comes late', async () => {
+    await clear();
+    await proxied(async (proxy, pool) => {
+      const abort = new AbortController();
+      const results = together(pool, () => [
+        pool.query({ text: 'select pg_sleep(0.05)', signal: abort.signal }),
+        pool.query(
+          "with slept as (select pg_sleep(0.5)) insert into things (name) select 'behind' from slept returning name",
+        ),
+        pool.query('select 3 as three'),
+      ]);
+      await eventually(async () => (await sleeping()).length === 1);
+      // The request leaves now, and arrives when the server is at the second one.
+      proxy.latency({ toServerMs: 150 });
+      abort.abort();
+      expect(values(await results)).toMatchObject([
+        'QueryAbortedError',
+        { rows: [{ name: 'behind' }] },
+        { rows: [{ three: 3 }] },
+      ]);
+      proxy.latency(0);
+      expect(await names(pool)).toEqual(['behind']);
+      expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+    });
+  });
+
+  it('before its turn loses its answer, and nothing else', async () => {
+    const pool = await swiftPool();
+    const abort = new AbortController();
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2)'),
+      pool.query({ text: 'select 2 as two', signal: abort.signal }),
+      pool.query('select 3 as three'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    expect(values(await results)).toMatchObject([{ rowCount: 1 }, 'QueryAbortedError', { rows: [{ three: 3 }] }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('before its turn is cancelled when the server takes long over it', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({}, clock);
+    const abort = new AbortController();
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.1)'),
+      pool.query({ text: 'select pg_sleep(60) /* unwanted */', signal: abort.signal }),
+      pool.query('select 3 as three'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    await eventually(async () => {
+      await clock.advance(50);
+      const state = await database.query(
+        "select 1 from pg_stat_activity where query like '%unwanted%' and state = 'active' and pid <> pg_backend_pid()",
+      );
+      return state.length === 0 && pool.stats().active === 0;
+    });
+    expect(values(await results)).toMatchObject([{ rowCount: 1 }, 'QueryAbortedError', { rows: [{ three: 3 }] }]);
+    expect(pool.stats()).toMatchObject({ connects: 1 });
+  });
+
+  it('in every place of a batch at once leaves the connection in order', async () => {
+    const pool = await swiftPool();
+    const abort = new AbortController();
+    const results = together(pool, () =>
+      [0, 1, 2, 3].map(() => pool.query({ text: 'select pg_sleep(0.1)', signal: abort.signal })),
+    );
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    expect(values(await results)).toEqual(Array.from({ length: 4 }, () => 'QueryAbortedError'));
+    await eventually(() => pool.stats().active === 0);
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+  });
+});
+
+describe('a connection that is lost', () => {
+  it('under a batch tells each statement that it may have been carried out', async () => {
+    const pool = await swiftPool();
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(60)'),
+      pool.query('select 2'),
+      pool.query('select 3'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    const [{ pid } = { pid: 0 }] = await sleeping();
+    await terminate(database, Number(pid));
+    for (const result of await results)
+      expect(result).toMatchObject({ reason: { name: 'ConnectionLostError', sent: true } });
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 2 });
+  });
+
+  it('by the close of the pool refuses none for ever', async () => {
+    const pool = await swiftPool();
+    const results = together(pool, () => [pool.query('select pg_sleep(60)'), pool.query('select 2')]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await pool.close({ deadlineMs: 0 });
+    expect((await results).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  });
+});
+
+describe('a server that says of a plain statement that it left a transaction open', () => {
+  it('has what was executed behind it repeated, once it is rolled back', async () => {
+    await clear();
+    await using proxy = await startMessageProxy(database.url);
+    const asItIs: MessageEdit = (_type, message) => [message];
+    const pool = await swiftPool({ connectionString: through(proxy) });
+    let ready = 0;
+    const results = together(pool, () => {
+      proxy.edit = (type, message) => {
+        // Behind the busy one: the second and the third answer of the batch.
+        if (type === 'Z' && ++ready > 2 && ready <= 4) message.write('T', 5, 'latin1');
+        return [message];
+      };
+      return [pool.query('select 1 as one'), pool.query('select 2 as two'), pool.query('select 3 as three')];
+    });
+    expect(values(await results)).toMatchObject([
+      { rows: [{ one: 1 }] },
+      'TransactionLeftOpenError',
+      { rows: [{ three: 3 }] },
+    ]);
+    proxy.edit = asItIs;
+    expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+});
