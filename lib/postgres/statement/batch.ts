@@ -21,6 +21,9 @@ export class Batch {
   readonly #clock: Clock;
   #size = 0;
   #left = 0;
+  /** Since when the server has worked on what is answered next; a reading of the clock. */
+  #sinceMs: number;
+  #hasAnswered = false;
   #error: unknown = undefined;
   /** One of them has left a transaction open: what was executed behind it is rolled back with it. */
   isRolledBack = false;
@@ -29,6 +32,7 @@ export class Batch {
     this.#lease = lease;
     this.#batching = batching;
     this.#clock = clock;
+    this.#sinceMs = lease.startedAtMs;
   }
 
   /** Asks for `first`, and lets the tenant's next statements share the lease as long as they can. */
@@ -52,6 +56,17 @@ export class Batch {
     this.#left++;
   }
 
+  /** One of them has been answered to the end. */
+  answered(): void {
+    const nowMs = this.#clock.now();
+    const tookMs = nowMs - this.#sinceMs;
+    const { tenantMemory } = this.#lease;
+    if (this.#hasAnswered) this.#batching.nextAnswered(tenantMemory, tookMs);
+    else this.#batching.firstAnswered(tenantMemory, tookMs);
+    this.#hasAnswered = true;
+    this.#sinceMs = nowMs;
+  }
+
   /** One of them is over. @param error as for the release of a lease. */
   ended(error: unknown): void {
     this.#left--;
@@ -61,10 +76,6 @@ export class Batch {
   }
 
   #release(error: unknown): void {
-    const lease = this.#lease;
-    if (lease.released) return;
-    const { tenantMemory, startedAtMs } = lease;
-    if (this.#size > 0) this.#batching.measured(tenantMemory, this.#size, this.#clock.now() - startedAtMs);
-    lease.release(error);
+    if (!this.#lease.released) this.#lease.release(error);
   }
 }

@@ -146,6 +146,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   }
 
   protected override completed(result: ResultBuilder | ResultBuilder[]): void {
+    this.#batch?.answered();
     if (this.session?.wire.transactionStatus !== 'I') return this.#leftOpen();
     this.#giveBack(undefined);
     this.fulfil(result);
@@ -165,6 +166,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       return this.#resend(session);
     // Refused while it waited for its turn, or the connection is gone: either way it has had its answer.
     session?.whenAnswered(this, () => {
+      this.#batch?.answered();
       if (session.wire.transactionStatus !== 'I') return this.#leftOpen(error);
       this.#giveBack(error);
       this.reject(error);
