@@ -43,6 +43,8 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   /** Holds what callers set on the facade. */
   readonly #own: C;
   readonly #methods = new Map<string | symbol, unknown>();
+  /** What ioredis' methods that send a command are called on. */
+  #receiver: object | undefined;
   #listeners: BoundListeners | undefined;
   #nodes: WeakMap<Redis, Redis> | undefined;
 
@@ -85,18 +87,53 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
 
   get(own: C, key: string | symbol): unknown {
     if (Object.hasOwn(own, key)) return Reflect.get(own, key);
+    const value = this.#replaced(key);
+    if (value !== undefined) return value;
+    const inherited: unknown = Reflect.get(this.client, key);
+    if (!isFunction(inherited) || !this.#isCommand(key)) return inherited;
+    const method = this.#commandMethod(inherited);
+    this.#methods.set(key, method);
+    return method;
+  }
+
+  /** What stands in place of the client's own property; undefined: its own. */
+  #replaced(key: string | symbol): unknown {
     const known = this.#methods.get(key);
     if (known !== undefined) return known;
     const value = this.replacement(key) ?? this.#common(key);
-    if (value !== undefined) {
-      this.#methods.set(key, value);
-      return value;
-    }
-    const inherited: unknown = Reflect.get(this.client, key);
-    if (!isFunction(inherited) || !this.#isCommand(key)) return inherited;
-    const method = this.guardingCallback(inherited);
-    this.#methods.set(key, method);
-    return method;
+    if (value !== undefined) this.#methods.set(key, value);
+    return value;
+  }
+
+  /**
+   * A method that sends a command. ioredis' own reads the client's options and its `sendCommand` for each command: from
+   * the proxy that would cost as much as the rest of the command.
+   */
+  #commandMethod(method: (...args: never[]) => unknown): (...args: unknown[]) => unknown {
+    const { proxy } = this;
+    const receiver = (this.#receiver ??= this.#newReceiver());
+    const guarding = this.guardingCallback(method);
+    return function (this: unknown, ...args: unknown[]): unknown {
+      return Reflect.apply(guarding, this === proxy ? receiver : this, args);
+    };
+  }
+
+  /** With auto-pipelining the methods read much more. */
+  #newReceiver(): object {
+    return this.client.options.enableAutoPipelining === true ? this.proxy : new CommandReceiver(this);
+  }
+
+  /** Of the options, what is needed to make a command: as a caller has set it, or as it is behind the facade. */
+  get commandOptions(): C['options'] {
+    return Object.hasOwn(this.#own, 'options') || this.#methods.has('options')
+      ? this.proxy.options
+      : this.client.options;
+  }
+
+  sendFrom(receiver: object, command: Command, stream: unknown, node: unknown): unknown {
+    return Object.hasOwn(this.#own, 'sendCommand')
+      ? Reflect.apply(this.proxy.sendCommand, receiver, [command, stream, node])
+      : this.#send(command, stream, node);
   }
 
   set(own: C, key: string | symbol, value: unknown): boolean {
@@ -328,6 +365,23 @@ class NodeFacade extends ClientFacade<Redis> {
 
   override endNode(_node: Redis, method: string): void {
     this.#owner.endNode(this.#node, method);
+  }
+}
+
+/** What ioredis' methods that send a command read of their client. */
+class CommandReceiver {
+  readonly #facade: Pick<ClientFacade<RedisClient>, 'commandOptions' | 'sendFrom'>;
+
+  constructor(facade: Pick<ClientFacade<RedisClient>, 'commandOptions' | 'sendFrom'>) {
+    this.#facade = facade;
+  }
+
+  get options(): RedisClient['options'] {
+    return this.#facade.commandOptions;
+  }
+
+  sendCommand(command: Command, stream: unknown, node: unknown): unknown {
+    return this.#facade.sendFrom(this, command, stream, node);
   }
 }
 

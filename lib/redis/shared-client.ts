@@ -20,6 +20,7 @@ import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import type { DedicatedClients } from './dedicated-clients.js';
 import type { Deployment } from './deployment.js';
 import type { Failover } from './failover.js';
+import { GatheredWrites } from './gathered-writes.js';
 import { HeldCommands } from './held-commands.js';
 import { type CommandKeeper, PendingCommand } from './pending-command.js';
 import {
@@ -63,6 +64,7 @@ export class SharedClient<C extends RedisClient>
   readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
+  readonly #writes = new GatheredWrites();
   #ignoredEnds = 0;
 
   constructor(dependencies: SharedClientDependencies<C>) {
@@ -223,7 +225,10 @@ export class SharedClient<C extends RedisClient>
 
   #forward(pending: PendingCommand, stream: unknown, node: unknown, sink: CommandSink = this.client): unknown {
     const { command } = pending;
+    const { client } = this;
     pending.sent = true;
+    // What comes with a stream is written by its pipeline, and to a cluster by the client of a node.
+    if (stream === undefined && sink === client && !('nodes' in client)) this.#writes.next(client.stream);
     try {
       return sink.sendCommand(command, stream, node);
     } catch (error) {
