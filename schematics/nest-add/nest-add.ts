@@ -7,11 +7,12 @@
 import type { Rule, SchematicContext, Tree } from '@angular-devkit/schematics';
 
 import { findCompiler } from '../project/compiler.js';
-import { mentions, rootModule } from '../project/nest-syntax.js';
+import { mentions, moduleMetadata, rootModule } from '../project/nest-syntax.js';
 import { Project } from '../project/project.js';
 import {
   addModuleImports,
   findRegistration,
+  importsObstacle,
   type ModuleImports,
   type PoolEntry,
   registrationText,
@@ -72,16 +73,15 @@ function declarePools(project: Project, options: NestAddOptions, review: Review)
   const style = project.style(root.file);
   const wanted = elements(style);
   if (wanted.elements.length === 0) return;
-  const names = wanted.names.filter((name) => name.endsWith('Module')).join(', ');
-  const before = root.file.text;
-  if (addModuleImports(root, wanted, style)) review.done(`${root.file.path.slice(1)}: ${names} in ${root.name}`);
-  else {
-    root.file.apply({ start: 0, end: root.file.text.length, text: before });
-    review.open(
-      root.file.path.slice(1),
-      `the imports of ${root.name} are no literal; add: ${wanted.elements.join(', ')}`,
-    );
+  const obstacle = importsObstacle(root, wanted.names);
+  if (obstacle !== undefined) {
+    const place = moduleMetadata(root.file, root.name) ?? root.file.syntax;
+    review.open(root.file.at(place), `${obstacle}; add to the imports of ${root.name}: ${wanted.elements.join(', ')}`);
+    return;
   }
+  addModuleImports(root, wanted, style);
+  const names = wanted.names.filter((name) => name.endsWith('Module')).join(', ');
+  review.done(`${root.file.path.slice(1)}: ${names} in ${root.name}`);
 }
 
 const DEFAULT_STYLE: CodeStyle = {

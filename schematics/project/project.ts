@@ -81,9 +81,23 @@ export class Project {
   }
 
   /** Every TypeScript file of the application, tests included: those beside its sources, and those in `test`. */
-  *sources(): Generator<CodeFile> {
+  sources(): Generator<CodeFile> {
+    return this.#codeIn([this.sourceRoot, posix.join(this.root, 'test')]);
+  }
+
+  /** Every TypeScript file of the workspace's libraries, which the application may use. */
+  librarySources(): Generator<CodeFile> {
+    const libraries = Object.values(record(this.#configuration().projects))
+      .map(record)
+      .filter(({ type }) => type === 'library')
+      .map(({ sourceRoot }) => text(sourceRoot))
+      .filter((folder) => folder !== undefined);
+    return this.#codeIn(libraries.map((folder) => posix.join('/', folder)));
+  }
+
+  *#codeIn(folders: readonly string[]): Generator<CodeFile> {
     const paths = new Set<string>();
-    for (const folder of [this.sourceRoot, posix.join(this.root, 'test')]) {
+    for (const folder of folders) {
       this.#tree.getDir(folder).visit((path) => {
         if (/\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && !path.includes('/node_modules/')) paths.add(path);
       });

@@ -50,7 +50,7 @@ export class CodeFile {
   apply(...edits: readonly Edit[]): void {
     const lineEnd = /\r?\n/.exec(this.#text)?.[0] ?? '\n';
     for (const { start, end, text } of [...edits].sort((a, b) => b.start - a.start || b.end - a.end)) {
-      this.#text = this.#text.slice(0, start) + text.replaceAll('\n', lineEnd) + this.#text.slice(end);
+      this.#text = this.#text.slice(0, start) + text.replace(/\r?\n/g, lineEnd) + this.#text.slice(end);
     }
     this.#syntax = undefined;
   }
