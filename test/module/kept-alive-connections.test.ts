@@ -218,6 +218,34 @@ describe.each([
     expect(answers.map((answer) => /\r\nConnection: close\r\n/i.test(answer))).toEqual([false, false, true]);
   });
 
+  it('answers all requests that a client had sent ahead when it began', async () => {
+    const { app, port } = await run(adapter());
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2));
+    await eventually(() => expect(calls).toBe(2));
+    await beginToEnd(app);
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await eventually(() => expect(calls).toBe(3));
+    working.open();
+    const answers = (await text(socket)).split('HTTP/1.1 200 OK').slice(1);
+    expect(answers.map((answer) => /\r\nConnection: close\r\n/i.test(answer))).toEqual([false, false, true]);
+  });
+
+  it('ends where a client had sent requests ahead, and sends nothing more', async () => {
+    const { app, port } = await run(adapter());
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2));
+    await eventually(() => expect(calls).toBe(2));
+    const { closed } = await beginToEnd(app);
+    let received = '';
+    socket.on('data', (part: Buffer) => (received += part.toString()));
+    const disconnected = once(socket, 'close');
+    working.open();
+    await eventually(() => expect(received.match(/"done":true/g)).toHaveLength(2));
+    ending.open();
+    await Promise.all([closed, disconnected]);
+  });
+
   it('ends although a kept-alive connection stays silent', async () => {
     const { app, port } = await run(adapter());
     const agent = keptAlive();
