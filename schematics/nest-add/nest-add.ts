@@ -20,6 +20,7 @@ import {
 import { Review } from '../project/review.js';
 import type { CodeStyle } from '../text/code-style.js';
 import { VARIABLES, writeEnvExample } from './env-example.js';
+import { hasFreeHealthPaths } from './health-routes.js';
 import { configureJest } from './jest-config.js';
 import { type Kind, type NestAddInput, type NestAddOptions, readOptions } from './nest-add.options.js';
 import { addPackages } from './packages.js';
@@ -28,12 +29,13 @@ import { enableShutdownHooks } from './shutdown-hooks.js';
 const TYPES: Readonly<Record<Kind, string>> = { postgres: 'database', redis: 'redis', http: 'http' };
 
 export function nestAdd(input: NestAddInput): Rule {
-  const options = readOptions(input);
+  const wanted = readOptions(input);
   return (tree, context) => {
-    const project = new Project(tree, findCompiler(), options);
+    const project = new Project(tree, findCompiler(), wanted);
     const review = new Review();
     if ((project.nest ?? 12) < 11)
       throw new Error(`Nest ${project.nest ?? ''} is too old: the pools need Nest 11 or 12.`);
+    const options = { ...wanted, health: wanted.health && hasFreeHealthPaths(project, review) };
     const hasNewPackages = addPackages(project, options, review);
     declarePools(project, options, review);
     if (options.shutdownHooks) enableShutdownHooks(project, review);

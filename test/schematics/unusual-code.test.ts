@@ -147,6 +147,40 @@ describe('nest add', () => {
   });
 });
 
+describe('the health routes of nest add', () => {
+  const controller = (path: string, route: string): string =>
+    lines(
+      `import { Controller, Get } from '@nestjs/common';`,
+      '',
+      `@Controller(${path})`,
+      'export class StateController {',
+      `  @Get(${route})`,
+      '  state() {',
+      '    return {};',
+      '  }',
+      '}',
+    );
+  const addAll = (files: Files) => schematics.run('nest-add', {}, { ...scaffold({ nest: 11 }), ...files });
+
+  it.each([
+    [`'health'`, ''],
+    [`{ path: '/health' }`, `'ready'`],
+    ['', `'health'`],
+  ])('are left out where the application has them, under @Controller(%s) @Get(%s)', async (path, route) => {
+    const { files, log } = await addAll({ '/src/state.controller.ts': controller(path, route) });
+
+    expect(files[ROOT]).toContain('PoolManagerModule.forRoot');
+    expect(files[ROOT]).not.toContain('PoolHealthModule');
+    expect(files['/package.json']).not.toContain('@nestjs/terminus');
+    expect(log).toContain('src/state.controller.ts:5  the application has health routes here');
+  });
+
+  it('are added beside routes with other paths', async () => {
+    const { files } = await addAll({ '/src/state.controller.ts': controller(`'state'`, `'health'`) });
+    expect(files[ROOT]).toContain('PoolHealthModule');
+  });
+});
+
 describe('the migration of HttpModule', () => {
   const service = (name: string, ...before: readonly string[]): string =>
     lines(
