@@ -40,6 +40,7 @@ export class KeptAliveConnections {
   readonly #lastTold = new WeakMap<Socket, ServerResponse>();
   /** Connections that wait for a request, so that they can be told. */
   readonly #untold = new Set<Socket>();
+  readonly #unused = new WeakSet<Socket>();
   #allTold: () => void = () => {};
   #lastToldAtMs = 0;
   #telling = false;
@@ -91,6 +92,19 @@ export class KeptAliveConnections {
       };
       wait();
     });
+  }
+
+  /**
+   * Closes connections on which nothing was ever sent, those that the call before found so too. Browsers open such
+   * ahead of requests, and balancers to see whether the port is open; Node counts them as busy (nodejs/node#63452), and
+   * a server would wait for them.
+   */
+  closeUnused(): void {
+    for (const socket of this.#open) {
+      if (socket.bytesRead > 0) continue;
+      if (this.#unused.has(socket)) socket.destroy();
+      else this.#unused.add(socket);
+    }
   }
 
   /** Leaves the server as it was. */
