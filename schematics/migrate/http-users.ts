@@ -72,13 +72,33 @@ export function namedUser(project: Project, file: CodeFile, code: ts.Node): stri
 
 /** The modules whose metadata names a class. */
 export function modulesOf(project: Project, className: string): string[] {
-  const name = new RegExp(`\\b${className}\\b`);
   return [...project.sources()]
-    .filter((file) => !isTest(file) && file.text.includes(className))
-    .flatMap((file) =>
-      classes(file).flatMap((found) => {
-        const metadata = decorator(file, found, localName(file, 'Module', '@nestjs/common') ?? 'Module');
-        return metadata !== undefined && name.test(metadata.getText(file.syntax)) ? [found.name?.text ?? ''] : [];
-      }),
-    );
+    .filter((file) => !isTest(file))
+    .flatMap((file) => modulesIn(file).filter(({ names }) => names.has(className)))
+    .map(({ module }) => module);
+}
+
+interface ModuleNames {
+  readonly module: string;
+  /** What its metadata names. */
+  readonly names: ReadonlySet<string>;
+}
+
+/** Each is asked for as many times as there are modules. */
+const modulesByFile = new WeakMap<CodeFile, { readonly text: string; readonly modules: readonly ModuleNames[] }>();
+
+function modulesIn(file: CodeFile): readonly ModuleNames[] {
+  const known = modulesByFile.get(file);
+  if (known?.text === file.text) return known.modules;
+  const name = localName(file, 'Module', '@nestjs/common') ?? 'Module';
+  const modules = !file.text.includes(`@${name}(`)
+    ? []
+    : classes(file).flatMap((found) => {
+        const metadata = decorator(file, found, name);
+        if (metadata === undefined) return [];
+        const names = [...file.nodes(metadata)].filter((node) => file.compiler.isIdentifier(node));
+        return [{ module: found.name?.text ?? '', names: new Set(names.map(({ text }) => text)) }];
+      });
+  modulesByFile.set(file, { text: file.text, modules });
+  return modules;
 }

@@ -33,6 +33,8 @@ export class Project {
   readonly #tree: Tree;
   readonly #compiler: Compiler;
   readonly #files = new Map<string, CodeFile>();
+  /** Those of code files, by the folders that they are in. */
+  readonly #paths = new Map<string, readonly string[]>();
   readonly #prettier: string;
   /** Folder of the application's sources, as `/src`. */
   readonly sourceRoot: string;
@@ -96,16 +98,24 @@ export class Project {
   }
 
   *#codeIn(folders: readonly string[]): Generator<CodeFile> {
+    // Schematics add no code files, and ask for these again and again.
+    const key = folders.join(':');
+    const paths = this.#paths.get(key) ?? this.#pathsIn(folders);
+    this.#paths.set(key, paths);
+    for (const path of paths) {
+      const file = this.file(path);
+      if (file !== undefined) yield file;
+    }
+  }
+
+  #pathsIn(folders: readonly string[]): readonly string[] {
     const paths = new Set<string>();
     for (const folder of folders) {
       this.#tree.getDir(folder).visit((path) => {
         if (/\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && !path.includes('/node_modules/')) paths.add(path);
       });
     }
-    for (const path of [...paths].sort()) {
-      const file = this.file(path);
-      if (file !== undefined) yield file;
-    }
+    return [...paths].sort();
   }
 
   /** The file that an import of another names, for relative imports. */

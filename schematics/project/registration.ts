@@ -157,6 +157,7 @@ export function poolText({ name, options }: PoolEntry, style: CodeStyle, indent:
 
 /** The calls `PoolManagerModule.forRoot(…)`, `forRootAsync(…)` of a file. */
 function registrations(file: CodeFile): ts.CallExpression[] {
+  if (!file.text.includes('PoolManagerModule')) return [];
   const local = localName(file, 'PoolManagerModule', PACKAGE);
   const { compiler, syntax } = file;
   const isModule = (expression: ts.Expression): boolean =>

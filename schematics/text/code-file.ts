@@ -69,9 +69,12 @@ export class CodeFile {
 
   /** Every node below, and the one itself, from the outside in. */
   *nodes(from: ts.Node = this.syntax): Generator<ts.Node> {
-    yield from;
-    const children: ts.Node[] = [];
-    this.compiler.forEachChild(from, (child) => void children.push(child));
-    for (const child of children) yield* this.nodes(child);
+    const waiting = [from];
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      yield node;
+      const children: ts.Node[] = [];
+      this.compiler.forEachChild(node, (child) => void children.push(child));
+      for (const child of children.reverse()) waiting.push(child);
+    }
   }
 }
