@@ -32,16 +32,28 @@ interface Logger {
 
 /** @throws MissingDriverError that names the package to install. */
 export async function loadHttpPackages(poolId: string, logger: Logger): Promise<HttpPackages> {
-  const axios = await required(poolId, 'axios', () => import('axios'));
-  const { HttpService } = await required(poolId, '@nestjs/axios', () => import('@nestjs/axios'));
-  return { axios: axios.default, HttpService, undici: await loadUndici(logger) };
+  const axios = await loadAxios(poolId);
+  const HttpService = await loadHttpService(poolId);
+  return { axios, HttpService, undici: await loadUndici(logger) };
 }
 
-async function required<T>(poolId: string, packageName: string, load: () => Promise<T>): Promise<T> {
+// Two functions, because only what is imported inside a try block may be missing for webpack and its like.
+
+async function loadAxios(poolId: string): Promise<AxiosStatic> {
   try {
-    return await load();
+    const { default: axios } = await import('axios');
+    return axios;
   } catch (error) {
-    throw new MissingDriverError(poolId, packageName, error);
+    throw new MissingDriverError(poolId, 'axios', error);
+  }
+}
+
+async function loadHttpService(poolId: string): Promise<HttpPackages['HttpService']> {
+  try {
+    const { HttpService } = await import('@nestjs/axios');
+    return HttpService;
+  } catch (error) {
+    throw new MissingDriverError(poolId, '@nestjs/axios', error);
   }
 }
 

@@ -6,6 +6,8 @@
  * s on Fastify); and one handler that never returns keeps the process for as long as its client is patient.
  */
 
+import { property } from '../tenancy/execution-arguments.js';
+
 /** The part of Node's servers that is needed. HTTP/2 servers don't have it. */
 interface ClosableServer {
   readonly listening: boolean;
@@ -29,10 +31,14 @@ export const LAST_REQUESTS_MS = 1_000;
 /** How long handlers whose leases were just cut have to answer with the error they got, in milliseconds. */
 export const LAST_ANSWERS_MS = 250;
 
+/** Whether `server` takes connections; while it does, closing those that are idle cuts requests that are arriving. */
+export function isListening(server: unknown): boolean {
+  return property(server, 'listening') === true;
+}
+
 /** Closes the connections of a closing `server` on which nothing is being served. */
 export function closeIdleConnections(server: unknown): void {
-  // A server that still listens would cut a request that is just arriving.
-  if (isClosable(server) && !server.listening) server.closeIdleConnections();
+  if (isClosable(server)) server.closeIdleConnections();
 }
 
 /** Cuts every connection of `server`. @returns whether it could. */

@@ -9,8 +9,9 @@
  * when the end begins are found by what Node keeps at the socket; where a Node of the future keeps it elsewhere, they
  * stay as they are.
  *
- * Not touched are: answers whose head has been sent, those with a `Connection` header of the application's own,
- * connections that were upgraded (WebSocket), and HTTP/2, which has no such header.
+ * Not touched are: answers whose head has been sent, those behind which the client had asked for more before the end
+ * began (pipelining), those with a `Connection` header of the application's own, connections that were upgraded
+ * (WebSocket), and HTTP/2, which has no such header.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { ServerResponse } from 'node:http';
@@ -39,6 +40,7 @@ export class KeptAliveConnections {
   readonly #lastTold = new WeakMap<Socket, ServerResponse>();
   /** Connections that wait for a request, so that they can be told. */
   readonly #untold = new Set<Socket>();
+  readonly #unused = new WeakSet<Socket>();
   #allTold: () => void = () => {};
   #lastToldAtMs = 0;
   #telling = false;
@@ -63,8 +65,9 @@ export class KeptAliveConnections {
     subscribe(REQUEST_START, this.#requestStarted);
     for (const socket of this.#open) {
       const answer = property(socket, '_httpMessage');
-      if (isAnswer(answer)) this.#tell(socket, answer);
-      else if (speaksHttp(socket)) this.#untold.add(socket);
+      if (isAnswer(answer)) {
+        if (isLastRequest(socket, answer)) this.#tell(socket, answer);
+      } else if (speaksHttp(socket)) this.#untold.add(socket);
     }
   }
 
@@ -89,6 +92,19 @@ export class KeptAliveConnections {
       };
       wait();
     });
+  }
+
+  /**
+   * Closes connections on which nothing was ever sent, those that the call before found so too. Browsers open such
+   * ahead of requests, and balancers to see whether the port is open; Node counts them as busy (nodejs/node#63452), and
+   * a server would wait for them.
+   */
+  closeUnused(): void {
+    for (const socket of this.#open) {
+      if (socket.bytesRead > 0) continue;
+      if (this.#unused.has(socket)) socket.destroy();
+      else this.#unused.add(socket);
+    }
   }
 
   /** Leaves the server as it was. */
@@ -142,6 +158,14 @@ export class KeptAliveConnections {
 /** Of HTTP/1: those of HTTP/2 are of another class. */
 function isAnswer(value: unknown): value is ServerResponse {
   return value instanceof ServerResponse;
+}
+
+/**
+ * Whether the client has sent no further request while it waits for this answer: Node sends nothing behind an answer
+ * that says that the connection closes, and what is to be sent later can't be found from the socket.
+ */
+function isLastRequest(socket: Socket, answer: ServerResponse): boolean {
+  return property(property(socket, 'parser'), 'incoming') === answer.req;
 }
 
 /** Node takes the parser away from a connection that is upgraded, and one of HTTP/2 never has one. */

@@ -32,6 +32,7 @@ import {
   closeAllConnections,
   closeIdleConnections,
   IDLE_SWEEP_MS,
+  isListening,
   LAST_ANSWERS_MS,
   LAST_REQUESTS_MS,
   onceClosed,
@@ -137,7 +138,12 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   /** From the moment that Nest closes its server until it has closed. */
   private sweepIdleConnections(server: unknown, closed: Promise<void>, cut: AbortSignal): void {
-    const sweep = setInterval(() => closeIdleConnections(server), IDLE_SWEEP_MS).unref();
+    const sweepOnce = (): void => {
+      if (isListening(server)) return;
+      closeIdleConnections(server);
+      this.connections.closeUnused();
+    };
+    const sweep = setInterval(sweepOnce, IDLE_SWEEP_MS).unref();
     void closed.then(() => clearInterval(sweep));
     cut.addEventListener('abort', () => clearInterval(sweep), { once: true });
   }

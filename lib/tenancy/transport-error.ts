@@ -32,13 +32,22 @@ export function httpException(answer: Answer, host: ArgumentsHost, cause?: unkno
 }
 
 async function rpcException(answer: Answer, cause: unknown): Promise<Error> {
-  const { RpcException } = await import('@nestjs/microservices');
-  return withCause(new RpcException(messageBody(answer)), cause);
+  // Without try, webpack and its like can't bundle an application that doesn't have the package.
+  try {
+    const { RpcException } = await import('@nestjs/microservices');
+    return withCause(new RpcException(messageBody(answer)), cause);
+  } catch {
+    return new Error(answer.message, { cause });
+  }
 }
 
 async function wsException(answer: Answer, cause: unknown): Promise<Error> {
-  const { WsException } = await import('@nestjs/websockets');
-  return withCause(new WsException(messageBody(answer)), cause);
+  try {
+    const { WsException } = await import('@nestjs/websockets');
+    return withCause(new WsException(messageBody(answer)), cause);
+  } catch {
+    return new Error(answer.message, { cause });
+  }
 }
 
 /** What a caller gets who can't be sent a header: the same, and the seconds beside it. */

@@ -6,18 +6,18 @@
  */
 import type ts from 'typescript';
 
-import { classes, decorator, mentions, nameOf, property } from '../project/nest-syntax.js';
+import { classes, decorator, isInImport, mentions, nameOf, property } from '../project/nest-syntax.js';
 import { isTest, type Project } from '../project/project.js';
 import type { PoolEntry } from '../project/registration.js';
 import type { CodeFile } from '../text/code-file.js';
-import { importedFrom, localName } from '../text/imports.js';
+import { localName } from '../text/imports.js';
 import { withoutMember } from '../text/members.js';
 import { isSelfContained, literalText, moved } from './expressions.js';
+import { checkStrays, classNamed, type FoundClass, modulesOf, namedUser, NEST_AXIOS } from './http-users.js';
 import { type Migration, type SureMigration, type Target, Unsure } from './migration.js';
 import { nameFor } from './pool-names.js';
 import { Rewrite } from './rewrite.js';
 
-const NEST_AXIOS = '@nestjs/axios';
 /** What `HttpService` and `HttpPool` both have, meaning the same. */
 const COMMON = new Set([
   'request',
@@ -51,13 +51,35 @@ export function* httpModules(project: Project, target: Target): Generator<Migrat
       for (const found of httpImports(file)) {
         const place = file.at(found.element);
         try {
-          yield { place, ...migration(project, found, target) };
+          const sure = migration(project, found, target);
+          sure.rewrite.refuseTakenNames();
+          yield { place, ...sure };
         } catch (error) {
           if (!(error instanceof Unsure)) throw error;
           yield { place: error.at ?? place, unsure: `HttpModule of ${found.moduleName}: ${error.message}` };
         }
       }
+      yield* otherUses(file);
     }
+  }
+}
+
+/** `HttpModule` in a dynamic module, in a variable, in a function. */
+function* otherUses(file: CodeFile): Generator<Migration> {
+  const { compiler } = file;
+  const local = localName(file, 'HttpModule', NEST_AXIOS);
+  if (local === undefined) return;
+  const known = [...httpImports(file)].flatMap(({ metadata }) => [
+    property(file, metadata, 'imports'),
+    property(file, metadata, 'exports'),
+  ]);
+  for (const node of file.nodes()) {
+    if (!compiler.isIdentifier(node) || node.text !== local || isInImport(file, node)) continue;
+    if (known.some((place) => place !== undefined && node.pos >= place.pos && node.end <= place.end)) continue;
+    const unsure =
+      'HttpModule is used outside of the imports of a @Module; declare a pool in PoolManagerModule, and give it to ' +
+      'those classes with @InjectPool';
+    yield { place: file.at(node), unsure };
   }
 }
 
@@ -93,12 +115,10 @@ type Found = Omit<SureMigration, 'place'>;
 
 /** @throws Unsure */
 function migration(project: Project, found: HttpImport, target: Target): Found {
-  const { file, moduleName, metadata, list, element } = found;
+  const { file, moduleName, list, element } = found;
   const name = target.name(nameFor(moduleName, 'http', target.taken));
   const { entry, hasTimeout } = entryOf(found, name, target);
-  if (property(file, metadata, 'exports')?.getText(file.syntax).includes('HttpModule') === true) {
-    throw new Unsure('it is exported, so that other modules use it too; move those classes over by hand');
-  }
+  checkExports(found);
   const rewrite = new Rewrite();
   const members = [...memberClasses(project, found)];
   const users = members.filter(({ source }) => localName(source, 'HttpService', NEST_AXIOS) !== undefined);
@@ -107,6 +127,7 @@ function migration(project: Project, found: HttpImport, target: Target): Found {
   );
   if (rewritten.length === 0)
     throw new Unsure('no class of the module has an HttpService in its constructor; is it needed?');
+  checkStrays(project);
   rewrite.edit(file, withoutMember(file, list, element, project.style(file)));
   const text = `the pool ${name} has no limit of time, as HttpModule had none: timeoutMs is 30,000 ms unless it is set`;
   const notes = target.isDeclared || hasTimeout ? [] : [{ path: target.path, piece: `${name}: {`, text }];
@@ -122,6 +143,26 @@ function migration(project: Project, found: HttpImport, target: Target): Found {
     done: `HttpModule of ${moduleName} is the pool ${name}, in ${rewritten.map(({ name: user }) => user).join(', ')}`,
     notes,
   };
+}
+
+/** @throws Unsure where other modules may have the HttpService of this one. */
+function checkExports({ file, metadata }: HttpImport): void {
+  const { compiler } = file;
+  const [name, local] = ['exports', localName(file, 'HttpModule', NEST_AXIOS)];
+  const exported = metadata.properties.find(
+    (member) => member.name !== undefined && nameOf(file, member.name) === name,
+  );
+  const list = exported && compiler.isPropertyAssignment(exported) ? exported.initializer : undefined;
+  if (list !== undefined && compiler.isArrayLiteralExpression(list)) {
+    for (const node of file.nodes(list)) {
+      if (compiler.isIdentifier(node) && node.text === local) {
+        throw new Unsure('it is exported, so that other modules use it too; move those classes over by hand');
+      }
+      if (compiler.isSpreadElement(node)) throw new Unsure('its exports are no literal; move it over by hand');
+    }
+  } else if (exported !== undefined || metadata.properties.some((member) => compiler.isSpreadAssignment(member))) {
+    throw new Unsure('its exports are no literal; move it over by hand');
+  }
 }
 
 // ── the options ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,10 +209,8 @@ function entryOf(
 
 // ── the classes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-interface MemberClass {
+interface MemberClass extends FoundClass {
   readonly name: string;
-  readonly source: CodeFile;
-  readonly declaration: ts.ClassDeclaration;
 }
 
 /** The providers and controllers of a module. */
@@ -183,38 +222,36 @@ function* memberClasses(project: Project, { file, metadata, moduleName }: HttpIm
     if (!compiler.isArrayLiteralExpression(list)) throw new Unsure(`its ${key} are no literal; move it over by hand`);
     for (const element of list.elements) {
       if (!compiler.isIdentifier(element)) {
-        if (/\bHttpService\b/.test(element.getText(syntax)) || compiler.isSpreadElement(element)) {
+        if (compiler.isSpreadElement(element)) {
+          throw new Unsure(`its ${key} are no literal; move it over by hand`, file.at(element));
+        }
+        if (/\bHttpService\b/.test(element.getText(syntax))) {
           throw new Unsure('a provider with a factory uses it; inject getPoolToken(…) there', file.at(element));
+        }
+        const other = namedUser(project, file, element);
+        if (other !== undefined) {
+          throw new Unsure(`${other} has an HttpService too; move it over by hand first`, file.at(element));
         }
         continue;
       }
-      const specifier = importedFrom(file, element.text);
-      const source = specifier === undefined ? file : project.resolve(file, specifier);
-      const declaration = source && classes(source).find((candidate) => candidate.name?.text === element.text);
-      if (source === undefined || declaration === undefined) {
+      const found = classNamed(project, file, element.text);
+      if (found === undefined) {
         throw new Unsure(`${element.text} was not found; move the module over by hand`, file.at(element));
       }
+      const { source, declaration } = found;
+      for (const node of source.nodes(declaration)) {
+        const enhancer = compiler.isDecorator(node) ? namedUser(project, source, node) : undefined;
+        if (enhancer !== undefined) {
+          throw new Unsure(`${enhancer} has an HttpService too; move it over by hand first`, source.at(node));
+        }
+      }
       if (localName(source, 'HttpService', NEST_AXIOS) !== undefined) {
-        const others = otherModules(project, element.text, moduleName);
-        if (others !== undefined) throw new Unsure(`${element.text} is in ${others} too; move it over by hand`);
+        const other = modulesOf(project, element.text).find((name) => name !== moduleName);
+        if (other !== undefined) throw new Unsure(`${element.text} is in ${other} too; move it over by hand`);
       }
       yield { name: element.text, source, declaration };
     }
   }
-}
-
-/** Another module that has a class among its providers or controllers. */
-function otherModules(project: Project, className: string, moduleName: string): string | undefined {
-  for (const file of project.sources()) {
-    if (isTest(file)) continue;
-    for (const found of classes(file)) {
-      const metadata = decorator(file, found, 'Module');
-      if (metadata === undefined || found.name?.text === moduleName) continue;
-      const text = metadata.getText(file.syntax);
-      if (new RegExp(`\\b${className}\\b`).test(text)) return found.name?.text;
-    }
-  }
-  return undefined;
 }
 
 /**
@@ -244,7 +281,10 @@ function rewriteClass(
     if (compiler.isPropertyDeclaration(node) && decorators.length === 0) {
       throw new Unsure('a field of this type is filled by hand; move the class over by hand', file.at(node));
     }
-    if (decorators.length > 1 || (only !== undefined && !/^@Inject\(\w*\)$/.test(only.getText(syntax)))) {
+    if (
+      decorators.length > 1 ||
+      (only !== undefined && !['@Inject()', `@Inject(${service})`].includes(only.getText(syntax)))
+    ) {
       throw new Unsure('its HttpService has decorators of its own; move the class over by hand', file.at(node));
     }
     if (only === undefined) {

@@ -13,6 +13,7 @@ import {
   addModuleImports,
   addPool,
   findRegistration,
+  importsObstacle,
   PACKAGE,
   type PoolEntry,
   type Registration,
@@ -20,7 +21,7 @@ import {
 } from '../project/registration.js';
 import { Review } from '../project/review.js';
 import type { CodeFile } from '../text/code-file.js';
-import { addImport } from '../text/imports.js';
+import { addImport, takenName } from '../text/imports.js';
 import { httpModules } from './http-modules.js';
 import type { Migration, Note, SureMigration, Target } from './migration.js';
 import { pgPools } from './pg-pools.js';
@@ -31,6 +32,9 @@ export interface MigrateInput {
   readonly project?: string;
   readonly sourceRoot?: string;
 }
+
+/** What declarations of pools that replace others use of this package. */
+const DECLARED_WITH = ['fromPgPoolConfig'];
 
 type Finder = (project: Project, target: Target) => Generator<Migration>;
 
@@ -102,7 +106,9 @@ class Pools {
 
   /** Whether pools can be added to what is there. */
   get canDeclare(): boolean {
-    return this.#registration.state === 'literal' || (this.#registration.state === 'none' && this.#hasRoot);
+    if (this.#registration.state === 'literal')
+      return takenName(this.#registration.file, DECLARED_WITH, PACKAGE) === undefined;
+    return this.#registration.state === 'none' && this.#rootObstacle === undefined;
   }
 
   /** Why they can't. */
@@ -111,11 +117,21 @@ class Pools {
       const { file, node } = this.#registration;
       return `PoolManagerModule at ${file.at(node)} is no literal that a pool can be added to; declare one there, and name it with --postgres-pool or --http-pool`;
     }
-    return `no root module with a literal as its imports was found; run nest add ${PACKAGE}`;
+    if (this.#registration.state === 'literal') {
+      const { file } = this.#registration;
+      return `${takenName(file, DECLARED_WITH, PACKAGE) ?? ''} is something else in ${file.path.slice(1)}, where pools are declared; rename it`;
+    }
+    return this.#rootObstacle ?? '';
   }
 
-  get #hasRoot(): boolean {
-    return rootModule(this.#project) !== undefined;
+  /** Why the root module can't have a registration. */
+  get #rootObstacle(): string | undefined {
+    const root = rootModule(this.#project);
+    if (root === undefined) return `no root module was found to declare pools in; run nest add ${PACKAGE}`;
+    const obstacle = importsObstacle(root, ['PoolManagerModule', ...DECLARED_WITH]);
+    return obstacle === undefined
+      ? undefined
+      : `${obstacle} (${root.file.path.slice(1)}): add PoolManagerModule.forRoot({ pools: {} }) to its imports`;
   }
 
   /** @throws Error for the name of a pool that is declared as another kind, or not at all. */

@@ -8,16 +8,17 @@
  */
 import type ts from 'typescript';
 
-import { classes, isInImport, nameOf, property } from '../project/nest-syntax.js';
+import { classes, nameOf, property } from '../project/nest-syntax.js';
 import { isTest, type Project } from '../project/project.js';
 import type { PoolEntry } from '../project/registration.js';
 import type { CodeFile } from '../text/code-file.js';
 import { importedFrom, localName } from '../text/imports.js';
 import { withoutMember } from '../text/members.js';
-import { isSelfContained, literalText, memberTexts } from './expressions.js';
+import { isSelfContained, literalText, memberTexts, moved } from './expressions.js';
 import { type Migration, type Note, type SureMigration, type Target, Unsure } from './migration.js';
 import { nameFor } from './pool-names.js';
 import { Rewrite } from './rewrite.js';
+import { checkOtherNames, checkText, usesOf } from './tokens.js';
 
 /** One `new Pool(…)`. */
 interface Candidate {
@@ -34,7 +35,9 @@ export function* pgPools(project: Project, target: Target): Generator<Migration>
       const place = file.at(creation);
       if (isTest(file)) continue;
       try {
-        yield { place, ...migration(project, candidate, target) };
+        const found = migration(project, candidate, target);
+        found.rewrite.refuseTakenNames();
+        yield { place, ...found };
       } catch (error) {
         if (!(error instanceof Unsure)) throw error;
         yield { place: error.at ?? place, unsure: `new Pool(…) of pg: ${error.message}` };
@@ -76,7 +79,7 @@ function migration(project: Project, candidate: Candidate, target: Target): Foun
   const provider = providerOf(file, creation);
   if (provider !== undefined) return ofProvider(project, file, provider, config, target);
   const field = fieldOf(file, creation);
-  if (field !== undefined) return ofField(file, field, config, target);
+  if (field !== undefined) return ofField(project, file, field, config, target);
   throw new Unsure(
     'it is no provider of a module and no field of a provider; declare a pool in PoolManagerModule, and inject it with ' +
       '@InjectPool, or take it from ConnectionPoolManager.getPool',
@@ -91,11 +94,25 @@ function entryOf(
 ): PoolEntry {
   const { style } = target;
   const room = style.width - 5 * style.indent.length - '...fromPgPoolConfig(),'.length;
-  const literal = config === undefined ? '' : literalText(memberTexts(file, config), style, room);
+  // Comments stand between the members.
+  const hasComment = config !== undefined && /\/[/*]/.test(withoutTexts(file, config));
+  const literal =
+    config === undefined ? '' : hasComment ? moved(file, config) : literalText(memberTexts(file, config), style, room);
   return {
     name,
     options: [`type: ${style.quote}database${style.quote}`, `...fromPgPoolConfig(${literal})`],
   };
+}
+
+/** A piece of code with nothing in its texts, which may have in them what looks like code. */
+function withoutTexts(file: CodeFile, node: ts.Node): string {
+  const { compiler, syntax } = file;
+  let text = node.getText(syntax);
+  for (const part of file.nodes(node)) {
+    if (compiler.isStringLiteralLike(part) || compiler.isTemplateExpression(part))
+      text = text.replace(part.getText(syntax), '');
+  }
+  return text;
 }
 
 // ── a provider ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +173,10 @@ function ofProvider(
       'it is provided under a class; declare a pool in PoolManagerModule, and inject it with @InjectPool',
     );
   }
-  if (!isText) checkText(project, token.text);
+  if (!isText) {
+    checkText(project, token.text);
+    for (const source of project.sources()) checkOtherNames(source, token.text);
+  }
   const name = target.name(nameFor(token.text, 'database', target.taken));
   const rewrite = new Rewrite();
   const notes: Note[] = [];
@@ -181,45 +201,6 @@ function ofProvider(
 function isClassToken(file: CodeFile, token: ts.Expression): boolean {
   const name = token.getText(file.syntax);
   return importedFrom(file, name) === 'pg' || classes(file).some((found) => found.name?.text === name);
-}
-
-/** Every use of a token in a file, without its declaration and imports. */
-function* usesOf(file: CodeFile, token: ts.StringLiteral | ts.Identifier): Generator<ts.Expression> {
-  const { compiler } = file;
-  const isText = compiler.isStringLiteral(token);
-  // Another thing of the same name, elsewhere.
-  if (!isText && importedFrom(file, token.text) === undefined && constant(file, token.text) === undefined) return;
-  for (const node of file.nodes()) {
-    if (isText) {
-      if (compiler.isStringLiteral(node) && node.text === token.text) yield node;
-    } else if (compiler.isIdentifier(node) && node.text === token.text && !isInImport(file, node)) {
-      const isDeclaration = compiler.isVariableDeclaration(node.parent) && node.parent.name === node;
-      if (!isDeclaration) yield node;
-    }
-  }
-}
-
-/** `const NAME = …` in a file. */
-function constant(file: CodeFile, name: string): ts.VariableDeclaration | undefined {
-  for (const node of file.nodes()) {
-    if (file.compiler.isVariableDeclaration(node) && node.name.getText(file.syntax) === name) return node;
-  }
-  return undefined;
-}
-
-/** @throws Unsure where the text behind a constant is written out somewhere too. */
-function checkText(project: Project, name: string): void {
-  const texts = new Set<string>();
-  const literals: { file: CodeFile; node: ts.StringLiteral }[] = [];
-  for (const file of project.sources()) {
-    const value = constant(file, name)?.initializer;
-    if (value !== undefined && file.compiler.isStringLiteral(value)) texts.add(value.text);
-    for (const node of file.nodes()) {
-      if (file.compiler.isStringLiteral(node) && node !== value) literals.push({ file, node });
-    }
-  }
-  const found = literals.find(({ node }) => texts.has(node.text));
-  if (found !== undefined) throw new Unsure(`its token is written out as a text, at ${found.file.at(found.node)}`);
 }
 
 /** A token where it stands: in `@Inject()`, in `exports`, or where `getPoolToken` says the same. */
@@ -295,7 +276,38 @@ function fieldOf({ compiler }: CodeFile, creation: ts.NewExpression): ts.Propert
   return compiler.isPropertyDeclaration(parent) && parent.initializer === creation ? parent : undefined;
 }
 
+/** Where a constructor, or what gives a field its value, calls a method of the class or hands the object on. */
+function ownCall(file: CodeFile, member: ts.ClassElement): ts.Node | undefined {
+  const { compiler } = file;
+  for (const node of file.nodes(member)) {
+    if (node.kind !== compiler.SyntaxKind.ThisKeyword) continue;
+    const { parent } = node;
+    const isMember = compiler.isPropertyAccessExpression(parent) && parent.expression === node;
+    const isCalled = isMember && compiler.isCallExpression(parent.parent) && parent.parent.expression === parent;
+    if ((isCalled || !isMember) && !isInFunction(file, node, member)) return node;
+  }
+  return undefined;
+}
+
+/** Inside a function that a field has as its value: it runs later. Those in a constructor may run at once. */
+function isInFunction({ compiler }: CodeFile, node: ts.Node, member: ts.ClassElement): boolean {
+  if (!compiler.isPropertyDeclaration(member) || member.initializer === undefined) return false;
+  const { initializer } = member;
+  const isFunction = compiler.isArrowFunction(initializer) || compiler.isFunctionExpression(initializer);
+  return isFunction && node.pos >= initializer.pos && node.end <= initializer.end;
+}
+
+function* creationsOf(file: CodeFile, name: string): Generator<ts.NewExpression> {
+  const { compiler } = file;
+  if (!file.text.includes(`new ${name}`)) return;
+  for (const node of file.nodes()) {
+    if (compiler.isNewExpression(node) && compiler.isIdentifier(node.expression) && node.expression.text === name)
+      yield node;
+  }
+}
+
 function ofField(
+  project: Project,
   file: CodeFile,
   field: ts.PropertyDeclaration,
   config: ts.ObjectLiteralExpression | undefined,
@@ -320,6 +332,27 @@ function ofField(
     if (early && new RegExp(`${own.replace('.', '\\.')}\\b`).test(member.getText(syntax))) {
       throw new Unsure('the constructor or another field uses it; inject the pool into the constructor');
     }
+    const call = early ? ownCall(file, member) : undefined;
+    if (call !== undefined) {
+      throw new Unsure(
+        `the constructor or another field may use it, at ${file.at(call)}; inject the pool into the constructor`,
+      );
+    }
+  }
+  const notes: Note[] = [];
+  const ownName = compiler.isClassDeclaration(owner) ? owner.name?.text : undefined;
+  if (ownName !== undefined) {
+    for (const source of project.sources()) {
+      for (const creation of creationsOf(source, ownName)) {
+        if (!isTest(source)) {
+          throw new Unsure(
+            `its class is made without Nest at ${source.at(creation)}, and would have no pool there; hand a pool to it`,
+          );
+        }
+        const text = `${ownName} has no pool here: make it with Test.createTestingModule, or give it one`;
+        notes.push({ path: source.path, piece: `new ${ownName}(`, text });
+      }
+    }
   }
   const source =
     nameFor(field.name.text, '', target.taken) || (compiler.isClassDeclaration(owner) ? owner.name?.text : '');
@@ -334,7 +367,6 @@ function ofField(
     { start: field.name.end, end: field.initializer?.end ?? field.name.end, text: '!: PostgresPool' },
     'PostgresPool',
   );
-  const notes: Note[] = [];
   endsOf(file, field, notes);
   return {
     rewrite,

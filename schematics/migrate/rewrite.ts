@@ -7,7 +7,8 @@ import { isInImport } from '../project/nest-syntax.js';
 import type { Project } from '../project/project.js';
 import { PACKAGE } from '../project/registration.js';
 import type { CodeFile, Edit } from '../text/code-file.js';
-import { addImport, localName, removeImport } from '../text/imports.js';
+import { addImport, localName, removeImport, takenName } from '../text/imports.js';
+import { Unsure } from './migration.js';
 
 interface FileChange {
   readonly edits: Edit[];
@@ -27,6 +28,15 @@ export class Rewrite {
 
   replace(file: CodeFile, node: ts.Node, text: string, ...names: readonly string[]): void {
     this.edit(file, { start: node.getStart(file.syntax), end: node.end, text }, ...names);
+  }
+
+  /** @throws Unsure where a file has something else under a name that it would import from this package. */
+  refuseTakenNames(): void {
+    for (const [file, { names }] of this.#changes) {
+      const taken = takenName(file, [...names], PACKAGE);
+      if (taken === undefined) continue;
+      throw new Unsure(`${taken} is something else in ${file.path.slice(1)}; rename it, then run this again`);
+    }
   }
 
   /** @param unused imports that go where nothing uses them any more: a name, and the package or file it is from. */

@@ -7,11 +7,12 @@
 import type { Rule, SchematicContext, Tree } from '@angular-devkit/schematics';
 
 import { findCompiler } from '../project/compiler.js';
-import { mentions, rootModule } from '../project/nest-syntax.js';
+import { mentions, moduleMetadata, rootModule } from '../project/nest-syntax.js';
 import { Project } from '../project/project.js';
 import {
   addModuleImports,
   findRegistration,
+  importsObstacle,
   type ModuleImports,
   type PoolEntry,
   registrationText,
@@ -19,6 +20,7 @@ import {
 import { Review } from '../project/review.js';
 import type { CodeStyle } from '../text/code-style.js';
 import { VARIABLES, writeEnvExample } from './env-example.js';
+import { hasFreeHealthPaths } from './health-routes.js';
 import { configureJest } from './jest-config.js';
 import { type Kind, type NestAddInput, type NestAddOptions, readOptions } from './nest-add.options.js';
 import { addPackages } from './packages.js';
@@ -27,12 +29,13 @@ import { enableShutdownHooks } from './shutdown-hooks.js';
 const TYPES: Readonly<Record<Kind, string>> = { postgres: 'database', redis: 'redis', http: 'http' };
 
 export function nestAdd(input: NestAddInput): Rule {
-  const options = readOptions(input);
+  const wanted = readOptions(input);
   return (tree, context) => {
-    const project = new Project(tree, findCompiler(), options);
+    const project = new Project(tree, findCompiler(), wanted);
     const review = new Review();
     if ((project.nest ?? 12) < 11)
       throw new Error(`Nest ${project.nest ?? ''} is too old: the pools need Nest 11 or 12.`);
+    const options = { ...wanted, health: wanted.health && hasFreeHealthPaths(project, review) };
     const hasNewPackages = addPackages(project, options, review);
     declarePools(project, options, review);
     if (options.shutdownHooks) enableShutdownHooks(project, review);
@@ -72,16 +75,15 @@ function declarePools(project: Project, options: NestAddOptions, review: Review)
   const style = project.style(root.file);
   const wanted = elements(style);
   if (wanted.elements.length === 0) return;
-  const names = wanted.names.filter((name) => name.endsWith('Module')).join(', ');
-  const before = root.file.text;
-  if (addModuleImports(root, wanted, style)) review.done(`${root.file.path.slice(1)}: ${names} in ${root.name}`);
-  else {
-    root.file.apply({ start: 0, end: root.file.text.length, text: before });
-    review.open(
-      root.file.path.slice(1),
-      `the imports of ${root.name} are no literal; add: ${wanted.elements.join(', ')}`,
-    );
+  const obstacle = importsObstacle(root, wanted.names);
+  if (obstacle !== undefined) {
+    const place = moduleMetadata(root.file, root.name) ?? root.file.syntax;
+    review.open(root.file.at(place), `${obstacle}; add to the imports of ${root.name}: ${wanted.elements.join(', ')}`);
+    return;
   }
+  addModuleImports(root, wanted, style);
+  const names = wanted.names.filter((name) => name.endsWith('Module')).join(', ');
+  review.done(`${root.file.path.slice(1)}: ${names} in ${root.name}`);
 }
 
 const DEFAULT_STYLE: CodeStyle = {

@@ -4,10 +4,11 @@
 import type ts from 'typescript';
 
 import { factoryCall } from '../project/nest-syntax.js';
-import type { Project } from '../project/project.js';
+import { isTest, type Project } from '../project/project.js';
 import type { Review } from '../project/review.js';
 import { compareVersions, type Version } from '../project/version-range.js';
 import type { CodeFile } from '../text/code-file.js';
+import { localName } from '../text/imports.js';
 
 /** The first Nest 11 with `useProcessExit`. */
 const USE_PROCESS_EXIT: Version = [11, 1, 12];
@@ -23,12 +24,12 @@ export function enableShutdownHooks(project: Project, review: Review): void {
     );
     return;
   }
-  const present = hooksCall(file);
+  const present = hooksCall([file, ...otherFiles(project, file)]);
   if (present !== undefined) {
-    if (exit && !present.getText(file.syntax).includes('useProcessExit')) {
+    if (exit && !present.call.getText(present.file.syntax).includes('useProcessExit')) {
       const reason =
         'without { useProcessExit: true } as its second argument the process ends by the signal, with exit code 143';
-      review.open(file.at(present), `enableShutdownHooks is on; ${reason}`);
+      review.open(present.file.at(present.call), `enableShutdownHooks is on; ${reason}`);
     }
     return;
   }
@@ -42,7 +43,9 @@ export function enableShutdownHooks(project: Project, review: Review): void {
   }
   const style = project.style(file);
   const start = listen.getStart(file.syntax);
-  const call = `${name}.enableShutdownHooks(${args})${style.semicolon}`;
+  // Without it, what begins like this would go on with the line before.
+  const semicolon = /[([`]/.test(file.text.charAt(start)) ? ';' : style.semicolon;
+  const call = `${name}.enableShutdownHooks(${args})${semicolon}`;
   file.apply({ start, end: start, text: `${call}\n${file.indentAt(start)}` });
   review.done(`${file.path.slice(1)}: shutdown hooks`);
 }
@@ -52,27 +55,43 @@ function hasProcessExit(project: Project): boolean {
   return installed === undefined || compareVersions(installed, USE_PROCESS_EXIT) >= 0;
 }
 
-function hooksCall(file: CodeFile): ts.Node | undefined {
-  const { compiler } = file;
-  for (const node of file.nodes()) {
-    if (
-      compiler.isCallExpression(node) &&
-      compiler.isPropertyAccessExpression(node.expression) &&
-      node.expression.name.text === 'enableShutdownHooks'
-    ) {
-      return node;
+/** The files of the application without tests, and without other programs, which have applications of their own. */
+function otherFiles(project: Project, main: CodeFile): CodeFile[] {
+  return [...project.sources()].filter(
+    (file) => file !== main && !isTest(file) && localName(file, 'NestFactory', '@nestjs/core') === undefined,
+  );
+}
+
+/** The call in the main file, or in a function of the application that is called there. */
+function hooksCall(files: readonly CodeFile[]): { readonly file: CodeFile; readonly call: ts.Node } | undefined {
+  for (const file of files) {
+    const { compiler } = file;
+    if (!file.text.includes('enableShutdownHooks')) continue;
+    for (const node of file.nodes()) {
+      if (
+        compiler.isCallExpression(node) &&
+        compiler.isPropertyAccessExpression(node.expression) &&
+        node.expression.name.text === 'enableShutdownHooks'
+      ) {
+        return { file, call: node };
+      }
     }
   }
   return undefined;
 }
 
-/** `app` in `const app = await NestFactory.create(AppModule)`. */
+/** `app` in `const app = await NestFactory.create(AppModule)`: the application itself, not something that it has. */
 function variableOf({ compiler }: CodeFile, call: ts.CallExpression): string | undefined {
-  for (let node: ts.Node = call; !compiler.isSourceFile(node); node = node.parent) {
-    if (compiler.isVariableDeclaration(node)) return compiler.isIdentifier(node.name) ? node.name.text : undefined;
-    if (compiler.isStatement(node)) return undefined;
+  let node: ts.Node = call.parent;
+  while (
+    compiler.isAwaitExpression(node) ||
+    compiler.isParenthesizedExpression(node) ||
+    compiler.isAsExpression(node) ||
+    compiler.isSatisfiesExpression(node)
+  ) {
+    node = node.parent;
   }
-  return undefined;
+  return compiler.isVariableDeclaration(node) && compiler.isIdentifier(node.name) ? node.name.text : undefined;
 }
 
 /** The statement that starts the application: `await app.listen(3000)`. */

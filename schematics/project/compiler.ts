@@ -10,11 +10,14 @@ import type { Compiler } from '../text/code-file.js';
 export function findCompiler(): Compiler {
   // The program that runs is in the CLI's own tree.
   const places = [join(process.cwd(), 'package.json'), process.argv[1], import.meta.url];
-  for (const place of places) {
-    const found = place === undefined ? undefined : load(place);
-    if (isCompiler(found)) return found;
-  }
-  throw new Error('TypeScript was not found in this project: npm install --save-dev typescript');
+  const found = places.map((place) => (place === undefined ? undefined : load(place)));
+  const compiler = found.find(isCompiler);
+  if (compiler !== undefined) return compiler;
+  throw new Error(
+    found.every((candidate) => candidate === undefined)
+      ? 'TypeScript was not found in this project: npm install --save-dev typescript@6'
+      : 'The TypeScript of this project can only compile, and this must read its code: npm install --save-dev typescript@6',
+  );
 }
 
 function load(from: string): unknown {

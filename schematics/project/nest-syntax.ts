@@ -16,11 +16,14 @@ export interface NestModule {
 /** The call that makes an application in a file, as `NestFactory.create(AppModule)`. */
 export function factoryCall(file: CodeFile): ts.CallExpression | undefined {
   const { compiler, syntax } = file;
+  const nests = localName(file, 'NestFactory', '@nestjs/core');
   for (const node of file.nodes()) {
     if (!compiler.isCallExpression(node) || !compiler.isPropertyAccessExpression(node.expression)) continue;
     const { expression, name } = node.expression;
-    if (expression.getText(syntax).endsWith('Factory') && name.text.startsWith('create') && node.arguments.length > 0)
-      return node;
+    const factory = expression.getText(syntax);
+    // Without Nest's own, one that is like it: loggers and the like have factories too.
+    const isFactory = nests === undefined ? factory.endsWith('Factory') : factory === nests;
+    if (isFactory && name.text.startsWith('create') && node.arguments.length > 0) return node;
   }
   return undefined;
 }

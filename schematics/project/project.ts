@@ -33,6 +33,8 @@ export class Project {
   readonly #tree: Tree;
   readonly #compiler: Compiler;
   readonly #files = new Map<string, CodeFile>();
+  /** Those of code files, by the folders that they are in. */
+  readonly #paths = new Map<string, readonly string[]>();
   readonly #prettier: string;
   /** Folder of the application's sources, as `/src`. */
   readonly sourceRoot: string;
@@ -81,17 +83,39 @@ export class Project {
   }
 
   /** Every TypeScript file of the application, tests included: those beside its sources, and those in `test`. */
-  *sources(): Generator<CodeFile> {
+  sources(): Generator<CodeFile> {
+    return this.#codeIn([this.sourceRoot, posix.join(this.root, 'test')]);
+  }
+
+  /** Every TypeScript file of the workspace's libraries, which the application may use. */
+  librarySources(): Generator<CodeFile> {
+    const libraries = Object.values(record(this.#configuration().projects))
+      .map(record)
+      .filter(({ type }) => type === 'library')
+      .map(({ sourceRoot }) => text(sourceRoot))
+      .filter((folder) => folder !== undefined);
+    return this.#codeIn(libraries.map((folder) => posix.join('/', folder)));
+  }
+
+  *#codeIn(folders: readonly string[]): Generator<CodeFile> {
+    // Schematics add no code files, and ask for these again and again.
+    const key = folders.join(':');
+    const paths = this.#paths.get(key) ?? this.#pathsIn(folders);
+    this.#paths.set(key, paths);
+    for (const path of paths) {
+      const file = this.file(path);
+      if (file !== undefined) yield file;
+    }
+  }
+
+  #pathsIn(folders: readonly string[]): readonly string[] {
     const paths = new Set<string>();
-    for (const folder of [this.sourceRoot, posix.join(this.root, 'test')]) {
+    for (const folder of folders) {
       this.#tree.getDir(folder).visit((path) => {
         if (/\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && !path.includes('/node_modules/')) paths.add(path);
       });
     }
-    for (const path of [...paths].sort()) {
-      const file = this.file(path);
-      if (file !== undefined) yield file;
-    }
+    return [...paths].sort();
   }
 
   /** The file that an import of another names, for relative imports. */

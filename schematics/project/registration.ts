@@ -5,9 +5,9 @@ import type ts from 'typescript';
 
 import type { CodeFile } from '../text/code-file.js';
 import type { CodeStyle } from '../text/code-style.js';
-import { addImport, localName } from '../text/imports.js';
+import { addImport, importedFrom, localName, takenName } from '../text/imports.js';
 import { addMember, indented } from '../text/members.js';
-import { moduleMetadata, nameOf, type NestModule, property } from './nest-syntax.js';
+import { mentions, moduleMetadata, nameOf, type NestModule, property } from './nest-syntax.js';
 import { isTest, type Project } from './project.js';
 
 export const PACKAGE = 'nestjs-pool-manager';
@@ -30,15 +30,32 @@ export type Registration =
   | { readonly state: 'other'; readonly file: CodeFile; readonly node: ts.Node };
 
 export function findRegistration(project: Project): Registration {
-  const calls = [...project.sources()]
-    .filter((file) => !isTest(file))
-    .flatMap((file) => registrations(file).map((call) => ({ file, call })));
+  const files = [...project.sources()].filter((file) => !isTest(file));
+  const calls = files.flatMap((file) => registrations(file).map((call) => ({ file, call })));
   const [first] = calls;
-  if (first === undefined) return { state: 'none' };
+  if (first === undefined) return registrationElsewhere(files.concat(...project.librarySources()));
   const { file, call } = first;
   const pools = declaredPools(file, call);
   if (calls.length > 1 || pools === undefined) return { state: 'other', file, node: call };
   return { state: 'literal', file, pools: new Map(poolTypes(file, pools)) };
+}
+
+/** A module in a variable, in a function of the application's own, or in a library of the workspace. */
+function registrationElsewhere(files: readonly CodeFile[]): Registration {
+  for (const file of files.filter((candidate) => !isTest(candidate))) {
+    const [call] = registrations(file);
+    const local = localName(file, 'PoolManagerModule', PACKAGE);
+    const node = call ?? (local === undefined ? undefined : mentions(file, local));
+    if (node !== undefined && !isInType(file, node)) return { state: 'other', file, node };
+  }
+  return { state: 'none' };
+}
+
+function isInType({ compiler }: CodeFile, node: ts.Node): boolean {
+  for (let current = node; !compiler.isSourceFile(current); current = current.parent) {
+    if (compiler.isTypeNode(current)) return true;
+  }
+  return false;
 }
 
 /** Adds a pool to a registration that is a literal. */
@@ -58,35 +75,50 @@ export interface ModuleImports {
   readonly names: readonly string[];
 }
 
-/**
- * Adds to the imports of a module.
- *
- * @returns false where the module's metadata or its imports are no literals: nothing is changed then.
- */
+/** What keeps {@link addModuleImports} from adding to a module, as a sentence; undefined where nothing does. */
+export function importsObstacle({ file, name }: NestModule, names: readonly string[]): string | undefined {
+  const taken = takenName(file, names, PACKAGE);
+  if (taken !== undefined) return `${taken} is something else in this file`;
+  const [metadata] = moduleMetadata(file, name)?.arguments ?? [];
+  if (metadata === undefined) return undefined;
+  const { compiler } = file;
+  const obstacle = `the imports of ${name} are no literal`;
+  if (!compiler.isObjectLiteralExpression(metadata)) return obstacle;
+  const own = property(file, metadata, 'imports');
+  if (own !== undefined && !compiler.isArrayLiteralExpression(own.initializer)) return obstacle;
+  // What may be imports too, and would win, or would not compile beside them.
+  const others = metadata.properties.slice(own === undefined ? 0 : metadata.properties.indexOf(own) + 1);
+  const isOpen = others.some(
+    (member) =>
+      compiler.isSpreadAssignment(member) ||
+      (member.name !== undefined &&
+        (compiler.isComputedPropertyName(member.name) || nameOf(file, member.name) === 'imports')),
+  );
+  return isOpen ? obstacle : undefined;
+}
+
+/** Adds to the imports of a module that has no {@link importsObstacle}. */
 export function addModuleImports(
   { file, name }: NestModule,
   { elements, names }: ModuleImports,
   style: CodeStyle,
-): boolean {
+): void {
   const metadata = () => moduleMetadata(file, name)?.arguments[0];
   const call = moduleMetadata(file, name);
-  if (call === undefined) return false;
+  if (call === undefined) return;
   if (call.arguments.length === 0) file.apply({ start: call.end - 1, end: call.end - 1, text: '{}' });
   const { compiler } = file;
   const literal = metadata();
-  if (literal === undefined || !compiler.isObjectLiteralExpression(literal)) return false;
-  if (!literal.properties.some((member) => member.name !== undefined && nameOf(file, member.name) === 'imports')) {
-    addMember(file, literal, 'imports: []', style, 0);
-  }
+  if (literal === undefined || !compiler.isObjectLiteralExpression(literal)) return;
+  if (property(file, literal, 'imports') === undefined) addMember(file, literal, 'imports: []', style, 0);
   for (const element of elements) {
     const current = metadata();
     const list =
       current && compiler.isObjectLiteralExpression(current) && property(file, current, 'imports')?.initializer;
-    if (!list || !compiler.isArrayLiteralExpression(list)) return false;
+    if (!list || !compiler.isArrayLiteralExpression(list)) return;
     addMember(file, list, element, style);
   }
   addImport(file, names, PACKAGE, style);
-  return true;
 }
 
 export interface RegistrationText {
@@ -125,14 +157,20 @@ export function poolText({ name, options }: PoolEntry, style: CodeStyle, indent:
 
 /** The calls `PoolManagerModule.forRoot(…)`, `forRootAsync(…)` of a file. */
 function registrations(file: CodeFile): ts.CallExpression[] {
+  if (!file.text.includes('PoolManagerModule')) return [];
   const local = localName(file, 'PoolManagerModule', PACKAGE);
-  if (local === undefined) return [];
   const { compiler, syntax } = file;
+  const isModule = (expression: ts.Expression): boolean =>
+    compiler.isIdentifier(expression)
+      ? expression.text === local
+      : compiler.isPropertyAccessExpression(expression) &&
+        expression.name.text === 'PoolManagerModule' &&
+        importedFrom(file, expression.expression.getText(syntax)) === PACKAGE;
   const calls: ts.CallExpression[] = [];
   for (const node of file.nodes()) {
     if (!compiler.isCallExpression(node) || !compiler.isPropertyAccessExpression(node.expression)) continue;
     const { expression, name } = node.expression;
-    if (expression.getText(syntax) === local && /^forRoot(?:Async)?$/.test(name.text)) calls.push(node);
+    if (isModule(expression) && /^forRoot(?:Async)?$/.test(name.text)) calls.push(node);
   }
   return calls;
 }

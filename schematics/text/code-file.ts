@@ -50,7 +50,7 @@ export class CodeFile {
   apply(...edits: readonly Edit[]): void {
     const lineEnd = /\r?\n/.exec(this.#text)?.[0] ?? '\n';
     for (const { start, end, text } of [...edits].sort((a, b) => b.start - a.start || b.end - a.end)) {
-      this.#text = this.#text.slice(0, start) + text.replaceAll('\n', lineEnd) + this.#text.slice(end);
+      this.#text = this.#text.slice(0, start) + text.replace(/\r?\n/g, lineEnd) + this.#text.slice(end);
     }
     this.#syntax = undefined;
   }
@@ -69,9 +69,12 @@ export class CodeFile {
 
   /** Every node below, and the one itself, from the outside in. */
   *nodes(from: ts.Node = this.syntax): Generator<ts.Node> {
-    yield from;
-    const children: ts.Node[] = [];
-    this.compiler.forEachChild(from, (child) => void children.push(child));
-    for (const child of children) yield* this.nodes(child);
+    const waiting = [from];
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      yield node;
+      const children: ts.Node[] = [];
+      this.compiler.forEachChild(node, (child) => void children.push(child));
+      for (const child of children.reverse()) waiting.push(child);
+    }
   }
 }

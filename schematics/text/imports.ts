@@ -8,6 +8,7 @@ import type { CodeStyle } from './code-style.js';
 
 /** Imports names from a package, beside what the file imports from it already. */
 export function addImport(file: CodeFile, names: readonly string[], from: string, style: CodeStyle): void {
+  importAsValues(file, names, from, style);
   const { compiler, syntax } = file;
   const declarations = syntax.statements.filter((statement) => compiler.isImportDeclaration(statement));
   const own = declarations.filter((declaration) => specifierOf(file, declaration) === from);
@@ -17,7 +18,13 @@ export function addImport(file: CodeFile, names: readonly string[], from: string
   if (missing.length === 0) return;
   const open = own.find((declaration) => namedBindings(file, declaration) !== undefined);
   if (open !== undefined) {
-    const kept = namedBindings(file, open)?.elements.map((element) => element.getText(syntax)) ?? [];
+    const elements = namedBindings(file, open)?.elements ?? [];
+    const last = elements.at(-1);
+    if (last !== undefined && hasComment(open.getText(syntax))) {
+      file.apply({ start: last.end, end: last.end, text: `, ${missing.join(', ')}` });
+      return;
+    }
+    const kept = elements.map((element) => element.getText(syntax));
     const text = declarationOf([...kept, ...missing], from, style);
     file.apply({ start: open.getStart(syntax), end: open.end, text });
     return;
@@ -29,6 +36,58 @@ export function addImport(file: CodeFile, names: readonly string[], from: string
     const start = declarations[0]?.getStart(syntax) ?? syntax.statements[0]?.getStart(syntax) ?? 0;
     file.apply({ start, end: start, text: `${text}\n${declarations.length > 0 ? '' : '\n'}` });
   }
+}
+
+/** What a file imports of a package as types only becomes an import of values: a name can't be imported as both. */
+function importAsValues(file: CodeFile, names: readonly string[], from: string, style: CodeStyle): void {
+  const { compiler, syntax } = file;
+  for (const declaration of syntax.statements
+    .filter((statement) => compiler.isImportDeclaration(statement))
+    .reverse()) {
+    const bindings = declaration.importClause?.namedBindings;
+    if (specifierOf(file, declaration) !== from || !bindings || !compiler.isNamedImports(bindings)) continue;
+    const isWanted = (element: ts.ImportSpecifier): boolean =>
+      element.propertyName === undefined && names.includes(element.name.text);
+    if (!bindings.elements.some(isWanted)) continue;
+    if (isTypeOnly(file, declaration)) {
+      const elements = bindings.elements.map((element) =>
+        isWanted(element) ? element.name.text : `type ${element.getText(syntax)}`,
+      );
+      const text = declarationOf(elements, from, style);
+      file.apply({ start: declaration.getStart(syntax), end: declaration.end, text });
+    } else {
+      const types = bindings.elements.filter((element) => element.isTypeOnly && isWanted(element));
+      file.apply(
+        ...types.map((element) => ({ start: element.getStart(syntax), end: element.end, text: element.name.text })),
+      );
+    }
+  }
+}
+
+/** The first of some names of a package that means something else in a file: importing it would not compile. */
+export function takenName(file: CodeFile, names: readonly string[], from: string): string | undefined {
+  const { compiler, syntax } = file;
+  const taken = new Set<string>();
+  for (const statement of syntax.statements) {
+    if (compiler.isImportDeclaration(statement)) {
+      const { name, namedBindings } = statement.importClause ?? {};
+      if (name !== undefined) taken.add(name.text);
+      if (namedBindings !== undefined && compiler.isNamespaceImport(namedBindings)) taken.add(namedBindings.name.text);
+      if (namedBindings === undefined || !compiler.isNamedImports(namedBindings)) continue;
+      for (const element of namedBindings.elements) {
+        const isSame = specifierOf(file, statement) === from && element.propertyName === undefined;
+        if (!isSame) taken.add(element.name.text);
+      }
+    } else if (compiler.isVariableStatement(statement)) {
+      for (const { name } of statement.declarationList.declarations) {
+        for (const node of file.nodes(name)) if (compiler.isIdentifier(node)) taken.add(node.text);
+      }
+    } else if ('name' in statement) {
+      const { name } = statement as ts.DeclarationStatement;
+      if (name !== undefined && compiler.isIdentifier(name)) taken.add(name.text);
+    }
+  }
+  return names.find((name) => taken.has(name));
 }
 
 /** Removes names from the imports of a package, and the declaration with its last one. */
@@ -43,7 +102,7 @@ export function removeImport(file: CodeFile, names: readonly string[], from: str
     if (kept.length === bindings.elements.length) continue;
     const defaultName = declaration.importClause.name?.text;
     if (kept.length > 0 || defaultName !== undefined) {
-      const typeOnly = /^import\s+type\b/.test(declaration.getText(syntax));
+      const typeOnly = isTypeOnly(file, declaration);
       const elements = kept.map((element) => element.getText(syntax));
       const text = declarationOf(elements, from, style, { typeOnly, defaultName });
       file.apply({ start: declaration.getStart(syntax), end: declaration.end, text });
@@ -90,8 +149,16 @@ export function specifierOf(file: CodeFile, { moduleSpecifier }: ts.ImportDeclar
 function namedBindings({ compiler, syntax }: CodeFile, declaration: ts.ImportDeclaration): ts.NamedImports | undefined {
   const { importClause } = declaration;
   if (importClause?.namedBindings === undefined || importClause.name !== undefined) return undefined;
-  if (/^import\s+type\b/.test(declaration.getText(syntax))) return undefined;
+  if (isTypeOnly({ syntax }, declaration)) return undefined;
   return compiler.isNamedImports(importClause.namedBindings) ? importClause.namedBindings : undefined;
+}
+
+function isTypeOnly({ syntax }: Pick<CodeFile, 'syntax'>, declaration: ts.ImportDeclaration): boolean {
+  return /^import\s+type\b(?!\s+from\b)/.test(declaration.getText(syntax));
+}
+
+function hasComment(text: string): boolean {
+  return /\/[/*]/.test(text);
 }
 
 function importedNames(file: CodeFile, declaration: ts.ImportDeclaration): Set<string> {

@@ -14,6 +14,7 @@ import { Agent as HttpsAgent, get as httpsGet } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { connect as connectTls } from 'node:tls';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -129,6 +130,10 @@ async function run(adapter: AbstractHttpAdapter, options: NestApplicationOptions
   return { app, port };
 }
 
+function connectionsOf(app: INestApplication): Promise<number> {
+  return new Promise((resolve) => (app.getHttpServer() as Server).getConnections((_, count) => resolve(count)));
+}
+
 /** The application begins to end, and doesn't get on before the test opens the gate. */
 async function beginToEnd(app: INestApplication): Promise<{ readonly closed: Promise<void> }> {
   const closed = app.close();
@@ -156,7 +161,7 @@ async function connectionOf(options: RequestOptions): Promise<string | undefined
 
 describe.each([
   ['Express', () => new ExpressAdapter()],
-  ['Fastify', () => new FastifyAdapter()],
+  ['Fastify', (https: { cert: string; key: string } | undefined = undefined) => new FastifyAdapter(https && { https })],
 ])('An application on %s that ends', (_, adapter) => {
   it('tells a kept-alive connection to close in its next answer, and closes it behind that', async () => {
     const { app, port } = await run(adapter());
@@ -218,6 +223,34 @@ describe.each([
     expect(answers.map((answer) => /\r\nConnection: close\r\n/i.test(answer))).toEqual([false, false, true]);
   });
 
+  it('answers all requests that a client had sent ahead when it began', async () => {
+    const { app, port } = await run(adapter());
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2));
+    await eventually(() => expect(calls).toBe(2));
+    await beginToEnd(app);
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await eventually(() => expect(calls).toBe(3));
+    working.open();
+    const answers = (await text(socket)).split('HTTP/1.1 200 OK').slice(1);
+    expect(answers.map((answer) => /\r\nConnection: close\r\n/i.test(answer))).toEqual([false, false, true]);
+  });
+
+  it('ends where a client had sent requests ahead, and sends nothing more', async () => {
+    const { app, port } = await run(adapter());
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2));
+    await eventually(() => expect(calls).toBe(2));
+    const { closed } = await beginToEnd(app);
+    let received = '';
+    socket.on('data', (part: Buffer) => (received += part.toString()));
+    const disconnected = once(socket, 'close');
+    working.open();
+    await eventually(() => expect(received.match(/"done":true/g)).toHaveLength(2));
+    ending.open();
+    await Promise.all([closed, disconnected]);
+  });
+
   it('ends although a kept-alive connection stays silent', async () => {
     const { app, port } = await run(adapter());
     const agent = keptAlive();
@@ -226,6 +259,38 @@ describe.each([
     ending.open();
     await closed;
     await expect(head({ port })).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it.each([
+    ['a client has', undefined],
+    ['a client of HTTPS has', { cert: CERTIFICATE, key: KEY }],
+  ])('waits for no request where %s connected and sent nothing, as browsers do ahead', async (__, https) => {
+    const log = new LogBook();
+    const { app, port } = await run(adapter(https), {
+      logger: log,
+      ...(https && { httpsOptions: https }),
+    });
+    const socket = https ? connectTls({ port, ca: CERTIFICATE, host: 'localhost' }) : connect(port, '127.0.0.1');
+    await once(socket.resume(), https ? 'secureConnect' : 'connect');
+    await eventually(async () => expect(await connectionsOf(app)).toBe(1));
+    const { closed } = await beginToEnd(app);
+    ending.open();
+    await closed;
+    expect(log.lines.filter((line) => line.includes('drain deadline'))).toEqual([]);
+  });
+
+  it('waits for a request that has begun to arrive', async () => {
+    const { app, port } = await run(adapter());
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET / HTTP/1.1\r\nHost: local');
+    await eventually(async () => expect(await connectionsOf(app)).toBe(1));
+    const { closed } = await beginToEnd(app);
+    ending.open();
+    await eventually(() => expect((app.getHttpServer() as Server).listening).toBe(false));
+    socket.write('host\r\n\r\n');
+    // Fastify turns away what arrives once it closes.
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 (?:200|503) /);
+    await closed;
   });
 
   it('keeps a connection of an application beside it in the same process', async () => {
