@@ -14,7 +14,7 @@ import type { ModulesContainer } from '@nestjs/core';
 import type { ConfigProblem } from '../errors.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { PoolClass } from '../pool/pool-registry.js';
-import { constructorOwner, placeOf, type Wrapper, wrappersOf } from './injection-points.js';
+import { constructorOwner, type Hosted, placeOf, providerFor, tokensOf, wrappersOf } from './injection-points.js';
 
 /** Where a class asks for a pool. */
 interface PoolInjection {
@@ -46,20 +46,21 @@ function poolInjectionsOf(owner: object): readonly PoolInjection[] {
 export function misdeclaredPools(modules: ModulesContainer, pools: ReadonlySet<unknown>): readonly ConfigProblem[] {
   // By its text, because a class may be a provider of several modules.
   const problems = new Map<string, ConfigProblem>();
-  for (const { wrapper } of wrappersOf(modules)) {
-    for (const problem of problemsOf(wrapper, pools)) problems.set(problem.rule, problem);
+  for (const hosted of wrappersOf(modules)) {
+    for (const problem of problemsOf(hosted, pools)) problems.set(problem.rule, problem);
   }
   return [...problems.values()];
 }
 
-function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<ConfigProblem> {
+function* problemsOf(hosted: Hosted, pools: ReadonlySet<unknown>): Iterable<ConfigProblem> {
+  const { wrapper } = hosted;
   const { metatype } = wrapper;
   if (typeof metatype !== 'function') return;
   // A class that extends another may inject something else at the same place.
   const points = new Map(poolInjectionsOf(metatype).map((point) => [point.at, point]));
   for (const { target, at } of points.values()) {
     if (typeof at === 'number' && target !== constructorOwner(metatype)) continue;
-    const pool = injectedAt(wrapper, at);
+    const pool = injectedAt(hosted, at);
     // In this order: what a test put in the place of a pool may not like to be looked at.
     if (!pools.has(pool) || !(pool instanceof PoolHandle)) continue;
     const declared = declaredAt(target, at);
@@ -72,10 +73,10 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
   }
 }
 
-function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {
-  return typeof at === 'number'
-    ? wrapper.getCtorMetadata?.()?.[at]?.instance
-    : wrapper.getPropertiesMetadata?.()?.find(({ key }) => key === at)?.wrapper.instance;
+/** What Nest has for it, whether or not it has made anything of the class by now. */
+function injectedAt({ wrapper, module }: Hosted, at: number | string | symbol): unknown {
+  const token = tokensOf(wrapper).get(at);
+  return typeof token === 'string' ? providerFor(token, module)?.instance : undefined;
 }
 
 /** The class in the compiler's metadata; undefined without any. */

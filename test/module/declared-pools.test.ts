@@ -31,7 +31,7 @@ import { rejectionOf } from '../support/problems.js';
 import { TestApplications } from './applications.js';
 
 const applications = new TestApplications();
-afterEach(() => applications.close());
+afterEach(() => applications.closeSettled());
 
 /** A driver that counts, under "ftp", and a pool for which no server is needed to be made, under "orders". */
 function pools(driver = new FakeDriver()) {
