@@ -5,9 +5,10 @@
  * know the pool's class. Where the compiler emits decorator metadata, the declared class is known at the start of the
  * application, and compared then, once.
  *
- * Promises: only pools of the registration itself are compared, never what a test put in the place of one; only where
- * the declared class is one of a pool. Interfaces, unions and types that are imported as types have no class in the
- * metadata, and a drop-in for `pg.Pool` may be declared as one.
+ * Promises: only pools of the registration itself are compared, never what a test or a module put in the place of one,
+ * a view, say; only where the declared class is one of a pool. Interfaces, unions and types that are imported as types
+ * have no class in the metadata, an abstract class of the application is none of a pool, and a drop-in for `pg.Pool`
+ * may be declared as one.
  */
 import type { ModulesContainer } from '@nestjs/core';
 
@@ -90,6 +91,14 @@ function isPoolClass(declared: unknown): declared is PoolClass<PoolHandle> {
   return typeof declared === 'function' && (declared === PoolHandle || declared.prototype instanceof PoolHandle);
 }
 
-function accepts(declared: PoolClass<PoolHandle>, pool: unknown): boolean {
-  return pool instanceof declared;
+/** A class of the application that extends the pool's own and adds nothing is another name for that. */
+function accepts(declared: PoolClass<PoolHandle>, pool: object): boolean {
+  if (pool instanceof declared) return true;
+  const own = pool.constructor;
+  let prototype = declared.prototype as object | null;
+  while (prototype instanceof own) {
+    if (Reflect.ownKeys(prototype).length > 1) return false;
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+  return prototype === own.prototype;
 }
