@@ -24,8 +24,11 @@ const swc = (decoratorMetadata) => [
   },
 ];
 
-/** What is tested around the package, by `npm run test:tools`. */
-const ofTools = ['docs', 'examples', 'schematics', 'scripts'];
+const rootsOf = (/** @type {readonly string[]} */ folders) => folders.map((folder) => `<rootDir>/test/${folder}`);
+
+/** The folders of test/ for what is around the package; jest.tools.config.js runs these. */
+const tools = ['docs', 'examples', 'schematics', 'scripts'];
+export const toolRoots = rootsOf(tools);
 
 const globalSetup = './test/support/global-setup.ts';
 const globalTeardown = './test/support/global-teardown.ts';
@@ -33,9 +36,7 @@ const globalTeardown = './test/support/global-teardown.ts';
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
-  roots: readdirSync(new URL('test/', import.meta.url))
-    .filter((folder) => !ofTools.includes(folder))
-    .map((folder) => `<rootDir>/test/${folder}`),
+  roots: rootsOf(readdirSync(new URL('test/', import.meta.url)).filter((folder) => !tools.includes(folder))),
   testMatch: ['**/*.test.ts', '**/*.spec.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   // Compiled packages first: a package that ships its sources beside its output is loaded from its output.

@@ -40,10 +40,18 @@ function nestLogger(logger: Logger | ConsoleLogger): PoolLogger {
 /** A class, because Nest's logger has only plain objects printed property by property. */
 class LogEntry {
   readonly message: string;
+  /** The same once more: Pino copies the properties, and has the text of a line under this name. */
+  readonly msg: string;
 
   constructor(message: string, fields: object) {
     this.message = message;
+    this.msg = message;
     Object.assign(this, fields);
+  }
+
+  /** Where the entry itself is written as JSON, its text stands there once. */
+  toJSON(): object {
+    return { ...this, msg: undefined };
   }
 
   toString(): string {

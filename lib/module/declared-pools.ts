@@ -5,16 +5,17 @@
  * know the pool's class. Where the compiler emits decorator metadata, the declared class is known at the start of the
  * application, and compared then, once.
  *
- * Promises: only pools of the registration itself are compared, never what a test put in the place of one; only where
- * the declared class is one of a pool. Interfaces, unions and types that are imported as types have no class in the
- * metadata, and a drop-in for `pg.Pool` may be declared as one.
+ * Promises: only pools of the registration itself are compared, never what a test or a module put in the place of one,
+ * a view, say; only where the declared class is one of a pool. Interfaces, unions and types that are imported as types
+ * have no class in the metadata, an abstract class of the application is none of a pool, and a drop-in for `pg.Pool`
+ * may be declared as one.
  */
 import type { ModulesContainer } from '@nestjs/core';
 
 import type { ConfigProblem } from '../errors.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { PoolClass } from '../pool/pool-registry.js';
-import { constructorOwner, placeOf, type Wrapper, wrappersOf } from './injection-points.js';
+import { constructorOwner, type Hosted, placeOf, providerFor, tokensOf, wrappersOf } from './injection-points.js';
 
 /** Where a class asks for a pool. */
 interface PoolInjection {
@@ -46,20 +47,21 @@ function poolInjectionsOf(owner: object): readonly PoolInjection[] {
 export function misdeclaredPools(modules: ModulesContainer, pools: ReadonlySet<unknown>): readonly ConfigProblem[] {
   // By its text, because a class may be a provider of several modules.
   const problems = new Map<string, ConfigProblem>();
-  for (const { wrapper } of wrappersOf(modules)) {
-    for (const problem of problemsOf(wrapper, pools)) problems.set(problem.rule, problem);
+  for (const hosted of wrappersOf(modules)) {
+    for (const problem of problemsOf(hosted, pools)) problems.set(problem.rule, problem);
   }
   return [...problems.values()];
 }
 
-function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<ConfigProblem> {
+function* problemsOf(hosted: Hosted, pools: ReadonlySet<unknown>): Iterable<ConfigProblem> {
+  const { wrapper } = hosted;
   const { metatype } = wrapper;
   if (typeof metatype !== 'function') return;
   // A class that extends another may inject something else at the same place.
   const points = new Map(poolInjectionsOf(metatype).map((point) => [point.at, point]));
   for (const { target, at } of points.values()) {
     if (typeof at === 'number' && target !== constructorOwner(metatype)) continue;
-    const pool = injectedAt(wrapper, at);
+    const pool = injectedAt(hosted, at);
     // In this order: what a test put in the place of a pool may not like to be looked at.
     if (!pools.has(pool) || !(pool instanceof PoolHandle)) continue;
     const declared = declaredAt(target, at);
@@ -72,10 +74,10 @@ function* problemsOf(wrapper: Wrapper, pools: ReadonlySet<unknown>): Iterable<Co
   }
 }
 
-function injectedAt(wrapper: Wrapper, at: number | string | symbol): unknown {
-  return typeof at === 'number'
-    ? wrapper.getCtorMetadata?.()?.[at]?.instance
-    : wrapper.getPropertiesMetadata?.()?.find(({ key }) => key === at)?.wrapper.instance;
+/** What Nest has for it, whether or not it has made anything of the class by now. */
+function injectedAt({ wrapper, module }: Hosted, at: number | string | symbol): unknown {
+  const token = tokensOf(wrapper).get(at);
+  return typeof token === 'string' ? providerFor(token, module)?.instance : undefined;
 }
 
 /** The class in the compiler's metadata; undefined without any. */
@@ -89,6 +91,14 @@ function isPoolClass(declared: unknown): declared is PoolClass<PoolHandle> {
   return typeof declared === 'function' && (declared === PoolHandle || declared.prototype instanceof PoolHandle);
 }
 
-function accepts(declared: PoolClass<PoolHandle>, pool: unknown): boolean {
-  return pool instanceof declared;
+/** A class of the application that extends the pool's own and adds nothing is another name for that. */
+function accepts(declared: PoolClass<PoolHandle>, pool: object): boolean {
+  if (pool instanceof declared) return true;
+  const own = pool.constructor;
+  let prototype = declared.prototype as object | null;
+  while (prototype instanceof own) {
+    if (Reflect.ownKeys(prototype).length > 1) return false;
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+  return prototype === own.prototype;
 }

@@ -1,9 +1,8 @@
 /**
  * What the classes and factories of an application ask to have injected, and where Nest finds it.
  *
- * It is read from the metadata of Nest's decorators and from what Nest knows of its modules: what is made for each
- * request is resolved only then. The methods of its wrappers that tell what it has resolved are no part of its public
- * face: in a version without them nothing is told.
+ * It is read from the metadata of Nest's decorators and from what its modules provide, and not from what Nest has
+ * resolved: what is made for each request is resolved only then.
  */
 import type { InjectionToken } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
@@ -15,10 +14,8 @@ export interface Wrapper {
   readonly instance: unknown;
   readonly inject?: readonly unknown[] | null | undefined;
   readonly isTransient: boolean;
+  /** No part of Nest's public face. */
   isDependencyTreeStatic?(): boolean;
-  getCtorMetadata?(): readonly ({ readonly instance: unknown } | undefined)[] | undefined;
-  getPropertiesMetadata?():
-    readonly { readonly key: string | symbol; readonly wrapper: { readonly instance: unknown } }[] | undefined;
 }
 
 /** A module of the application. */
@@ -61,7 +58,7 @@ export function* injectionPointsOf(modules: ModulesContainer): Iterable<Injectio
 }
 
 /** The tokens of one class or factory, by their place. Of two for the same place the later one is the class's own. */
-function tokensOf({ inject, metatype }: Wrapper): ReadonlyMap<number | string | symbol, unknown> {
+export function tokensOf({ inject, metatype }: Wrapper): ReadonlyMap<number | string | symbol, unknown> {
   const tokens = new Map<number | string | symbol, unknown>();
   if (Array.isArray(inject)) {
     for (const [index, argument] of inject.entries())
@@ -83,9 +80,18 @@ function isWrapped(argument: unknown): argument is { readonly token: unknown; re
   return typeof argument === 'object' && argument !== null && 'token' in argument;
 }
 
-/** What Nest injects under a token into what belongs to `module`, or undefined: its own, else the first import's. */
-export function providerFor(token: InjectionToken, module: Module): Wrapper | undefined {
-  return module.providers.get(token) ?? importedBy(module, token, new Set(), () => true);
+/**
+ * What Nest injects under a token into what belongs to `module`, or undefined: its own, else the first import's.
+ *
+ * @param counts says which providers do; the others are passed over.
+ */
+export function providerFor(
+  token: InjectionToken,
+  module: Module,
+  counts: (provider: Wrapper) => boolean = () => true,
+): Wrapper | undefined {
+  const own = module.providers.get(token);
+  return own !== undefined && counts(own) ? own : importedBy(module, token, new Set(), () => true, counts);
 }
 
 function importedBy(
@@ -93,13 +99,16 @@ function importedBy(
   token: InjectionToken,
   seen: Set<Module>,
   isInReach: (imported: Module) => boolean,
+  counts: (provider: Wrapper) => boolean,
 ): Wrapper | undefined {
   for (const imported of module.imports) {
     if (seen.has(imported) || !isInReach(imported)) continue;
     seen.add(imported);
     const provider = imported.exports.has(token) ? imported.providers.get(token) : undefined;
     // Of what a module imports, others see only what it exports again.
-    const found = provider ?? importedBy(imported, token, seen, ({ metatype }) => imported.exports.has(metatype));
+    const isExported = ({ metatype }: Module): boolean => imported.exports.has(metatype);
+    const found =
+      provider !== undefined && counts(provider) ? provider : importedBy(imported, token, seen, isExported, counts);
     if (found !== undefined) return found;
   }
   return undefined;

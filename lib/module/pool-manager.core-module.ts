@@ -22,6 +22,7 @@ import type { PoolHandle } from '../pool/pool-handle.js';
 import { RequestScopes } from '../tenancy/request-scopes.js';
 import { TENANCY_OPTIONS } from '../tenancy/tenancy.options.js';
 import { TenantContext } from '../tenancy/tenant-context.js';
+import { rememberRegistration } from './names-in-code.js';
 import { PoolManagerLifecycle, ShutdownNotice } from './pool-manager.lifecycle.js';
 import {
   DEFAULT_MANAGER,
@@ -32,7 +33,7 @@ import {
   MODULE_OPTIONS,
   poolTokenOf,
 } from './pool-manager.tokens.js';
-import { undeclaredPoolProviders, withLateItems } from './undeclared-pools.js';
+import { removeUndeclaredPools, undeclaredPoolProviders, withLateItems } from './undeclared-pools.js';
 
 @Module({})
 export class PoolManagerCoreModule {}
@@ -50,6 +51,7 @@ interface RegistrationDependencies {
  */
 export function register(definition: DynamicModule, dependencies: RegistrationDependencies): DynamicModule {
   const { name, poolNames = [], isGlobal } = dependencies;
+  rememberRegistration(name);
   const pools = poolNames.map((pool) => poolProvider(pool, name));
   const notice: FactoryProvider<ShutdownNotice> = {
     provide: getShutdownNoticeToken(name),
@@ -120,18 +122,20 @@ function tokensOf(providers: readonly { readonly provide: InjectionToken }[]): I
  * Global also where `isGlobal` is false: `forFeature`, health routes and tenant guards anywhere in the application need
  * the manager.
  */
-function coreModule(definition: DynamicModule, { name, poolNames }: RegistrationDependencies): DynamicModule {
+function coreModule(definition: DynamicModule, { name, poolNames, isGlobal }: RegistrationDependencies): DynamicModule {
   const registered = getRegisteredManagerToken(name);
   const isDefault = name === DEFAULT_MANAGER;
   const manager: FactoryProvider<ConnectionPoolManager> = {
     provide: registered,
-    useFactory: (options: PoolManagerOptions, modules: ModulesContainer, tenants?: TenantContext) =>
-      new ConnectionPoolManager(options, {
+    useFactory: (options: PoolManagerOptions, modules: ModulesContainer, tenants?: TenantContext) => {
+      removeUndeclaredPools(modules);
+      return new ConnectionPoolManager(options, {
         logger: new Logger('PoolManager'),
         staticNames: poolNames,
         overridden: (poolNames ?? []).filter((pool) => isOverridden(pool, name, modules)),
         tenants,
-      }),
+      });
+    },
     // A request has one tenant, however many registrations serve it.
     inject: [MODULE_OPTIONS, ModulesContainer, ...(isDefault ? [] : [{ token: TenantContext, optional: true }])],
   };
@@ -147,10 +151,10 @@ function coreModule(definition: DynamicModule, { name, poolNames }: Registration
       moduleRef: ModuleRef,
       modules: ModulesContainer,
       http: HttpAdapterHost,
-    ) => new PoolManagerLifecycle({ name, poolNames, manager, moduleRef, modules, http }),
+    ) => new PoolManagerLifecycle({ name, poolNames, isGlobal, manager, moduleRef, modules, http }),
     inject: [registered, ModuleRef, ModulesContainer, HttpAdapterHost],
   };
-  const undeclared = (): FactoryProvider[] => undeclaredPoolProviders({ manager: name, names: poolNames });
+  const undeclared = (): FactoryProvider[] => undeclaredPoolProviders({ manager: name, names: poolNames, isGlobal });
   return {
     module: PoolManagerCoreModule,
     global: true,

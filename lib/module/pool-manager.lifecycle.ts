@@ -45,13 +45,14 @@ import {
   getShutdownNoticeToken,
   poolTokenOf,
 } from './pool-manager.tokens.js';
-import { removeUndeclaredPools, undeclaredPoolsOfLater } from './undeclared-pools.js';
+import { undeclaredPoolsOfLater } from './undeclared-pools.js';
 
 export interface PoolManagerLifecycleDependencies {
   /** The registration's name. */
   readonly name: string;
   /** The pools that have injection tokens; undefined when an asynchronous registration named none. */
   readonly poolNames: readonly string[] | undefined;
+  readonly isGlobal: boolean;
   readonly manager: ConnectionPoolManager;
   readonly moduleRef: ModuleRef;
   readonly modules: ModulesContainer;
@@ -190,11 +191,9 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
 
   /** What would fail at the first request: classes that are made for each have asked for nothing yet. */
   private refuseUndeclaredPools(): void {
-    const { manager, modules, name, poolNames } = this.dependencies;
-    const announced = { manager: name, names: poolNames };
-    const problems = undeclaredPoolsOfLater(announced, Object.keys(manager.options.pools), modules);
+    const { manager, modules, name, poolNames, isGlobal } = this.dependencies;
+    const problems = undeclaredPoolsOfLater({ manager: name, names: poolNames, isGlobal }, manager, modules);
     if (problems.length > 0) throw new PoolConfigError(problems);
-    removeUndeclaredPools(modules);
   }
 
   /**

@@ -12,7 +12,8 @@ import {
   type PoolManagerModuleAsyncOptions,
   type PoolManagerModuleOptions,
 } from './pool-manager.module-definition.js';
-import { DEFAULT_MANAGER } from './pool-manager.tokens.js';
+import { DEFAULT_MANAGER, poolTokenOf } from './pool-manager.tokens.js';
+import { unregisteredFeature, withLateItems } from './undeclared-pools.js';
 
 /**
  * Declares the pools of an application, opens them with it and closes them with it.
@@ -60,7 +61,10 @@ export class PoolManagerModule {
    * @param manager the registration's `name`, if it has one.
    */
   static forFeature(pools: readonly string[], manager: string = DEFAULT_MANAGER): DynamicModule {
-    const providers = pools.map((pool) => poolProvider(pool, manager));
-    return { module: PoolManagerModule, providers, exports: providers.map(({ provide }) => provide) };
+    const providers = withLateItems(
+      [],
+      () => unregisteredFeature(pools, manager) ?? pools.map((pool) => poolProvider(pool, manager)),
+    );
+    return { module: PoolManagerModule, providers, exports: pools.map((pool) => poolTokenOf(pool, manager)) };
   }
 }

@@ -6,6 +6,7 @@
 import type { InjectionToken } from '@nestjs/common';
 
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
+import { rememberManager, rememberPool } from './names-in-code.js';
 
 /** The name of the registration that gives itself none. */
 export const DEFAULT_MANAGER = 'default';
@@ -24,7 +25,7 @@ export const MODULE_OPTIONS = 'PoolManagerOptions';
  * Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getPoolToken('orders')).useValue(fakeOrders);
  */
 export function getPoolToken(pool: string, manager: string = DEFAULT_MANAGER): string {
-  remember(pool, manager);
+  rememberPool(pool, manager);
   return poolTokenOf(pool, manager);
 }
 
@@ -37,30 +38,9 @@ export function poolTokenOf(pool: string, manager: string): string {
   return manager === DEFAULT_MANAGER ? `Pool(${pool})` : `Pool(${manager}/${pool})`;
 }
 
-/**
- * The names that tokens have been asked for, by manager: what classes of this process inject, whether or not it exists
- * anywhere. They are part of the code, and so few; what asks for more than these at run time has no token to find.
- */
-const asked = new Map<string, Set<string>>();
-const MOST_ASKED = 1_000;
-
-function remember(pool: string, manager: string): void {
-  let names = asked.get(manager);
-  if (names === undefined && asked.size < MOST_ASKED) asked.set(manager, (names = new Set()));
-  if (names !== undefined && names.size < MOST_ASKED) names.add(pool);
-}
-
-/**
- * The pools of a registration that something in this process may inject.
- *
- * @internal
- */
-export function askedPoolNames(manager: string): Iterable<string> {
-  return asked.get(manager) ?? [];
-}
-
 /** The token of a manager: the class itself, or a string for a registration with a `name`. */
 export function getPoolManagerToken(manager: string = DEFAULT_MANAGER): InjectionToken<ConnectionPoolManager> {
+  rememberManager(manager);
   return manager === DEFAULT_MANAGER ? ConnectionPoolManager : `ConnectionPoolManager(${manager})`;
 }
 

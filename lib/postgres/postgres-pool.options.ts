@@ -8,7 +8,15 @@ import { z } from 'zod';
 
 import { LONGEST_TIMER_MS } from '../engine/time/clock.js';
 import { type Environment, isRecord } from '../options/environment.js';
-import { callback, count, durationMs, optionsObject, secretText, tlsOptions, untouched } from '../options/option-types.js';
+import {
+  callback,
+  count,
+  durationMs,
+  optionsObject,
+  secretText,
+  tlsOptions,
+  untouched,
+} from '../options/option-types.js';
 import { parsePool, type PoolKindOptions } from '../options/parse-pool.js';
 import { hidden, namesOnly, seal } from '../options/sealed-options.js';
 import { givenAsUndefined, unsetAddressProblem } from '../options/unset-address.js';

@@ -1,10 +1,12 @@
 // What an application's log says of its end, whatever the application logs with.
+import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { format } from 'node:util';
 
 import { describe, expect, it } from '@jest/globals';
 import { Logger, type LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { Logger as PinoLogger, LoggerModule } from 'nestjs-pino';
 
 import {
   ConnectionPoolManager,
@@ -55,6 +57,7 @@ describe('The report of a shutdown', () => {
   it("is one object of Nest's logger with JSON, with the report's values", async () => {
     const lines = await linesOfTheEnd('json');
     expect(lines).toHaveLength(1);
+    expect(lines[0]).not.toContain('"msg"');
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({
       level: 'warn',
       context: 'PoolManager',
@@ -84,7 +87,7 @@ describe('The report of a shutdown', () => {
     ['formats as the console does', (message) => format(message), text],
     ['takes texts only, and throws', (message) => (message as string).padEnd(2), text],
     [
-      'copies the properties of what it is given, as those of Pino and Winston do',
+      'copies the properties of what it is given, as that of Winston does',
       (message, context) => ({ context, ...(typeof message === 'object' ? message : {}) }),
       expect.objectContaining({
         context: 'PoolManager',
@@ -105,6 +108,37 @@ describe('The report of a shutdown', () => {
     await app.close();
     Logger.overrideLogger(false);
     expect(lines).toEqual([expected]);
+  });
+
+  it('is one line of Pino, with its text where Pino has it and its values beside it', async () => {
+    const written = new PassThrough({ encoding: 'utf8' });
+    const work = { type: 'external', driver: new FakeDriver() } as const;
+    const app = await NestFactory.createApplicationContext(
+      {
+        module: class Application {},
+        imports: [LoggerModule.forRoot({ pinoHttp: [{}, written] }), PoolManagerModule.forRoot({ pools: { work } })],
+      },
+      { bufferLogs: true },
+    );
+    app.useLogger(app.get(PinoLogger));
+    const lease = await app.get(ConnectionPoolManager).acquireConnection('work', { tenantId: 'acme' });
+    const closed = app.close();
+    lease.release();
+    await closed;
+    Logger.overrideLogger(false);
+    const lines = String(written.read() ?? '')
+      .split('\n')
+      .filter((line) => line.includes('Pools closed'));
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      level: 30,
+      context: 'PoolManager',
+      msg: expect.stringMatching(/^Pools closed in \d+ ms\. work: /),
+      clean: true,
+      durationMs: expect.any(Number),
+      startedAt: expect.any(Number),
+      pools: [{ poolId: 'work', cut: 0, refused: 0, holders: [] }],
+    });
   });
 
   it('names the first holders in its text, and all of them, with their stacks, in its values', async () => {

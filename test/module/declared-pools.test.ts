@@ -31,7 +31,7 @@ import { rejectionOf } from '../support/problems.js';
 import { TestApplications } from './applications.js';
 
 const applications = new TestApplications();
-afterEach(() => applications.close());
+afterEach(() => applications.closeSettled());
 
 /** A driver that counts, under "ftp", and a pool for which no server is needed to be made, under "orders". */
 function pools(driver = new FakeDriver()) {
@@ -144,6 +144,22 @@ describe('a pool that is injected as another class than its own', () => {
     expect(problems).toMatchObject([{ key: 'pools.ftp', rule: expect.stringContaining('(ExternalPool)') }]);
   });
 
+  it('is found where the class is one of the application that extends another kind, or adds to its own', async () => {
+    abstract class Cache extends RedisPool {}
+    abstract class Archive extends PostgresPool {
+      archive(): void {}
+    }
+    @Injectable()
+    class Reports {
+      constructor(
+        @InjectPool('orders') readonly cache: Cache,
+        @InjectPool('orders') readonly archive: Archive,
+      ) {}
+    }
+    const { problems } = await rejectionOf(applications.boot({ imports: [pools()], providers: [Reports] }));
+    expect(problems.map(({ rule }) => / as (\w+) into/.exec(rule)?.[1]).sort()).toEqual(['Archive', 'Cache']);
+  });
+
   it('is found in a class that inherits its constructor', async () => {
     @Injectable()
     class Heir extends AsRedis {}
@@ -172,6 +188,46 @@ describe('a pool is injected as', () => {
     const application = await applications.boot({ imports: [pools()], providers: [Everything] });
     const manager = application.get(ConnectionPoolManager);
     for (const pool of Object.values(application.get(Everything))) expect(pool).toBe(manager.getPool('orders'));
+  });
+
+  it('an abstract class of the application, and one that is its own class by another name', async () => {
+    abstract class OrdersPort {
+      abstract query(text: string): Promise<unknown>;
+    }
+    abstract class OrdersPool extends PostgresPool {}
+    abstract class ArchivePool extends OrdersPool {}
+    @Injectable()
+    class Everything {
+      constructor(
+        @InjectPool('orders') readonly port: OrdersPort,
+        @InjectPool('orders') readonly alias: OrdersPool,
+        @InjectPool('orders') readonly aliasOfIt: ArchivePool,
+      ) {}
+    }
+    const application = await applications.boot({ imports: [pools()], providers: [Everything] });
+    expect(Object.values(application.get(Everything))).toEqual(Array(3).fill(expect.any(PostgresPool)));
+  });
+
+  it('its own class where a module provides a view of it', async () => {
+    const view = {
+      unscoped: (pool: PoolHandle) => pool.unscoped(),
+      tenant: (pool: PoolHandle) => pool.forTenant('acme'),
+    };
+    for (const of of Object.values(view)) {
+      const provided = {
+        provide: getPoolToken('orders'),
+        inject: [ConnectionPoolManager],
+        useFactory: async (manager: ConnectionPoolManager) => of(await manager.table.build('orders')),
+      };
+      @Injectable()
+      class Reports {
+        constructor(@InjectPool('orders') readonly orders: PostgresPool) {}
+      }
+      const application = await applications.boot({
+        imports: [pools(), { module: class Feature {}, providers: [provided, Reports] }],
+      });
+      expect(application.get(Reports, { strict: false }).orders).toBeInstanceOf(PostgresPool);
+    }
   });
 
   it('any class where the compiler emits no metadata', async () => {

@@ -175,7 +175,7 @@ describe('isGlobal: false', () => {
     const building = Test.createTestingModule({ imports: [root, WithoutImport] })
       .setLogger(new LogBook())
       .compile();
-    await expect(building).rejects.toThrow('Pool(orders)');
+    await expect(building).rejects.toThrow('forFeature(["orders"]) to the imports of WithoutImport');
   });
 
   it('builds the pool once, in any order of imports', async () => {

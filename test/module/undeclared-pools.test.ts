@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
   Controller,
+  Global,
   Inject,
   Injectable,
   Module,
@@ -12,6 +13,7 @@ import {
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
 
 import {
+  ConnectionPoolManager,
   getPoolToken,
   InjectPool,
   type PoolHandle,
@@ -175,6 +177,97 @@ describe('a pool that is injected and not declared', () => {
     expect(misspelt.problems).toMatchObject([
       { rule: expect.stringMatching(/Did you mean "orders"\? Declared: "orders", "cache"; name them in forRootAsync/) },
     ]);
+  });
+});
+
+describe('a pool of a registration with isGlobal: false', () => {
+  const local = (): ReturnType<typeof PoolManagerModule.forRoot> =>
+    PoolManagerModule.forRoot({ isGlobal: false, ...optionsFor('orders', 'cache') });
+
+  @Injectable()
+  class Cached {
+    constructor(@InjectPool('cache') readonly cache: PoolHandle) {}
+  }
+
+  it('is told with the import that is missing, where a module injects it without', async () => {
+    @Module({ imports: [PoolManagerModule.forFeature(['orders'])], providers: [Cached] })
+    class Reports {}
+    const { problems } = await rejectionOf(applications.compile({ imports: [local(), Reports] }));
+    expect(problems).toEqual([
+      {
+        key: 'pools.cache',
+        rule:
+          'is injected into parameter 1 of the constructor of Cached (Reports), which does not see it, because the ' +
+          'registration has isGlobal: false. Add PoolManagerModule.forFeature(["cache"]) to the imports of Reports',
+      },
+    ]);
+  });
+
+  it.each<[string, Omit<Parameters<typeof PoolManagerModule.forRootAsync>[0], 'useFactory'>]>([
+    ['its names', { pools: ['warehouse'] }],
+    ['none', {}],
+  ])('is told with the name of the registration, where asynchronous options came with %s', async (_, names) => {
+    @Injectable({ scope: Scope.REQUEST })
+    class Reports {
+      constructor(@InjectPool('warehouse', 'reporting') readonly reports: PoolHandle) {}
+    }
+    @Module({ providers: [Reports] })
+    class Feature {}
+    const useFactory = (): PoolManagerOptions => optionsFor('warehouse');
+    const reporting = PoolManagerModule.forRootAsync({ name: 'reporting', isGlobal: false, ...names, useFactory });
+    const { problems } = await rejectionOf(applications.boot({ imports: [reporting, Feature] }));
+    expect(problems).toMatchObject([
+      { rule: expect.stringContaining('Add PoolManagerModule.forFeature(["warehouse"], "reporting") to the imports') },
+    ]);
+  });
+
+  it('is told where it is misspelt as any other', async () => {
+    @Module({ imports: [PoolManagerModule.forFeature(['orders'])], providers: [Orders] })
+    class Feature {}
+    const { problems } = await rejectionOf(applications.compile({ imports: [local(), Feature] }));
+    expect(problems).toMatchObject([{ rule: expect.stringContaining('Did you mean "orders"?') }]);
+  });
+
+  it('is injected where it is imported, by however many, and found before the start as after it', async () => {
+    @Injectable()
+    class Second extends Cached {}
+    @Module({ imports: [PoolManagerModule.forFeature(['cache'])], providers: [Cached, Second] })
+    class Feature {}
+    @Module({ imports: [PoolManagerModule.forFeature(['cache'])], providers: [Cached] })
+    class Another {}
+    const application = await applications.compile({ imports: [Another, Feature, local()] });
+    const pool = application.get<PoolHandle>(getPoolToken('cache'));
+    await application.init();
+    expect(application.get(getPoolToken('cache'))).toBe(pool);
+    for (const found of [Cached, Second]) {
+      const instances = application.get(found, { strict: false, each: true });
+      expect(instances.map(({ cache }) => cache)).toEqual(instances.map(() => pool));
+    }
+  });
+
+  it.each(['first', 'last'])('is injected where a global module exports it again that is imported %s', async (at) => {
+    const registration = local();
+    @Global()
+    @Module({ imports: [registration], exports: [PoolManagerModule] })
+    class Shared {}
+    @Module({ providers: [Cached] })
+    class Feature {}
+    const imports = at === 'first' ? [Shared, registration, Feature] : [registration, Feature, Shared];
+    const application = await applications.boot({ imports });
+    expect(application.get(Cached, { strict: false }).cache).toBe(
+      application.get(ConnectionPoolManager).getPool('cache'),
+    );
+  });
+
+  it('is not asked for where it is optional', async () => {
+    @Injectable()
+    class Dispensable {
+      constructor(@Optional() @InjectPool('cache') readonly cache?: PoolHandle) {}
+    }
+    @Module({ providers: [Dispensable] })
+    class Feature {}
+    const application = await applications.boot({ imports: [local(), Feature] });
+    expect(application.get(Dispensable, { strict: false }).cache).toBeUndefined();
   });
 });
 

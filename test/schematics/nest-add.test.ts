@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { isSoundUndici } from '../../lib/http/undici-version.js';
 import { PEER_RANGES, wantedPackages } from '../../schematics/nest-add/packages.js';
+import { snippetsOf } from '../docs/snippets.js';
 import { json, lines, scaffold } from './support/scaffolds.js';
 import { DEVKITS, type Files, Schematics, unformatted } from './support/schematics.js';
 
@@ -129,6 +130,24 @@ describe('the options', () => {
     expect(files['/src/app.module.ts']).toContain('import {\n  fromHeader,\n  PoolHealthModule,\n');
     expect(log).toContain('TenantGuardInterceptor');
     expect(await unformatted(files)).toEqual([]);
+  });
+
+  it("as in README's command declare the pools of README's quick start", async () => {
+    const snippets = snippetsOf('README.md');
+    const command = snippets.find(({ code }) => code.startsWith('npx nest add'))?.code ?? '';
+    const flags = [...command.matchAll(/--([\w-]+)=(\S+)/g)].map(([, flag = '', value = '']) => [
+      flag.replace(/-(\w)/g, (_match, letter: string) => letter.toUpperCase()),
+      value,
+    ]);
+    const options: Readonly<Record<string, unknown>> = Object.fromEntries(flags);
+    const { files } = await add(scaffold({ nest: 12 }), options);
+    const ofReadme = snippets.find(({ file }) => file === 'app.module.ts')?.code ?? '';
+    const declared = (code = '') => [
+      ...[...code.matchAll(/^ +(\w+): \{\s*type: '(\w+)'/gm)].map(([, name, type]) => [name, type]),
+      /fromHeader\('.*'\)/.exec(code)?.[0],
+    ];
+    expect(declared(files['/src/app.module.ts'])).toEqual(declared(ofReadme));
+    expect(declared(ofReadme)).toHaveLength(3);
   });
 
   it('health routes, hooks, the example and the installation can be left out', async () => {
