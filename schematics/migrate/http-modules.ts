@@ -14,9 +14,10 @@ import { localName } from '../text/imports.js';
 import { withoutMember } from '../text/members.js';
 import { isSelfContained, literalText, moved } from './expressions.js';
 import { checkStrays, classNamed, type FoundClass, modulesOf, namedUser, NEST_AXIOS } from './http-users.js';
-import { type Migration, type SureMigration, type Target, Unsure } from './migration.js';
+import type { Migration, SureMigration, Target } from './migration.js';
 import { nameFor } from './pool-names.js';
 import { Rewrite } from './rewrite.js';
+import { Unsure } from './unsure.js';
 
 /** What `HttpService` and `HttpPool` both have, meaning the same. */
 const COMMON = new Set([

@@ -8,7 +8,7 @@ import { classes, decorator } from '../project/nest-syntax.js';
 import { isTest, type Project } from '../project/project.js';
 import type { CodeFile } from '../text/code-file.js';
 import { importedFrom, localName } from '../text/imports.js';
-import { Unsure } from './migration.js';
+import { Unsure } from './unsure.js';
 
 export const NEST_AXIOS = '@nestjs/axios';
 

@@ -15,10 +15,11 @@ import type { CodeFile } from '../text/code-file.js';
 import { importedFrom, localName } from '../text/imports.js';
 import { withoutMember } from '../text/members.js';
 import { isSelfContained, literalText, memberTexts, moved } from './expressions.js';
-import { type Migration, type Note, type SureMigration, type Target, Unsure } from './migration.js';
+import type { Migration, Note, SureMigration, Target } from './migration.js';
 import { nameFor } from './pool-names.js';
 import { Rewrite } from './rewrite.js';
 import { checkOtherNames, checkText, usesOf } from './tokens.js';
+import { Unsure } from './unsure.js';
 
 /** One `new Pool(…)`. */
 interface Candidate {

@@ -8,7 +8,7 @@ import type { Project } from '../project/project.js';
 import { PACKAGE } from '../project/registration.js';
 import type { CodeFile, Edit } from '../text/code-file.js';
 import { addImport, localName, removeImport, takenName } from '../text/imports.js';
-import { Unsure } from './migration.js';
+import { Unsure } from './unsure.js';
 
 interface FileChange {
   readonly edits: Edit[];

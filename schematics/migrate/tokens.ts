@@ -7,7 +7,7 @@ import { isInImport } from '../project/nest-syntax.js';
 import type { Project } from '../project/project.js';
 import type { CodeFile } from '../text/code-file.js';
 import { importedFrom } from '../text/imports.js';
-import { Unsure } from './migration.js';
+import { Unsure } from './unsure.js';
 
 /** Every use of a token in a file, without its declaration and imports. */
 export function* usesOf(file: CodeFile, token: ts.StringLiteral | ts.Identifier): Generator<ts.Expression> {
