@@ -1,0 +1,115 @@
+// Commands of one turn of the event loop leave in one write; whatever happens to the connection meanwhile, each of them
+// settles.
+import { Socket } from 'node:net';
+
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+
+import { claimRedis, type TestRedis } from '../support/databases.js';
+import { redisPool, type TestPool } from './pools.js';
+
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await claimRedis();
+});
+afterAll(() => redis.release());
+
+async function started(options = {}): Promise<TestPool> {
+  const test = await redisPool({ url: redis.url, minSize: 0, ...options });
+  await test.pool.start();
+  await test.pool.client.set('key', 'value');
+  return test;
+}
+
+/** How many writes to sockets are made until `run` is over. */
+async function writesOf(run: () => Promise<unknown>): Promise<number> {
+  let writes = 0;
+  const methods = ['_write', '_writev'].map((name) => ({ name, own: Reflect.get(Socket.prototype, name) as unknown }));
+  for (const { name, own } of methods) {
+    Reflect.set(Socket.prototype, name, function (this: Socket, ...args: unknown[]): void {
+      writes++;
+      if (typeof own === 'function') Reflect.apply(own, this, args);
+    });
+  }
+  try {
+    await run();
+  } finally {
+    for (const { name, own } of methods) Reflect.set(Socket.prototype, name, own);
+  }
+  return writes;
+}
+
+const many = <T>(ask: (at: number) => Promise<T>): Promise<T>[] => Array.from({ length: 100 }, (_, at) => ask(at));
+
+describe('commands of one turn', () => {
+  it('leave in one write behind the first, which leaves at once', async () => {
+    await using test = await started();
+    const { client } = test.pool;
+    const replies: Promise<string | null>[] = [];
+    const writes = await writesOf(() => {
+      replies.push(...many(() => client.get('key')));
+      return Promise.all(replies);
+    });
+    expect(writes).toBe(2);
+    expect(await Promise.all(replies)).toEqual(Array.from({ length: 100 }, () => 'value'));
+  });
+
+  it('are gathered again in the turn in which their replies arrive', async () => {
+    await using test = await started();
+    const { client } = test.pool;
+    const writes = await writesOf(() =>
+      Promise.all(
+        many(async () => {
+          await client.get('key');
+          await client.get('key');
+        }),
+      ),
+    );
+    // The replies may come in several reads.
+    expect(writes).toBeLessThan(20);
+  });
+
+  it('keep their order, also with pipelines among them', async () => {
+    await using test = await started();
+    const { client } = test.pool;
+    await client.del('list');
+    const pipeline = client.pipeline().rpush('list', 'c').rpush('list', 'd');
+    await Promise.all([
+      client.rpush('list', 'a'),
+      client.rpush('list', 'b'),
+      pipeline.exec(),
+      client.rpush('list', 'e'),
+      client.call('rpush', 'list', 'f'),
+    ]);
+    expect(await client.lrange('list', 0, -1)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+  });
+
+  it('leave although the clock of a test stands still', async () => {
+    await using test = await started();
+    const { client } = test.pool;
+    const faked = jest.useFakeTimers({ doNotFake: ['setImmediate'] });
+    try {
+      expect(await Promise.all([client.get('key'), client.get('key'), client.get('key')])).toHaveLength(3);
+    } finally {
+      faked.useRealTimers();
+    }
+  });
+
+  const ends: [string, (test: TestPool) => unknown][] = [
+    ['is replaced', ({ pool }) => pool.evict()],
+    ['is closed', ({ pool }) => pool.close({ deadlineMs: 1_000 })],
+    ['is closed at once', ({ pool }) => pool.close({ deadlineMs: 0 })],
+  ];
+  it.each(ends)('are answered or fail when the connection %s in the same turn', async (_name, end) => {
+    await using test = await started();
+    const { client } = test.pool;
+    const before = many(() => client.get('key'));
+    const ending = end(test);
+    const after = many(() => client.get('key'));
+    const results = await Promise.allSettled([...before, ...after]);
+    await ending;
+    for (const result of results) {
+      if (result.status === 'fulfilled') expect(result.value).toBe('value');
+      else expect((result.reason as Error).name).toMatch(/^(ConnectionLostError|PoolClosedError|CommandRefusedError)$/);
+    }
+  });
+});
