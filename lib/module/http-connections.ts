@@ -28,6 +28,9 @@ export const SILENCE_MS = 200;
 /** … and no longer than this. */
 export const LAST_REQUESTS_MS = 1_000;
 
+/** How long a closing server waits for the first request of a connection, in milliseconds. */
+export const UNUSED_MS = 1_000;
+
 /** How long handlers whose leases were just cut have to answer with the error they got, in milliseconds. */
 export const LAST_ANSWERS_MS = 250;
 

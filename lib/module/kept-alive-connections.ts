@@ -40,7 +40,8 @@ export class KeptAliveConnections {
   readonly #lastTold = new WeakMap<Socket, ServerResponse>();
   /** Connections that wait for a request, so that they can be told. */
   readonly #untold = new Set<Socket>();
-  readonly #unused = new WeakSet<Socket>();
+  /** Since when connections were seen on which nothing was sent; a reading of the clock. */
+  readonly #unusedSinceMs = new WeakMap<Socket, number>();
   #allTold: () => void = () => {};
   #lastToldAtMs = 0;
   #telling = false;
@@ -95,15 +96,17 @@ export class KeptAliveConnections {
   }
 
   /**
-   * Closes connections on which nothing was ever sent, those that the call before found so too. Browsers open such
-   * ahead of requests, and balancers to see whether the port is open; Node counts them as busy (nodejs/node#63452), and
-   * a server would wait for them.
+   * Closes connections on which nothing was ever sent, and was not either when a call found them `forMs` ago: a client
+   * that is short of time sends its first request late. Browsers open such connections ahead of requests, and balancers
+   * to see whether the port is open; Node counts them as busy (nodejs/node#63452), and a server would wait for them.
    */
-  closeUnused(): void {
+  closeUnused(forMs: number): void {
+    const nowMs = systemClock.now();
     for (const socket of this.#open) {
       if (socket.bytesRead > 0) continue;
-      if (this.#unused.has(socket)) socket.destroy();
-      else this.#unused.add(socket);
+      const sinceMs = this.#unusedSinceMs.get(socket);
+      if (sinceMs === undefined) this.#unusedSinceMs.set(socket, nowMs);
+      else if (nowMs - sinceMs >= forMs) socket.destroy();
     }
   }
 

@@ -37,6 +37,7 @@ import {
   LAST_REQUESTS_MS,
   onceClosed,
   SILENCE_MS,
+  UNUSED_MS,
 } from './http-connections.js';
 import { KeptAliveConnections } from './kept-alive-connections.js';
 import {
@@ -142,7 +143,7 @@ export class PoolManagerLifecycle implements OnModuleInit, BeforeApplicationShut
     const sweepOnce = (): void => {
       if (isListening(server)) return;
       closeIdleConnections(server);
-      this.connections.closeUnused();
+      this.connections.closeUnused(UNUSED_MS);
     };
     const sweep = setInterval(sweepOnce, IDLE_SWEEP_MS).unref();
     void closed.then(() => clearInterval(sweep));
