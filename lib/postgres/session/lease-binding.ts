@@ -15,6 +15,7 @@
 import type { TransactionStatus } from 'pg';
 
 import type { TenantSetting } from '../isolation.js';
+import type { Wire } from '../protocol/wire.js';
 import { rollsBackParts } from '../statement/script-check.js';
 
 /** Commands after which a setting may have another value. */
@@ -25,6 +26,14 @@ const MAY_UNBIND: ReadonlySet<string> = new Set(['SET', 'RESET', 'DISCARD ALL', 
  */
 const MAY_SET = /set_config|pg_settings|u&"|\bexecute\b/i;
 
+/** What begins the lease's transaction, with its first statement. */
+export interface TransactionOpening {
+  /** What binds the transaction to its tenant. */
+  readonly tenant: TenantSetting | undefined;
+  /** Writes it, without a Sync. @returns how many commands that is. */
+  write(wire: Wire): number;
+}
+
 export class LeaseBinding {
   #setting: TenantSetting | undefined = undefined;
   #isProved = false;
@@ -34,6 +43,12 @@ export class LeaseBinding {
   #maySetAnyTime = false;
   #rejection: Error | undefined = undefined;
   #isTransaction = false;
+  /** What has to go ahead of the first statement. */
+  #opening: TransactionOpening | undefined = undefined;
+  /** It has been asked to go by itself. */
+  isOpeningAsked = false;
+  /** The server has begun the transaction, and not yet said so. */
+  #isBeginning = false;
   /** What ended the lease's transaction. */
   #endedBy: string | undefined = undefined;
 
@@ -45,6 +60,9 @@ export class LeaseBinding {
     this.#maySetAnyTime = false;
     this.#rejection = undefined;
     this.#isTransaction = false;
+    this.#opening = undefined;
+    this.isOpeningAsked = false;
+    this.#isBeginning = false;
     this.#endedBy = undefined;
   }
 
@@ -62,17 +80,36 @@ export class LeaseBinding {
     return this.#rejection;
   }
 
-  /** BEGIN has worked, and with it `setting`, local to the transaction. */
-  transactionBegan(setting: TenantSetting | undefined): void {
-    this.#setting = setting;
+  /** The lease is for a transaction, which begins with its first statement. */
+  beginWith(opening: TransactionOpening): void {
+    this.#opening = opening;
+  }
+
+  /** What has to go ahead of the next statement, in the same implicit transaction; undefined once it has worked. */
+  get opening(): TransactionOpening | undefined {
+    return this.#opening;
+  }
+
+  /** BEGIN has worked, and with it the tenant's setting, local to the transaction. */
+  transactionBegan(): void {
+    this.#setting = this.#opening?.tenant;
+    this.#opening = undefined;
     this.#isTransaction = true;
+    this.#isBeginning = true;
     this.#endedBy = undefined;
     this.proved('T');
   }
 
-  /** The lease's own COMMIT or ROLLBACK goes out: nothing comes behind it. */
+  /** The lease's own COMMIT or ROLLBACK goes out, or there is nothing to end: nothing comes behind it. */
   transactionEnds(): void {
-    if (this.#isTransaction) this.#endedBy ??= 'the end of its function';
+    if (!this.#isTransaction && this.#opening === undefined) return;
+    this.#opening = undefined;
+    this.#endedBy ??= 'the end of its function';
+  }
+
+  /** The turn of a task has come: what the server says of the transaction is true of the one before. */
+  turnBegins(): void {
+    this.#isBeginning = false;
   }
 
   /** What binds the session, if the lease has begun to use it. */
@@ -86,7 +123,7 @@ export class LeaseBinding {
 
   /** What ended the transaction, if it is over. */
   endedBy(status: TransactionStatus): string | undefined {
-    if (this.#isTransaction && status === 'I') this.#endedBy ??= 'one of its statements';
+    if (this.#isTransaction && !this.#isBeginning && status === 'I') this.#endedBy ??= 'one of its statements';
     return this.#endedBy;
   }
 
@@ -126,6 +163,7 @@ export class LeaseBinding {
 
   /** The server is ready for the next statement. */
   ready(status: TransactionStatus): void {
+    this.#isBeginning = false;
     if (status === 'I' && this.#provedInBlock) this.#isProved = false;
   }
 }

@@ -26,7 +26,9 @@ import type { CallerStatement } from '../statement/caller-statement.js';
 import { type CallerSubmittable, textOwner } from '../statement/caller-submittable.js';
 import type { Instrumentation, ObservedCall, StatementText } from '../statement/instrumentation.js';
 import { LeaseStatement } from '../statement/lease-statement.js';
+import { OpeningStatement } from '../statement/opening-statement.js';
 import { type QueryRequest, type StatementLimits, strictest } from '../statement/query-arguments.js';
+import { hasSeveralStatements } from '../statement/statement.js';
 import { SubmittableTask } from '../statement/submittable-task.js';
 import { LeaseEvents } from './lease-events.js';
 import type { PgSession } from './pg-session.js';
@@ -181,6 +183,26 @@ export class LeasedClient extends LeaseEvents {
     const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
     if (this.observe(statement)) this.#run(statement);
     return promise;
+  }
+
+  /**
+   * @internal Begins the lease's transaction by itself, if it has not begun and `request` can't take that along;
+   * without a request in any case.
+   */
+  beginAhead(request: QueryRequest | undefined): void {
+    const { binding } = this.session.hygiene;
+    if (binding.opening === undefined || binding.isOpeningAsked) return;
+    if (request !== undefined && this.#takesOpening(request)) return;
+    binding.isOpeningAsked = true;
+    // The statements behind it are told.
+    this.run(new OpeningStatement(this)).catch(() => {});
+  }
+
+  /** pg would take the answers to what goes ahead for those to the preparation of a named statement. */
+  #takesOpening(request: QueryRequest): boolean {
+    if (request.submittable !== undefined) return false;
+    if (request.config?.name !== undefined || hasSeveralStatements(request.text)) return false;
+    return this.#dependencies.instrumentation?.isPresent() !== true;
   }
 
   /** @internal Runs a statement of the pool's own in this lease. */

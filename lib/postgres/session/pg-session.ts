@@ -8,7 +8,6 @@ import type { Client, TransactionStatus } from 'pg';
 
 import { toError } from '../../engine/to-error.js';
 import { ConnectionLostError, PoolError, ScriptRefusedError, TransactionEndedError } from '../../errors.js';
-import type { TenantSetting } from '../isolation.js';
 import { isFatalError, isReadOnlyError, isStatementError } from '../protocol/pg-errors.js';
 import type { ActiveQuery, PgModule } from '../protocol/pg-module.js';
 import { Wire } from '../protocol/wire.js';
@@ -269,10 +268,6 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
     return this.hygiene.binding.rejection;
   }
 
-  transactionBegan(setting: TenantSetting | undefined): void {
-    this.hygiene.binding.transactionBegan(setting);
-  }
-
   /** What ended the lease's transaction, if it is over. */
   transactionEndedBy(): string | undefined {
     return this.hygiene.binding.endedBy(this.transactionStatus);
@@ -292,6 +287,7 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
   /** Asked by the queue. */
   rejectionOf(task: SessionTask): Error | undefined {
     const { binding } = this.hygiene;
+    binding.turnBegins();
     if (task.kind === 'end') binding.transactionEnds();
     if (task.kind !== 'caller') return undefined;
     if (binding.rejection !== undefined) return binding.rejection;

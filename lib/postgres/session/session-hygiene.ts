@@ -96,6 +96,10 @@ export class SessionHygiene implements ResetOwner {
   #carrier: SessionTask | undefined = undefined;
   /** Commands of that reset that have still to complete. */
   #carriedLeft = 0;
+  /** The statement that takes the beginning of the lease's transaction along. */
+  #openingTask: SessionTask | undefined = undefined;
+  /** Commands of that beginning that have still to complete. */
+  #openingLeft = 0;
 
   /** @param serverVersion of PostgreSQL, the major one; 0 when it isn't known. */
   constructor(session: HygienicSession, serverVersion: number) {
@@ -248,7 +252,12 @@ export class SessionHygiene implements ResetOwner {
 
   /** Whether something has to go out ahead of `task` in its own implicit transaction. */
   hasAhead(task: SessionTask): boolean {
-    return this.#guard !== undefined || this.#carrier === task || task.binding !== undefined;
+    return this.#guard !== undefined || this.#carrier === task || task.binding !== undefined || this.#opens(task);
+  }
+
+  /** Whether `task` has to begin the lease's transaction. */
+  #opens({ kind }: SessionTask): boolean {
+    return this.binding.opening !== undefined && (kind === 'caller' || kind === 'begin');
   }
 
   /** Writes that. @returns how many commands have to complete ahead of those of `task`. */
@@ -263,6 +272,12 @@ export class SessionHygiene implements ResetOwner {
       this.#owesReset = false;
       if (this.#lacksBindStatement(task)) this.#prepareBinding();
     }
+    const { opening } = this.binding;
+    if (opening !== undefined && this.#opens(task)) {
+      this.#openingTask = task;
+      this.#openingLeft = opening.write(wire);
+      return commands + this.#openingLeft;
+    }
     const { binding } = task;
     if (binding === undefined) return commands;
     // One that was never prepared: the server refuses it, and the statement is sent again.
@@ -273,10 +288,17 @@ export class SessionHygiene implements ResetOwner {
   /** One of the commands ahead of the active statement has completed. */
   aheadCompleted(): void {
     if (this.#carriedLeft > 0 && --this.#carriedLeft === 0) this.cleaned();
+    else if (this.#openingLeft > 0 && --this.#openingLeft === 0) this.binding.transactionBegan();
   }
 
   /** `task` has failed. @returns whether the reset that it took along has, so that nothing of the task was executed. */
   failedAheadOf(task: SessionTask, error: Error): boolean {
+    if (this.#openingTask === task) {
+      this.#openingTask = undefined;
+      // What comes behind it would run outside of a transaction.
+      if (this.#openingLeft > 0 && sqlStateOf(error) !== undefined) this.binding.refuse(error);
+      this.#openingLeft = 0;
+    }
     if (this.#carrier !== task) return false;
     this.#carrier = undefined;
     const isUnconfirmed = this.#carriedLeft > 0;
@@ -291,6 +313,7 @@ export class SessionHygiene implements ResetOwner {
   /** `task` has reached ReadyForQuery. */
   finished(task: SessionTask): void {
     if (this.#carrier === task) this.#carrier = undefined;
+    if (this.#openingTask === task) this.#openingTask = undefined;
     this.binding.ready(this.#wire.transactionStatus);
   }
 

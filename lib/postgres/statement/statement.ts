@@ -59,8 +59,6 @@ export interface StatementSession extends WireSession {
   replaceStatements(): void;
   /** Why nothing may run in the lease any more, if so. */
   readonly leaseRejection: Error | undefined;
-  /** BEGIN has worked, and with it `setting`, local to the transaction. */
-  transactionBegan(setting: TenantSetting | undefined): void;
   /** Rolls back what is open, and makes the session clean. */
   reset(): Promise<void>;
   /** Runs what is all there is to a lease. */

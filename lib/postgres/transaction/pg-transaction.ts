@@ -21,6 +21,8 @@ export class PgTransaction extends Queryable {
   readonly #outer: PgTransaction | undefined;
   #savepoints = 0;
   #ended = false;
+  /** Something of it was asked for. */
+  #isUsed = false;
   /** The first statement that failed: what a swallowed error was. */
   #failure: Error | undefined = undefined;
   /**
@@ -44,6 +46,7 @@ export class PgTransaction extends Queryable {
    */
   get client(): LeasedClient {
     if (this.#ended) throw this.#endedError();
+    this.#begins(undefined);
     return this.#client;
   }
 
@@ -104,6 +107,7 @@ export class PgTransaction extends Queryable {
   /** @internal */
   protected override runQuery(request: QueryRequest): unknown {
     if (this.#ended) return this.#refuse(request);
+    this.#begins(request);
     const answer = this.#client.execute(request);
     if (answer instanceof Promise) {
       answer.catch((error: unknown) => {
@@ -131,12 +135,14 @@ export class PgTransaction extends Queryable {
   async commit(): Promise<void> {
     this.#ended = true;
     const { session } = this.#client;
+    if (this.#isUnused()) return;
     const endedBy = session.transactionEndedBy();
     // Its function has ended it: what it committed is committed, anything else was not what it returned for.
     if (endedBy === 'COMMIT' && session.transactionStatus === 'I') return;
     if (endedBy !== undefined) throw this.#endedError(endedBy);
     const result = await this.#end('COMMIT');
     // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
+    if (session.leaseRejection !== undefined) throw session.leaseRejection;
     if (Array.isArray(result) || result.command === 'COMMIT') return;
     throw new TransactionAbortedError(this.#client.lease.poolId, { tenantId: this.tenantId, cause: this.#failure });
   }
@@ -144,7 +150,24 @@ export class PgTransaction extends Queryable {
   /** @internal */
   async rollback(): Promise<void> {
     this.#ended = true;
-    await this.#end('ROLLBACK');
+    if (!this.#isUnused()) await this.#end('ROLLBACK');
+  }
+
+  /** The transaction begins with `request`, or ahead of it; undefined: with what the caller does with the client. */
+  #begins(request: QueryRequest | undefined): void {
+    const top = this.#top();
+    top.#isUsed = true;
+    this.#client.beginAhead(request);
+  }
+
+  #top(): PgTransaction {
+    return this.#outer === undefined ? this : this.#outer.#top();
+  }
+
+  /** Nothing was sent: there is no transaction to end. */
+  #isUnused(): boolean {
+    if (!this.#isUsed) this.#client.session.hygiene.binding.transactionEnds();
+    return !this.#isUsed;
   }
 
   /** @internal */
@@ -153,6 +176,7 @@ export class PgTransaction extends Queryable {
   }
 
   #run(text: string): Promise<unknown> {
+    this.#begins({ submittable: undefined, text, values: undefined, config: undefined, callback: undefined });
     return this.#client.run(new LeaseStatement(this.#client, text, undefined, undefined));
   }
 

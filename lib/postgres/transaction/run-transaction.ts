@@ -5,12 +5,13 @@
 import type { Lease } from '../../engine/lease.js';
 import type { Clock } from '../../engine/time/clock.js';
 import { ConnectionLostError, TransactionAbortedError } from '../../errors.js';
+import type { TenantSetting } from '../isolation.js';
 import { isFatalError, isRetriable, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import { type StatementLimits, strictest } from '../statement/query-arguments.js';
 import { PgTransaction } from './pg-transaction.js';
 import { TransactionLimit } from './transaction-limit.js';
-import { TransactionOpening } from './transaction-opening.js';
+import { Opening } from './transaction-opening.js';
 
 /** How a transaction runs, and how often it is tried. */
 export interface TransactionOptions {
@@ -93,7 +94,9 @@ async function attemptOnce<T>(
   let destroyReason: unknown;
   try {
     client.bindNothing();
-    await Promise.race([client.run(opening(client, host.limits, options, limit)), limit.reached]);
+    client.session.hygiene.binding.beginWith(opening(client, host.limits, options, limit));
+    // Reached while it waited for a connection.
+    if (limit.error !== undefined) throw limit.error;
     const work = host.holding(lease, async () => fn(tx));
     const result = await Promise.race([work, limit.reached]);
     // Once COMMIT is on its way its outcome counts, not the clock.
@@ -117,21 +120,18 @@ function opening(
   { statementTimeoutMs }: StatementLimits,
   options: TransactionOptions,
   limit: TransactionLimit,
-): TransactionOpening {
+): Opening {
   const modes = [
     options.isolation === undefined ? '' : ` ISOLATION LEVEL ${ISOLATION_LEVELS[options.isolation]}`,
     options.readOnly === undefined ? '' : options.readOnly ? ' READ ONLY' : ' READ WRITE',
     options.deferrable === undefined ? '' : options.deferrable ? ' DEFERRABLE' : ' NOT DEFERRABLE',
   ].join('');
-  // The server keeps the shorter one: the pool's must not become longer by it.
-  const timeout = limit.remainingMs === undefined ? undefined : strictest(limit.remainingMs, statementTimeoutMs);
-  const settings = timeout === undefined ? [] : [{ name: 'statement_timeout', value: String(Math.ceil(timeout)) }];
-  return new TransactionOpening(
-    client,
-    `BEGIN${modes}`,
-    client.session.rules.isolation.settingFor(client.lease.tenantId),
-    settings,
-  );
+  const settings = (): TenantSetting[] => {
+    // The server keeps the shorter one: the pool's must not become longer by it.
+    const timeout = limit.remainingMs === undefined ? undefined : strictest(limit.remainingMs, statementTimeoutMs);
+    return timeout === undefined ? [] : [{ name: 'statement_timeout', value: String(Math.ceil(timeout)) }];
+  };
+  return new Opening(`BEGIN${modes}`, client.session.rules.isolation.settingFor(client.lease.tenantId), settings);
 }
 
 // A caller without types could put anything here: only these words reach the server.
