@@ -13,6 +13,7 @@ import type { Command, Pipeline, Redis } from 'ioredis';
 
 import { BoundListeners, type Listener } from './bound-listeners.js';
 import { guardingCallback, isFunction, type ReportThrown, told } from './caller-code.js';
+import { CommandReceiver } from './command-receiver.js';
 import { guardPipeline } from './guarded-pipeline.js';
 import { gatePipeline, type PipelineGate } from './pipeline-gate.js';
 import {
@@ -118,13 +119,14 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
     };
   }
 
-  /** With auto-pipelining the methods read much more. */
+  /** With the auto-pipelining of a cluster's client the methods read much more. */
   #newReceiver(): object {
-    return this.client.options.enableAutoPipelining === true ? this.proxy : new CommandReceiver(this);
+    const { client } = this;
+    return 'nodes' in client && client.options.enableAutoPipelining === true ? this.proxy : new CommandReceiver(this);
   }
 
-  /** Of the options, what is needed to make a command: as a caller has set it, or as it is behind the facade. */
-  get commandOptions(): C['options'] {
+  /** The client's options as a caller has set them, or as they are behind the facade. */
+  get presentOptions(): C['options'] {
     return Object.hasOwn(this.#own, 'options') || this.#methods.has('options')
       ? this.proxy.options
       : this.client.options;
@@ -365,23 +367,6 @@ class NodeFacade extends ClientFacade<Redis> {
 
   override endNode(_node: Redis, method: string): void {
     this.#owner.endNode(this.#node, method);
-  }
-}
-
-/** What ioredis' methods that send a command read of their client. */
-class CommandReceiver {
-  readonly #facade: Pick<ClientFacade<RedisClient>, 'commandOptions' | 'sendFrom'>;
-
-  constructor(facade: Pick<ClientFacade<RedisClient>, 'commandOptions' | 'sendFrom'>) {
-    this.#facade = facade;
-  }
-
-  get options(): RedisClient['options'] {
-    return this.#facade.commandOptions;
-  }
-
-  sendCommand(command: Command, stream: unknown, node: unknown): unknown {
-    return this.#facade.sendFrom(this, command, stream, node);
   }
 }
 
