@@ -8,7 +8,7 @@ import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
-import { type MessageEdit, startMessageProxy } from '../support/servers/message-proxy.js';
+import { type MessageEdit, serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
 import { terminate, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -194,6 +194,14 @@ describe('queries of a tenant that wait', () => {
   });
 });
 
+/** What pg's types don't allow, and pg does. */
+const none = (): unknown[] => JSON.parse('null') as unknown[];
+const ones = (count: number): number[] => Array.from({ length: count }, () => 1);
+const places = (count: number): string =>
+  ones(count)
+    .map((_, at) => `$${at + 1}::int`)
+    .join(', ');
+
 describe('a statement that goes alone', () => {
   const alone: [string, (pool: PostgresPool) => Promise<unknown>][] = [
     ['a script', (pool) => pool.query('select 1; select 2')],
@@ -203,6 +211,7 @@ describe('a statement that goes alone', () => {
     ['one with a big text', (pool) => pool.query(`select '${'x'.repeat(5_000)}'`)],
     ['a named one that the connection does not have', (pool) => pool.query({ name: 'new', text: 'select 1' })],
     ['one whose value is encoded by its owner', (pool) => pool.query('select $1::text', [{ toPostgres: () => 'a' }])],
+    ['one with many values', (pool) => pool.query(`select 1 where 0 not in (${places(300)})`, ones(300))],
     ['a wrong one', (pool) => pool.query('').catch(() => undefined)],
   ];
 
@@ -213,6 +222,47 @@ describe('a statement that goes alone', () => {
       expect(proxy.counters.roundTrips).toBeGreaterThanOrEqual(3);
     }),
   );
+
+  it('is any, where the server has not told how to cancel one of them', async () => {
+    await using proxy = await startMessageProxy(database.url);
+    proxy.edit = (type, message) => (type === 'K' ? [] : [message]);
+    const clock = new FakeClock();
+    const pool = await swiftPool({ connectionString: through(proxy) }, clock);
+    const results = together(pool, () => [
+      pool.query({ text: 'select pg_sleep(60)', timeoutMs: 1_000 }),
+      pool.query('select 2 as two'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await clock.advance(1_100);
+    // The connection is lost with the one that can't be cancelled.
+    expect(values(await results)).toMatchObject(['OperationTimeoutError', { rows: [{ two: 2 }] }]);
+    for (const { pid } of await sleeping()) await terminate(database, Number(pid));
+  });
+
+  it.each<[string, unknown]>([
+    ['a text', 'abc'],
+    ['an object', { a: 1 }],
+  ])('is one whose values are %s, and no other one fails with it', async (_name, wrong) => {
+    const pool = await swiftPool();
+    const misused = () => pool.query({ text: 'select 1', values: wrong as unknown[] });
+    const results = await together(pool, () => [misused(), pool.query('select 2 as two'), misused()]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
+    for (const at of [0, 2])
+      expect(results[at]).toMatchObject({ reason: { message: 'Query values must be an array' } });
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('is none whose values are null, as pg has it', async () => {
+    const pool = await swiftPool();
+    const results = await together(pool, () => [
+      pool.query({ text: 'select 1 as one', values: none() }),
+      pool.query({ text: 'select 2 as two', values: none() }),
+    ]);
+    expect(values(results)).toMatchObject([{ rows: [{ one: 1 }] }, { rows: [{ two: 2 }] }]);
+    const other = await pool.forTenant('globex').query({ text: 'select 3 as three', values: none() });
+    expect(other.rows).toEqual([{ three: 3 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
 
   it('is no other one', () =>
     proxied(async (proxy, pool) => {
@@ -359,6 +409,25 @@ describe('a statement that is given up', () => {
     expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
   });
 
+  it('before its turn, and answered soon, has none cancelled that comes later', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({}, clock);
+    const abort = new AbortController();
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2)'),
+      pool.query({ text: 'select 2', signal: abort.signal }),
+      pool.query('select 3'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    await results;
+    const later = Promise.allSettled([pool.forTenant('globex').query('select pg_sleep(0.3)::text as slept')]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await clock.advance(150);
+    expect(values(await later)).toMatchObject([{ rows: [{ slept: '' }] }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
   it('before its turn is cancelled when the server takes long over it', async () => {
     const clock = new FakeClock();
     const pool = await swiftPool({}, clock);
@@ -444,5 +513,54 @@ describe('a server that says of a plain statement that it left a transaction ope
     proxy.edit = asItIs;
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
     expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+});
+
+describe('a server whose answers are not those that were asked for', () => {
+  /** The rows that each caller got, or the name of its error. */
+  const answersThrough = async (edit: (edits: { readonly answer: number }) => MessageEdit): Promise<unknown[]> => {
+    await using proxy = await startMessageProxy(database.url);
+    const pool = await swiftPool({ connectionString: through(proxy) });
+    const state = { answer: 0 };
+    const held: Buffer[] = [];
+    const results = together(pool, () => {
+      const edited = edit(state);
+      // All answers of the batch arrive at once, in one piece.
+      proxy.edit = (type, message) => {
+        held.push(...edited(type, Buffer.from(message)));
+        if (type === 'Z') state.answer++;
+        return state.answer === 1 || state.answer === 5 ? [Buffer.concat(held.splice(0))] : [];
+      };
+      return [1, 2, 3, 4].map((n) => pool.query<{ n: number }>(`select ${n} as n`));
+    });
+    await eventually(() => state.answer === 5);
+    // What the pool does not give up by itself must not wait for ever.
+    proxy.cut();
+    return (await results).map((result) =>
+      result.status === 'fulfilled' ? result.value.rows : (result.reason as Error).name,
+    );
+  };
+  const lost = 'ConnectionLostError';
+
+  it('answers once too often: no caller gets what was meant for another', async () => {
+    const answers = await answersThrough((state) => (type, message) => {
+      return type === 'Z' && state.answer === 1 ? [message, serverMessage('Z', 'I')] : [message];
+    });
+    expect(answers).toEqual([[{ n: 1 }], lost, lost, lost]);
+  });
+
+  it('leaves the end of an answer out: no caller gets what was meant for another', async () => {
+    const answers = await answersThrough((state) => (type, message) => {
+      return type === 'Z' && state.answer === 1 ? [] : [message];
+    });
+    expect(answers).toEqual([lost, lost, lost, lost]);
+  });
+
+  it('says more between the answers: they are still those of their callers', async () => {
+    const notice = serverMessage('N', 'SNOTICE\0VNOTICE\0C00000\0Mhello\0\0');
+    const answers = await answersThrough(() => (type, message) => {
+      return type === 'Z' ? [notice, message, serverMessage('S', 'TimeZone\0UTC\0'), notice] : [message];
+    });
+    expect(answers).toEqual([[{ n: 1 }], [{ n: 2 }], [{ n: 3 }], [{ n: 4 }]]);
   });
 });

@@ -6,6 +6,7 @@
  * ReadyForQuery: a transaction that the statement left open is rolled back first.
  */
 import { AsyncResource } from 'node:async_hooks';
+import { isDate } from 'node:util/types';
 
 import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
@@ -26,10 +27,10 @@ const UNKNOWN_STATEMENT = '26000';
 const CANCELLED = '57014';
 /** How long a statement may take whose caller has given it up before its turn, in milliseconds. */
 const UNWANTED_MS = 100;
-/** The longest text, and the longest value, of a statement that travels with others, in characters or bytes. */
+/** The longest text of a statement that travels with others, and all its values, in characters or bytes. */
 const SMALL = 4_096;
-/** Members of the longest list among its values. */
-const SMALL_LIST = 64;
+/** What any value takes, in bytes, however short it is. */
+const LEAST_OF_A_VALUE = 16;
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   readonly kind = 'oneShot';
@@ -113,14 +114,19 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     }
   }
 
-  /** Asked when its turn has come: instrumentation may have changed the text. */
+  /**
+   * Asked when its turn has come: instrumentation may have changed the text. One that is sent again goes alone: if a
+   * cancel request that is meant for another hit it, it could not be sent a third time.
+   */
   get canBatch(): boolean {
-    return this.#batch !== undefined && this.session !== undefined && this.#isFit(this.session);
+    return this.#batch !== undefined && !this.#resent && this.session !== undefined && this.#isFit(this.session);
   }
 
   /** Whether it can go in one packet with others, to that session. */
   #isFit({ wire }: StatementSession): boolean {
     const { text, name, values } = this;
+    // What can't be cancelled costs the connection when it is given up, and what is behind it with it.
+    if (!wire.canCancel) return false;
     if (name !== undefined && wire.preparedText(name) === undefined) return false;
     const known = text ?? (name === undefined ? undefined : wire.preparedText(name));
     return typeof known === 'string' && !this.isScript && isPlainStatement(known) && isSmall(known, values);
@@ -250,7 +256,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     if (!this.answered) return;
     const { deadlines, clock } = this.#dependencies;
     this.#isToBeCancelled = true;
-    deadlines.add(this, clock.now() + UNWANTED_MS);
+    this.awaitLastWord(deadlines, clock.now(), UNWANTED_MS);
   }
 
   override expire(): void {
@@ -267,16 +273,23 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
 function isSmall(text: string, values: readonly unknown[] | undefined): boolean {
   if (text.length > SMALL) return false;
-  if (values === undefined) return true;
-  return values.every((value) => isSmallValue(value) || (Array.isArray(value) && isSmallList(value)));
+  // What isn't an array the statement itself refuses when it is sent.
+  return values === undefined || (Array.isArray(values) && sizeOf(values) <= SMALL);
 }
 
-function isSmallValue(value: unknown): boolean {
-  if (typeof value === 'string') return value.length <= SMALL;
-  if (typeof value !== 'object' || value === null || value instanceof Date) return true;
-  return ArrayBuffer.isView(value) && value.byteLength <= SMALL;
+/** How much `values` take; `Infinity`: that isn't known, because code of the caller's makes something else of them. */
+function sizeOf(values: readonly unknown[]): number {
+  let size = 0;
+  for (let at = 0; at < values.length && size <= SMALL; at++) {
+    const value = values[at];
+    size += LEAST_OF_A_VALUE + (Array.isArray(value) ? sizeOf(value) : sizeOfValue(value));
+  }
+  return size;
 }
 
-function isSmallList(values: readonly unknown[]): boolean {
-  return values.length <= SMALL_LIST && values.every((value) => isSmallValue(value));
+function sizeOfValue(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value === 'function') return Infinity;
+  if (typeof value !== 'object' || value === null || isDate(value)) return 0;
+  return ArrayBuffer.isView(value) ? value.byteLength : Infinity;
 }

@@ -296,7 +296,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       return this.session?.aheadCompleted();
     }
     this.#commandsDone++;
-    if (this.#extended && this.#commandsDone > 1) return this.#lostStep();
+    // One more than it has: the answer to what was sent behind it.
+    if (this.#commandsDone > 1 && (this.#extended || !this.isScript)) return this.#lostStep();
     this.#resultOfNext().addCommandComplete(message);
     this.session?.commandCompleted(this, message.text, this.text);
   }
