@@ -17,6 +17,7 @@ withTestPools(
   (made) => ({ database, pools } = made),
   () => [
     THINGS_TABLE,
+    'create function forget() returns int language plpgsql as $$ begin deallocate all; return 1; end $$',
     'alter table things add tenant text default nullif(current_setting($$app.tenant_id$$, true), $$$$)',
   ],
 );
@@ -343,6 +344,56 @@ describe('a tenant', () => {
     const seen = values(await results);
     expect(seen[1]).toMatchObject({ rows: [{ two: 2 }] });
     expect(seen[8]).toBe('RequestEndedError');
+  });
+});
+
+describe('a function that makes the server forget prepared statements', () => {
+  it('fails no statement of its batch, however many call it', async () => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } }, new FakeClock());
+    const acme = pool.forTenant('acme');
+    await knowPace(acme);
+    const forget = () => acme.query('select forget() as n');
+    const insert = (name: string) => acme.query('insert into things (name) values ($1) returning tenant', [name]);
+    const results = await together(acme, () => [
+      forget(),
+      insert('a'),
+      forget(),
+      insert('b'),
+      forget(),
+      insert('c'),
+      forget(),
+      insert('d'),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 8 }, () => 'fulfilled'));
+    for (const at of [1, 3, 5, 7]) expect(results[at]).toMatchObject({ value: { rows: [{ tenant: 'acme' }] } });
+    expect(await names(acme)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('is not taken to have forgotten those that were prepared behind it', async () => {
+    const pool = await swiftPool();
+    const named = (name: string) => pool.query<{ n: number }>({ name, text: 'select $1::int as n', values: [1] });
+    await named('old');
+    await pool.query('select forget()');
+    await named('new');
+    // The server doesn't know it any more.
+    await named('old');
+    expect((await named('new')).rows).toEqual([{ n: 1 }]);
+    expect((await named('old')).rows).toEqual([{ n: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('and asks for one itself that was never there is told so, once', async () => {
+    const text =
+      "create function wrong() returns int language plpgsql as $$ begin perform nextval('things_id_seq'); execute 'execute nothing'; return 1; end $$";
+    await database.query(text);
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } }, new FakeClock());
+    const acme = pool.forTenant('acme');
+    const before = await acme.query<{ at: number }>('select last_value::int as at from things_id_seq');
+    await expect(acme.query('select wrong()')).rejects.toMatchObject({ code: '26000' });
+    const after = await acme.query<{ at: number }>('select last_value::int as at from things_id_seq');
+    // It may be the pool's own that is missing.
+    expect(Number(after.rows[0]?.at) - Number(before.rows[0]?.at)).toBeLessThanOrEqual(2);
   });
 });
 

@@ -15,6 +15,7 @@ import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from
 import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ResultBuilder } from '../protocol/pg-module.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
+import { BIND_STATEMENT } from '../session/session-hygiene.js';
 import { Batch } from './batch.js';
 import { isPlainStatement } from './batching.js';
 import { callsCaller } from './caller-code.js';
@@ -23,6 +24,8 @@ import type { StatementConfig, StatementSession } from './statement.js';
 
 /** invalid_sql_statement_name */
 const UNKNOWN_STATEMENT = '26000';
+/** duplicate_prepared_statement */
+const KNOWN_STATEMENT = '42P05';
 /** query_canceled */
 const CANCELLED = '57014';
 /** How long a statement may take whose caller has given it up before its turn, in milliseconds. */
@@ -42,7 +45,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   /** The limit of its call, in milliseconds, and since when it holds. */
   #callTimeoutMs: number | undefined = undefined;
   #calledAtMs = 0;
-  #resent = false;
+  /** How often it has been sent again. */
+  #repeats = 0;
   #lease: Lease<LeasedClient> | undefined = undefined;
   /** Those that it shares its lease with. */
   #batch: Batch | undefined = undefined;
@@ -119,7 +123,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
    * cancel request that is meant for another hit it, it could not be sent a third time.
    */
   get canBatch(): boolean {
-    return this.#batch !== undefined && !this.#resent && this.session !== undefined && this.#isFit(this.session);
+    return this.#batch !== undefined && this.#repeats === 0 && this.session !== undefined && this.#isFit(this.session);
   }
 
   /** Whether it can go in one packet with others, to that session. */
@@ -164,6 +168,11 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       session.statementsForgotten();
       return this.#resend(session);
     }
+    if (session !== undefined && this.#isPreparedAlready(error)) {
+      this.#repeats++;
+      this.rewind();
+      return session.prepareAgain(this);
+    }
     if (session !== undefined && this.#mayRepeat && this.name !== undefined && isStalePlan(error)) {
       session.replaceStatements();
       return this.#resend(session);
@@ -189,15 +198,35 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
    */
   #mayResend(error: Error): boolean {
     const isPrepared = this.binding !== undefined || this.name !== undefined;
-    return this.#mayRepeat && isPrepared && sqlStateOf(error) === UNKNOWN_STATEMENT;
+    if (!isPrepared || sqlStateOf(error) !== UNKNOWN_STATEMENT) return false;
+    // Another one of the batch may have called such a function again. It may have been the statement's own, too.
+    return this.#mayRepeat || (this.#mayRepeatOnceMore && this.#isNamedIn(error));
+  }
+
+  /** What it was prepared as the server has still: it was taken to have forgotten it, together with another. */
+  #isPreparedAlready(error: Error): boolean {
+    return this.#mayRepeatOnceMore && sqlStateOf(error) === KNOWN_STATEMENT && this.#isNamedIn(error);
+  }
+
+  /** Whether an error is about what it is bound by, or prepared as. Names are not translated. */
+  #isNamedIn({ message }: Error): boolean {
+    return (
+      (this.binding !== undefined && message.includes(BIND_STATEMENT)) ||
+      (this.name !== undefined && message.includes(this.name))
+    );
   }
 
   get #mayRepeat(): boolean {
-    return !this.#resent && !this.answered;
+    return this.#repeats === 0 && !this.answered;
+  }
+
+  /** Each of its batch may be the reason for one. */
+  get #mayRepeatOnceMore(): boolean {
+    return this.#repeats <= this.#dependencies.batching.most && !this.answered;
   }
 
   #resend(session: StatementSession): void {
-    this.#resent = true;
+    this.#repeats++;
     this.rewind();
     session.whenReady(() => {
       if (this.answered) this.#giveBack(undefined);
