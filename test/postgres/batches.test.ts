@@ -163,6 +163,70 @@ describe('queries of a tenant that wait', () => {
     expect(order).toEqual(['first', 'second', 'third']);
   });
 
+  it('may take no longer than the server allows, each for itself', async () => {
+    const pool = await swiftPool({ statementTimeoutMs: 60 });
+    const results = await together(pool, () => [
+      pool.query('select 1 as one'),
+      pool.query('select pg_sleep(60)'),
+      pool.query('select 3 as three'),
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: '57014' } });
+    expect([results[0], results[2]]).toMatchObject([
+      { value: { rows: [{ one: 1 }] } },
+      { value: { rows: [{ three: 3 }] } },
+    ]);
+  });
+
+  it('are prepared again together when a migration has changed what they return', async () => {
+    await clear();
+    const pool = await swiftPool();
+    const named = (n: number) => pool.query({ name: `stale${n}`, text: 'select * from things' });
+    for (const n of [1, 2, 3]) await named(n);
+    await database.query('alter table things add extra int');
+    try {
+      const results = await together<unknown>(pool, () => [
+        named(1),
+        named(2),
+        pool.query("insert into things (name) values ('once')"),
+        named(3),
+        named(1),
+      ]);
+      expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'fulfilled'));
+      expect(results[4]).toMatchObject({ value: { rows: [{ name: 'once', extra: null }] } });
+      expect(await names(pool)).toEqual(['once']);
+    } finally {
+      await database.query('alter table things drop extra');
+    }
+  });
+
+  it.each<[string, (pool: PostgresPool) => unknown]>([
+    ['closes the pool', (pool) => pool.close({ deadlineMs: 0 })],
+    ['evicts its connections', (pool) => pool.evict()],
+    ['suspends it', (pool) => pool.suspend('reject')],
+  ])('are all answered when the callback of one %s', async (_what, meddle) => {
+    const pool = await swiftPool();
+    const ask = (text: string, then: () => void = () => undefined) =>
+      new Promise((resolve) =>
+        pool.query<{ n: number }>(text, (error, result) => {
+          then();
+          resolve(error ?? result.rows);
+        }),
+      );
+    const results = await together(pool, () => [
+      ask('select 1 as n'),
+      ask('select 1/0', () => void meddle(pool)),
+      ask('select 3 as n'),
+      ask('select pg_sleep(0.05)'),
+    ]);
+    expect(values(results).slice(0, 2)).toMatchObject([[{ n: 1 }], { code: '22012' }]);
+    for (const [at, answer] of [[2, [{ n: 3 }]] as const, [3, [{ pg_sleep: '' }]] as const]) {
+      const [answered] = values(results).slice(at);
+      if (answered instanceof Error) expect(answered).toMatchObject({ name: 'ConnectionLostError', sent: true });
+      else expect(answered).toEqual(answer);
+    }
+    await eventually(() => pool.stats().active === 0);
+  });
+
   it('answer by callbacks too', async () => {
     const pool = await swiftPool();
     const answers = await together(pool, () =>
