@@ -177,6 +177,31 @@ describe('queries of a tenant that wait', () => {
     ]);
   });
 
+  it('have the time that the pool gives each from their turn on', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({ queryTimeoutMs: 100 }, clock);
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2), 1 as n'),
+      pool.query('select pg_sleep(0.2), 2 as n'),
+      pool.query('select pg_sleep(60), 3 as n'),
+    ]);
+    const turnOf = (n: number) =>
+      eventually(
+        async () =>
+          (await database.query(`select 1 from pg_stat_activity where query ~ '[)], ${n} as n' and state = 'active'`))
+            .length > 0,
+      );
+    for (const n of [1, 2]) {
+      await turnOf(n);
+      await clock.advance(80);
+    }
+    await turnOf(3);
+    await clock.advance(120);
+    expect(values(await results)).toMatchObject([{ rows: [{ n: 1 }] }, { rows: [{ n: 2 }] }, 'OperationTimeoutError']);
+    await eventually(() => pool.stats().active === 0);
+    expect(pool.stats()).toMatchObject({ connects: 1 });
+  });
+
   it('are prepared again together when a migration has changed what they return', async () => {
     await clear();
     const pool = await swiftPool();

@@ -8,6 +8,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { isDate } from 'node:util/types';
 
+import type { Connection } from 'pg';
+
 import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
 import { toError } from '../../engine/to-error.js';
@@ -108,7 +110,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
   #start(lease: Lease<LeasedClient>, client: LeasedClient): void {
     this.#lease = lease;
-    if (this.#callTimeoutMs !== undefined || this.#dependencies.limits.queryTimeoutMs !== undefined) this.#limitWork();
+    // Behind others the pool's limit counts from its turn on; the call's has begun.
+    if (this.#batch === undefined) this.#limitWork();
     try {
       if (!this.#observedBy(client)) return this.#giveBack(undefined);
       client.session.runOneShot(this);
@@ -136,9 +139,16 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     return typeof known === 'string' && !this.isScript && isPlainStatement(known) && isSmall(known, values);
   }
 
+  /** Its turn has come. */
+  override submit(connection?: Connection): Error | null {
+    if (this.#batch !== undefined && this.#repeats === 0 && !this.answered) this.#limitWork();
+    return super.submit(connection);
+  }
+
   /** Of the pool's limit on the statement and what is left of its call's, the stricter one holds. */
   #limitWork(): void {
     const { deadlines, clock, limits } = this.#dependencies;
+    if (this.#callTimeoutMs === undefined && limits.queryTimeoutMs === undefined) return;
     const nowMs = clock.now();
     const callEndsMs = this.#callTimeoutMs === undefined ? Infinity : this.#calledAtMs + this.#callTimeoutMs;
     const { queryTimeoutMs = Infinity } = limits;
