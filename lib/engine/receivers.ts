@@ -34,6 +34,16 @@ export function grantTo<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {
   }
 }
 
+/** Whether a receiver can share a lease. One that throws can't: it goes on waiting. */
+export function canShareWith<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): boolean {
+  try {
+    return receiver.canShare?.(lease) === true;
+  } catch (error) {
+    warn('PoolReceiverWarning', 'A receiver that was asked whether it can share a lease', error);
+    return false;
+  }
+}
+
 /** Lets a receiver share a lease. If it throws, the state of the connection is unknown, as with {@link grantTo}. */
 export function shareWith<L>(receiver: LeaseReceiver<L>, lease: Lease<L>): void {
   try {

@@ -26,7 +26,7 @@ import { type DestroyReason, PoolCounters } from './pool-counters.js';
 import { PoolNumbers } from './pool-numbers.js';
 import { GuardedObserver } from './pool-observer.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
-import { grantTo, type LeaseReceiver, refuse, shareWith } from './receivers.js';
+import { canShareWith, grantTo, type LeaseReceiver, refuse, shareWith } from './receivers.js';
 import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { IdleSlots, PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
@@ -307,10 +307,13 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
    */
   share(slot: Slot<C, L>, lease: PoolLease<L>): boolean {
     const waiter = slot.tenant.firstWaiting;
-    if (waiter === undefined || this.#suspended !== undefined || waiter.receiver.canShare?.(lease) !== true)
-      return false;
-    this.#waited(waiter, lease.startedAtMs);
-    this.#scheduler.share(waiter, lease.startedAtMs);
+    if (waiter === undefined || this.#suspended !== undefined || !canShareWith(waiter.receiver, lease)) return false;
+    // The receiver was asked, and may have called the pool.
+    if (slot.lease !== lease || slot.tenant.firstWaiting !== waiter) return false;
+    // It may have come after the lease: who hears of the lease first may ask for one more.
+    const nowMs = Math.max(lease.startedAtMs, waiter.enqueuedAtMs);
+    this.#waited(waiter, nowMs);
+    this.#scheduler.share(waiter, nowMs);
     shareWith(waiter.receiver, lease);
     return true;
   }

@@ -17,12 +17,26 @@ import { PoolError } from '../../lib/errors.js';
 import { settle } from '../support/fakes/fake-clock.js';
 import { type Behaviour, type FakeConnection, FatalError } from '../support/fakes/fake-driver.js';
 import { fakeLimits, type FakePool, fakePool, noTenantLimits } from '../support/fakes/fake-pool.js';
-import { type Mischief, NastyDriver, nastyObserver, NastyReceiver } from '../support/fakes/nasty-driver.js';
+import {
+  type Mischief,
+  NastyDriver,
+  nastyObserver,
+  NastyReceiver,
+  type ReceiverLog,
+} from '../support/fakes/nasty-driver.js';
 import { withSilentWarnings } from './support/silent-warnings.js';
 
 const RUNS = Number(process.env.POOL_MODEL_RUNS ?? 10_000);
 const MISCHIEF_A_STEP = 3;
 const TENANTS = ['acme', 'globex', 'initech', undefined] as const;
+
+/** An acquire whose answer has not come. */
+interface Request {
+  readonly controller: AbortController;
+  settled: number;
+  /** Of a receiver that waits: whom it waits for. */
+  waitsFor?: { readonly tenantId: string | undefined } | undefined;
+}
 
 /** What the test knows that the pool must not contradict. */
 class World implements Mischief {
@@ -37,7 +51,7 @@ class World implements Mischief {
   mischiefLeft = 0;
   #reading = false;
   readonly leases: Lease<FakeConnection>[] = [];
-  readonly waiting = new Set<{ readonly controller: AbortController; settled: number }>();
+  readonly waiting = new Set<Request>();
   closing: Promise<unknown> | undefined;
   /** Slots in use at the last look: above its maximum a tenant may have come only by a lower maximum. */
   readonly #inUse = new Map<string | undefined, number>();
@@ -109,7 +123,7 @@ class World implements Mischief {
     const tenantId = TENANTS[index % TENANTS.length];
     const deeds: (() => void)[] = [
       () => this.acquire(tenantId, undefined, true),
-      () => this.request(tenantId),
+      () => this.request(tenantId, index % 4),
       () => this.tryAcquire(tenantId),
       () => this.release(index),
       () => this.release(index, new FatalError('gone')),
@@ -131,16 +145,40 @@ class World implements Mischief {
     deeds[Math.floor(what * deeds.length)]?.();
   }
 
-  request(tenantId: string | undefined): void {
-    const entry = { controller: new AbortController(), settled: 0 };
+  /** @param sharesWith with how many of its tenant it would share its lease. */
+  request(tenantId: string | undefined, sharesWith: number): void {
+    const entry: Request = { controller: new AbortController(), settled: 0, waitsFor: { tenantId } };
     this.waiting.add(entry);
     const settled = (): void => {
       entry.settled++;
       this.waiting.delete(entry);
       if (entry.settled > 1) this.#problems.push('a request was answered twice');
     };
+    const called: ReceiverLog['called'] = (lease, how) => {
+      // One that throws is called once more, and refused.
+      const again = entry.waitsFor === undefined;
+      if (again && (!this.#nasty || how !== 'refused')) this.#problems.push(`a receiver was ${how} after its answer`);
+      entry.waitsFor = undefined;
+      if (lease !== undefined) this.#checkServed(entry, tenantId, lease, how);
+    };
     const { signal } = entry.controller;
-    this.fake.pool.request(new NastyReceiver(this, this.leases, settled), tenantId, { signal });
+    this.fake.pool.request(new NastyReceiver(this, this.leases, { called, settled }, sharesWith), tenantId, { signal });
+  }
+
+  #checkServed(entry: Request, tenantId: string | undefined, lease: Lease<FakeConnection>, how: string): void {
+    if (lease.tenantId !== tenantId) this.#problems.push(`a receiver was ${how} another tenant's lease`);
+    // A nasty driver may end the lease, or the wait for it, as it lends the connection.
+    if (how === 'shared' || !this.#nasty) {
+      if (lease.released) this.#problems.push(`a receiver was ${how} a lease that is over`);
+      if (entry.controller.signal.aborted) this.#problems.push(`a receiver was ${how} a lease that it had given up`);
+    }
+    // What a nasty one has asked for meanwhile may be served while another is still to be told that it is refused.
+    if (this.#nasty) return;
+    for (const other of this.waiting) {
+      if (other === entry) break;
+      if (other.waitsFor?.tenantId === tenantId && other.waitsFor !== undefined)
+        this.#problems.push(`a receiver was ${how} a lease ahead of an older one of its tenant`);
+    }
   }
 
   tryAcquire(tenantId: string | undefined): void {
@@ -149,7 +187,7 @@ class World implements Mischief {
   }
 
   acquire(tenantId: string | undefined, timeoutMs: number | undefined, abortable: boolean): void {
-    const entry = { controller: new AbortController(), settled: 0 };
+    const entry: Request = { controller: new AbortController(), settled: 0 };
     this.waiting.add(entry);
     // Without a signal and a time-out of its own a waiter is nothing but its place in the queue.
     const options = abortable ? { timeoutMs, signal: entry.controller.signal } : { timeoutMs };
@@ -326,6 +364,15 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     ({ tenantId, timeoutMs, abortable }) =>
       `acquire(${tenantId ?? 'nobody'}, ${timeoutMs ?? 'default'}${abortable ? ', signal' : ''})`,
     (world, { tenantId, timeoutMs, abortable }) => world.acquire(tenantId, timeoutMs, abortable),
+  ),
+  step(
+    6,
+    // Several at once: those behind the first wait together, and may share what it is granted.
+    fc.record({ tenantId: fc.constantFrom(...TENANTS), count: fc.integer({ min: 1, max: 4 }), sharesWith: fc.nat(3) }),
+    ({ tenantId, count, sharesWith }) => `${count} × request(${tenantId ?? 'nobody'}), shares with ${sharesWith}`,
+    (world, { tenantId, count, sharesWith }) => {
+      for (let left = count; left > 0; left--) world.request(tenantId, sharesWith);
+    },
   ),
   step(
     6,

@@ -185,3 +185,131 @@ describe('what others throw or return', () => {
     expect(driver.opens).toBe(2);
   });
 });
+
+/** Waits for a slot or a place in another's lease, and keeps what it gets. */
+function sharer(how: { readonly canShare?: () => boolean; readonly shared?: () => void } = {}) {
+  const receiver = {
+    lease: undefined as Lease<FakeConnection> | undefined,
+    told: [] as string[],
+    granted: (lease: Lease<FakeConnection>) => {
+      receiver.told.push('granted');
+      receiver.lease = lease;
+      while (lease.shareWithNext());
+    },
+    canShare: () => how.canShare?.() ?? true,
+    shared: (lease: Lease<FakeConnection>) => {
+      how.shared?.();
+      receiver.told.push('shared');
+      receiver.lease = lease;
+    },
+    refused: (error: Error) => void receiver.told.push(error.message),
+  };
+  return receiver;
+}
+
+describe('a receiver that shares a lease', () => {
+  it('is served within that of its own tenant, and takes no turn of another', async () => {
+    const { pool } = fakePool({ limits: { maxSize: 1 } });
+    const held = await pool.acquire('acme');
+    const [first, second, other, third] = [sharer(), sharer(), sharer(), sharer()];
+    pool.request(first, 'globex');
+    pool.request(second, 'globex');
+    pool.request(other, 'acme');
+    pool.request(third, 'globex');
+    held.release();
+    expect([first, second, third, other].map(({ told }) => told)).toEqual([['granted'], ['shared'], ['shared'], []]);
+    expect(second.lease).toBe(first.lease);
+    expect(pool.numbers).toMatchObject({ active: 1, waiting: 1 });
+    first.lease?.release();
+    expect(other.told).toEqual(['granted']);
+    other.lease?.release();
+    expect(pool.numbers).toMatchObject({ active: 0, waiting: 0, idle: 1 });
+    // With the first of all, which waited for its connection.
+    expect(pool.counters.wait.count).toBe(5);
+  });
+
+  it('keeps its place behind one of its tenant that shares none', async () => {
+    const { pool } = fakePool({ limits: { maxSize: 1 } });
+    const held = await pool.acquire('acme');
+    const [first, second] = [sharer(), sharer()];
+    pool.request(first, 'acme');
+    const between = pool.acquire('acme');
+    pool.request(second, 'acme');
+    held.release();
+    expect([first.told, second.told]).toEqual([['granted'], []]);
+    first.lease?.release();
+    (await between).release();
+    expect(second.told).toEqual(['granted']);
+  });
+
+  it('and cannot say whether it can goes on waiting', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const held = await pool.acquire('acme');
+    const fails = () => {
+      throw new Error('cannot say');
+    };
+    const [first, second] = [sharer(), sharer({ canShare: fails })];
+    pool.request(first, 'acme');
+    pool.request(second, 'acme');
+    held.release();
+    expect(second.told).toEqual([]);
+    first.lease?.release();
+    expect(second.told).toEqual(['granted']);
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(driver.opens).toBe(1);
+  });
+
+  it.each<[string, (fake: ReturnType<typeof fakePool>, controller: AbortController) => void]>([
+    ['gives up its wait', (_fake, controller) => controller.abort()],
+    ['closes the pool', ({ pool }) => void pool.close({ deadlineMs: 0 })],
+  ])('and %s while it is asked gets no lease', async (_how, meddle) => {
+    const fake = fakePool({ limits: { maxSize: 1 } });
+    const held = await fake.pool.acquire('acme');
+    const controller = new AbortController();
+    const second = sharer({ canShare: () => (meddle(fake, controller), true) });
+    fake.pool.request(sharer(), 'acme');
+    fake.pool.request(second, 'acme', { signal: controller.signal });
+    held.release();
+    expect(second.told).toHaveLength(1);
+    expect(second.told).not.toContain('shared');
+    expect(fake.pool.numbers.waiting).toBe(0);
+  });
+
+  it('and throws costs the connection, once, and is refused with that', async () => {
+    const { pool, driver } = fakePool({ limits: { maxSize: 1 } });
+    const held = await pool.acquire('acme');
+    const fails = () => {
+      throw new Error('cannot take it');
+    };
+    const [first, second, third] = [sharer(), sharer({ shared: fails }), sharer()];
+    for (const receiver of [first, second, third]) pool.request(receiver, 'acme');
+    held.release();
+    await settle();
+    expect([first, second, third].map(({ told }) => told)).toEqual([['granted'], ['cannot take it'], ['granted']]);
+    expect(first.lease?.released).toBe(true);
+    first.lease?.release();
+    third.lease?.release();
+    expect([driver.opens, pool.counters.doubleReleases]).toEqual([2, 0]);
+  });
+
+  it('of a lease that is older than its wait has waited for no time', async () => {
+    const asked = sharer();
+    const fake = fakePool({
+      limits: { maxSize: 1 },
+      observer: {
+        acquired: (_connection, lease) => {
+          if (lease.tenantId !== 'globex' || fake.pool.numbers.waiting > 0) return;
+          fake.clock.block(5);
+          fake.pool.request(asked, 'globex');
+        },
+      },
+    });
+    const held = await fake.pool.acquire('acme');
+    const first = sharer();
+    fake.pool.request(first, 'globex');
+    held.release();
+    expect(asked.told).toEqual(['shared']);
+    expect(fake.pool.counters.wait.percentileMs(100)).toBe(0);
+    expect(fake.pool.counters.wait.meanMs).toBe(0);
+  });
+});

@@ -8,7 +8,7 @@ import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
-import { type MessageEdit, startMessageProxy } from '../support/servers/message-proxy.js';
+import { type MessageEdit, serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
 import { terminate, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -17,6 +17,7 @@ withTestPools(
   (made) => ({ database, pools } = made),
   () => [
     THINGS_TABLE,
+    'create function forget() returns int language plpgsql as $$ begin deallocate all; return 1; end $$',
     'alter table things add tenant text default nullif(current_setting($$app.tenant_id$$, true), $$$$)',
   ],
 );
@@ -162,6 +163,95 @@ describe('queries of a tenant that wait', () => {
     expect(order).toEqual(['first', 'second', 'third']);
   });
 
+  it('may take no longer than the server allows, each for itself', async () => {
+    const pool = await swiftPool({ statementTimeoutMs: 60 });
+    const results = await together(pool, () => [
+      pool.query('select 1 as one'),
+      pool.query('select pg_sleep(60)'),
+      pool.query('select 3 as three'),
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: '57014' } });
+    expect([results[0], results[2]]).toMatchObject([
+      { value: { rows: [{ one: 1 }] } },
+      { value: { rows: [{ three: 3 }] } },
+    ]);
+  });
+
+  it('have the time that the pool gives each from their turn on', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({ queryTimeoutMs: 100 }, clock);
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2), 1 as n'),
+      pool.query('select pg_sleep(0.2), 2 as n'),
+      pool.query('select pg_sleep(60), 3 as n'),
+    ]);
+    const turnOf = (n: number) =>
+      eventually(
+        async () =>
+          (await database.query(`select 1 from pg_stat_activity where query ~ '[)], ${n} as n' and state = 'active'`))
+            .length > 0,
+      );
+    for (const n of [1, 2]) {
+      await turnOf(n);
+      await clock.advance(80);
+    }
+    await turnOf(3);
+    await clock.advance(120);
+    expect(values(await results)).toMatchObject([{ rows: [{ n: 1 }] }, { rows: [{ n: 2 }] }, 'OperationTimeoutError']);
+    await eventually(() => pool.stats().active === 0);
+    expect(pool.stats()).toMatchObject({ connects: 1 });
+  });
+
+  it('are prepared again together when a migration has changed what they return', async () => {
+    await clear();
+    const pool = await swiftPool();
+    const named = (n: number) => pool.query({ name: `stale${n}`, text: 'select * from things' });
+    for (const n of [1, 2, 3]) await named(n);
+    await database.query('alter table things add extra int');
+    try {
+      const results = await together<unknown>(pool, () => [
+        named(1),
+        named(2),
+        pool.query("insert into things (name) values ('once')"),
+        named(3),
+        named(1),
+      ]);
+      expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'fulfilled'));
+      expect(results[4]).toMatchObject({ value: { rows: [{ name: 'once', extra: null }] } });
+      expect(await names(pool)).toEqual(['once']);
+    } finally {
+      await database.query('alter table things drop extra');
+    }
+  });
+
+  it.each<[string, (pool: PostgresPool) => unknown]>([
+    ['closes the pool', (pool) => pool.close({ deadlineMs: 0 })],
+    ['evicts its connections', (pool) => pool.evict()],
+    ['suspends it', (pool) => pool.suspend('reject')],
+  ])('are all answered when the callback of one %s', async (_what, meddle) => {
+    const pool = await swiftPool();
+    const ask = (text: string, then: () => void = () => undefined) =>
+      new Promise((resolve) =>
+        pool.query<{ n: number }>(text, (error, result) => {
+          then();
+          resolve(error ?? result.rows);
+        }),
+      );
+    const results = await together(pool, () => [
+      ask('select 1 as n'),
+      ask('select 1/0', () => void meddle(pool)),
+      ask('select 3 as n'),
+      ask('select pg_sleep(0.05)'),
+    ]);
+    expect(values(results).slice(0, 2)).toMatchObject([[{ n: 1 }], { code: '22012' }]);
+    for (const [at, answer] of [[2, [{ n: 3 }]] as const, [3, [{ pg_sleep: '' }]] as const]) {
+      const [answered] = values(results).slice(at);
+      if (answered instanceof Error) expect(answered).toMatchObject({ name: 'ConnectionLostError', sent: true });
+      else expect(answered).toEqual(answer);
+    }
+    await eventually(() => pool.stats().active === 0);
+  });
+
   it('answer by callbacks too', async () => {
     const pool = await swiftPool();
     const answers = await together(pool, () =>
@@ -194,6 +284,14 @@ describe('queries of a tenant that wait', () => {
   });
 });
 
+/** What pg's types don't allow, and pg does. */
+const none = (): unknown[] => JSON.parse('null') as unknown[];
+const ones = (count: number): number[] => Array.from({ length: count }, () => 1);
+const places = (count: number): string =>
+  ones(count)
+    .map((_, at) => `$${at + 1}::int`)
+    .join(', ');
+
 describe('a statement that goes alone', () => {
   const alone: [string, (pool: PostgresPool) => Promise<unknown>][] = [
     ['a script', (pool) => pool.query('select 1; select 2')],
@@ -203,6 +301,7 @@ describe('a statement that goes alone', () => {
     ['one with a big text', (pool) => pool.query(`select '${'x'.repeat(5_000)}'`)],
     ['a named one that the connection does not have', (pool) => pool.query({ name: 'new', text: 'select 1' })],
     ['one whose value is encoded by its owner', (pool) => pool.query('select $1::text', [{ toPostgres: () => 'a' }])],
+    ['one with many values', (pool) => pool.query(`select 1 where 0 not in (${places(300)})`, ones(300))],
     ['a wrong one', (pool) => pool.query('').catch(() => undefined)],
   ];
 
@@ -213,6 +312,47 @@ describe('a statement that goes alone', () => {
       expect(proxy.counters.roundTrips).toBeGreaterThanOrEqual(3);
     }),
   );
+
+  it('is any, where the server has not told how to cancel one of them', async () => {
+    await using proxy = await startMessageProxy(database.url);
+    proxy.edit = (type, message) => (type === 'K' ? [] : [message]);
+    const clock = new FakeClock();
+    const pool = await swiftPool({ connectionString: through(proxy) }, clock);
+    const results = together(pool, () => [
+      pool.query({ text: 'select pg_sleep(60)', timeoutMs: 1_000 }),
+      pool.query('select 2 as two'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await clock.advance(1_100);
+    // The connection is lost with the one that can't be cancelled.
+    expect(values(await results)).toMatchObject(['OperationTimeoutError', { rows: [{ two: 2 }] }]);
+    for (const { pid } of await sleeping()) await terminate(database, Number(pid));
+  });
+
+  it.each<[string, unknown]>([
+    ['a text', 'abc'],
+    ['an object', { a: 1 }],
+  ])('is one whose values are %s, and no other one fails with it', async (_name, wrong) => {
+    const pool = await swiftPool();
+    const misused = () => pool.query({ text: 'select 1', values: wrong as unknown[] });
+    const results = await together(pool, () => [misused(), pool.query('select 2 as two'), misused()]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
+    for (const at of [0, 2])
+      expect(results[at]).toMatchObject({ reason: { message: 'Query values must be an array' } });
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('is none whose values are null, as pg has it', async () => {
+    const pool = await swiftPool();
+    const results = await together(pool, () => [
+      pool.query({ text: 'select 1 as one', values: none() }),
+      pool.query({ text: 'select 2 as two', values: none() }),
+    ]);
+    expect(values(results)).toMatchObject([{ rows: [{ one: 1 }] }, { rows: [{ two: 2 }] }]);
+    const other = await pool.forTenant('globex').query({ text: 'select 3 as three', values: none() });
+    expect(other.rows).toEqual([{ three: 3 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
 
   it('is no other one', () =>
     proxied(async (proxy, pool) => {
@@ -296,6 +436,56 @@ describe('a tenant', () => {
   });
 });
 
+describe('a function that makes the server forget prepared statements', () => {
+  it('fails no statement of its batch, however many call it', async () => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } }, new FakeClock());
+    const acme = pool.forTenant('acme');
+    await knowPace(acme);
+    const forget = () => acme.query('select forget() as n');
+    const insert = (name: string) => acme.query('insert into things (name) values ($1) returning tenant', [name]);
+    const results = await together(acme, () => [
+      forget(),
+      insert('a'),
+      forget(),
+      insert('b'),
+      forget(),
+      insert('c'),
+      forget(),
+      insert('d'),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 8 }, () => 'fulfilled'));
+    for (const at of [1, 3, 5, 7]) expect(results[at]).toMatchObject({ value: { rows: [{ tenant: 'acme' }] } });
+    expect(await names(acme)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('is not taken to have forgotten those that were prepared behind it', async () => {
+    const pool = await swiftPool();
+    const named = (name: string) => pool.query<{ n: number }>({ name, text: 'select $1::int as n', values: [1] });
+    await named('old');
+    await pool.query('select forget()');
+    await named('new');
+    // The server doesn't know it any more.
+    await named('old');
+    expect((await named('new')).rows).toEqual([{ n: 1 }]);
+    expect((await named('old')).rows).toEqual([{ n: 1 }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('and asks for one itself that was never there is told so, once', async () => {
+    const text =
+      "create function wrong() returns int language plpgsql as $$ begin perform nextval('things_id_seq'); execute 'execute nothing'; return 1; end $$";
+    await database.query(text);
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } }, new FakeClock());
+    const acme = pool.forTenant('acme');
+    const before = await acme.query<{ at: number }>('select last_value::int as at from things_id_seq');
+    await expect(acme.query('select wrong()')).rejects.toMatchObject({ code: '26000' });
+    const after = await acme.query<{ at: number }>('select last_value::int as at from things_id_seq');
+    // It may be the pool's own that is missing.
+    expect(Number(after.rows[0]?.at) - Number(before.rows[0]?.at)).toBeLessThanOrEqual(2);
+  });
+});
+
 describe('a statement that is given up', () => {
   it('while the server works on it is cancelled, and it alone', async () => {
     await clear();
@@ -356,6 +546,25 @@ describe('a statement that is given up', () => {
     await eventually(async () => (await sleeping()).length === 1);
     abort.abort();
     expect(values(await results)).toMatchObject([{ rowCount: 1 }, 'QueryAbortedError', { rows: [{ three: 3 }] }]);
+    expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+
+  it('before its turn, and answered soon, has none cancelled that comes later', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({}, clock);
+    const abort = new AbortController();
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2)'),
+      pool.query({ text: 'select 2', signal: abort.signal }),
+      pool.query('select 3'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    abort.abort();
+    await results;
+    const later = Promise.allSettled([pool.forTenant('globex').query('select pg_sleep(0.3)::text as slept')]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await clock.advance(150);
+    expect(values(await later)).toMatchObject([{ rows: [{ slept: '' }] }]);
     expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
   });
 
@@ -444,5 +653,54 @@ describe('a server that says of a plain statement that it left a transaction ope
     proxy.edit = asItIs;
     expect((await pool.query('select 1 as ok')).rows).toEqual([{ ok: 1 }]);
     expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
+  });
+});
+
+describe('a server whose answers are not those that were asked for', () => {
+  /** The rows that each caller got, or the name of its error. */
+  const answersThrough = async (edit: (edits: { readonly answer: number }) => MessageEdit): Promise<unknown[]> => {
+    await using proxy = await startMessageProxy(database.url);
+    const pool = await swiftPool({ connectionString: through(proxy) });
+    const state = { answer: 0 };
+    const held: Buffer[] = [];
+    const results = together(pool, () => {
+      const edited = edit(state);
+      // All answers of the batch arrive at once, in one piece.
+      proxy.edit = (type, message) => {
+        held.push(...edited(type, Buffer.from(message)));
+        if (type === 'Z') state.answer++;
+        return state.answer === 1 || state.answer === 5 ? [Buffer.concat(held.splice(0))] : [];
+      };
+      return [1, 2, 3, 4].map((n) => pool.query<{ n: number }>(`select ${n} as n`));
+    });
+    await eventually(() => state.answer === 5);
+    // What the pool does not give up by itself must not wait for ever.
+    proxy.cut();
+    return (await results).map((result) =>
+      result.status === 'fulfilled' ? result.value.rows : (result.reason as Error).name,
+    );
+  };
+  const lost = 'ConnectionLostError';
+
+  it('answers once too often: no caller gets what was meant for another', async () => {
+    const answers = await answersThrough((state) => (type, message) => {
+      return type === 'Z' && state.answer === 1 ? [message, serverMessage('Z', 'I')] : [message];
+    });
+    expect(answers).toEqual([[{ n: 1 }], lost, lost, lost]);
+  });
+
+  it('leaves the end of an answer out: no caller gets what was meant for another', async () => {
+    const answers = await answersThrough((state) => (type, message) => {
+      return type === 'Z' && state.answer === 1 ? [] : [message];
+    });
+    expect(answers).toEqual([lost, lost, lost, lost]);
+  });
+
+  it('says more between the answers: they are still those of their callers', async () => {
+    const notice = serverMessage('N', 'SNOTICE\0VNOTICE\0C00000\0Mhello\0\0');
+    const answers = await answersThrough(() => (type, message) => {
+      return type === 'Z' ? [notice, message, serverMessage('S', 'TimeZone\0UTC\0'), notice] : [message];
+    });
+    expect(answers).toEqual([[{ n: 1 }], [{ n: 2 }], [{ n: 3 }], [{ n: 4 }]]);
   });
 });

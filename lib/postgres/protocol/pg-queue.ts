@@ -7,11 +7,13 @@
  * is put into pg's queue directly; lib/postgres/statement/instrumentation.ts tells the wrappers of the caller's
  * statements.
  */
-import type { Client, Submittable } from 'pg';
+import type { Client } from 'pg';
+
+import type { ActiveQuery } from './pg-module.js';
 
 /** The parts of pg's client in use here, checked when a connection opens. */
 interface QueueingClient {
-  readonly _queryQueue: Submittable[];
+  readonly _queryQueue: ActiveQuery[];
   _pulseQueryQueue(): void;
   readonly _queryable: boolean;
   readonly _ending: boolean;
@@ -39,8 +41,13 @@ export class PgQueue {
   }
 
   /** Gives pg what has been written, or is to be written, behind all that it has; {@link start} comes next. */
-  add(next: Submittable): void {
+  add(next: ActiveQuery): void {
     this.#client._queryQueue.push(next);
+  }
+
+  /** Takes back what pg has not come to yet: whatever arrives from now on, pg gives it to none of them. */
+  takeBack(): readonly ActiveQuery[] {
+    return this.#client._queryQueue.splice(0);
   }
 
   /** Has pg begin with what it was given. */
@@ -49,7 +56,7 @@ export class PgQueue {
   }
 
   /** Gives pg what runs next; with `ahead`, that first. Nothing can come between the two. */
-  submit(ahead: Submittable | undefined, next: Submittable): void {
+  submit(ahead: ActiveQuery | undefined, next: ActiveQuery): void {
     if (ahead !== undefined) this.add(ahead);
     this.add(next);
     this.start();

@@ -60,6 +60,11 @@ export class Wire {
     return backendKeyOf(this.client)?.processID;
   }
 
+  /** Whether the server has told what a cancel request must show. */
+  get canCancel(): boolean {
+    return backendKeyOf(this.client) !== undefined;
+  }
+
   /** A value of a caller's as it goes over the wire; throws when it can't. */
   prepareValue(value: unknown): WireValue {
     return this.#pg.prepareValue(value);

@@ -70,6 +70,9 @@ export interface HygienicSession extends ResetSession {
  */
 const COMMITS_AT_ONCE_SINCE = 15;
 
+/** What the names of the statements that bind begin with. */
+export const BIND_STATEMENT = 'pool_bind_';
+
 /** What may have left something in the session since it was last clean. */
 type Residue = 'nothing' | 'oneShot' | 'lease';
 
@@ -192,7 +195,7 @@ export class SessionHygiene implements ResetOwner {
 
   /** Writes its preparation, under a name that could not be foreseen, not even by SQL of the borrower before. */
   #prepareBinding(): void {
-    this.#bindStatement = `pool_bind_${randomUUID()}`;
+    this.#bindStatement = `${BIND_STATEMENT}${randomUUID()}`;
     this.#wire.prepare(this.#bindStatement, SET_LOCALLY);
   }
 
@@ -281,7 +284,7 @@ export class SessionHygiene implements ResetOwner {
     const { binding } = task;
     if (binding === undefined) return commands;
     // One that was never prepared: the server refuses it, and the statement is sent again.
-    wire.executePrepared(this.#bindStatement ?? `pool_bind_${randomUUID()}`, [binding.name, binding.value]);
+    wire.executePrepared(this.#bindStatement ?? `${BIND_STATEMENT}${randomUUID()}`, [binding.name, binding.value]);
     return commands + 1;
   }
 

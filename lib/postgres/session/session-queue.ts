@@ -174,6 +174,8 @@ export class SessionQueue {
     if (this.#behind[0] !== task) return;
     this.#behind.shift();
     this.#activeIsOver();
+    // Those who were told of the end of the one ahead may have ended the connection.
+    if (this.#closed !== undefined) return;
     this.#active = task;
     this.#tellIdle();
     task.begun?.();
@@ -205,11 +207,17 @@ export class SessionQueue {
     this.runFirst(first);
   }
 
-  /** The connection is gone. What waits is told; pg tells what was under way. */
+  /**
+   * The connection is gone. What waits is told; pg tells what was under way.
+   *
+   * pg may be in the middle of what has arrived. Where the answers have lost step, what is left of that would be taken
+   * for answers to what was sent behind the active task: one caller would get the rows of another.
+   */
   close(error: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = error;
     this.#behind.length = 0;
+    for (const sent of this.#pg.takeBack()) refuse(sent, new Error('The connection was given up', { cause: error }));
     this.#activeIsOver();
     this.#held = false;
     for (const waiting of this.#waiting.splice(0)) {
@@ -275,6 +283,6 @@ function canBatch(task: SessionTask | ReadyMark | undefined): task is SessionTas
 }
 
 /** As pg tells it: never before the call that asked for it has returned. */
-function refuse(task: SessionTask, error: Error): void {
+function refuse(task: ActiveQuery, error: Error): void {
   process.nextTick(() => task.handleError(error));
 }

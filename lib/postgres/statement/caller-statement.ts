@@ -86,10 +86,10 @@ export abstract class CallerStatement extends Statement implements AbortListener
     this.abandoned();
   }
 
-  /** Waits for the server's last word, but not for ever. */
-  awaitLastWord(deadlines: Deadlines, nowMs: number): void {
+  /** Waits for the server's last word, but no longer than `withinMs`: `expire` is called then. */
+  awaitLastWord(deadlines: Deadlines, nowMs: number, withinMs = CANCEL_GRACE_MS): void {
     this.#deadlines = deadlines;
-    deadlines.add(this, nowMs + CANCEL_GRACE_MS);
+    deadlines.add(this, nowMs + withinMs);
   }
 
   /** The server has said its last word. */

@@ -6,6 +6,9 @@
  * ReadyForQuery: a transaction that the statement left open is rolled back first.
  */
 import { AsyncResource } from 'node:async_hooks';
+import { isDate } from 'node:util/types';
+
+import type { Connection } from 'pg';
 
 import type { Lease } from '../../engine/lease.js';
 import type { LeaseReceiver } from '../../engine/receivers.js';
@@ -14,6 +17,7 @@ import { ConnectionLostError, RequestEndedError, TransactionLeftOpenError } from
 import { isStalePlan, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ResultBuilder } from '../protocol/pg-module.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
+import { BIND_STATEMENT } from '../session/session-hygiene.js';
 import { Batch } from './batch.js';
 import { isPlainStatement } from './batching.js';
 import { callsCaller } from './caller-code.js';
@@ -22,14 +26,16 @@ import type { StatementConfig, StatementSession } from './statement.js';
 
 /** invalid_sql_statement_name */
 const UNKNOWN_STATEMENT = '26000';
+/** duplicate_prepared_statement */
+const KNOWN_STATEMENT = '42P05';
 /** query_canceled */
 const CANCELLED = '57014';
 /** How long a statement may take whose caller has given it up before its turn, in milliseconds. */
 const UNWANTED_MS = 100;
-/** The longest text, and the longest value, of a statement that travels with others, in characters or bytes. */
+/** The longest text of a statement that travels with others, and all its values, in characters or bytes. */
 const SMALL = 4_096;
-/** Members of the longest list among its values. */
-const SMALL_LIST = 64;
+/** What any value takes, in bytes, however short it is. */
+const LEAST_OF_A_VALUE = 16;
 
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   readonly kind = 'oneShot';
@@ -41,7 +47,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   /** The limit of its call, in milliseconds, and since when it holds. */
   #callTimeoutMs: number | undefined = undefined;
   #calledAtMs = 0;
-  #resent = false;
+  /** How often it has been sent again. */
+  #repeats = 0;
   #lease: Lease<LeasedClient> | undefined = undefined;
   /** Those that it shares its lease with. */
   #batch: Batch | undefined = undefined;
@@ -103,7 +110,8 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
   #start(lease: Lease<LeasedClient>, client: LeasedClient): void {
     this.#lease = lease;
-    if (this.#callTimeoutMs !== undefined || this.#dependencies.limits.queryTimeoutMs !== undefined) this.#limitWork();
+    // Behind others the pool's limit counts from its turn on; the call's has begun.
+    if (this.#batch === undefined) this.#limitWork();
     try {
       if (!this.#observedBy(client)) return this.#giveBack(undefined);
       client.session.runOneShot(this);
@@ -113,22 +121,34 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     }
   }
 
-  /** Asked when its turn has come: instrumentation may have changed the text. */
+  /**
+   * Asked when its turn has come: instrumentation may have changed the text. One that is sent again goes alone: if a
+   * cancel request that is meant for another hit it, it could not be sent a third time.
+   */
   get canBatch(): boolean {
-    return this.#batch !== undefined && this.session !== undefined && this.#isFit(this.session);
+    return this.#batch !== undefined && this.#repeats === 0 && this.session !== undefined && this.#isFit(this.session);
   }
 
   /** Whether it can go in one packet with others, to that session. */
   #isFit({ wire }: StatementSession): boolean {
     const { text, name, values } = this;
+    // What can't be cancelled costs the connection when it is given up, and what is behind it with it.
+    if (!wire.canCancel) return false;
     if (name !== undefined && wire.preparedText(name) === undefined) return false;
     const known = text ?? (name === undefined ? undefined : wire.preparedText(name));
     return typeof known === 'string' && !this.isScript && isPlainStatement(known) && isSmall(known, values);
   }
 
+  /** Its turn has come. */
+  override submit(connection?: Connection): Error | null {
+    if (this.#batch !== undefined && this.#repeats === 0 && !this.answered) this.#limitWork();
+    return super.submit(connection);
+  }
+
   /** Of the pool's limit on the statement and what is left of its call's, the stricter one holds. */
   #limitWork(): void {
     const { deadlines, clock, limits } = this.#dependencies;
+    if (this.#callTimeoutMs === undefined && limits.queryTimeoutMs === undefined) return;
     const nowMs = clock.now();
     const callEndsMs = this.#callTimeoutMs === undefined ? Infinity : this.#calledAtMs + this.#callTimeoutMs;
     const { queryTimeoutMs = Infinity } = limits;
@@ -158,6 +178,11 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
       session.statementsForgotten();
       return this.#resend(session);
     }
+    if (session !== undefined && this.#isPreparedAlready(error)) {
+      this.#repeats++;
+      this.rewind();
+      return session.prepareAgain(this);
+    }
     if (session !== undefined && this.#mayRepeat && this.name !== undefined && isStalePlan(error)) {
       session.replaceStatements();
       return this.#resend(session);
@@ -183,15 +208,35 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
    */
   #mayResend(error: Error): boolean {
     const isPrepared = this.binding !== undefined || this.name !== undefined;
-    return this.#mayRepeat && isPrepared && sqlStateOf(error) === UNKNOWN_STATEMENT;
+    if (!isPrepared || sqlStateOf(error) !== UNKNOWN_STATEMENT) return false;
+    // Another one of the batch may have called such a function again. It may have been the statement's own, too.
+    return this.#mayRepeat || (this.#mayRepeatOnceMore && this.#isNamedIn(error));
+  }
+
+  /** What it was prepared as the server has still: it was taken to have forgotten it, together with another. */
+  #isPreparedAlready(error: Error): boolean {
+    return this.#mayRepeatOnceMore && sqlStateOf(error) === KNOWN_STATEMENT && this.#isNamedIn(error);
+  }
+
+  /** Whether an error is about what it is bound by, or prepared as. Names are not translated. */
+  #isNamedIn({ message }: Error): boolean {
+    return (
+      (this.binding !== undefined && message.includes(BIND_STATEMENT)) ||
+      (this.name !== undefined && message.includes(this.name))
+    );
   }
 
   get #mayRepeat(): boolean {
-    return !this.#resent && !this.answered;
+    return this.#repeats === 0 && !this.answered;
+  }
+
+  /** Each of its batch may be the reason for one. */
+  get #mayRepeatOnceMore(): boolean {
+    return this.#repeats <= this.#dependencies.batching.most && !this.answered;
   }
 
   #resend(session: StatementSession): void {
-    this.#resent = true;
+    this.#repeats++;
     this.rewind();
     session.whenReady(() => {
       if (this.answered) this.#giveBack(undefined);
@@ -250,7 +295,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     if (!this.answered) return;
     const { deadlines, clock } = this.#dependencies;
     this.#isToBeCancelled = true;
-    deadlines.add(this, clock.now() + UNWANTED_MS);
+    this.awaitLastWord(deadlines, clock.now(), UNWANTED_MS);
   }
 
   override expire(): void {
@@ -267,16 +312,23 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
 function isSmall(text: string, values: readonly unknown[] | undefined): boolean {
   if (text.length > SMALL) return false;
-  if (values === undefined) return true;
-  return values.every((value) => isSmallValue(value) || (Array.isArray(value) && isSmallList(value)));
+  // What isn't an array the statement itself refuses when it is sent.
+  return values === undefined || (Array.isArray(values) && sizeOf(values) <= SMALL);
 }
 
-function isSmallValue(value: unknown): boolean {
-  if (typeof value === 'string') return value.length <= SMALL;
-  if (typeof value !== 'object' || value === null || value instanceof Date) return true;
-  return ArrayBuffer.isView(value) && value.byteLength <= SMALL;
+/** How much `values` take; `Infinity`: that isn't known, because code of the caller's makes something else of them. */
+function sizeOf(values: readonly unknown[]): number {
+  let size = 0;
+  for (let at = 0; at < values.length && size <= SMALL; at++) {
+    const value = values[at];
+    size += LEAST_OF_A_VALUE + (Array.isArray(value) ? sizeOf(value) : sizeOfValue(value));
+  }
+  return size;
 }
 
-function isSmallList(values: readonly unknown[]): boolean {
-  return values.length <= SMALL_LIST && values.every((value) => isSmallValue(value));
+function sizeOfValue(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value === 'function') return Infinity;
+  if (typeof value !== 'object' || value === null || isDate(value)) return 0;
+  return ArrayBuffer.isView(value) ? value.byteLength : Infinity;
 }

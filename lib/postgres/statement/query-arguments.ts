@@ -117,7 +117,9 @@ export function callLimitOf(timeoutMs: number | undefined): number | undefined {
   return timeoutMs === undefined || timeoutMs > LONGEST_TIMER_MS ? undefined : durationOf(timeoutMs);
 }
 
-function withinProtocol(values: readonly unknown[] | undefined): readonly unknown[] | undefined {
+function withinProtocol(values: readonly unknown[] | null | undefined): readonly unknown[] | undefined {
+  // As in pg.
+  if (values === null) return undefined;
   // What isn't an array the statement itself refuses.
   if (!Array.isArray(values) || values.length <= MOST_PARAMETERS) return values;
   throw new RangeError(

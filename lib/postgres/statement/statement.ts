@@ -110,7 +110,9 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
   #written = false;
   /** Results of what is ahead of it that are still to come, and not for the caller. */
   #resultsToSkip = 0;
+  /** How its text went out; neither: it has been encoded in a way of its own. */
   #extended = false;
+  #simple = false;
   /** Commands that the server has reported as done. */
   #commandsDone = 0;
   #result: ResultBuilder | undefined = undefined;
@@ -206,6 +208,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     this.#written = false;
     this.#resultsToSkip = 0;
     this.#extended = false;
+    this.#simple = false;
     this.#commandsDone = 0;
     this.#result = undefined;
     this.#results = undefined;
@@ -219,6 +222,7 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
     const { wire } = session;
     const hasAhead = session.hasAhead(this);
     if (!hasAhead && !this.#needsExtended()) {
+      this.#simple = true;
       wire.query(text ?? '');
       return undefined;
     }
@@ -294,7 +298,8 @@ export abstract class Statement extends DeadlineEntry implements SessionTask {
       return this.session?.aheadCompleted();
     }
     this.#commandsDone++;
-    if (this.#extended && this.#commandsDone > 1) return this.#lostStep();
+    // One more than it has: the answer to what was sent behind it.
+    if (this.#commandsDone > 1 && (this.#extended || (this.#simple && !this.isScript))) return this.#lostStep();
     this.#resultOfNext().addCommandComplete(message);
     this.session?.commandCompleted(this, message.text, this.text);
   }

@@ -120,27 +120,54 @@ export function nastyObserver(mischief: Mischief): Required<PoolObserver<FakeCon
   };
 }
 
-/** Keeps what it is granted in `leases`. */
+/** What a receiver tells the test. */
+export interface ReceiverLog {
+  /** It has been called: it waits no longer. Told before anything else is done. */
+  called(lease: Lease<FakeConnection> | undefined, how: 'granted' | 'shared' | 'refused'): void;
+  /** It has had its answer. */
+  settled(): void;
+}
+
+/** Keeps what it is granted in `leases`, and lets others of its tenant share it. */
 export class NastyReceiver implements LeaseReceiver<FakeConnection> {
   readonly #mischief: Mischief;
   readonly #leases: Lease<FakeConnection>[];
-  readonly #settled: () => void;
+  readonly #log: ReceiverLog;
+  readonly #sharesWith: number;
 
-  constructor(mischief: Mischief, leases: Lease<FakeConnection>[], settled: () => void) {
+  /** @param sharesWith how many may share its lease; one that has none to share shares no other's. */
+  constructor(mischief: Mischief, leases: Lease<FakeConnection>[], log: ReceiverLog, sharesWith: number) {
     this.#mischief = mischief;
     this.#leases = leases;
-    this.#settled = settled;
+    this.#log = log;
+    this.#sharesWith = sharesWith;
   }
 
   granted(lease: Lease<FakeConnection>): void {
+    this.#log.called(lease, 'granted');
     // It may throw before it has kept the lease; nobody would give it back then.
     this.#mischief.at('granted');
-    this.#settled();
+    for (let left = this.#sharesWith; left > 0 && lease.shareWithNext(); left--);
+    this.#mischief.at('gathered');
+    this.#log.settled();
     this.#leases.push(lease);
   }
 
+  canShare(): boolean {
+    this.#mischief.at('canShare');
+    return this.#sharesWith > 0;
+  }
+
+  /** The lease is not its own to release. */
+  shared(lease: Lease<FakeConnection>): void {
+    this.#log.called(lease, 'shared');
+    this.#mischief.at('shared');
+    this.#log.settled();
+  }
+
   refused(_error: Error): void {
-    this.#settled();
+    this.#log.called(undefined, 'refused');
+    this.#log.settled();
     this.#mischief.at('refused');
   }
 }
