@@ -13,10 +13,10 @@ import {
   type PoolError,
   PoolSuspendedError,
 } from './errors.js';
-import type { Lease } from './lease.js';
+import type { Lease, PoolLease } from './lease.js';
 import type { AcquireLimits } from './lending-engine.js';
 import type { PoolCounters, RejectionReason } from './pool-counters.js';
-import { refuse } from './receivers.js';
+import { canShareWith, refuse, shareWith } from './receivers.js';
 import { type RejectingPool, Rejections } from './rejections.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { PoolTenant, PoolWaiter, Slot } from './slot.js';
@@ -216,6 +216,35 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     cancellation.bind(waiter);
     if (cancellation.timeoutMs !== undefined)
       this.#pool.deadlines.add(cancellation, waiter.enqueuedAtMs + durationOf(cancellation.timeoutMs));
+  }
+
+  // ── Served ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The wait is over, and its waiter served. */
+  served(waiter: PoolWaiter<C, L>, nowMs: number): void {
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    this.detach(waiter);
+    waiter.tenant.waitedMs += waitedMs;
+    this.#pool.counters.wait.record(waitedMs);
+  }
+
+  /**
+   * Lets the oldest waiter of the slot's tenant be served within `lease`, if its receiver can, and there is no slot for
+   * itself. It takes no turn of another tenant's: the time of the lease is charged as a whole.
+   */
+  share(slot: Slot<C, L>, lease: PoolLease<L>): boolean {
+    const { tenant } = slot;
+    const waiter = tenant.firstWaiting;
+    if (waiter === undefined || (tenant.mayTake && this.#scheduler.grantable <= this.#free)) return false;
+    if (this.#pool.suspended || !canShareWith(waiter.receiver, lease)) return false;
+    // The receiver was asked, and may have called the pool.
+    if (slot.lease !== lease || tenant.firstWaiting !== waiter) return false;
+    // It may have come after the lease: who hears of the lease first may ask for one more.
+    const nowMs = Math.max(lease.startedAtMs, waiter.enqueuedAtMs);
+    this.served(waiter, nowMs);
+    this.#scheduler.share(waiter, nowMs);
+    shareWith(waiter.receiver, lease);
+    return true;
   }
 
   // ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────

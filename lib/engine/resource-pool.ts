@@ -26,7 +26,7 @@ import { type DestroyReason, PoolCounters } from './pool-counters.js';
 import { PoolNumbers } from './pool-numbers.js';
 import { GuardedObserver } from './pool-observer.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
-import { canShareWith, grantTo, type LeaseReceiver, refuse, shareWith } from './receivers.js';
+import { grantTo, type LeaseReceiver, refuse } from './receivers.js';
 import type { ResourcePoolOptions } from './resource-pool.options.js';
 import { TenantScheduler } from './scheduler/tenant-scheduler.js';
 import type { IdleSlots, PoolTenant, PoolWaiter, Slot, SlotOwner } from './slot.js';
@@ -282,7 +282,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
 
   #give(slot: Slot<C, L>, waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
-    this.#waited(waiter, nowMs);
+    this.#queue.served(waiter, nowMs);
     this.#grantDepth++;
     try {
       grantTo(waiter.receiver, this.#lend(slot, tenant, nowMs, waiter.cancellation?.stack));
@@ -293,29 +293,9 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#grantDepth--;
   }
 
-  /** The wait is over, and its waiter served. */
-  #waited(waiter: PoolWaiter<C, L>, nowMs: number): void {
-    const waitedMs = nowMs - waiter.enqueuedAtMs;
-    this.#queue.detach(waiter);
-    waiter.tenant.waitedMs += waitedMs;
-    this.counters.wait.record(waitedMs);
-  }
-
-  /**
-   * @internal Lets the tenant's oldest waiter be served within a lease of it that is just being granted. It takes no
-   * turn of another tenant's: the time of the lease is charged as a whole.
-   */
+  /** @internal Lets the oldest waiter of the slot's tenant be served within a lease that is just being granted. */
   share(slot: Slot<C, L>, lease: PoolLease<L>): boolean {
-    const waiter = slot.tenant.firstWaiting;
-    if (waiter === undefined || this.#suspended !== undefined || !canShareWith(waiter.receiver, lease)) return false;
-    // The receiver was asked, and may have called the pool.
-    if (slot.lease !== lease || slot.tenant.firstWaiting !== waiter) return false;
-    // It may have come after the lease: who hears of the lease first may ask for one more.
-    const nowMs = Math.max(lease.startedAtMs, waiter.enqueuedAtMs);
-    this.#waited(waiter, nowMs);
-    this.#scheduler.share(waiter, nowMs);
-    shareWith(waiter.receiver, lease);
-    return true;
+    return this.#queue.share(slot, lease);
   }
 
   /** Slots that came back too deep inside the service of others. */

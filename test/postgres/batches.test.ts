@@ -274,6 +274,14 @@ describe('queries of a tenant that wait', () => {
       expect(proxy.counters.roundTrips).toBe(2);
     }));
 
+  it('go each over its own connection while there are any, opened or not', async () => {
+    const pool = await pools.create({ maxSize: 3, connectConcurrency: 1 }, new FakeClock());
+    await knowPace(pool);
+    const busy = [1, 2, 3].map(() => pool.query<{ pid: number }>('select pg_backend_pid() as pid, pg_sleep(0.05)'));
+    const pids = (await Promise.all(busy)).map(({ rows }) => rows[0]?.pid);
+    expect(new Set(pids).size).toBe(3);
+  });
+
   it('keep their order, and what one leaves in the session the next of the tenant finds', async () => {
     const pool = await swiftPool();
     const results = await together(pool, () => [
