@@ -576,6 +576,19 @@ describe('a statement that is given up', () => {
     expect(pool.stats()).toMatchObject({ active: 0, connects: 1 });
   });
 
+  it('by the limit of its call, before its turn, hears of it then', async () => {
+    const clock = new FakeClock();
+    const pool = await swiftPool({}, clock);
+    const results = together(pool, () => [
+      pool.query('select pg_sleep(0.2)'),
+      pool.query({ text: 'select 2 as two', timeoutMs: 50 }),
+      pool.query('select 3 as three'),
+    ]);
+    await eventually(async () => (await sleeping()).length === 1);
+    await clock.advance(60);
+    expect(values(await results)).toMatchObject([{ rowCount: 1 }, 'OperationTimeoutError', { rows: [{ three: 3 }] }]);
+  });
+
   it('before its turn is cancelled when the server takes long over it', async () => {
     const clock = new FakeClock();
     const pool = await swiftPool({}, clock);

@@ -110,8 +110,10 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
 
   #start(lease: Lease<LeasedClient>, client: LeasedClient): void {
     this.#lease = lease;
-    // Behind others the pool's limit counts from its turn on; the call's has begun.
+    // Behind others the pool's limit counts from its turn on; the call's goes on.
     if (this.#batch === undefined) this.#limitWork();
+    else if (this.#callTimeoutMs !== undefined)
+      this.limit(this.#dependencies.deadlines, this.#calledAtMs, this.#callTimeoutMs, undefined);
     try {
       if (!this.#observedBy(client)) return this.#giveBack(undefined);
       client.session.runOneShot(this);

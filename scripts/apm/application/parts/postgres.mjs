@@ -330,7 +330,8 @@ async function ends(calls, pool) {
     return name;
   });
   await calls.make('a call that gets no connection', [pg(SLEEP), pg(SLEEP)], async () => {
-    const busy = [pool.query(SLEEP, [0.5]), pool.query(SLEEP, [0.5])];
+    // By leases: it could travel behind a one-shot query.
+    const busy = [1, 2].map(() => pool.use((client) => client.query(SLEEP, [0.5])));
     const { name } = await failureOf(pool.query({ text: YES, timeoutMs: 100 }));
     await Promise.all(busy);
     return name;
