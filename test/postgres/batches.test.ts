@@ -62,7 +62,7 @@ const names = async (pool: PostgresPool): Promise<string[]> =>
 /** The statements of these tests that the server is at, but for the one that keeps the connection busy. */
 const sleeping = () =>
   database.query(
-    "select pid from pg_stat_activity where query ~ 'pg_sleep' and query !~ 'sleep\\(0\\.02|pid' and state = 'active'",
+    "select pid from pg_stat_activity where datname = current_database() and query ~ 'pg_sleep' and query !~ 'sleep\\(0\\.02|pid' and state = 'active'",
   );
 
 const clear = () => database.query('truncate things');
