@@ -338,7 +338,8 @@ const SINGLE_FIELDS = new Set([
 /** Repeated fields joined, or the first kept, and `set-cookie` always a list: what `IncomingMessage.headers` has. */
 function asNodeParses(headers: IncomingHttpHeaders): HeaderFields {
   const parsed: HeaderFields = {};
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
+    const value = headers[name];
     if (value === undefined) continue;
     if (name === 'set-cookie') parsed[name] = typeof value === 'string' ? [value] : value;
     else if (!Array.isArray(value)) parsed[name] = value;

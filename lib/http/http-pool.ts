@@ -163,7 +163,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
       if (rejection !== undefined) return subscriber.error(rejection);
       const request = client.abandonable(tenantId, config?.adapter);
       let delivered = false;
-      const subscription = call(service, { ...config, adapter: request.adapter }).subscribe({
+      const cancelToken = config?.cancelToken ?? request.token;
+      const subscription = call(service, { ...config, adapter: request.adapter, cancelToken }).subscribe({
         next: (response) => {
           delivered = true;
           subscriber.next(response);
