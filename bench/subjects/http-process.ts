@@ -66,6 +66,7 @@ function subjects(maxSize: number): Readonly<Record<string, (origin: string) => 
             axiosRef.get(path),
       ),
     get: (baseURL) => ours(baseURL, maxSize, (pool) => (path) => firstValueFrom(pool.get(path))),
+    request: (baseURL) => ours(baseURL, maxSize, (pool) => async (path) => (await pool.request(path)).body.json()),
     'axiosRef without undici': (baseURL) => {
       withoutUndici();
       return ours(
