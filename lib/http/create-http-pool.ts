@@ -57,10 +57,16 @@ export async function createHttpPool(
     clock,
     recentMs: intervalMs,
   });
-  const settings = { connectTimeoutMs, keepAliveTimeoutMs, deadlines, clock };
+  const settings = undici && {
+    connect: undici.buildConnector({ allowH2: false, timeout: 0 }),
+    connectTimeoutMs,
+    keepAliveTimeoutMs,
+    deadlines,
+    clock,
+  };
   const node = new NodeTransport({ axios, deadlines, clock, requests, check });
   const transport =
-    undici === undefined
+    undici === undefined || settings === undefined
       ? node
       : new UndiciTransport({
           poolId: id,
@@ -112,7 +118,8 @@ export async function createHttpPool(
   });
   const direct = new DirectRequests({
     poolId: id,
-    client: undici === undefined ? new DirectOverNode() : new DirectOverUndici(undici, settings),
+    client:
+      undici === undefined || settings === undefined ? new DirectOverNode() : new DirectOverUndici(undici, settings),
     defaults: directDefaults(config.client, baseURL, headers),
     options: config.client,
     throughProxy: requests.throughProxy,
