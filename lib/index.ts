@@ -62,7 +62,15 @@ export { RedisPool } from './redis/redis-pool.js';
 export type { RedisPoolStats } from './redis/redis-pool-stats.js';
 export type { RedisClient } from './redis/redis-client.js';
 export type { RedisPoolOptions, ResolvedRedisPoolOptions } from './redis/redis-pool.options.js';
-export { HttpPool, type HttpPoolRequestConfig, type HttpRequestOptions } from './http/http-pool.js';
+export {
+  type HttpDirectOptions,
+  type HttpDirectResponse,
+  HttpPool,
+  type HttpPoolRequestConfig,
+  type HttpRequestBody,
+  type HttpRequestOptions,
+  type HttpResponseBody,
+} from './http/http-pool.js';
 export type { HttpPoolOptions, ResolvedHttpPoolOptions } from './http/http-pool.options.js';
 export { ExternalPool } from './external/external-pool.js';
 export type { ExternalPoolOptions, ResolvedExternalPoolOptions } from './external/external-pool.options.js';

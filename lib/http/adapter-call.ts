@@ -6,7 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 
-import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosAdapter, AxiosResponse, AxiosStatic, GenericAbortSignal, InternalAxiosRequestConfig } from 'axios';
 
 import { isThenable } from '../engine/guard.js';
 import { toError } from '../engine/to-error.js';
@@ -43,19 +43,57 @@ export class AdapterTransport implements Transport {
   }
 }
 
+/** An AbortController, or what an adapter takes for one. */
+export interface AbortSource {
+  readonly signal: GenericAbortSignal;
+  abort(): void;
+}
+
+/**
+ * What axios' own adapter for Node needs of an AbortController, whose making and listeners cost as much as a tenth of a
+ * request. For no adapter that hands the signal on: `fetch` refuses any but Node's own.
+ */
+export class PlainAbortSource implements AbortSource {
+  readonly #listeners = new Set<() => void>();
+  readonly signal = new PlainSignal(this.#listeners);
+
+  abort(): void {
+    this.signal.aborted = true;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+class PlainSignal implements GenericAbortSignal {
+  aborted = false;
+  readonly #listeners: Set<() => void>;
+
+  constructor(listeners: Set<() => void>) {
+    this.#listeners = listeners;
+  }
+
+  addEventListener(_event: 'abort', listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_event: 'abort', listener: () => void): void {
+    this.#listeners.delete(listener);
+  }
+}
+
 export class AdapterCall {
   readonly #adapter: AxiosAdapter;
   readonly #config: InternalAxiosRequestConfig;
-  readonly #cancel = new AbortController();
+  readonly #cancel: AbortSource;
   readonly #context = new AsyncResource('HttpRequest', { requireManualDestroy: true });
   #aborted: Error | undefined;
   /** What the caller reads, once there is an answer. */
   body: StreamedBody | undefined = undefined;
 
   /** Made in the caller's context, in which its callbacks run, too. */
-  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig) {
+  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, cancel: AbortSource = new AbortController()) {
     this.#adapter = adapter;
     this.#config = config;
+    this.#cancel = cancel;
   }
 
   get aborted(): boolean {
@@ -82,13 +120,9 @@ export class AdapterCall {
     // request.
     this.#throwIfAborted();
     try {
-      const response = await this.#adapter({
-        ...this.#config,
-        ...this.#callbacks(),
-        ...own,
-        signal: this.#cancel.signal,
-        cancelToken: undefined,
-      });
+      const config = { ...this.#config, signal: this.#cancel.signal, cancelToken: undefined };
+      this.#guardCallbacks(config);
+      const response = await this.#adapter(Object.assign(config, own));
       this.#take(response, received);
       this.#throwIfAborted();
       return response;
@@ -116,15 +150,13 @@ export class AdapterCall {
   }
 
   /** The caller's functions that axios calls from events: guarded, and bound to the caller's context. */
-  #callbacks(): Partial<InternalAxiosRequestConfig> {
+  #guardCallbacks(config: Partial<InternalAxiosRequestConfig>): void {
     const { validateStatus, onDownloadProgress, onUploadProgress, beforeRedirect } = this.#config;
-    return {
-      // What it throws ends the request; until then the answer counts as a good one.
-      ...(validateStatus && { validateStatus: this.#guarded(validateStatus, true) }),
-      ...(onDownloadProgress && { onDownloadProgress: this.#guarded(onDownloadProgress, undefined) }),
-      ...(beforeRedirect && { beforeRedirect: this.#watched(beforeRedirect) }),
-      ...(onUploadProgress && { onUploadProgress: this.#guarded(onUploadProgress, undefined) }),
-    };
+    // What it throws ends the request; until then the answer counts as a good one.
+    if (validateStatus) config.validateStatus = this.#guarded(validateStatus, true);
+    if (onDownloadProgress) config.onDownloadProgress = this.#guarded(onDownloadProgress, undefined);
+    if (beforeRedirect) config.beforeRedirect = this.#watched(beforeRedirect);
+    if (onUploadProgress) config.onUploadProgress = this.#guarded(onUploadProgress, undefined);
   }
 
   /** As {@link #guarded}, but what it throws is for axios to report. */

@@ -8,6 +8,9 @@ import { PoolConfigError, TenantRequiredError } from '../errors.js';
 import { createPoolCore } from '../pool/pool-core.js';
 import type { PoolDependencies } from '../pool/pool-handle.js';
 import { createPoolRuntime } from '../pool/pool-runtime.js';
+import { DirectOverNode } from './direct-over-node.js';
+import { DirectOverUndici } from './direct-over-undici.js';
+import { directDefaults, DirectRequests } from './direct-requests.js';
 import { HttpClient } from './http-client.js';
 import { HttpDriver } from './http-driver.js';
 import { loadHttpPackages } from './http-packages.js';
@@ -54,15 +57,22 @@ export async function createHttpPool(
     clock,
     recentMs: intervalMs,
   });
+  const settings = undici && {
+    connect: undici.buildConnector({ allowH2: false, timeout: 0 }),
+    connectTimeoutMs,
+    keepAliveTimeoutMs,
+    deadlines,
+    clock,
+  };
   const node = new NodeTransport({ axios, deadlines, clock, requests, check });
   const transport =
-    undici === undefined
+    undici === undefined || settings === undefined
       ? node
       : new UndiciTransport({
           poolId: id,
           axios,
           undici,
-          settings: { connectTimeoutMs, keepAliveTimeoutMs, deadlines, clock },
+          settings,
           requests,
           deadlines,
           clock,
@@ -106,7 +116,22 @@ export async function createHttpPool(
     if (tenantId === undefined && core.requiresTenant) throw new TenantRequiredError(id);
     return tenantId;
   });
-  return new HttpPool(core, { client, service: new HttpService(instance) });
+  const direct = new DirectRequests({
+    poolId: id,
+    client:
+      undici === undefined || settings === undefined ? new DirectOverNode() : new DirectOverUndici(undici, settings),
+    defaults: directDefaults(config.client, baseURL, headers),
+    options: config.client,
+    throughProxy: requests.throughProxy,
+    deadlines,
+    clock,
+    timeoutMs,
+    maxContentLength: config.client.maxContentLength ?? -1,
+    check,
+    engine: core.engine,
+    tenants,
+  });
+  return new HttpPool(core, { client, service: new HttpService(instance), direct });
 }
 
 /** axios reads the proxy variables at each request, and would fail each with the variable's text in its error. */

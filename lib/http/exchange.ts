@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 
 import { errorCode } from './connection-errors.js';
+import type { BodySource } from './direct-body.js';
 import { afterArrivals } from './idle-socket-check.js';
 import type { HeaderFields, OutgoingRequest } from './outgoing-request.js';
 import { isRedirect } from './redirects.js';
@@ -28,6 +29,19 @@ export type Answer =
   | { readonly head: AnswerHead; readonly kind: 'stream'; readonly body: Readable }
   | { readonly head: AnswerHead; readonly kind: 'redirect'; readonly location: string };
 
+/** What is sent. */
+export type OutgoingMessage = Pick<OutgoingRequest, 'path' | 'method' | 'headers'> & {
+  readonly body: Buffer | Readable | undefined;
+};
+
+/** A body on its way. */
+export interface AnswerBody extends Readable {
+  /** The next part. Returns whether more may follow at once. */
+  receive(chunk: Buffer): boolean;
+  /** Nothing follows. */
+  complete(): void;
+}
+
 export interface ExchangeOptions {
   readonly followRedirects: boolean;
   /** Whether the caller gets the body as it arrives. */
@@ -37,6 +51,8 @@ export interface ExchangeOptions {
   /** A whole body longer than this ends the exchange with `tooLong()`; -1: no limit. */
   readonly maxBytes: number;
   readonly tooLong: () => Error;
+  /** Makes the stream of a body. Default: one that a caller of axios gets. */
+  readonly makeBody?: (source: BodySource) => AnswerBody;
   /** What a stream that was cut off by the connection fails with. */
   readonly explain: (error: Error) => Error;
   /** Called for each sign of life of the upstream. */
@@ -58,7 +74,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = [];
   #bytes = 0;
   #redirect: string | undefined;
-  #stream: BodyStream | undefined;
+  #stream: AnswerBody | undefined;
   #aborted: Error | undefined;
   #done = false;
   #uploadBytes = 0;
@@ -87,8 +103,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
    * A connection that has served before first lets the event loop deliver what the server may have sent since: the end
    * of the connection, or unsolicited bytes, which would pass for the answer to this request.
    */
-  send(request: OutgoingRequest): void {
-    this.#uploadBytes = request.body?.length ?? 0;
+  send(request: OutgoingMessage): void {
+    this.#uploadBytes = request.body instanceof Readable ? Infinity : (request.body?.length ?? 0);
     this.#method = request.method;
     if (!this.#connection.warm) return this.#dispatch(request);
     afterArrivals(() => {
@@ -97,7 +113,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** In the caller's context, which instrumentation of undici looks at; only the opening of sockets leaves it. */
-  #dispatch(request: OutgoingRequest): void {
+  #dispatch(request: OutgoingMessage): void {
     const { client } = this.#connection;
     client.dispatch(
       {
@@ -158,7 +174,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     if (!this.#options.wantsStream(head)) return;
-    this.#stream = new BodyStream(controller, (reason) => this.#abandoned(reason));
+    const source: BodySource = {
+      resume: () => controller.resume(),
+      abandoned: (reason) => this.#abandoned(reason),
+    };
+    this.#stream = this.#options.makeBody?.(source) ?? new BodyStream(source);
     this.#resolve({ head, kind: 'stream', body: this.#stream });
   }
 
@@ -167,7 +187,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#options.progress();
     const stream = this.#stream;
     if (stream !== undefined) {
-      if (!stream.push(chunk)) controller.pause();
+      if (!stream.receive(chunk)) controller.pause();
       return;
     }
     if (this.#redirect !== undefined) return;
@@ -197,9 +217,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     // Node's client fails its request then, which a caller that has its stream already doesn't see.
     const fault = cutOff ?? (this.#options.streams ? undefined : this.#connection.fault);
     if (fault !== undefined) return this.#fail(this.#stream === undefined ? fault : this.#options.explain(fault));
-    this.#complete(head);
+    // Before the slot can go to a next request.
     if (this.#atRest(head)) this.#connection.rest();
     else this.#connection.retire();
+    this.#complete(head);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
@@ -287,15 +308,17 @@ function isLengthOfNothing({ status }: AnswerHead, error: Error): boolean {
 }
 
 /** The body of a streamed answer. Reading drives the socket; destroying it early closes the socket. */
-class BodyStream extends Readable {
-  readonly #controller: Dispatcher.DispatchController;
-  readonly #abandoned: (reason: Error | null) => void;
+class BodyStream extends Readable implements AnswerBody {
+  readonly #source: BodySource;
   #complete = false;
 
-  constructor(controller: Dispatcher.DispatchController, abandoned: (reason: Error | null) => void) {
+  constructor(source: BodySource) {
     super({ highWaterMark: 64 * 1024 });
-    this.#controller = controller;
-    this.#abandoned = abandoned;
+    this.#source = source;
+  }
+
+  receive(chunk: Buffer): boolean {
+    return this.push(chunk);
   }
 
   complete(): void {
@@ -304,11 +327,11 @@ class BodyStream extends Readable {
   }
 
   override _read(): void {
-    this.#controller.resume();
+    this.#source.resume();
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    if (!this.#complete) this.#abandoned(error);
+    if (!this.#complete) this.#source.abandoned(error);
     callback(error);
   }
 }
@@ -338,7 +361,8 @@ const SINGLE_FIELDS = new Set([
 /** Repeated fields joined, or the first kept, and `set-cookie` always a list: what `IncomingMessage.headers` has. */
 function asNodeParses(headers: IncomingHttpHeaders): HeaderFields {
   const parsed: HeaderFields = {};
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
+    const value = headers[name];
     if (value === undefined) continue;
     if (name === 'set-cookie') parsed[name] = typeof value === 'string' ? [value] : value;
     else if (!Array.isArray(value)) parsed[name] = value;

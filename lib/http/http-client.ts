@@ -4,6 +4,7 @@
 import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 
 import type { TenantContext } from '../tenancy/tenant-context.js';
+import { Abandonment } from './abandonment.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { PooledRequest } from './pooled-request.js';
 import type { SlotAdapters } from './slot-adapters.js';
@@ -34,7 +35,7 @@ export class HttpClient {
     const chosen = adapters.callersAdapter(named);
     const start = (config: InternalAxiosRequestConfig): PooledRequest =>
       adapters.start(config, this.#slotSource(tenantId), chosen);
-    const abandonable = new AbandonableAdapter(start, axios);
+    const abandonable = new AbandonableAdapter(start, new Abandonment(axios));
     adapters.asOwn(abandonable.adapter);
     return abandonable;
   }
@@ -80,21 +81,21 @@ export class HttpClient {
 /** An adapter whose request ends when its caller no longer wants the answer; a retry after that is not sent. */
 export class AbandonableAdapter {
   readonly adapter: AxiosAdapter;
-  readonly #axios: AxiosStatic;
+  /** For requests without a cancel token of the caller's: ends one whose adapter an interceptor has replaced, too. */
+  readonly token: Abandonment;
   #pooledRequest: PooledRequest | undefined;
-  #abandoned = false;
 
-  constructor(start: (config: InternalAxiosRequestConfig) => PooledRequest, axios: AxiosStatic) {
-    this.#axios = axios;
+  constructor(start: (config: InternalAxiosRequestConfig) => PooledRequest, token: Abandonment) {
+    this.token = token;
     this.adapter = async (config): Promise<AxiosResponse> => {
-      if (this.#abandoned) throw new this.#axios.CanceledError(undefined, config);
+      token.throwIfRequested();
       this.#pooledRequest = start(config);
       return this.#pooledRequest.response;
     };
   }
 
   abandon(): void {
-    this.#abandoned = true;
+    this.token.happen(this.#pooledRequest?.config);
     this.#pooledRequest?.abandon();
   }
 }

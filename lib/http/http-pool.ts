@@ -9,10 +9,15 @@ import type { HttpService } from '@nestjs/axios';
 import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { Observable } from 'rxjs';
 
+import { toError } from '../engine/to-error.js';
 import { type PoolCore, PoolHandle, type TenantBinding } from '../pool/pool-handle.js';
+import type { HttpDirectOptions, HttpDirectResponse } from './direct-options.js';
+import type { DirectRequests } from './direct-requests.js';
 import type { HttpClient } from './http-client.js';
 import type { HttpRequestOptions } from './http-pool.options.js';
 
+export type { HttpResponseBody } from './direct-body.js';
+export type { HttpDirectOptions, HttpDirectResponse, HttpRequestBody } from './direct-options.js';
 export type { HttpRequestOptions } from './http-pool.options.js';
 
 /** A request's options: axios' own, and the pool's. */
@@ -21,6 +26,7 @@ export type HttpPoolRequestConfig<D = AxiosResponse['data']> = AxiosRequestConfi
 interface HttpDependencies {
   readonly client: HttpClient;
   readonly service: HttpService;
+  readonly direct: DirectRequests;
 }
 
 /**
@@ -56,8 +62,30 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
   }
 
   /** Sends a request that is described by its options alone, as axios' `request`. */
-  request<T = AxiosResponse['data']>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>> {
-    return this.#observe(config, (service, own) => service.request<T>(own));
+  request<T = AxiosResponse['data']>(config: HttpPoolRequestConfig): Observable<AxiosResponse<T>>;
+  /**
+   * Sends a request round axios, at once: the same slots, tenants, limits and statistics, an answer as undici's, at a
+   * fraction of the cost. No interceptors, no transforms, no redirects, no decompression; no status is an error.
+   *
+   * The slot is held until the body has arrived, was destroyed or discarded: read it, or `body.discard()`. Rejects with
+   * what `acquire()` rejects with, OperationTimeoutError, ConnectionLostError, PoolClosedError, or the signal's reason.
+   *
+   * @param url a path on `baseURL`, or a whole URL.
+   * @example
+   * const { statusCode, body } = await this.billing.request('/invoices/7');
+   * const invoice = await body.json<Invoice>();
+   */
+  request(url: string, options?: HttpDirectOptions): Promise<HttpDirectResponse>;
+  request<T>(
+    urlOrConfig: string | HttpPoolRequestConfig,
+    options: HttpDirectOptions = {},
+  ): Observable<AxiosResponse<T>> | Promise<HttpDirectResponse> {
+    if (typeof urlOrConfig !== 'string') return this.#observe(urlOrConfig, (service, own) => service.request<T>(own));
+    try {
+      return this.#dependencies.direct.send(this.tenantFor(undefined, this.frame), urlOrConfig, options);
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
   }
 
   /** Sends a GET request. It is sent when the Observable is subscribed to. */
@@ -163,7 +191,8 @@ export class HttpPool extends PoolHandle<AxiosInstance> {
       if (rejection !== undefined) return subscriber.error(rejection);
       const request = client.abandonable(tenantId, config?.adapter);
       let delivered = false;
-      const subscription = call(service, { ...config, adapter: request.adapter }).subscribe({
+      const cancelToken = config?.cancelToken ?? request.token;
+      const subscription = call(service, { ...config, adapter: request.adapter, cancelToken }).subscribe({
         next: (response) => {
           delivered = true;
           subscriber.next(response);

@@ -14,7 +14,7 @@ import type { AxiosAdapter, AxiosResponse, AxiosStatic, InternalAxiosRequestConf
 
 import type { Clock } from '../engine/time/clock.js';
 import { DeadlineEntry, type Deadlines } from '../engine/time/deadlines.js';
-import { AdapterCall, hasConfig } from './adapter-call.js';
+import { AdapterCall, hasConfig, PlainAbortSource } from './adapter-call.js';
 import { isConnectionLost } from './connection-errors.js';
 import type { HttpSlot } from './http-slot.js';
 import { afterArrivals } from './idle-socket-check.js';
@@ -74,7 +74,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
     this.#config = config;
     this.#slot = slot;
     this.#timeoutMs = axiosTimeoutMs(dependencies.axios, config);
-    this.#call = new AdapterCall(adapter, config);
+    this.#call = new AdapterCall(adapter, config, new PlainAbortSource());
     this.response = this.#run();
   }
 
@@ -176,7 +176,7 @@ class NodeRequest extends DeadlineEntry implements Sent {
   #detach(response: AxiosResponse<unknown>): void {
     const request: unknown = response.request;
     response.request = RequestSummary.of(request);
-    this.#dependencies.check.answered(this.#origin(response));
+    if (this.#dependencies.check.asksWhoAnswers) this.#dependencies.check.answered(this.#origin(response));
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});

@@ -106,8 +106,7 @@ export class OutgoingRequests {
 
   #parse(config: InternalAxiosRequestConfig): URL | undefined {
     const { baseURL, url, allowAbsoluteUrls } = config;
-    const full = this.#urls.getUri({ baseURL, url, allowAbsoluteUrls });
-    return httpUrl(full);
+    return httpUrl(plainAddress(config) ?? this.#urls.getUri({ baseURL, url, allowAbsoluteUrls }));
   }
 
   // Parsed first and completed afterwards, in axios' order: the parser would encode characters that axios leaves alone.
@@ -138,7 +137,9 @@ export class OutgoingRequests {
     if (body !== undefined) headers.setContentLength(body.length, false);
 
     const fields: HeaderFields = {};
-    for (const [name, value] of Object.entries(headers.toJSON())) {
+    for (const name of Object.keys(headers)) {
+      const value: unknown = headers[name];
+      if (value === undefined || value === null || value === false) continue;
       if (CONNECTION_HEADERS.test(name)) return undefined;
       fields[name] = Array.isArray(value) ? list(name, value.map(sendable)) : sendable(value);
     }
@@ -152,6 +153,17 @@ export class OutgoingRequests {
     }
     return fields;
   }
+}
+
+/**
+ * What axios makes of the two commonest addresses, without its merging of configurations: a path on the base URL, and a
+ * whole URL. `undefined`: another, which is left to axios.
+ */
+function plainAddress({ baseURL, url, allowAbsoluteUrls }: InternalAxiosRequestConfig): string | undefined {
+  if (typeof url !== 'string') return undefined;
+  if (/^https?:\/\//i.test(url)) return baseURL && allowAbsoluteUrls === false ? undefined : url;
+  if (typeof baseURL !== 'string' || !/^\/(?!\/)/.test(url) || !/^https?:\/\//i.test(baseURL)) return undefined;
+  return baseURL.endsWith('/') ? undefined : baseURL + url;
 }
 
 /** `undefined` for what isn't an absolute `http:` or `https:` URL. */
@@ -184,8 +196,8 @@ function list(name: string, values: string[]): string | string[] {
   return name.toLowerCase() === 'cookie' ? values.join('; ') : values;
 }
 
-function sendable(value: string): string {
-  return value.replace(NOT_IN_HEADERS, '').trim();
+function sendable(value: unknown): string {
+  return String(value).replace(NOT_IN_HEADERS, '').trim();
 }
 
 /** Encodings that {@link ACCEPT_ENCODING} does not name are left to Node's client. */

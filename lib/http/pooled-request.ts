@@ -21,15 +21,27 @@ import type { StreamedBody } from './streamed-body.js';
 import { totalLimitMs, waitLimitMs } from './time-limits.js';
 import { checkUpload, failedUpload, type Sent, type Transport } from './transport.js';
 
+/** A request, as the source of its slot sees it. */
+export interface SlotTaker {
+  /** Whether the caller will get the body as a stream, and so may forget to read it. */
+  readonly streams: boolean;
+  /** How long it waits for a slot, in milliseconds, if it says so. */
+  readonly waitMs: number | undefined;
+  /** The slot is there. */
+  start(slot: HttpSlot): void;
+  /** There will be no slot. */
+  refuse(error: Error): void;
+}
+
 /** Where a request gets its slot, and gives it back. */
-export interface SlotSource {
+export interface SlotSource<R extends SlotTaker = SlotTaker> {
   readonly tenantId: string | undefined;
   /** Calls `start` or `refuse` of the request, at once or later. */
-  enter(pooledRequest: PooledRequest): void;
-  /** The request no longer wants what it waits for. */
-  forget(pooledRequest: PooledRequest): void;
+  enter(request: R): void;
+  /** The request no longer wants what it waits for; it is refused with `reason`, unless it is over already. */
+  forget(request: R, reason?: unknown): void;
   /** The request is over; `error` is what the backend did wrong, if it did. */
-  leave(pooledRequest: PooledRequest, error: unknown): void;
+  leave(request: R, error: unknown): void;
 }
 
 export interface PooledRequestDependencies {
@@ -41,7 +53,7 @@ export interface PooledRequestDependencies {
   readonly timeoutMs: number;
 }
 
-export class PooledRequest extends DeadlineEntry implements Cancellable {
+export class PooledRequest extends DeadlineEntry implements Cancellable, SlotTaker {
   override readonly keepsProcessAlive = true;
   readonly config: InternalAxiosRequestConfig & HttpRequestOptions;
   readonly response: Promise<AxiosResponse>;

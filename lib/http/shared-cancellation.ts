@@ -6,6 +6,8 @@
  */
 import type { CancelToken, GenericAbortSignal } from 'axios';
 
+import { Abandonment } from './abandonment.js';
+
 /** Called once, with the abort event or with the token's reason. */
 export type CancelListener = (reason: unknown) => void;
 
@@ -33,12 +35,15 @@ export function offAbort(signal: GenericAbortSignal, listener: CancelListener): 
 
 /** Calls `listener` when the token is cancelled, at once if it has been. */
 export function onCancelToken(token: CancelToken, listener: CancelListener): void {
+  // Of one subscription, so that hardly more than one request ever listens.
+  if (token instanceof Abandonment) return token.subscribe(listener);
   const { reason } = token;
   if (reason !== undefined) return listener(reason);
   listenersOf(token, (fire) => token.subscribe(fire)).add(listener);
 }
 
 export function offCancelToken(token: CancelToken, listener: CancelListener): void {
+  if (token instanceof Abandonment) return token.unsubscribe(listener);
   drop(token, listener, (fire) => token.unsubscribe(fire));
 }
 

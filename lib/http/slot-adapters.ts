@@ -22,9 +22,11 @@ export interface SlotAdaptersDependencies extends PooledRequestDependencies {
   readonly configured: AdapterChoice | undefined;
 }
 
+/** Whose an adapter is. Not a WeakSet: each observable has an adapter of its own, and collecting those costs. */
+const OWNER = Symbol('owner');
+
 export class SlotAdapters {
   readonly #dependencies: SlotAdaptersDependencies;
-  readonly #own = new WeakSet<object>();
 
   constructor(dependencies: SlotAdaptersDependencies) {
     this.#dependencies = dependencies;
@@ -41,8 +43,7 @@ export class SlotAdapters {
 
   /** Marks an adapter as one whose requests take slots. */
   asOwn(adapter: AxiosAdapter): AxiosAdapter {
-    this.#own.add(adapter);
-    return adapter;
+    return Object.assign(adapter, { [OWNER]: this });
   }
 
   start(config: InternalAxiosRequestConfig, slotSource: SlotSource, named: AdapterChoice | undefined): PooledRequest {
@@ -58,7 +59,7 @@ export class SlotAdapters {
    */
   callersAdapter(named: AdapterChoice | undefined): AdapterChoice | undefined {
     const choice = named ?? this.#dependencies.instance.defaults.adapter;
-    return typeof choice === 'function' && this.#own.has(choice) ? undefined : choice;
+    return typeof choice === 'function' && OWNER in choice && choice[OWNER] === this ? undefined : choice;
   }
 
   /** The instance with adapters of its own, made for each request from the one that the request names. */

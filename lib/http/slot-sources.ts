@@ -12,7 +12,7 @@ import type { LeaseReceiver } from '../engine/receivers.js';
 import { requestWithin } from '../engine/scoped-request.js';
 import { LeaseReleasedError } from '../errors.js';
 import { HttpSlot } from './http-slot.js';
-import type { PooledRequest, SlotSource } from './pooled-request.js';
+import type { SlotSource, SlotTaker } from './pooled-request.js';
 
 export type HttpEngine = LendingEngine<AxiosInstance>;
 
@@ -21,7 +21,7 @@ export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance
   readonly tenantId: string | undefined;
   readonly #engine: HttpEngine;
   readonly #scope: LeaseScope | undefined;
-  #pooledRequest: PooledRequest | undefined;
+  #request: SlotTaker | undefined;
   #lease: Lease<AxiosInstance> | undefined;
   #cancel: AbortController | undefined;
 
@@ -32,51 +32,44 @@ export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance
     this.#scope = scope?.ended === true ? undefined : scope;
   }
 
-  enter(pooledRequest: PooledRequest): void {
-    this.#pooledRequest = pooledRequest;
+  enter(request: SlotTaker): void {
+    this.#request = request;
     const lease = this.#engine.tryAcquire(this.tenantId);
     if (lease !== undefined) {
       // A request ends by itself; a body that is to be read may be forgotten, as a lease may.
-      if (pooledRequest.streams) this.#scope?.add(lease);
+      if (request.streams) this.#scope?.add(lease);
       return this.granted(lease);
     }
     this.#cancel = new AbortController();
     const limits: AcquireLimits = {
       signal: this.#cancel.signal,
-      ...(pooledRequest.waitMs !== undefined && { timeoutMs: pooledRequest.waitMs }),
+      ...(request.waitMs !== undefined && { timeoutMs: request.waitMs }),
     };
-    requestWithin(
-      this.#engine,
-      this.#scope,
-      pooledRequest.streams ? 'taken back' : 'left',
-      this,
-      this.tenantId,
-      limits,
-    );
+    requestWithin(this.#engine, this.#scope, request.streams ? 'taken back' : 'left', this, this.tenantId, limits);
   }
 
   granted(lease: Lease<AxiosInstance>): void {
     this.#lease = lease;
-    const pooledRequest = this.#pooledRequest;
+    const request = this.#request;
     const slot = PoolLease.connectionOf(lease);
-    if (!(slot instanceof HttpSlot) || pooledRequest === undefined) {
+    if (!(slot instanceof HttpSlot) || request === undefined) {
       const { poolId, tenantId } = lease;
       lease.release();
-      pooledRequest?.refuse(new LeaseReleasedError(poolId, { tenantId }));
+      request?.refuse(new LeaseReleasedError(poolId, { tenantId }));
       return;
     }
-    pooledRequest.start(slot);
+    request.start(slot);
   }
 
   refused(error: Error): void {
-    this.#pooledRequest?.refuse(error);
+    this.#request?.refuse(error);
   }
 
-  forget(): void {
-    this.#cancel?.abort();
+  forget(_request: SlotTaker, reason?: unknown): void {
+    this.#cancel?.abort(reason);
   }
 
-  leave(_request: PooledRequest, error: unknown): void {
+  leave(_request: SlotTaker, error: unknown): void {
     // The pool may have taken the slot back itself: cut at close.
     if (this.#lease?.released === false) this.#lease.release(error);
   }
@@ -86,8 +79,8 @@ export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance
 export class LeaseSlotSource implements SlotSource {
   readonly #lease: LeaseInfo;
   readonly #slot: HttpSlot;
-  readonly #waiting: PooledRequest[] = [];
-  #current: PooledRequest | undefined;
+  readonly #waiting: SlotTaker[] = [];
+  #current: SlotTaker | undefined;
 
   constructor(lease: LeaseInfo, slot: HttpSlot) {
     this.#lease = lease;
@@ -98,18 +91,18 @@ export class LeaseSlotSource implements SlotSource {
     return this.#lease.tenantId;
   }
 
-  enter(pooledRequest: PooledRequest): void {
-    this.#waiting.push(pooledRequest);
+  enter(request: SlotTaker): void {
+    this.#waiting.push(request);
     this.#next();
   }
 
-  forget(pooledRequest: PooledRequest): void {
-    const place = this.#waiting.indexOf(pooledRequest);
+  forget(request: SlotTaker): void {
+    const place = this.#waiting.indexOf(request);
     if (place >= 0) this.#waiting.splice(place, 1);
   }
 
-  leave(pooledRequest: PooledRequest): void {
-    if (this.#current !== pooledRequest) return;
+  leave(request: SlotTaker): void {
+    if (this.#current !== request) return;
     this.#current = undefined;
     this.#next();
   }
@@ -117,14 +110,14 @@ export class LeaseSlotSource implements SlotSource {
   #next(): void {
     const { poolId, tenantId } = this.#lease;
     while (this.#current === undefined) {
-      const pooledRequest = this.#waiting.shift();
-      if (pooledRequest === undefined) return;
+      const request = this.#waiting.shift();
+      if (request === undefined) return;
       if (this.#lease.released) {
-        pooledRequest.refuse(new LeaseReleasedError(poolId, { tenantId }));
+        request.refuse(new LeaseReleasedError(poolId, { tenantId }));
         continue;
       }
-      this.#current = pooledRequest;
-      pooledRequest.start(this.#slot);
+      this.#current = request;
+      request.start(this.#slot);
     }
   }
 }

@@ -7,7 +7,7 @@
  */
 import { Socket } from 'node:net';
 
-import type { Client } from 'undici';
+import type { buildConnector, Client } from 'undici';
 
 import { runOutside } from '../engine/outside-context.js';
 import type { Clock } from '../engine/time/clock.js';
@@ -18,6 +18,8 @@ import { dataAfterClose, strayBytes } from './parser-errors.js';
 
 /** How sockets are opened and kept. */
 export interface ConnectionSettings {
+  /** One for all connections of a pool, because it keeps their TLS sessions: a next handshake is then a short one. */
+  readonly connect: buildConnector.connector;
   readonly connectTimeoutMs: number;
   /** How long an idle socket is kept; a server can only shorten it. */
   readonly keepAliveTimeoutMs: number;
@@ -46,10 +48,9 @@ export class UndiciConnection extends DeadlineEntry {
   constructor(undici: Undici, origin: string, settings: ConnectionSettings) {
     super();
     this.#settings = settings;
-    const connect = undici.buildConnector({ allowH2: false, timeout: 0 });
     this.client = new undici.Client(origin, {
       connect: (options, callback) => {
-        const { clock, deadlines, connectTimeoutMs } = settings;
+        const { clock, connect, deadlines, connectTimeoutMs } = settings;
         this.#requestsOnSocket = 0;
         deadlines.add(this, clock.now() + connectTimeoutMs);
         // The connector returns the socket that it is opening, which is the only way to end a connect early.

@@ -8,7 +8,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
 
-import type { AxiosResponse, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosResponse, AxiosResponseHeaders, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 
 import { isThenable } from '../engine/guard.js';
 import type { Clock } from '../engine/time/clock.js';
@@ -43,6 +43,9 @@ export interface UndiciTransportDependencies {
   /** Knows which requests say something about the pool's upstream, and is told where each answer came from. */
   readonly check: UpstreamCheck;
 }
+
+/** Names that mean nothing to an object of JavaScript. */
+const PLAIN_NAME = /^[a-z]+(?:-[a-z\d]+)+$|^(?:date|server|etag|vary|age|via|link|allow|expires|location)$/;
 
 export class UndiciTransport implements Transport {
   readonly #dependencies: UndiciTransportDependencies;
@@ -114,8 +117,14 @@ class UndiciRequest extends DeadlineEntry implements Sent {
   async #run(): Promise<AxiosResponse> {
     try {
       this.#checkBodyLength();
-      const answer = await this.#followed();
-      return this.#validated(await this.#respond(answer));
+      const allowed = this.#config.maxRedirects ?? DEFAULT_MAX_REDIRECTS;
+      let answer = await this.#answer();
+      for (let redirects = 0; answer.kind === 'redirect'; redirects++) {
+        this.#follow(answer, redirects < allowed);
+        answer = await this.#answer();
+      }
+      const response = this.#respond(answer);
+      return this.#validated(response instanceof Promise ? await response : response);
     } catch (error) {
       if (this.#isRefused(error)) return await this.#sendOtherwise();
       throw this.#failure(error);
@@ -140,30 +149,21 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     return this.#fallback.response;
   }
 
-  /** The first answer that isn't a redirect to follow. */
-  async #followed(): Promise<Exclude<Answer, { kind: 'redirect' }>> {
-    const allowed = this.#config.maxRedirects ?? DEFAULT_MAX_REDIRECTS;
-    for (let redirects = 0; ; redirects++) {
-      const answer = await this.#answer();
-      if (answer.kind !== 'redirect') return answer;
-      if (redirects >= allowed)
-        throw this.#failedRedirect('Maximum number of redirects exceeded', 'ERR_FR_TOO_MANY_REDIRECTS');
-      const next = redirected(this.#request, answer.head.status, answer.location);
-      if (next === undefined) throw this.#failedRedirect('Redirected request failed', 'ERR_FR_REDIRECTION_FAILURE');
-      this.#request = next;
-    }
+  #follow({ head, location }: Extract<Answer, { kind: 'redirect' }>, isAllowed: boolean): void {
+    if (!isAllowed) throw this.#failedRedirect('Maximum number of redirects exceeded', 'ERR_FR_TOO_MANY_REDIRECTS');
+    const next = redirected(this.#request, head.status, location);
+    if (next === undefined) throw this.#failedRedirect('Redirected request failed', 'ERR_FR_REDIRECTION_FAILURE');
+    this.#request = next;
   }
 
   /** One exchange; two, when the server closed an idle connection just as an idempotent request set out on it. */
-  async #answer(): Promise<Answer> {
+  #answer(): Promise<Answer> {
     const exchange = this.#send();
-    try {
-      return await exchange.answer;
-    } catch (error) {
+    return exchange.answer.catch((error: unknown) => {
       if (!this.#mayRepeat(exchange, error)) throw error;
-    }
-    this.#connection().destroy();
-    return this.#send().answer;
+      this.#connection().destroy();
+      return this.#send().answer;
+    });
   }
 
   #mayRepeat(exchange: Exchange, error: unknown): boolean {
@@ -200,7 +200,7 @@ class UndiciRequest extends DeadlineEntry implements Sent {
     this.#dependencies.deadlines.add(this, this.#dependencies.clock.now() + this.#timeoutMs);
   }
 
-  async #respond(answer: Exclude<Answer, { kind: 'redirect' }>): Promise<AxiosResponse> {
+  #respond(answer: Exclude<Answer, { kind: 'redirect' }>): AxiosResponse | Promise<AxiosResponse> {
     const { head } = answer;
     this.#dependencies.check.answered(this.#request.url.origin);
     const { responseType, responseEncoding, decompress } = this.#config;
@@ -217,9 +217,10 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       response.data = body;
       return response;
     }
-    const bytes = await whole(body);
-    response.data = responseType === 'arraybuffer' ? bytes : text(bytes, responseEncoding);
-    return response;
+    return whole(body).then((bytes) => {
+      response.data = responseType === 'arraybuffer' ? bytes : text(bytes, responseEncoding);
+      return response;
+    });
   }
 
   #response(head: AnswerHead): AxiosResponse<unknown> {
@@ -227,10 +228,24 @@ class UndiciRequest extends DeadlineEntry implements Sent {
       data: undefined,
       status: head.status,
       statusText: head.statusText,
-      headers: new this.#dependencies.axios.AxiosHeaders(head.headers),
+      headers: this.#headers(head.headers),
       config: this.#config,
       request: this.#summary(),
     };
+  }
+
+  /**
+   * Field by field, because `AxiosHeaders` looks at all fields for each that it is given: these have lower-case names,
+   * each once, with values that the parser has passed.
+   */
+  #headers(fields: AnswerHead['headers']): AxiosResponseHeaders {
+    const headers = new this.#dependencies.axios.AxiosHeaders();
+    for (const name of Object.keys(fields)) {
+      const value = fields[name];
+      if (PLAIN_NAME.test(name)) headers[name] = value;
+      else headers.set(name, value);
+    }
+    return headers;
   }
 
   #readable(source: Readable, coding: ReturnType<typeof contentCoding>): Readable {

@@ -59,10 +59,14 @@ export class UpstreamCheck {
     return asked !== undefined && asked.origin === origin;
   }
 
+  /** Whether it matters now where an answer came from. */
+  get asksWhoAnswers(): boolean {
+    return !this.asks && !this.#answeredWithin(this.#dependencies.recentMs / 2);
+  }
+
   /** A request to `origin` was answered. */
   answered(origin: string | undefined): void {
-    if (!this.asks && !this.#answeredWithin(this.#dependencies.recentMs / 2) && this.watches(origin))
-      this.#answeredAtMs = this.#dependencies.clock.now();
+    if (this.asksWhoAnswers && this.watches(origin)) this.#answeredAtMs = this.#dependencies.clock.now();
   }
 
   /** The upstream was found unreachable: what it answered before counts no more. */
