@@ -95,8 +95,8 @@ try {
       const load = { origin: `http://127.0.0.1:${ports.http}`, path: '/small', callers: SIZE };
       for (const { name, process } of subjects) {
         if (!name.startsWith(OURS)) continue;
-        const before = await process.ask({ ...load, requests: MANY_REQUESTS / 10 });
-        const after = await process.ask({ ...load, requests: MANY_REQUESTS });
+        const before = await process.ask({ ...load, calls: MANY_REQUESTS / 10 });
+        const after = await process.ask({ ...load, calls: MANY_REQUESTS });
         const bytes = (after.heap - before.heap) / MANY_REQUESTS;
         report.claim(
           `what ${MANY_REQUESTS} requests leave in memory`,

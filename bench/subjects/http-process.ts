@@ -15,17 +15,14 @@ import { ConnectionPoolManager, type HttpPool } from 'nestjs-pool-manager';
 import { firstValueFrom } from 'rxjs';
 
 import { CERTIFICATE, KEY } from '../../test/support/self-signed.js';
+import { type CallerLoad, measureCalls } from '../harness/callers.js';
 import { answer, type Figures } from '../harness/own-process.js';
 import { quietLogger } from '../harness/quiet-logger.js';
-import { quantile } from '../harness/statistics.js';
 
-/** So many callers, each of whom gets what is at `path` of `origin` in a loop for a while, or so many times in all. */
-export interface HttpLoad {
+/** What each caller does in a loop is to get what is at `path` of `origin`. */
+export interface HttpLoad extends CallerLoad {
   readonly origin: string;
   readonly path: string;
-  readonly callers: number;
-  readonly durationMs?: number;
-  readonly requests?: number;
 }
 
 /**
@@ -43,9 +40,6 @@ const LARGE = '/large';
 
 /** Gets and parses what is at a path. */
 type Get = (path: string) => Promise<unknown>;
-
-/** Share of a measurement that comes before it: the process was asleep. */
-const WARM_UP = 0.2;
 
 const [subject = '', size = ''] = process.argv.slice(2);
 if (subject === 'upstream') answer<object, HttpPorts>(startUpstream);
@@ -128,50 +122,11 @@ function answerAsClient(make: ((origin: string) => Get | Promise<Get>) | undefin
   answer<HttpLoad, HttpFigure>(async (load) => {
     const get = clients.get(load.origin) ?? (await make(load.origin));
     clients.set(load.origin, get);
-    if (load.durationMs !== undefined) await run(get, { ...load, durationMs: load.durationMs * WARM_UP });
-    return measured(get, load);
+    const figures = await measureCalls(load, () => get(load.path));
+    // Not after each turn: a full collection drops compiled code, which the next turn would have to do without.
+    if (load.calls !== undefined) globalThis.gc?.();
+    return { ...figures, heap: process.memoryUsage().heapUsed };
   });
-}
-
-async function measured(get: Get, load: HttpLoad): Promise<Figures<HttpFigure>> {
-  const cpuBefore = process.cpuUsage();
-  const startedAt = performance.now();
-  const latenciesMs = await run(get, load);
-  const tookMs = performance.now() - startedAt;
-  const cpu = process.cpuUsage(cpuBefore);
-  const count = latenciesMs.length;
-  const p99 = quantile(latenciesMs, 0.99);
-  latenciesMs.length = 0;
-  // Not after each turn: a full collection drops compiled code, which the next turn would have to do without.
-  if (load.requests !== undefined) globalThis.gc?.();
-  return {
-    throughput: (count * 1_000) / tookMs,
-    p99,
-    CPU: (cpu.user + cpu.system) / count,
-    heap: process.memoryUsage().heapUsed,
-  };
-}
-
-/** How long each request took, in milliseconds. */
-async function run(
-  get: Get,
-  { path, callers, durationMs = Infinity, requests = Infinity }: HttpLoad,
-): Promise<number[]> {
-  const latenciesMs: number[] = [];
-  const startedAt = performance.now();
-  const endsAt = startedAt + durationMs;
-  let left = requests;
-  await Promise.all(
-    Array.from({ length: callers }, async () => {
-      for (let sentAt = startedAt; sentAt < endsAt && left-- > 0;) {
-        await get(path);
-        const now = performance.now();
-        latenciesMs.push(now - sentAt);
-        sentAt = now;
-      }
-    }),
-  );
-  return latenciesMs;
 }
 
 /** Answers in bytes that are ready: as little as possible of what is measured is the upstream's. */

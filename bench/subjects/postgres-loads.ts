@@ -1,4 +1,5 @@
 /** What the subjects of the benchmark `postgres` are asked for. */
+import type { CallerLoad } from '../harness/callers.js';
 
 /**
  * `one`: the smallest statement there is. `row`: one row of a table, by its key. `mixed`: one in twenty takes 200 ms,
@@ -6,10 +7,8 @@
  */
 export type Statement = 'one' | 'row' | 'mixed' | 'named' | 'tenants';
 
-/** So many callers, each of whom queries in a loop for a while. */
-export interface PostgresLoad {
-  readonly callers: number;
-  readonly durationMs: number;
+/** What each caller does in a loop is to run such a statement. */
+export interface PostgresLoad extends CallerLoad {
   readonly statement: Statement;
 }
 

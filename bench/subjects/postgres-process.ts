@@ -5,14 +5,12 @@ import { ConnectionPoolManager, type PostgresPoolOptions } from 'nestjs-pool-man
 import pg from 'pg';
 import postgres from 'postgres';
 
+import { measureCalls } from '../harness/callers.js';
 import { answer } from '../harness/own-process.js';
 import { quietLogger } from '../harness/quiet-logger.js';
-import { quantile } from '../harness/statistics.js';
 import type { PostgresFigure, PostgresLoad, Statement } from './postgres-loads.js';
 
 const TENANTS = 1_000;
-/** Share of a measurement that comes before it: the process was asleep. */
-const WARM_UP = 0.2;
 const ONE = 'select $1::int';
 const ROW = 'select id, item from orders where id = $1';
 
@@ -92,37 +90,6 @@ function isSlow(turn: number): boolean {
   return turn % 20 === 0;
 }
 
-/** Lets `callers` query until the time is over; how long each short query took, in milliseconds. */
-async function run({ callers, durationMs, statement }: PostgresLoad): Promise<number[]> {
-  const latenciesMs: number[] = [];
-  const query = runs?.[statement] ?? (() => Promise.resolve());
-  const startedAt = performance.now();
-  const endsAt = startedAt + durationMs;
-  await Promise.all(
-    Array.from({ length: callers }, async (_, caller) => {
-      for (let sentAt = startedAt, turn = caller * 97; sentAt < endsAt; turn++) {
-        await query(turn);
-        const now = performance.now();
-        if (statement !== 'mixed' || !isSlow(turn)) latenciesMs.push(now - sentAt);
-        sentAt = now;
-      }
-    }),
-  );
-  return latenciesMs;
-}
-
-answer<PostgresLoad, PostgresFigure>(async (load) => {
-  await run({ ...load, durationMs: load.durationMs * WARM_UP });
-  const cpuBefore = process.cpuUsage();
-  const startedAt = performance.now();
-  const latenciesMs = await run(load);
-  const tookMs = performance.now() - startedAt;
-  const cpu = process.cpuUsage(cpuBefore);
-  const count = latenciesMs.length;
-  return {
-    throughput: (count * 1_000) / tookMs,
-    p99: quantile(latenciesMs, 0.99),
-    mean: latenciesMs.reduce((sum, ms) => sum + ms, 0) / count,
-    CPU: (cpu.user + cpu.system) / count,
-  };
-});
+answer<PostgresLoad, PostgresFigure>(async (load) =>
+  measureCalls(load, runs[load.statement], (turn) => load.statement !== 'mixed' || !isSlow(turn)),
+);

@@ -5,23 +5,17 @@ import { Redis } from 'ioredis';
 import { ConnectionPoolManager, type RedisPoolOptions } from 'nestjs-pool-manager';
 import { createClient, createClientPool } from 'redis';
 
+import { type CallerLoad, measureCalls } from '../harness/callers.js';
 import { answer } from '../harness/own-process.js';
 import { quietLogger } from '../harness/quiet-logger.js';
-import { quantile } from '../harness/statistics.js';
 
-/** So many callers, each of whom gets a value in a loop for a while. */
-export interface RedisLoad {
-  readonly callers: number;
-  readonly durationMs: number;
-}
+/** What each caller does in a loop is to get a value. */
+export type RedisLoad = CallerLoad;
 
 /** Commands per second, milliseconds, and microseconds of processor time a command. */
 export type RedisFigure = 'throughput' | 'p99' | 'CPU';
 
 const KEY = 'bench';
-/** Share of a measurement that comes before it: the process was asleep. */
-const WARM_UP = 0.2;
-
 const [subject = '', size = '', url = ''] = process.argv.slice(2);
 const get = await subjects(Number(size))[subject]?.();
 if (get === undefined) throw new Error(`There is no subject "${subject}"`);
@@ -70,35 +64,4 @@ async function ioredis(options: { commandTimeout?: number; enableAutoPipelining?
   return () => client.get(KEY);
 }
 
-/** How long each command took, in milliseconds. */
-async function run({ callers, durationMs }: RedisLoad): Promise<number[]> {
-  const latenciesMs: number[] = [];
-  const command = get ?? (() => Promise.resolve());
-  const startedAt = performance.now();
-  const endsAt = startedAt + durationMs;
-  await Promise.all(
-    Array.from({ length: callers }, async () => {
-      for (let sentAt = startedAt; sentAt < endsAt;) {
-        await command();
-        const now = performance.now();
-        latenciesMs.push(now - sentAt);
-        sentAt = now;
-      }
-    }),
-  );
-  return latenciesMs;
-}
-
-answer<RedisLoad, RedisFigure>(async (load) => {
-  await run({ ...load, durationMs: load.durationMs * WARM_UP });
-  const cpuBefore = process.cpuUsage();
-  const startedAt = performance.now();
-  const latenciesMs = await run(load);
-  const tookMs = performance.now() - startedAt;
-  const cpu = process.cpuUsage(cpuBefore);
-  return {
-    throughput: (latenciesMs.length * 1_000) / tookMs,
-    p99: quantile(latenciesMs, 0.99),
-    CPU: (cpu.user + cpu.system) / latenciesMs.length,
-  };
-});
+answer<RedisLoad, RedisFigure>(async (load) => measureCalls(load, get));
