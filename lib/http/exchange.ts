@@ -264,7 +264,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Whether nothing of this exchange is under way any more, in either direction. */
   #atRest({ status }: AnswerHead): boolean {
-    return this.#connection.flushed && (status < 400 || this.#uploadBytes <= LARGE_UPLOAD_BYTES);
+    // The answer to a small request can be here before TLS says that the request has left.
+    return this.#uploadBytes <= LARGE_UPLOAD_BYTES || (this.#connection.flushed && status < 400);
   }
 
   #leaveForRedirect(location: string): void {
