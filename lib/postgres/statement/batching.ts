@@ -98,37 +98,3 @@ class StatementPace {
     this.#alone = ALONE;
   }
 }
-
-/** Neither opens, ends nor moves a transaction, nor does anything but read and write rows. */
-const PLAIN = /^(?:select|insert|update|delete|merge|with|values|table)\b/i;
-const SPACE_OR_COMMENT = /\s+|--[^\n\r]*|\/\*/y;
-
-/** @returns whether another statement may be sent behind `text` before it is answered. */
-export function isPlainStatement(text: string): boolean {
-  return PLAIN.test(text) || PLAIN.test(text.slice(endOfComments(text)));
-}
-
-/** Where the first word is. Comments nest. */
-function endOfComments(text: string): number {
-  let at = 0;
-  for (;;) {
-    SPACE_OR_COMMENT.lastIndex = at;
-    const found = SPACE_OR_COMMENT.exec(text)?.[0];
-    if (found === undefined) return at;
-    at += found.length;
-    if (found === '/*') at = endOfComment(text, at);
-  }
-}
-
-const OPENS_OR_CLOSES = /\/\*|\*\//g;
-
-function endOfComment(text: string, from: number): number {
-  OPENS_OR_CLOSES.lastIndex = from;
-  let depth = 1;
-  while (depth > 0) {
-    const found = OPENS_OR_CLOSES.exec(text);
-    if (found === null) return text.length;
-    depth += found[0] === '/*' ? 1 : -1;
-  }
-  return OPENS_OR_CLOSES.lastIndex;
-}

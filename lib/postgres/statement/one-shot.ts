@@ -6,7 +6,6 @@
  * ReadyForQuery: a transaction that the statement left open is rolled back first.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { isDate } from 'node:util/types';
 
 import type { Connection } from 'pg';
 
@@ -19,7 +18,7 @@ import type { ResultBuilder } from '../protocol/pg-module.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import { BIND_STATEMENT } from '../session/session-hygiene.js';
 import { Batch } from './batch.js';
-import { isPlainStatement } from './batching.js';
+import { isBatchable } from './batchable.js';
 import { callsCaller } from './caller-code.js';
 import { CallerStatement } from './caller-statement.js';
 import type { StatementConfig, StatementSession } from './statement.js';
@@ -32,11 +31,6 @@ const KNOWN_STATEMENT = '42P05';
 const CANCELLED = '57014';
 /** How long a statement may take whose caller has given it up before its turn, in milliseconds. */
 const UNWANTED_MS = 100;
-/** The longest text of a statement that travels with others, and all its values, in characters or bytes. */
-const SMALL = 4_096;
-/** What any value takes, in bytes, however short it is. */
-const LEAST_OF_A_VALUE = 16;
-
 export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClient> {
   readonly kind = 'oneShot';
   protected override readonly poolId: string;
@@ -138,7 +132,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     if (!wire.canCancel) return false;
     if (name !== undefined && wire.preparedText(name) === undefined) return false;
     const known = text ?? (name === undefined ? undefined : wire.preparedText(name));
-    return typeof known === 'string' && !this.isScript && isPlainStatement(known) && isSmall(known, values);
+    return typeof known === 'string' && !this.isScript && isBatchable(known, values);
   }
 
   /** Its turn has come. */
@@ -310,27 +304,4 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
   protected override stuck(): void {
     this.#giveBack(true);
   }
-}
-
-function isSmall(text: string, values: readonly unknown[] | undefined): boolean {
-  if (text.length > SMALL) return false;
-  // What isn't an array the statement itself refuses when it is sent.
-  return values === undefined || (Array.isArray(values) && sizeOf(values) <= SMALL);
-}
-
-/** How much `values` take; `Infinity`: that isn't known, because code of the caller's makes something else of them. */
-function sizeOf(values: readonly unknown[]): number {
-  let size = 0;
-  for (let at = 0; at < values.length && size <= SMALL; at++) {
-    const value = values[at];
-    size += LEAST_OF_A_VALUE + (Array.isArray(value) ? sizeOf(value) : sizeOfValue(value));
-  }
-  return size;
-}
-
-function sizeOfValue(value: unknown): number {
-  if (typeof value === 'string') return value.length;
-  if (typeof value === 'function') return Infinity;
-  if (typeof value !== 'object' || value === null || isDate(value)) return 0;
-  return ArrayBuffer.isView(value) ? value.byteLength : Infinity;
 }

@@ -29,6 +29,11 @@ export function statementsOf(text: string, escapes = false): SqlStatement[] {
   return new Scanner(text, escapes).statements();
 }
 
+/** The first word of a text, in small letters, behind its comments; no more of the text is looked at. */
+export function firstWordOf(text: string): string {
+  return new Scanner(text, false).firstWord();
+}
+
 class Scanner {
   readonly #text: string;
   readonly #escapes: boolean;
@@ -47,6 +52,11 @@ class Scanner {
     while (this.#at < text.length) this.#next();
     this.#end();
     return this.#statements;
+  }
+
+  firstWord(): string {
+    while (this.#at < this.#text.length && this.#words === '') this.#next();
+    return this.#words;
   }
 
   #next(): void {
