@@ -1,8 +1,6 @@
 /**
  * The seam between a request that goes round axios and the client that sends it.
  */
-import type { Readable } from 'node:stream';
-
 import type { BodySource, DirectBody } from './direct-body.js';
 import type { DirectMessage } from './direct-options.js';
 import type { AnswerHead } from './exchange.js';
@@ -10,7 +8,8 @@ import type { HttpSlot } from './http-slot.js';
 
 export interface DirectAnswer {
   readonly head: AnswerHead;
-  readonly body: Readable;
+  /** What `makeBody` made. */
+  readonly body?: unknown;
 }
 
 /** One sending of a request. */

@@ -71,7 +71,7 @@ export function directMessage(url: string, options: HttpDirectOptions, defaults:
     url: target,
     method,
     path: target.pathname + target.search,
-    headers: withCredentials(options.headers === undefined ? headers : merged(headers, options.headers), target),
+    headers: withCredentials(options.headers === undefined ? headers : withFields(headers, options.headers), target),
     body: uploadOf(options.body),
   };
 }
@@ -89,7 +89,8 @@ function joined(baseURL: string, path: string): string {
   return path === '' ? baseURL : `${baseURL.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}`;
 }
 
-function merged(defaults: HeaderFields, own: NonNullable<HttpDirectOptions['headers']>): HeaderFields {
+/** Headers with others in their place or beside them. Names are compared without regard to case. */
+export function withFields(defaults: HeaderFields, own: NonNullable<HttpDirectOptions['headers']>): HeaderFields {
   const fields: HeaderFields = { ...defaults };
   for (const [name, value] of Object.entries(own)) {
     for (const known of Object.keys(fields))
@@ -99,10 +100,15 @@ function merged(defaults: HeaderFields, own: NonNullable<HttpDirectOptions['head
   return fields;
 }
 
+/** @param pair user and password, with a colon between them. */
+export function basicAuthorization(pair: string): string {
+  return `Basic ${Buffer.from(pair).toString('base64')}`;
+}
+
 function withCredentials(fields: HeaderFields, { username, password }: URL): HeaderFields {
   if (username === '' && password === '') return fields;
   const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return merged(fields, { authorization: `Basic ${Buffer.from(pair).toString('base64')}` });
+  return withFields(fields, { authorization: basicAuthorization(pair) });
 }
 
 function uploadOf(body: HttpRequestBody | null | undefined): Buffer | Readable | undefined {

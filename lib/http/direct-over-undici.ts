@@ -45,7 +45,7 @@ class UndiciAttempt implements DirectAttempt {
   }
 
   get answer(): Promise<DirectAnswer> {
-    return this.#exchange.answer as Promise<DirectAnswer>;
+    return this.#exchange.answer;
   }
 
   get sent(): boolean {

@@ -5,7 +5,13 @@ import type { CreateAxiosDefaults } from 'axios';
 
 import { PoolConfigError } from '../errors.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
-import type { DirectDefaults, HttpDirectOptions, HttpDirectResponse } from './direct-options.js';
+import {
+  basicAuthorization,
+  type DirectDefaults,
+  type HttpDirectOptions,
+  type HttpDirectResponse,
+  withFields,
+} from './direct-options.js';
 import { type DirectDependencies, DirectRequest } from './direct-request.js';
 import type { HeaderFields } from './outgoing-request.js';
 import { type HttpEngine, PooledSlotSource } from './slot-sources.js';
@@ -56,16 +62,18 @@ export function directDefaults(
   baseURL: string | undefined,
   headers: Readonly<Record<string, string>>,
 ): DirectDefaults {
-  const fields: HeaderFields = {};
-  const add = (name: string, value: unknown): void => {
-    for (const known of Object.keys(fields)) if (known.toLowerCase() === name.toLowerCase()) delete fields[known];
-    if (Array.isArray(value)) fields[name] = value.map(String);
-    else if (typeof value === 'string' || typeof value === 'number') fields[name] = String(value);
-  };
   const given: Readonly<Record<string, unknown>> = { ...ofAxios };
-  for (const [name, value] of Object.entries({ ...asFields(given.common), ...given, ...headers })) add(name, value);
-  if (auth) add('Authorization', `Basic ${Buffer.from(`${auth.username}:${auth.password}`).toString('base64')}`);
+  let fields: HeaderFields = {};
+  for (const [name, value] of Object.entries({ ...asFields(given.common), ...given, ...headers }))
+    fields = withFields(fields, { [name]: fieldOf(value) });
+  if (auth) fields = withFields(fields, { Authorization: basicAuthorization(`${auth.username}:${auth.password}`) });
   return { baseURL: baseURL ?? base, headers: fields };
+}
+
+/** Undefined for what is no value of a header. */
+function fieldOf(value: unknown): string | string[] | undefined {
+  if (Array.isArray(value)) return value.map(String);
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
 }
 
 function asFields(value: unknown): object {
