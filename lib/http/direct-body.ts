@@ -122,7 +122,7 @@ export class DirectBody extends HttpResponseBody {
     this.#state = 'over';
     this.#chunks = [];
     this.#whole?.reject(error ?? discarded());
-    // A body that is cut before anyone looks at it: whoever does so later is told.
+    // A body may be cut before a caller looks at it; the caller that reads it later gets the error.
     if (this.listenerCount('error') === 0) super.on('error', () => {});
     if (wasArriving) {
       this.#source.abandoned(error);

@@ -30,7 +30,7 @@ const tls = createRequire(import.meta.url)('node:tls') as { connect: typeof conn
 const connectAsItIs = tls.connect;
 
 beforeAll(async () => {
-  // The certificate is trusted by nobody, and Node reads what else it should trust before Jest begins.
+  // The certificate has no authority, and Node reads additional ones before Jest begins.
   tls.connect = ((options: ConnectionOptions) => connectAsItIs({ ...options, ca: CERTIFICATE })) as typeof connect;
   server = new Worker(SERVER, { eval: true, workerData: { cert: CERTIFICATE, key: KEY } });
   const [port] = (await once(server, 'message')) as [number];

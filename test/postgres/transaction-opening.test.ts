@@ -1,4 +1,5 @@
-// BEGIN travels with the first statement of a transaction: nothing runs outside of it, whatever that statement is.
+// BEGIN travels with the first statement of a transaction. Each kind of first statement, and what is behind it, runs
+// inside.
 import { describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 

@@ -1,5 +1,5 @@
-// Commands of one turn of the event loop leave in one write; whatever happens to the connection meanwhile, each of them
-// settles.
+// Commands of one turn of the event loop leave in one write. Each of them settles, also when the connection is replaced
+// or closed in the same turn.
 import { Socket } from 'node:net';
 
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';

@@ -45,7 +45,7 @@ export class PgQueue {
     this.#client._queryQueue.push(next);
   }
 
-  /** Takes back what pg has not come to yet: whatever arrives from now on, pg gives it to none of them. */
+  /** Takes back what pg has not come to yet: pg gives none of them an answer that arrives from now on. */
   takeBack(): readonly ActiveQuery[] {
     return this.#client._queryQueue.splice(0);
   }

@@ -3,7 +3,7 @@
  *
  * Promise: a task is looked at when its turn comes, not when it is asked for: whether it may be sent at all, and what
  * has to go ahead of it, depends on what the task before it did. pg's own queue holds no more than one task and what
- * goes ahead of it.
+ * goes ahead of it; or one-shot statements of a tenant that travel together, of which none depends on another.
  *
  * A turn ends at ReadyForQuery. pg tells the active query of it when it has worked; when it has failed pg doesn't tell
  * the query, but emits `drain` as soon as its queue is empty and the server ready.
