@@ -38,14 +38,30 @@ export function addImport(file: CodeFile, names: readonly string[], from: string
   }
 }
 
+interface NamedImports {
+  readonly declaration: ts.ImportDeclaration;
+  readonly clause: ts.ImportClause;
+  readonly bindings: ts.NamedImports;
+}
+
+/** The imports of names of a package, the last one first: changing it moves none of the others. */
+function namedImportsOf(file: CodeFile, from: string): NamedImports[] {
+  const { compiler, syntax } = file;
+  return syntax.statements
+    .filter((statement) => compiler.isImportDeclaration(statement))
+    .flatMap((declaration) => {
+      const clause = declaration.importClause;
+      const bindings = clause?.namedBindings;
+      if (specifierOf(file, declaration) !== from || !bindings || !compiler.isNamedImports(bindings)) return [];
+      return [{ declaration, clause, bindings }];
+    })
+    .reverse();
+}
+
 /** What a file imports of a package as types only becomes an import of values: a name can't be imported as both. */
 function importAsValues(file: CodeFile, names: readonly string[], from: string, style: CodeStyle): void {
-  const { compiler, syntax } = file;
-  for (const declaration of syntax.statements
-    .filter((statement) => compiler.isImportDeclaration(statement))
-    .reverse()) {
-    const bindings = declaration.importClause?.namedBindings;
-    if (specifierOf(file, declaration) !== from || !bindings || !compiler.isNamedImports(bindings)) continue;
+  const { syntax } = file;
+  for (const { declaration, bindings } of namedImportsOf(file, from)) {
     const isWanted = (element: ts.ImportSpecifier): boolean =>
       element.propertyName === undefined && names.includes(element.name.text);
     if (!bindings.elements.some(isWanted)) continue;
@@ -92,15 +108,11 @@ export function takenName(file: CodeFile, names: readonly string[], from: string
 
 /** Removes names from the imports of a package, and the declaration with its last one. */
 export function removeImport(file: CodeFile, names: readonly string[], from: string, style: CodeStyle): void {
-  const { compiler, syntax } = file;
-  for (const declaration of syntax.statements
-    .filter((statement) => compiler.isImportDeclaration(statement))
-    .reverse()) {
-    const bindings = declaration.importClause?.namedBindings;
-    if (specifierOf(file, declaration) !== from || !bindings || !compiler.isNamedImports(bindings)) continue;
+  const { syntax } = file;
+  for (const { declaration, clause, bindings } of namedImportsOf(file, from)) {
     const kept = bindings.elements.filter((element) => !names.includes((element.propertyName ?? element.name).text));
     if (kept.length === bindings.elements.length) continue;
-    const defaultName = declaration.importClause.name?.text;
+    const defaultName = clause.name?.text;
     if (kept.length > 0 || defaultName !== undefined) {
       const typeOnly = isTypeOnly(file, declaration);
       const elements = kept.map((element) => element.getText(syntax));
