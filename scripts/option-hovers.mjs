@@ -12,7 +12,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import ts from 'typescript';
 
 import { optionComments } from './option-comments.mjs';
-import { typeOf, unwrap } from './option-schemas.mjs';
+import { isNumber, typeOf, unwrap } from './option-schemas.mjs';
 
 /** @import { Schema, Shape } from './option-comments.mjs' */
 
@@ -77,7 +77,7 @@ function commentOf(name, schema, written) {
   const { text, defaultValue } = documentation.get(schema) ?? {};
   if (text === undefined) return undefined;
   const known = unwrap(schema);
-  const isTold = known.inner.def.type === 'number' || known.inner.description !== undefined;
+  const isTold = isNumber(known.inner) || known.inner.description !== undefined;
   const lines = [
     ...(written === undefined ? [text] : proseOf(written)),
     ...(isTold ? ['', `Type: ${typeOf(known.inner, name)}.`] : []),

@@ -1,77 +1,75 @@
 /** What the schema of an option says about it: what it takes, in which unit, and what it is when it is left out. */
+import { z } from 'zod';
 
 /**
- * @param {any} schema
- * @returns {{ inner: any, defaultValue: string }} the schema without what only says that it may be missing, and what it
- * is then
+ * A part of a schema, which zod declares as less than it is.
+ *
+ * @param {unknown} part
+ * @returns {z.ZodType}
+ */
+export function schemaOf(part) {
+  if (part instanceof z.ZodType) return part;
+  throw new TypeError('An option is made of something that is no schema');
+}
+
+/**
+ * @param {z.ZodType} schema
+ * @returns {{ inner: z.ZodType, defaultValue: string }} the schema without what only says that it may be missing, and
+ *   what it is then
  */
 export function unwrap(schema) {
   let defaultValue = 'required';
   for (let inner = schema; ;) {
-    switch (inner.def.type) {
-      case 'default':
-      case 'prefault':
-        defaultValue = literal(inner.def.defaultValue);
-        inner = inner.def.innerType;
-        break;
-      case 'optional':
-        if (defaultValue === 'required') defaultValue = 'none';
-        inner = inner.def.innerType;
-        break;
-      case 'readonly':
-        inner = inner.def.innerType;
-        break;
-      case 'pipe':
-        // What a preprocessing function is for is the schema behind it.
-        inner = inner.def.in.def.type === 'transform' ? inner.def.out : inner.def.in;
-        break;
-      default:
-        return { inner, defaultValue };
-    }
+    if (inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
+      defaultValue = literal(inner.def.defaultValue);
+      inner = schemaOf(inner.def.innerType);
+    } else if (inner instanceof z.ZodOptional) {
+      if (defaultValue === 'required') defaultValue = 'none';
+      inner = schemaOf(inner.def.innerType);
+    } else if (inner instanceof z.ZodReadonly) {
+      inner = schemaOf(inner.def.innerType);
+    } else if (inner instanceof z.ZodPipe) {
+      // What a preprocessing function is for is the schema behind it.
+      inner = schemaOf(inner.def.in instanceof z.ZodTransform ? inner.def.out : inner.def.in);
+    } else return { inner, defaultValue };
   }
 }
 
+/** Whether what an option takes is a number. @param {z.ZodType} schema without wrappers */
+export function isNumber(schema) {
+  return schema instanceof z.ZodNumber;
+}
+
 /**
- * @param {any} schema a schema without wrappers
+ * @param {z.ZodType} schema without wrappers
  * @param {string} name
  * @returns {string} what the option takes, with its unit
  */
 export function typeOf(schema, name) {
   if (schema.description !== undefined) return schema.description.replace(/^an? /, '');
-  switch (schema.def.type) {
-    case 'number':
-      return `${name.endsWith('Ms') ? 'ms' : schema.isInt ? 'whole number' : 'number'}${bounds(schema)}`;
-    case 'string':
-      return 'text';
-    case 'boolean':
-      return 'true or false';
-    case 'enum':
-      return Object.values(schema.def.entries).map(literal).join(' or ');
-    case 'literal':
-      return schema.def.values.map(literal).join(' or ');
-    case 'array':
-      return 'list';
-    case 'object':
-    case 'record':
-    case 'map':
-    case 'union':
-      return 'object';
-    default:
-      throw new Error(`The option ${name} is of the type ${schema.def.type}: describe() it.`);
+  if (schema instanceof z.ZodNumber) {
+    const isWhole = schema.format?.includes('int') === true;
+    return `${name.endsWith('Ms') ? 'ms' : isWhole ? 'whole number' : 'number'}${bounds(schema)}`;
   }
+  if (schema instanceof z.ZodString) return 'text';
+  if (schema instanceof z.ZodBoolean) return 'true or false';
+  if (schema instanceof z.ZodEnum) return Object.values(schema.def.entries).map(literal).join(' or ');
+  if (schema instanceof z.ZodLiteral) return schema.def.values.map(literal).join(' or ');
+  if (schema instanceof z.ZodArray) return 'list';
+  if ([z.ZodObject, z.ZodRecord, z.ZodMap, z.ZodUnion].some((kind) => schema instanceof kind)) return 'object';
+  throw new Error(`The option ${name} is of the type ${schema.def.type}: describe() it.`);
 }
 
 /**
- * @param {any} schema of a number
+ * @param {z.ZodNumber} schema
  * @returns {string}
  */
-function bounds(schema) {
-  const exclusive = schema.def.checks?.some((/** @type {any} */ { _zod }) => _zod.def.inclusive === false);
-  const least = Number.isFinite(schema.minValue) ? schema.minValue : undefined;
+function bounds({ def, minValue, maxValue }) {
+  const exclusive = def.checks?.some(({ _zod }) => 'inclusive' in _zod.def && _zod.def.inclusive === false);
+  if (minValue === null || !Number.isFinite(minValue)) return '';
   // The longest delay of a timer and the largest safe integer are no limits that anyone meets.
-  const most = schema.maxValue < 2 ** 31 - 1 ? schema.maxValue : undefined;
-  if (least === undefined) return '';
-  return most === undefined ? `, ${exclusive ? 'more than' : 'at least'} ${least}` : `, ${least} to ${most}`;
+  if (maxValue !== null && maxValue < 2 ** 31 - 1) return `, ${minValue} to ${maxValue}`;
+  return `, ${exclusive ? 'more than' : 'at least'} ${minValue}`;
 }
 
 /**

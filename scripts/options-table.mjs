@@ -8,9 +8,11 @@
 // The sources, and not what was last built of them.
 import '../test/support/typescript/register.mjs';
 
+import { z } from 'zod';
+
 import { writeGenerated } from './generated-part.mjs';
 import { optionComments } from './option-comments.mjs';
-import { typeOf, unwrap } from './option-schemas.mjs';
+import { schemaOf, typeOf, unwrap } from './option-schemas.mjs';
 
 /** @import { Schema, Shape } from './option-comments.mjs' */
 
@@ -73,47 +75,50 @@ function rowsOf(shape, prefix, isListed, condition = '') {
 }
 
 /**
- * @param {any} schema a schema without wrappers
+ * @param {Schema} schema without wrappers
  * @param {string} key
  * @param {(schema: Schema, name: string) => boolean} isListed
  * @returns {string[][]} the rows of the options in it
  */
 function nestedRows(schema, key, isListed) {
-  switch (schema.def.type) {
-    case 'object':
-      return rowsOf(schema.shape, `${key}.`, isListed);
-    case 'array':
-      return nestedRows(unwrap(schema.def.element).inner, `${key}[]`, isListed);
-    case 'record':
-    case 'map': {
-      const { inner } = unwrap(schema.def.valueType);
-      return inner.def.type === 'object' ? nestedRows(inner, `${key}.*`, isListed) : [];
-    }
-    case 'union':
-      return alternativeRows(schema, key, isListed);
-    default:
-      return [];
+  if (schema instanceof z.ZodObject) return rowsOf(schema.shape, `${key}.`, isListed);
+  if (schema instanceof z.ZodArray) return nestedRows(innerOf(schema.def.element), `${key}[]`, isListed);
+  if (schema instanceof z.ZodRecord || schema instanceof z.ZodMap) {
+    const inner = innerOf(schema.def.valueType);
+    return inner instanceof z.ZodObject ? nestedRows(inner, `${key}.*`, isListed) : [];
   }
+  return schema instanceof z.ZodDiscriminatedUnion ? alternativeRows(schema, key, isListed) : [];
+}
+
+/**
+ * @param {unknown} part of a schema
+ * @returns {Schema} it without wrappers
+ */
+function innerOf(part) {
+  return unwrap(schemaOf(part)).inner;
 }
 
 /**
  * Alternatives that are told apart by one of their options (`isolation.mode`): what it may be in one row, then what
  * belongs to each.
  *
- * @param {any} schema
+ * @param {z.ZodDiscriminatedUnion} schema
  * @param {string} key
  * @param {(schema: Schema, name: string) => boolean} isListed
  * @returns {string[][]}
  */
 function alternativeRows(schema, key, isListed) {
-  /** @type {string} */
   const tag = schema.def.discriminator;
-  /** @type {{ shape: Shape, value: string, text: string }[]} */
-  const alternatives = schema.def.options.map((/** @type {any} */ option) => {
-    const { shape } = unwrap(option).inner;
-    const text = documentation.get(shape[tag])?.text;
-    if (text === undefined) throw new Error(`An alternative of ${key}.${tag} has no comment above it.`);
-    return { shape, value: typeOf(unwrap(shape[tag]).inner, tag), text };
+  const alternatives = schema.def.options.map((option) => {
+    const inner = innerOf(option);
+    /** @type {Shape} */
+    const shape = inner instanceof z.ZodObject ? inner.shape : {};
+    const told = shape[tag];
+    const text = told === undefined ? undefined : documentation.get(told)?.text;
+    if (told === undefined || text === undefined) {
+      throw new Error(`An alternative of ${key}.${tag} has no comment above it.`);
+    }
+    return { shape, value: typeOf(innerOf(told), tag), text };
   });
   return [
     [
