@@ -221,7 +221,7 @@ describe('a pool of a registration with isGlobal: false', () => {
     ]);
   });
 
-  it('is told where it is misspelt as any other', async () => {
+  it('is told where it is misspelt, as every pool is', async () => {
     @Module({ imports: [PoolManagerModule.forFeature(['orders'])], providers: [Orders] })
     class Feature {}
     const { problems } = await rejectionOf(applications.compile({ imports: [local(), Feature] }));
