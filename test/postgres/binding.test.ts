@@ -343,6 +343,16 @@ describe.each(MODES)('a binding by $mode that is undone within the lease', ({ is
     });
   });
 
+  it('is made again when the first statement of a transaction has undone it', async () => {
+    const pool = await pools.create({ maxSize: 1, isolation: isolation() });
+    for (const sql of UNDOING.filter((undoing) => undoing !== 'discard all')) {
+      await pool.forTenant('acme').transaction(async (tx) => {
+        await tx.query(sql);
+        expect(await who(tx, look)).toBe(acme());
+      });
+    }
+  });
+
   it('is not left behind by a script', async () => {
     await database.query('truncate ran');
     const pool = await pools.create({ maxSize: 2, isolation: isolation() });

@@ -136,7 +136,9 @@ export class LeaseBinding {
 
   /** A statement of the caller's goes out. */
   goesOut(text: string | undefined): void {
-    if (this.#setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
+    // The first statement of a transaction takes the binding along: there is none before.
+    const setting = this.#setting ?? this.#opening?.tenant;
+    if (setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
   }
 
   /** A statement has failed. A procedure may have committed what it had set by then. */
