@@ -203,6 +203,10 @@ export class PostgresPool extends PostgresCounts {
    * Rejects with what `fn` throws, with what `acquire` and the server's COMMIT reject with, with OperationTimeoutError,
    * QueryAbortedError, or with TransactionAbortedError when a failed statement's error was swallowed.
    *
+   * Where `fn` returns the promise of its last statement itself, as `(tx) => tx.query('update …')` does, COMMIT may
+   * travel with that statement, once all that `fn` has set off by promises in the same turn of the event loop has run.
+   * A statement that is asked for in a later turn, while that one runs, rejects with TransactionEndedError then.
+   *
    * @returns what `fn` returns.
    * @example
    * await pool.transaction(async (tx) => {

@@ -141,6 +141,12 @@ export class LeaseBinding {
     if (setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
   }
 
+  /** Whether the binding holds behind a statement that reads and writes rows, whenever what it sets is set. */
+  outlasts(text: string): boolean {
+    if ((this.#setting ?? this.#opening?.tenant) === undefined) return true;
+    return !this.#maySetAnyTime && !MAY_SET.test(text);
+  }
+
   /** A statement has failed. A procedure may have committed what it had set by then. */
   failed(): void {
     this.#isProved = false;

@@ -181,8 +181,13 @@ export class LeasedClient extends LeaseEvents {
     const { text, values, config, callback } = request;
     const statement = new LeaseStatement(this, text, values, config);
     const promise = callback === undefined ? statement.promise() : statement.callBack(callback);
-    if (this.observe(statement)) this.#run(statement);
+    this.runStatement(statement);
     return promise;
+  }
+
+  /** @internal Runs a statement of the caller's. Called in the caller's async context. */
+  runStatement(statement: LeaseStatement): void {
+    if (this.observe(statement)) this.#run(statement);
   }
 
   /**

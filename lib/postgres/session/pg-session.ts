@@ -241,6 +241,11 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
     this.hygiene.usedByLease();
   }
 
+  /** Sends what follows `task`, if `task` has been sent: the queue does it otherwise. */
+  sendFollowerOf(task: SessionTask): void {
+    this.#queue.sendFollowerOf(task);
+  }
+
   /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
   prepareAgain(statement: SessionTask): void {
     const { name } = statement;

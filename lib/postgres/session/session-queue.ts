@@ -38,6 +38,8 @@ export interface SessionTask extends ActiveQuery {
   readonly isSent?: boolean;
   /** Whether it can be sent while others are, without waiting for their answers. */
   readonly canBatch?: boolean;
+  /** What is sent right behind it, without waiting for its answer. The server does nothing of it if the task fails. */
+  readonly follower?: SessionTask | undefined;
   /** Its caller has been answered: only the connection waits for its end. */
   readonly answered?: boolean;
   /** It was sent behind another task, and the server works on it now. */
@@ -251,9 +253,21 @@ export class SessionQueue {
       const next = this.#waiting[0];
       if (ahead === undefined && next !== undefined && canBatch(task) && canBatch(next)) this.#startTogether(task);
       else this.#pg.submit(ahead, task);
+      this.sendFollowerOf(task);
     } catch (error) {
       this.#owner.lostStep(toError(error));
     }
+  }
+
+  /** Sends what follows `task`, the active one, unless `task` could not be written. */
+  sendFollowerOf(task: SessionTask): void {
+    const { follower } = task;
+    if (follower === undefined || this.#active !== task || task.isSent !== true || this.#held) return;
+    follower.writeBehind?.();
+    if (follower.isSent !== true) return;
+    this.#behind.push(follower);
+    this.#pg.add(follower);
+    this.#owner.send();
   }
 
   /**

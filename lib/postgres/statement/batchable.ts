@@ -10,6 +10,10 @@ import { firstWordOf } from './sql-statements.js';
 
 /** Neither opens, ends nor moves a transaction, nor does anything but read and write rows. */
 const PLAIN = /^(?:select|insert|update|delete|merge|with|values|table)\b/i;
+/** Changes rows, and returns them where it says RETURNING. */
+const CHANGES_ROWS = /^(?:insert|update|delete|merge)\b/i;
+/** A text that has it in a literal is taken for one that returns rows. */
+const RETURNING = /\breturning\b/i;
 /** The longest text of a statement that travels with others, and all its values, in characters or bytes. */
 const SMALL = 4_096;
 /** What any value takes, in bytes, however short it is. */
@@ -17,7 +21,17 @@ const LEAST_OF_A_VALUE = 16;
 
 /** Whether the statement `text` may be followed by another before it is answered. */
 export function isBatchable(text: string, values: readonly unknown[] | undefined): boolean {
-  return isSmall(text, values) && (PLAIN.test(text) || PLAIN.test(firstWordOf(text)));
+  return isSmall(text, values) && isPlain(text);
+}
+
+/** Whether the statement `text` neither opens, ends nor moves a transaction. */
+export function isPlain(text: string): boolean {
+  return PLAIN.test(text) || PLAIN.test(firstWordOf(text));
+}
+
+/** Whether the statement `text` is known to return no rows. */
+export function returnsNoRows(text: string): boolean {
+  return (CHANGES_ROWS.test(text) || CHANGES_ROWS.test(firstWordOf(text))) && !RETURNING.test(text);
 }
 
 function isSmall(text: string, values: readonly unknown[] | undefined): boolean {

@@ -14,6 +14,7 @@ import type { QueryCallback } from '../protocol/pg-module.js';
 import type { ObservedCall } from './instrumentation.js';
 import { Statement, type StatementConfig, type StatementResult } from './statement.js';
 import { throwLater } from './throw-later.js';
+import { WatchedPromise } from './watched-promise.js';
 
 /** How long a server may take to obey a cancel request before the connection is destroyed. */
 const CANCEL_GRACE_MS = 2_000;
@@ -48,6 +49,13 @@ export abstract class CallerStatement extends Statement implements AbortListener
 
   promise(): Promise<StatementResult | StatementResult[]> {
     return new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** As {@link promise}, and tells whether its caller waits for it. */
+  watchedPromise(): WatchedPromise<StatementResult | StatementResult[]> {
+    return new WatchedPromise((resolve) => {
       this.#resolve = resolve;
     });
   }

@@ -23,6 +23,8 @@ export interface StatementClient extends TypeParsers {
 
 export class LeaseStatement extends CallerStatement {
   readonly #client: StatementClient;
+  /** What goes right behind it, without waiting for its answer. */
+  follower: LeaseStatement | undefined = undefined;
   /** Nothing more will come for it. */
   #over = false;
   #preparedAgain = false;

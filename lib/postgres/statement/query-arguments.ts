@@ -37,16 +37,18 @@ export interface StatementLimits {
   readonly statementTimeoutMs: number | undefined;
 }
 
+/** A statement that was asked for. */
+export interface TextRequest {
+  readonly submittable: undefined;
+  readonly text: string | undefined;
+  readonly values: readonly unknown[] | undefined;
+  readonly config: StatementConfig | undefined;
+  readonly callback: QueryCallback | undefined;
+}
+
 /** What was asked for. */
 export type QueryRequest =
-  | { readonly submittable: CallerSubmittable; readonly callback: QueryCallback | undefined }
-  | {
-      readonly submittable: undefined;
-      readonly text: string | undefined;
-      readonly values: readonly unknown[] | undefined;
-      readonly config: StatementConfig | undefined;
-      readonly callback: QueryCallback | undefined;
-    };
+  { readonly submittable: CallerSubmittable; readonly callback: QueryCallback | undefined } | TextRequest;
 
 /**
  * pg's `query_timeout` in milliseconds: a number, or a text as connection strings have it. Undefined: none.

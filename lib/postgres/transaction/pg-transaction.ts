@@ -10,6 +10,8 @@ import { LeaseStatement } from '../statement/lease-statement.js';
 import type { QueryRequest } from '../statement/query-arguments.js';
 import { Queryable } from '../statement/queryable.js';
 import { SubmittableTask } from '../statement/submittable-task.js';
+import { WatchedPromise } from '../statement/watched-promise.js';
+import type { CommitBehind } from './commit-behind.js';
 
 /** The nested transaction in whose function the running code is. */
 const nestedAround = new AsyncLocalStorage<PgTransaction>();
@@ -19,6 +21,8 @@ export class PgTransaction extends Queryable {
   readonly #client: LeasedClient;
   /** The transaction that this one is a part of. */
   readonly #outer: PgTransaction | undefined;
+  /** Sends COMMIT with the last statement, where that can be. */
+  readonly #commitBehind: CommitBehind | undefined;
   #savepoints = 0;
   #ended = false;
   /** Something of it was asked for. */
@@ -33,10 +37,11 @@ export class PgTransaction extends Queryable {
   #current: PgTransaction | undefined = undefined;
 
   /** @internal */
-  constructor(client: LeasedClient, outer?: PgTransaction) {
+  constructor(client: LeasedClient, outer?: PgTransaction, commitBehind?: CommitBehind) {
     super();
     this.#client = client;
     this.#outer = outer;
+    this.#commitBehind = commitBehind;
   }
 
   /**
@@ -45,7 +50,8 @@ export class PgTransaction extends Queryable {
    * @throws TransactionEndedError once the transaction is over.
    */
   get client(): LeasedClient {
-    if (this.#ended) throw this.#endedError();
+    if (this.#isOver) throw this.#endedError();
+    this.#commitBehind?.giveUp();
     this.#begins(undefined);
     return this.#client;
   }
@@ -64,7 +70,8 @@ export class PgTransaction extends Queryable {
    * @returns what `fn` returns.
    */
   async transaction<T>(fn: (tx: PgTransaction) => T | PromiseLike<T>): Promise<T> {
-    if (this.#ended) throw this.#endedError();
+    if (this.#isOver) throw this.#endedError();
+    this.#commitBehind?.giveUp();
     const inner = this.#runningPart();
     // Waiting for the part around it to end would be waiting for itself.
     if (inner !== undefined) return inner.transaction(fn);
@@ -106,15 +113,29 @@ export class PgTransaction extends Queryable {
 
   /** @internal */
   protected override runQuery(request: QueryRequest): unknown {
-    if (this.#ended) return this.#refuse(request);
+    if (this.#isOver) return this.#refuse(request);
     this.#begins(request);
-    const answer = this.#client.execute(request);
+    const answer = this.#execute(request);
     if (answer instanceof Promise) {
       answer.catch((error: unknown) => {
         if (isError(error)) this.#failure ??= error;
       });
     }
+    if (answer instanceof WatchedPromise) answer.watch();
     return answer;
+  }
+
+  #execute(request: QueryRequest): unknown {
+    const behind = this.#commitBehind;
+    const isPlain = request.submittable === undefined && request.callback === undefined;
+    if (behind?.isPossible === true && isPlain) return behind.run(request);
+    behind?.giveUp();
+    return this.#client.execute(request);
+  }
+
+  /** Nothing more can be asked of it: its end has been asked for, or is on its way. */
+  get #isOver(): boolean {
+    return this.#ended || this.#commitBehind?.answer !== undefined;
   }
 
   /** As the server would: by the promise, the callback, or the Submittable's own way. */
@@ -131,16 +152,33 @@ export class PgTransaction extends Queryable {
     return undefined;
   }
 
+  /** @internal Whether COMMIT may go behind the statement whose promise its function has returned. */
+  endsWith(returned: unknown): boolean {
+    const canFollow = this.#commitBehind?.canFollow(returned) === true;
+    if (!canFollow) this.#commitBehind?.giveUp();
+    return canFollow;
+  }
+
+  /** @internal Sends COMMIT behind that statement, if it still may when what the function has set off has run. */
+  async commitBehind(returned: unknown): Promise<void> {
+    await promisesHaveRun();
+    if (this.endsWith(returned)) this.#commitBehind?.follow();
+  }
+
   /** @internal */
   async commit(): Promise<void> {
     this.#ended = true;
     const { session } = this.#client;
-    if (this.#isUnused()) return;
-    const endedBy = session.transactionEndedBy();
-    // Its function has ended it: what it committed is committed, anything else was not what it returned for.
-    if (endedBy === 'COMMIT' && session.transactionStatus === 'I') return;
-    if (endedBy !== undefined) throw this.#endedError(endedBy);
-    const result = await this.#end('COMMIT');
+    let answer = this.#commitBehind?.answer;
+    if (answer === undefined) {
+      if (this.#isUnused()) return;
+      const endedBy = session.transactionEndedBy();
+      // Its function has ended it: what it committed is committed, anything else was not what it returned for.
+      if (endedBy === 'COMMIT' && session.transactionStatus === 'I') return;
+      if (endedBy !== undefined) throw this.#endedError(endedBy);
+      answer = this.#end('COMMIT');
+    }
+    const result = await answer;
     // The server answers COMMIT with ROLLBACK when something in the transaction has failed.
     if (session.leaseRejection !== undefined) throw session.leaseRejection;
     if (Array.isArray(result) || result.command === 'COMMIT') return;
@@ -150,7 +188,10 @@ export class PgTransaction extends Queryable {
   /** @internal */
   async rollback(): Promise<void> {
     this.#ended = true;
-    if (!this.#isUnused()) await this.#end('ROLLBACK');
+    const answer = this.#commitBehind?.answer;
+    // The server has rolled back what it could not commit.
+    if (answer !== undefined) await answer.catch(() => {});
+    else if (!this.#isUnused()) await this.#end('ROLLBACK');
   }
 
   /** The transaction begins with `request`, or ahead of it; undefined: with what the caller does with the client. */
@@ -181,10 +222,16 @@ export class PgTransaction extends Queryable {
   }
 
   #end(command: 'COMMIT' | 'ROLLBACK'): ReturnType<LeaseStatement['promise']> {
+    this.#commitBehind?.giveUp();
     return this.#client.run(new LeaseStatement(this.#client, command, undefined, undefined, 'end'));
   }
 
   #endedError(endedBy = 'the end of its function'): TransactionEndedError {
     return new TransactionEndedError(this.#client.lease.poolId, endedBy, { tenantId: this.tenantId });
   }
+}
+
+/** Resolves when all that this turn of the event loop has set off by promises has run. */
+function promisesHaveRun(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

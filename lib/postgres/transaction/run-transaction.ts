@@ -2,6 +2,8 @@
  * Transactions: bound to the tenant from their first moment, committed when the function returns, rolled back when it
  * throws, tried again when the server says that only their timing was wrong.
  */
+import { isAsyncFunction } from 'node:util/types';
+
 import type { Lease } from '../../engine/lease.js';
 import type { Clock } from '../../engine/time/clock.js';
 import { ConnectionLostError, TransactionAbortedError } from '../../errors.js';
@@ -9,6 +11,7 @@ import type { TenantSetting } from '../isolation.js';
 import { isFatalError, isRetriable, sqlStateOf } from '../protocol/pg-errors.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
 import { type StatementLimits, strictest } from '../statement/query-arguments.js';
+import { CommitBehind } from './commit-behind.js';
 import { PgTransaction } from './pg-transaction.js';
 import { TransactionLimit } from './transaction-limit.js';
 import { Opening } from './transaction-opening.js';
@@ -90,14 +93,21 @@ async function attemptOnce<T>(
 ): Promise<T> {
   const lease = await host.acquire({ timeoutMs: limit.remainingMs, signal: options.signal });
   const client = lease.connection;
-  const tx = new PgTransaction(client);
+  const commitBehind = mayCommitBehind(host.limits, fn, options)
+    ? new CommitBehind(client, options.readOnly === true)
+    : undefined;
+  const tx = new PgTransaction(client, undefined, commitBehind);
   let destroyReason: unknown;
   try {
     client.bindNothing();
     client.session.hygiene.binding.beginWith(opening(client, host.limits, options, limit));
     // Reached while it waited for a connection.
     if (limit.error !== undefined) throw limit.error;
-    const work = host.holding(lease, async () => fn(tx));
+    const work = host.holding(lease, async () => {
+      const returned = fn(tx);
+      if (tx.endsWith(returned)) await tx.commitBehind(returned);
+      return returned;
+    });
     const result = await Promise.race([work, limit.reached]);
     // Once COMMIT is on its way its outcome counts, not the clock.
     progress.isCommitting = true;
@@ -113,6 +123,12 @@ async function attemptOnce<T>(
     // A rollback that no caller waited for is the first thing to happen to the returned connection.
     if (!lease.released) lease.release(destroyReason);
   }
+}
+
+/** An async function never returns the promise of a statement itself; see commit-behind.ts for the limits. */
+function mayCommitBehind({ queryTimeoutMs }: StatementLimits, fn: object, options: TransactionOptions): boolean {
+  const hasLimit = queryTimeoutMs !== undefined || options.timeoutMs !== undefined || options.signal !== undefined;
+  return !hasLimit && !isAsyncFunction(fn);
 }
 
 function opening(
