@@ -90,6 +90,11 @@ describe('a transaction', () => {
       3,
       (tx) => (void tx.query(insert, ['a']), void tx.query('select 1'), tx.query(insert, ['a'])),
     ],
+    [
+      'sets something ahead of its last statement',
+      3,
+      (tx) => (void tx.query('set local statement_timeout = 0'), tx.query(insert, ['a'])),
+    ],
     ['is an async function', 2, async (tx) => tx.query(insert, ['a'])],
     ['waits for the statement', 2, (tx) => tx.query(insert, ['a']).then(() => 1)],
     ['returns another promise', 2, (tx) => Promise.all([tx.query(insert, ['a'])])],
