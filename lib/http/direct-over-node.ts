@@ -14,6 +14,7 @@ import type { DirectAnswer, DirectAttempt, DirectClient, DirectOptions } from '.
 import type { DirectMessage } from './direct-options.js';
 import type { HttpSlot, KeepAliveAgents } from './http-slot.js';
 import { afterArrivals } from './idle-socket-check.js';
+import { destroyUnsent } from './unsent-request.js';
 
 export class DirectOverNode implements DirectClient {
   send(message: DirectMessage, slot: HttpSlot, options: DirectOptions): DirectAttempt {
@@ -46,7 +47,7 @@ class NodeAttempt implements DirectAttempt {
     const send = (): void => {
       if (this.#aborted === undefined) this.#send(message, agents);
     };
-    if (agents.idleSockets().length > 0) afterArrivals(send);
+    if (agents.connected) afterArrivals(send);
     else send();
   }
 
@@ -105,10 +106,9 @@ class NodeAttempt implements DirectAttempt {
     });
     message.once('end', () => {
       this.#complete = true;
-      // An answer can be over before the upload that it answers is; its socket then belongs to no agent.
-      if (!request.writableFinished) request.destroy();
-      // The agent has the socket back after the next tick, and the next request in this slot is to find it there.
-      process.nextTick(() => body.complete());
+      // An answer can be over before the upload that it answers is.
+      destroyUnsent(request, () => {});
+      body.complete();
     });
     message.on('error', (error) => this.#fail(error));
     const { statusCode = 0, statusMessage = '', headers } = message;

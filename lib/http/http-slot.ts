@@ -115,6 +115,10 @@ function watchIdle(agent: HttpAgent): void {
   };
 }
 
+function hasSocket({ sockets, freeSockets }: HttpAgent): boolean {
+  return Object.keys(freeSockets).length > 0 || Object.keys(sockets).length > 0;
+}
+
 /**
  * Node's agents, with at most one idle socket an origin. Their sockets are opened in the context of the request that
  * needs one, and change to that of each further request: Node's agent does so itself.
@@ -138,6 +142,11 @@ export class KeepAliveAgents {
       for (const sockets of Object.values(agent.sockets))
         for (const socket of sockets ?? []) bytes += socket.bytesRead + socket.bytesWritten - socket.writableLength;
     return bytes;
+  }
+
+  /** Whether there is a socket: an idle one, or one whose last request Node has not yet reported as sent. */
+  get connected(): boolean {
+    return hasSocket(this.http) || hasSocket(this.https);
   }
 
   /** The sockets that wait for a next request. */

@@ -23,6 +23,7 @@ import { RequestSummary } from './request-summary.js';
 import type { StreamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
 import { checkUpload, isIdempotent, type Sent, type Transport } from './transport.js';
+import { destroyUnsent, type SendingRequest } from './unsent-request.js';
 import type { UpstreamCheck } from './upstream-check.js';
 
 export interface NodeTransportDependencies {
@@ -131,8 +132,8 @@ class NodeRequest extends DeadlineEntry implements Sent {
    * it.
    */
   async #answer(): Promise<AxiosResponse> {
+    if (this.#ownsAgents && this.#slot.agents().connected) await this.#letArrive();
     const idle = this.#ownsAgents ? idleSockets(this.#slot) : [];
-    if (idle.length > 0) await this.#letArrive();
     try {
       return await this.#attempt();
     } catch (error) {
@@ -148,7 +149,8 @@ class NodeRequest extends DeadlineEntry implements Sent {
 
   /**
    * Lets the event loop deliver what the server may have sent on an idle socket: the end of the connection, or
-   * unsolicited bytes, which would pass for the answer to this request.
+   * unsolicited bytes, which would pass for the answer to this request. After that the agent also has the socket of the
+   * slot's last request back, which it gets only when Node has reported that request as sent.
    */
   async #letArrive(): Promise<void> {
     await new Promise<void>(afterArrivals);
@@ -180,20 +182,16 @@ class NodeRequest extends DeadlineEntry implements Sent {
     const message = response.data;
     // A body that is decompressed or counted is a stream apart already.
     if (message instanceof IncomingMessage) response.data = pipeline(message, new PassThrough(), () => {});
-    if (isUnfinished(request)) this.#endUpload(response.data, request);
+    if (isSending(request)) this.#endUpload(response.data, request);
   }
 
-  /**
-   * An answer can be over before the upload that it answers is. Its socket would then belong to no request and to no
-   * agent, and would stay open for as long as the server reads no further.
-   */
-  #endUpload(body: unknown, request: UnfinishedRequest): void {
-    const end = (): void => {
-      if (request.writableFinished) return;
-      request.destroy();
-      const upload: unknown = this.#config.data;
-      if (isDestroyable(upload)) upload.destroy();
-    };
+  /** An answer can be over before the upload that it answers is. */
+  #endUpload(body: unknown, request: SendingRequest): void {
+    const end = (): void =>
+      destroyUnsent(request, () => {
+        const upload: unknown = this.#config.data;
+        if (isDestroyable(upload)) upload.destroy();
+      });
     if (body instanceof PassThrough || isDestroyable(body)) body.once('close', end);
     else end();
   }
@@ -220,12 +218,7 @@ function hasRequest(outcome: unknown): outcome is { readonly request: unknown } 
   return typeof outcome === 'object' && outcome !== null && 'request' in outcome;
 }
 
-interface UnfinishedRequest {
-  readonly writableFinished: boolean;
-  destroy(): void;
-}
-
-function isUnfinished(request: unknown): request is UnfinishedRequest {
+function isSending(request: unknown): request is SendingRequest {
   return typeof request === 'object' && request !== null && 'writableFinished' in request && !request.writableFinished;
 }
 
