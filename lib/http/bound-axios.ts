@@ -6,7 +6,7 @@ import type { AxiosAdapter, AxiosInstance, AxiosRequestConfig, AxiosStatic, Crea
 
 export type AdapterChoice = NonNullable<AxiosRequestConfig['adapter']>;
 
-/** The adapter for one request; `named` is the one that the request itself names. */
+/** The adapter for one request; `named` is the one that the request names, or else the instance's default. */
 export type ChooseAdapter = (named: AdapterChoice | undefined) => AxiosAdapter;
 
 export function boundAxios(axios: AxiosStatic, base: AxiosInstance, choose: ChooseAdapter): AxiosInstance {
@@ -54,7 +54,7 @@ class Binding implements ProxyHandler<AxiosInstance> {
   #request(urlOrConfig: unknown, config: AxiosRequestConfig | undefined): Promise<unknown> {
     const bound: AxiosRequestConfig =
       typeof urlOrConfig === 'string' ? { ...config, url: urlOrConfig } : { ...asConfig(urlOrConfig) };
-    bound.adapter = this.#choose(bound.adapter);
+    bound.adapter = this.#choose(bound.adapter ?? this.#base.defaults.adapter);
     return this.#axios.Axios.prototype.request.call(this.#context, bound);
   }
 }

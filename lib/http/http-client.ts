@@ -5,6 +5,7 @@ import type { AxiosAdapter, AxiosInstance, AxiosResponse, AxiosStatic, InternalA
 
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import { Abandonment } from './abandonment.js';
+import { AdapterGuard } from './adapter-guard.js';
 import type { AdapterChoice } from './bound-axios.js';
 import type { PooledRequest } from './pooled-request.js';
 import type { SlotAdapters } from './slot-adapters.js';
@@ -31,13 +32,10 @@ export class HttpClient {
 
   /** An adapter that takes a slot for each request of one subscription, which may lose interest. */
   abandonable(tenantId: string | undefined, named: AdapterChoice | undefined): AbandonableAdapter {
-    const { adapters, axios } = this.#dependencies;
-    const chosen = adapters.callersAdapter(named);
-    const start = (config: InternalAxiosRequestConfig): PooledRequest =>
+    const { adapters, axios, instance } = this.#dependencies;
+    const start = (config: InternalAxiosRequestConfig, chosen: AdapterChoice | undefined): PooledRequest =>
       adapters.start(config, this.#slotSource(tenantId), chosen);
-    const abandonable = new AbandonableAdapter(start, new Abandonment(axios));
-    adapters.asOwn(abandonable.adapter);
-    return abandonable;
+    return new AbandonableAdapter(adapters, start, new Abandonment(axios), named ?? instance.defaults.adapter);
   }
 
   /**
@@ -55,17 +53,10 @@ export class HttpClient {
    * @param tenant as for {@link bound}.
    */
   install(tenant: () => string | undefined): void {
-    const { adapters } = this.#dependencies;
-    this.instance.defaults.adapter = this.#adapter(tenant, undefined);
-    this.instance.interceptors.request.use(
-      (config) => {
-        const named = adapters.callersAdapter(config.adapter);
-        if (named !== undefined) config.adapter = this.#adapter(tenant, named);
-        return config;
-      },
-      null,
-      { synchronous: true },
-    );
+    const { adapters, axios } = this.#dependencies;
+    const adapter = this.#adapter(tenant, undefined);
+    this.instance.defaults.adapter = adapter;
+    new AdapterGuard(axios, adapters, adapter).watch(this.instance);
   }
 
   #adapter(tenant: () => string | undefined, named: AdapterChoice | undefined): AxiosAdapter {
@@ -85,13 +76,18 @@ export class AbandonableAdapter {
   readonly token: Abandonment;
   #pooledRequest: PooledRequest | undefined;
 
-  constructor(start: (config: InternalAxiosRequestConfig) => PooledRequest, token: Abandonment) {
+  constructor(
+    adapters: SlotAdapters,
+    start: (config: InternalAxiosRequestConfig, chosen: AdapterChoice | undefined) => PooledRequest,
+    token: Abandonment,
+    named: AdapterChoice | undefined,
+  ) {
     this.token = token;
-    this.adapter = async (config): Promise<AxiosResponse> => {
+    this.adapter = adapters.asOwn(async (config, chosen): Promise<AxiosResponse> => {
       token.throwIfRequested();
-      this.#pooledRequest = start(config);
+      this.#pooledRequest = start(config, chosen);
       return this.#pooledRequest.response;
-    };
+    }, adapters.callersAdapter(named));
   }
 
   abandon(): void {

@@ -3,10 +3,11 @@
  *
  * The adapter is the seam because everything passes through it: observables, `axiosRef`, interceptors, retries.
  */
-import type { AxiosAdapter, AxiosInstance, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosAdapter, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
 
 import type { LeaseInfo } from '../engine/driver.js';
 import { AdapterTransport } from './adapter-call.js';
+import type { AdapterFamily } from './adapter-guard.js';
 import { type AdapterChoice, boundAxios } from './bound-axios.js';
 import type { HttpSlot } from './http-slot.js';
 import { PooledRequest, type PooledRequestDependencies, type SlotSource } from './pooled-request.js';
@@ -22,10 +23,19 @@ export interface SlotAdaptersDependencies extends PooledRequestDependencies {
   readonly configured: AdapterChoice | undefined;
 }
 
-/** Whose an adapter is. Not a WeakSet: each observable has an adapter of its own, and collecting those costs. */
-const OWNER = Symbol('owner');
+/** Sends a request in a slot of whom an adapter is for; `named` is the adapter that is to send it. */
+type StartRequest = (config: InternalAxiosRequestConfig, named: AdapterChoice | undefined) => Promise<AxiosResponse>;
 
-export class SlotAdapters {
+/** On the adapters themselves. A WeakMap would cost more: each observable has an adapter of its own. */
+const SLOTS = Symbol('slots');
+
+interface SlotsOfAdapter {
+  readonly adapters: SlotAdapters;
+  readonly start: StartRequest;
+  readonly named: AdapterChoice | undefined;
+}
+
+export class SlotAdapters implements AdapterFamily {
   readonly #dependencies: SlotAdaptersDependencies;
 
   constructor(dependencies: SlotAdaptersDependencies) {
@@ -38,12 +48,26 @@ export class SlotAdapters {
    * @param named the adapter that the request names itself, and that is to send it.
    */
   from(slotSource: () => SlotSource, named: AdapterChoice | undefined): AxiosAdapter {
-    return this.asOwn(async (config) => this.start(config, slotSource(), named).response);
+    return this.asOwn(async (config, chosen) => this.start(config, slotSource(), chosen).response, named);
   }
 
-  /** Marks an adapter as one whose requests take slots. */
-  asOwn(adapter: AxiosAdapter): AxiosAdapter {
-    return Object.assign(adapter, { [OWNER]: this });
+  /** An adapter that starts requests by `start`, which takes slots for them. */
+  asOwn(start: StartRequest, named: AdapterChoice | undefined): AxiosAdapter {
+    const slots: SlotsOfAdapter = { adapters: this, start, named };
+    return Object.assign((config: InternalAxiosRequestConfig) => start(config, named), { [SLOTS]: slots });
+  }
+
+  isOwn(adapter: unknown): adapter is AxiosAdapter {
+    return this.#slotsOf(adapter) !== undefined;
+  }
+
+  through(own: AxiosAdapter, named: AdapterChoice | undefined): AxiosAdapter {
+    const slots = this.#slotsOf(own);
+    return slots === undefined ? own : this.asOwn(slots.start, named);
+  }
+
+  #slotsOf(adapter: unknown): SlotsOfAdapter | undefined {
+    return hasSlots(adapter) && adapter[SLOTS].adapters === this ? adapter[SLOTS] : undefined;
   }
 
   start(config: InternalAxiosRequestConfig, slotSource: SlotSource, named: AdapterChoice | undefined): PooledRequest {
@@ -53,16 +77,13 @@ export class SlotAdapters {
     return new PooledRequest(this.#dependencies, slotSource, sender, config);
   }
 
-  /**
-   * The adapter that a request names, or else the instance (a mock may have taken our place there), unless it is one of
-   * ours.
-   */
-  callersAdapter(named: AdapterChoice | undefined): AdapterChoice | undefined {
-    const choice = named ?? this.#dependencies.instance.defaults.adapter;
-    return typeof choice === 'function' && OWNER in choice && choice[OWNER] === this ? undefined : choice;
+  /** The adapter that is to send the requests of an adapter: itself, unless it is one of ours. */
+  callersAdapter(choice: AdapterChoice | undefined): AdapterChoice | undefined {
+    const slots = this.#slotsOf(choice);
+    return slots === undefined ? choice : slots.named;
   }
 
-  /** The instance with adapters of its own, made for each request from the one that the request names. */
+  /** The instance with adapters of its own, made for each request from the one that it would have. */
   bound(adapter: (named: AdapterChoice | undefined) => AxiosAdapter): AxiosInstance {
     const { axios, instance } = this.#dependencies;
     return boundAxios(axios, instance, (named) => adapter(this.callersAdapter(named)));
@@ -73,4 +94,8 @@ export class SlotAdapters {
     const slotSource = new LeaseSlotSource(lease, slot);
     return this.bound((named) => this.from(() => slotSource, named));
   }
+}
+
+function hasSlots(adapter: unknown): adapter is { readonly [SLOTS]: SlotsOfAdapter } {
+  return typeof adapter === 'function' && SLOTS in adapter;
 }
