@@ -32,9 +32,26 @@ export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 
 // What every pool is.
 export { PoolHandle, type AcquireOptions, type PoolListener, type TenantBinding } from './pool/pool-handle.js';
-export type { PoolType } from './pool/pool-core.js';
+export type { PoolType } from './pool/pool-runtime.js';
 export type { PoolLogger } from './pool/pool-log.js';
 export type { LeakReport, PoolEventMap } from './pool/pool-events.js';
+export {
+  POOL_CHANNELS,
+  type AcquireMessage,
+  type ConnectMessage,
+  type DestroyMessage,
+  type EvictMessage,
+  type LeakMessage,
+  type PoolMessage,
+  type QueryMessage,
+  type RejectionMessage,
+  type ReleaseMessage,
+  type ResizeMessage,
+  type StatusMessage,
+  type TenantMessage,
+  type TransactionMessage,
+} from './pool/pool-channels.js';
+export type { RefusalReason, WaitReason } from './engine/engine-watcher.js';
 export type { Lease } from './engine/lease.js';
 export type { AcquireLimits, CloseReport } from './engine/lending-engine.js';
 export type { LeaseInfo, PoolDriver } from './engine/driver.js';

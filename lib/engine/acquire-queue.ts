@@ -5,6 +5,7 @@
  * Promise: every waiter settles exactly once. Everything else that could settle it is detached before it is told.
  */
 import { acquireStack } from './acquire-stack.js';
+import type { EngineWatcher } from './engine-watcher.js';
 import {
   AcquireAbortedError,
   AcquireTimeoutError,
@@ -30,6 +31,7 @@ export interface QueuedPool extends RejectingPool {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
+  readonly watcher: EngineWatcher;
   readonly suspended: boolean;
   /** Whether the pool is being closed, or is closed. */
   readonly draining: boolean;
@@ -72,17 +74,12 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   /** The error of an acquire that may not even wait. */
   notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
     const { id, draining } = this.#pool;
-    const { rejections } = this.#pool.counters;
-    if (draining) {
-      rejections.closed++;
-      return new PoolClosedError(id, { tenantId });
-    }
+    if (draining) return this.#counted(tenantId, 'closed', new PoolClosedError(id, { tenantId }));
     if (signal?.aborted === true) {
-      rejections.aborted++;
-      return new AcquireAbortedError(id, 0, { tenantId, cause: signal.reason });
+      const error = new AcquireAbortedError(id, 0, { tenantId, cause: signal.reason });
+      return this.#counted(tenantId, 'aborted', error);
     }
-    rejections.suspended++;
-    return new PoolSuspendedError(id, 0, { tenantId });
+    return this.#counted(tenantId, 'suspended', new PoolSuspendedError(id, 0, { tenantId }));
   }
 
   /** Makes a waiter. Throws when no more may wait. */
@@ -296,7 +293,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
       for (let left = tenant.waiting; left > 0 && tenant.firstWaiting !== undefined; left--) {
         const waiter = tenant.firstWaiting;
         this.#leave(waiter, nowMs);
-        refuse(waiter.receiver, this.#rejectedBy(tenant, reason, errorFor(tenant, nowMs - waiter.enqueuedAtMs)));
+        const waitedMs = nowMs - waiter.enqueuedAtMs;
+        refuse(waiter.receiver, this.#rejectedBy(tenant, reason, errorFor(tenant, waitedMs), waitedMs));
         refused++;
       }
     }
@@ -306,7 +304,7 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   /** @internal A waiter's deadline has passed. */
   expired(waiter: PoolWaiter<C, L>, nowMs: number): void {
     const { tenant } = waiter;
-    const { id, counters, suspended } = this.#pool;
+    const { id, counters, suspended, watcher } = this.#pool;
     const waitedMs = nowMs - waiter.enqueuedAtMs;
     const error = suspended
       ? new PoolSuspendedError(id, waitedMs, { tenantId: tenant.id })
@@ -315,7 +313,8 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     if (error instanceof AcquireTimeoutError) {
       tenant.timeouts++;
       counters.timeouts[error.kind]++;
-    } else counters.rejections.suspended++;
+      watcher.refused(tenant.id, 'timeout', waitedMs, error);
+    } else this.#counted(tenant.id, 'suspended', error, waitedMs);
     this.#scheduler.forgetIfIdle(tenant);
     refuse(waiter.receiver, error);
   }
@@ -324,11 +323,9 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   aborted(waiter: PoolWaiter<C, L>, reason: unknown): void {
     const nowMs = this.#pool.clock.now();
     this.#leave(waiter, nowMs);
-    const error = new AcquireAbortedError(this.#pool.id, nowMs - waiter.enqueuedAtMs, {
-      tenantId: waiter.tenant.id,
-      cause: reason,
-    });
-    refuse(waiter.receiver, this.#rejectedBy(waiter.tenant, 'aborted', error));
+    const waitedMs = nowMs - waiter.enqueuedAtMs;
+    const error = new AcquireAbortedError(this.#pool.id, waitedMs, { tenantId: waiter.tenant.id, cause: reason });
+    refuse(waiter.receiver, this.#rejectedBy(waiter.tenant, 'aborted', error, waitedMs));
   }
 
   #leave(waiter: PoolWaiter<C, L>, nowMs: number): void {
@@ -336,10 +333,15 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
     this.#scheduler.dequeue(waiter, nowMs);
   }
 
-  #rejectedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E): E {
+  #rejectedBy<E extends Error>(tenant: PoolTenant<C, L>, reason: RejectionReason, error: E, waitedMs = 0): E {
     tenant.rejections++;
-    this.#pool.counters.rejections[reason]++;
     this.#scheduler.forgetIfIdle(tenant);
+    return this.#counted(tenant.id, reason, error, waitedMs);
+  }
+
+  #counted<E extends Error>(tenantId: string | undefined, reason: RejectionReason, error: E, waitedMs = 0): E {
+    this.#pool.counters.rejections[reason]++;
+    this.#pool.watcher.refused(tenantId, reason, waitedMs, error);
     return error;
   }
 }

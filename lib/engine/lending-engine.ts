@@ -1,6 +1,7 @@
 /**
  * The engine as those above it see it: what it lends, not how its connections are made.
  */
+import type { EngineWatcher, WaitReason } from './engine-watcher.js';
 import type { LeaseHolder } from './errors.js';
 import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
@@ -79,6 +80,8 @@ export interface EngineNumbers {
   readonly oldestWaiterMs: number;
   /** Tenants that the scheduler knows at the moment; the one without an id is work without a tenant. */
   tenants(): Iterable<TenantNumbers>;
+  /** What an acquire of that tenant waits for. */
+  whyItWaits(tenantId: string | undefined): WaitReason;
   /** The oldest leases that are out, `most` of them. */
   oldestHolders(most?: number): readonly LeaseHolder[];
 }
@@ -88,6 +91,7 @@ export interface LendingEngine<L> {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
+  readonly watcher: EngineWatcher;
   readonly limits: PoolLimits;
   readonly tenantPolicy: TenantPolicy;
   readonly lifecycle: 'cold' | 'open' | 'draining' | 'closed';

@@ -7,6 +7,7 @@
  */
 import { Connector } from './connector.js';
 import type { PoolDriver } from './driver.js';
+import type { EngineWatcher } from './engine-watcher.js';
 import { PoolClosedError } from './errors.js';
 import type { LendingEngine } from './lending-engine.js';
 import { lifetimeMs } from './lifetime.js';
@@ -26,6 +27,7 @@ export interface OpeningPool<C, L> extends SlotOwner<C, L> {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
+  readonly watcher: EngineWatcher;
   readonly limits: PoolLimits;
   readonly lifecycle: LendingEngine<L>['lifecycle'];
   /** Whether the pool is being closed, or is closed. */
@@ -79,7 +81,7 @@ export class NewConnections<C, L> {
         random,
         timeoutMs: pool.limits.connectTimeoutMs,
         openProvesAlive: this.#openProvesAlive,
-        open: (signal) => driver.open(signal),
+        open: (signal) => pool.watcher.connect(() => driver.open(signal)),
         discard: (connection) => slots.discard(connection),
         discardLate: (connection) => slots.discardLate(connection),
         admit: (connection, generation) => this.#slotOf(connection, generation),

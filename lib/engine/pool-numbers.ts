@@ -4,6 +4,7 @@
  *
  * Nothing is counted here: each number is read off the collection that it is the size of, so that none can drift.
  */
+import type { WaitReason } from './engine-watcher.js';
 import type { LeaseHolder } from './errors.js';
 import type { EngineNumbers } from './lending-engine.js';
 import type { NewConnections } from './new-connections.js';
@@ -94,6 +95,12 @@ export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers, RoomN
       if (tenant.firstWaiting !== undefined) oldestMs = Math.min(oldestMs, tenant.firstWaiting.enqueuedAtMs);
     }
     return oldestMs === Infinity ? 0 : this.#pool.clock.now() - oldestMs;
+  }
+  whyItWaits(tenantId: string | undefined): WaitReason {
+    if (this.#pool.suspended) return 'suspended';
+    if (this.#scheduler.find(tenantId)?.mayTake === false) return 'tenant';
+    if (this.connectFailures > 0 && this.open === 0) return 'backend';
+    return this.connecting + this.validating > 0 ? 'connecting' : 'pool';
   }
   tenants(): Iterable<PoolTenant<C, L>> {
     return this.#scheduler.tenants();

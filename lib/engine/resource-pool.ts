@@ -18,6 +18,7 @@ import { AcquireQueue } from './acquire-queue.js';
 import { Cleaning } from './cleaning.js';
 import { Drain } from './drain.js';
 import type { PoolDriver } from './driver.js';
+import { type EngineWatcher, NO_WATCHER } from './engine-watcher.js';
 import { type Lease, ON_DEMAND, PoolLease } from './lease.js';
 import type { AcquireLimits, CloseOptions, CloseReport, LendingEngine } from './lending-engine.js';
 import { FOLLOWS_MAX_SIZE, limitsAlone, type PoolLimits, type TenantPolicy } from './limits.js';
@@ -53,6 +54,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly numbers: PoolNumbers<C, L>;
+  readonly watcher: EngineWatcher;
   /** Replaced as a whole. A field, because each release reads it from outside: see `bench/README.md`. */
   limits: PoolLimits;
   readonly #driver: PoolDriver<C, L>;
@@ -84,6 +86,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     const observer = new GuardedObserver(options.observer ?? {});
     const scheduler = new TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>(options.tenants);
     this.id = options.id;
+    this.watcher = options.watcher ?? NO_WATCHER;
     this.counters = options.counters ?? new PoolCounters();
     this.deadlines = options.deadlines ?? new Deadlines(systemClock);
     this.clock = this.deadlines.clock;
@@ -323,6 +326,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (this.#drain !== undefined) this.#drain.finished++;
     this.#returnSlot(slot, lease, error, nowMs);
     this.#observer.released?.(slot.connection, lease, error);
+    if (this.watcher.watchesReleases) this.watcher.released(lease.tenantId, nowMs - lease.startedAtMs, error);
   }
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {
@@ -434,6 +438,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     this.#slots.destroyOutdated();
     this.#cleaning.abandonAll('generation', nowMs);
     this.dispatch(nowMs);
+    this.watcher.evicted(this.#slots.generation);
   }
 
   suspend(mode: 'queue' | 'reject' = 'queue'): void {

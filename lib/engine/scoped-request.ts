@@ -29,6 +29,24 @@ export function requestWithin<L>(
   tenantId: string | undefined,
   limits: AcquireLimits | undefined,
 ): void {
+  const { watcher } = engine;
+  if (!watcher.watchesAcquires) return request(engine, scope, atEnd, receiver, tenantId, limits);
+  watcher.acquire(
+    receiver,
+    tenantId,
+    (watched) => request(engine, scope, atEnd, watched, tenantId, limits),
+    () => engine.numbers.whyItWaits(tenantId),
+  );
+}
+
+function request<L>(
+  engine: LendingEngine<L>,
+  scope: LeaseScope | undefined,
+  atEnd: AtScopeEnd,
+  receiver: LeaseReceiver<L>,
+  tenantId: string | undefined,
+  limits: AcquireLimits | undefined,
+): void {
   if (scope === undefined || scope.ended) return engine.request(receiver, tenantId, limits);
   let lease: Lease<L> | undefined;
   try {

@@ -36,7 +36,7 @@ export async function createHttpPool(
   dependencies: PoolDependencies,
 ): Promise<HttpPool> {
   const { axios, HttpService, undici } = await loadHttpPackages(id, dependencies.logger);
-  const runtime = createPoolRuntime(id, dependencies);
+  const runtime = createPoolRuntime(id, 'http', dependencies);
   const { tenants, clock, deadlines } = runtime;
   const { baseURL, headers, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
   const { adapter: configured, ...axiosOptions } = config.client;
@@ -100,7 +100,6 @@ export async function createHttpPool(
   });
   const core = createPoolCore<HttpSlot, AxiosInstance>({
     runtime,
-    type: 'http',
     config,
     driver,
     observer: {

@@ -8,11 +8,8 @@ import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
-import type { PoolRuntime } from './pool-runtime.js';
+import type { PoolRuntime, PoolType } from './pool-runtime.js';
 import { assertResolvedLimits } from './running-limits.js';
-
-/** What a pool's connections lead to. */
-export type PoolType = 'database' | 'redis' | 'http' | 'external';
 
 export interface PoolCore<L> {
   readonly runtime: PoolRuntime;
@@ -32,7 +29,6 @@ export interface PoolCore<L> {
 
 export interface PoolCoreOptions<C, L> {
   readonly runtime: PoolRuntime;
-  readonly type: PoolType;
   readonly config: ResolvedBasePoolOptions;
   readonly driver: PoolDriver<C, L>;
   /** What the kind itself wants to know of the engine's work. */
@@ -46,8 +42,8 @@ export interface PoolCoreOptions<C, L> {
 
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
-  const { runtime, type, config, observer = {} } = options;
-  const { id, clock, random, tenants, deadlines, counters, log, events, noAddress } = runtime;
+  const { runtime, config, observer = {} } = options;
+  const { id, type, clock, random, tenants, deadlines, counters, log, events, channels, noAddress } = runtime;
   const driver = noAddress === undefined ? options.driver : unopenable(options.driver, noAddress);
   const probe = noAddress === undefined ? options.probe : undefined;
   const { resolve } = config.tenants;
@@ -72,6 +68,7 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     onStatus: (change) => {
       log.status(change);
       events.emit('status', change);
+      channels.statusChanged(change);
     },
   });
   const engine = new ResourcePool<C, L>({
@@ -81,6 +78,7 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     tenants: resolve === undefined ? config.tenants : { ...config.tenants, resolve: resolveLimits },
     deadlines,
     counters,
+    watcher: channels,
     random,
     currentHolder: () => tenants.frame()?.holding,
     observer: {
@@ -103,10 +101,12 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
       destroyed: (connection, reason, error) => {
         if (reason === 'broken' || reason === 'fatal') monitor.connectionBroken(error);
         observer.destroyed?.(connection, reason, error);
+        channels.destroyed(reason, error);
       },
       leaked: (holder) => {
         log.leak(holder);
         events.emit('leak', { ...holder, poolId: id });
+        channels.leaked(holder);
         observer.leaked?.(holder);
       },
       releasedTwice: (lease) => {

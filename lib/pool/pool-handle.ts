@@ -15,20 +15,21 @@ import { toError } from '../engine/to-error.js';
 import { RequestEndedError } from '../errors.js';
 import type { ContextFrame } from '../tenancy/tenant-context.js';
 import { assertTenantId } from '../tenancy/tenant-id.js';
-import type { PoolCore, PoolType } from './pool-core.js';
+import type { PoolCore } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-health.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
+import type { PoolType } from './pool-runtime.js';
 import { PoolStats, type StatsContext } from './pool-stats.js';
 import { assertLimits, changedPolicy } from './running-limits.js';
 import { FROM_CONTEXT, namedTenant, type TenantBinding, UNSCOPED } from './tenant-binding.js';
 import { parseTenantLimits, type TenantLimitOptions } from './tenant-options.js';
 
-export type { PoolCore, PoolType } from './pool-core.js';
+export type { PoolCore } from './pool-core.js';
 export { createPoolCore } from './pool-core.js';
 export type { PoolLogger } from './pool-log.js';
 export { createPoolRuntime } from './pool-runtime.js';
-export type { PoolDependencies, PoolRuntime } from './pool-runtime.js';
+export type { PoolDependencies, PoolRuntime, PoolType } from './pool-runtime.js';
 export type { TenantBinding } from './tenant-binding.js';
 
 /** A listener of an event with these arguments. */
@@ -105,7 +106,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
   tryAcquire(): Lease<L> | undefined {
     const { frame } = this;
     const lease = this.core.engine.tryAcquire(this.tenantFor(undefined, frame));
-    if (lease !== undefined) frame?.scope?.add(lease);
+    if (lease === undefined) return undefined;
+    frame?.scope?.add(lease);
+    this.core.engine.watcher.acquired(lease.tenantId);
     return lease;
   }
 
@@ -166,7 +169,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const { engine } = this.core;
     const { minSize = engine.limits.minSize, maxSize = engine.limits.maxSize } = sizes;
     assertLimits(this.id, { minSize, maxSize, tenants: engine.tenantPolicy });
+    const { minSize: leastBefore, maxSize: mostBefore } = engine.limits;
     engine.changeLimits({ minSize, maxSize });
+    this.core.runtime.channels.resized({ minSize: leastBefore, maxSize: mostBefore }, { minSize, maxSize });
   }
 
   /**
@@ -314,8 +319,9 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
       return Promise.reject(toError(error));
     }
     const scope = frame?.scope;
-    return scope === undefined
-      ? this.core.engine.acquire(tenantId, options)
+    const { engine } = this.core;
+    return scope === undefined && !engine.watcher.watchesAcquires
+      ? engine.acquire(tenantId, options)
       : this.acquireWithin(scope, atEnd, tenantId, options);
   }
 
@@ -323,7 +329,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
    * Apart, because the variables that a closure shares with its function cost each call of that function an allocation.
    */
   private acquireWithin(
-    scope: LeaseScope,
+    scope: LeaseScope | undefined,
     atEnd: AtScopeEnd,
     tenantId: string | undefined,
     options: AcquireOptions | undefined,

@@ -8,6 +8,10 @@ import { Deadlines } from '../engine/time/deadlines.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
 import { PoolEvents } from './pool-events.js';
 import { PoolLog, type PoolLogger } from './pool-log.js';
+import { PoolPublisher } from './pool-publisher.js';
+
+/** What a pool's connections lead to. */
+export type PoolType = 'database' | 'redis' | 'http' | 'external';
 
 /** What the manager gives to all its pools. */
 export interface PoolDependencies {
@@ -30,22 +34,26 @@ export interface PoolDependencies {
 export interface PoolRuntime extends PoolDependencies {
   /** The pool's. */
   readonly id: string;
+  readonly type: PoolType;
   /** The coarse clock of everything in this pool that is bounded in time. */
   readonly deadlines: Deadlines;
   readonly counters: PoolCounters;
   readonly log: PoolLog;
   readonly events: PoolEvents;
+  readonly channels: PoolPublisher;
 }
 
-export function createPoolRuntime(id: string, dependencies: PoolDependencies): PoolRuntime {
-  const { clock, logger } = dependencies;
+export function createPoolRuntime(id: string, type: PoolType, dependencies: PoolDependencies): PoolRuntime {
+  const { clock, logger, owner } = dependencies;
   const log = new PoolLog(id, logger, clock);
   return {
     ...dependencies,
     id,
+    type,
     deadlines: new Deadlines(clock),
     counters: new PoolCounters(),
     log,
     events: new PoolEvents((message) => log.error(message)),
+    channels: new PoolPublisher({ poolId: id, poolType: type, application: owner }, clock),
   };
 }

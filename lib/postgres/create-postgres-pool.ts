@@ -19,6 +19,8 @@ import { SetupClient } from './session/setup-client.js';
 import { Batching } from './statement/batching.js';
 import { ConnectionParsers } from './statement/caller-code.js';
 import { Instrumentation } from './statement/instrumentation.js';
+import { QueryChannel } from './statement/query-channel.js';
+import { TransactionChannel } from './transaction/transaction-channel.js';
 
 /**
  * Nothing is opened until the manager starts it or it is used.
@@ -31,7 +33,7 @@ export async function createPostgresPool(
   dependencies: PoolDependencies,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
-  const runtime = createPoolRuntime(id, dependencies);
+  const runtime = createPoolRuntime(id, 'database', dependencies);
   const { clock, deadlines, counters, events, logger } = runtime;
   const clientConfig = clientConfigOf(id, config, dependencies.owner);
   const server = resolveServer(id, pg, clientConfig, config);
@@ -52,6 +54,7 @@ export async function createPostgresPool(
     deadlines,
     clock,
     instrumentation: new Instrumentation(pg.Client),
+    queries: new QueryChannel(runtime.channels.pool, clock),
     limits: server.limits,
     parsers: new ConnectionParsers(clientConfig.types !== undefined),
     batching: new Batching(config.maxBatch),
@@ -68,7 +71,6 @@ export async function createPostgresPool(
   });
   const core: PoolCore<LeasedClient> = createPoolCore<PoolSession, LeasedClient>({
     runtime,
-    type: 'database',
     config,
     driver,
     observer: pgEvents(events),
@@ -83,6 +85,7 @@ export async function createPostgresPool(
     safety,
     options: pgPoolOptionsOf(config, server),
     ends: new PoolEnds(core, clock, dependencies.isDeclared ?? false),
+    transactions: new TransactionChannel(runtime.channels.pool),
   });
 }
 

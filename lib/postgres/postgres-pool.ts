@@ -38,6 +38,7 @@ import type { SubmittableQuery } from './statement/queryable.js';
 import type { StatementConfig } from './statement/statement.js';
 import type { PgTransaction } from './transaction/pg-transaction.js';
 import { runTransaction, type TransactionHost, type TransactionOptions } from './transaction/run-transaction.js';
+import type { TransactionChannel } from './transaction/transaction-channel.js';
 
 export type { LeasedClient } from './session/leased-client.js';
 
@@ -48,6 +49,7 @@ interface PostgresPoolDependencies extends StatementRules {
   readonly driver: PgDriver;
   readonly options: PgPoolOptions;
   readonly ends: PoolEnds;
+  readonly transactions: TransactionChannel;
 }
 
 /** A pool of PostgreSQL sessions. Get one by `@InjectPool`, or from the manager's `createDatabasePool`. */
@@ -239,7 +241,15 @@ export class PostgresPool extends PostgresCounts {
     };
     const { random } = core.runtime;
     const holding: TransactionHost['holding'] = (lease, work) => this.holding(lease, work);
-    return runTransaction({ ...dependencies, poolId: core.runtime.id, random, acquire, holding }, fn, options);
+    const host: TransactionHost = { ...dependencies, poolId: core.runtime.id, random, acquire, holding };
+    const { transactions } = dependencies;
+    if (!transactions.hasSubscribers) return runTransaction(host, fn, options);
+    try {
+      const tenantId = this.tenantFor(options, frame);
+      return transactions.follow(host, tenantId, (counting) => runTransaction(counting, fn, options));
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────

@@ -64,7 +64,7 @@ function assemble<C extends RedisClient>(
   deployment: Deployment<C>,
 ): RedisPool<C> {
   const { poolId } = options;
-  const runtime = createPoolRuntime(poolId, dependencies);
+  const runtime = createPoolRuntime(poolId, 'redis', dependencies);
   const { clock, deadlines, log, tenants } = runtime;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(
@@ -125,7 +125,6 @@ function assemble<C extends RedisClient>(
   });
   const core = createPoolCore<ExclusiveConnection<C>, C>({
     runtime,
-    type: 'redis',
     config,
     driver,
     probe: (timeoutMs) => probe.ping(timeoutMs),

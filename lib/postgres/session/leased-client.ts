@@ -28,6 +28,7 @@ import type { Instrumentation, ObservedCall, StatementText } from '../statement/
 import { LeaseStatement } from '../statement/lease-statement.js';
 import { OpeningStatement } from '../statement/opening-statement.js';
 import { type QueryRequest, type StatementLimits, strictest } from '../statement/query-arguments.js';
+import type { QueryChannel } from '../statement/query-channel.js';
 import { hasSeveralStatements } from '../statement/statement.js';
 import { SubmittableTask } from '../statement/submittable-task.js';
 import { LeaseEvents } from './lease-events.js';
@@ -39,6 +40,8 @@ export interface ClientDependencies {
   readonly clock: Clock;
   /** Undefined for what the pool does for its own ends: instrumentation is not told of it. */
   readonly instrumentation: Instrumentation | undefined;
+  /** The application's statements are published here. */
+  readonly queries: QueryChannel;
   /** Limits of the pool on each statement. */
   readonly limits: StatementLimits;
   readonly parsers: ConnectionParsers;
@@ -235,11 +238,12 @@ export class LeasedClient extends LeaseEvents {
   }
 
   #observe(statement: StatementText): ObservedCall | undefined {
-    const { instrumentation } = this.#dependencies;
-    if (this.lease.released || instrumentation?.isPresent() !== true) return undefined;
-    const observed = instrumentation.observe(this.session.client, statement);
-    if (observed?.blocked === undefined) for (const text of observed?.ahead ?? []) this.#runAhead(text);
-    return observed;
+    const { instrumentation, queries } = this.#dependencies;
+    if (this.lease.released || instrumentation === undefined) return undefined;
+    const observed = instrumentation.isPresent() ? instrumentation.observe(this.session.client, statement) : undefined;
+    if (observed?.blocked !== undefined) return observed;
+    for (const text of observed?.ahead ?? []) this.#runAhead(text);
+    return queries.hasSubscribers ? queries.begin(this.lease.tenantId, statement, observed) : observed;
   }
 
   /** A statement of instrumentation's own. What becomes of it is not the caller's concern. */

@@ -65,6 +65,7 @@ export class OneShot extends CallerStatement implements LeaseReceiver<LeasedClie
     const needsContext =
       dependencies.parsers.mayBeOwn ||
       dependencies.instrumentation?.isPresent() === true ||
+      dependencies.queries.hasSubscribers ||
       callsCaller(values, config);
     if (needsContext) this.context = new AsyncResource('PostgresQuery');
   }
