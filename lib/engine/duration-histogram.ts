@@ -30,6 +30,11 @@ export class DurationHistogram {
     return this.#count === 0 ? 0 : this.#sumMs / this.#count;
   }
 
+  /** All durations together. */
+  get sumMs(): number {
+    return this.#sumMs;
+  }
+
   get maxMs(): number {
     return this.#maxMs;
   }
@@ -53,6 +58,23 @@ export class DurationHistogram {
       if (seen >= rank) return Math.min(middleOf(bucket) / US, this.#maxMs);
     }
     return this.#maxMs;
+  }
+
+  /**
+   * How many durations were at most as long as each bound; the histogram of an exporter. A duration that equals a bound
+   * is always counted with it. So are durations up to 1/64 above the bound, because the bucket that the bound lies in is
+   * counted as a whole.
+   *
+   * @param boundsMs in milliseconds, ascending.
+   */
+  countsAtMost(boundsMs: readonly number[]): number[] {
+    let next = 0;
+    let seen = 0;
+    return boundsMs.map((boundMs) => {
+      const last = bucketOf(Math.min(boundMs * US, LONGEST_US));
+      for (; next <= last; next++) seen += this.#buckets[next] ?? 0;
+      return seen;
+    });
   }
 }
 
