@@ -6,7 +6,7 @@
  *
  * @type {import('dependency-cruiser').IConfiguration}
  */
-const kinds = '^lib/(?!(?:engine|options|pool|tenancy|manager|health|module)/)([^/]+)/';
+const kinds = '^lib/(?!(?:engine|options|pool|tenancy|manager|health|observability|module)/)([^/]+)/';
 
 module.exports = {
   forbidden: [
@@ -23,7 +23,7 @@ module.exports = {
       comment: 'What every kind builds on depends on no kind, and on nothing above the kinds.',
       severity: 'error',
       from: { path: '^lib/(errors\\.|options/|pool/|tenancy/)' },
-      to: { path: [kinds, '^lib/(manager|module|health)/'] },
+      to: { path: [kinds, '^lib/(manager|module|health|observability)/'] },
     },
     {
       name: 'kinds-are-strangers',
@@ -38,14 +38,14 @@ module.exports = {
         'A kind is what the manager creates; it knows neither the manager nor the module nor the health endpoints.',
       severity: 'error',
       from: { path: kinds },
-      to: { path: '^lib/(manager|module|health)/' },
+      to: { path: '^lib/(manager|module|health|observability)/' },
     },
     {
       name: 'manager-below-module',
       comment: 'The manager works without the container of Nest: nothing that only exists in one is below it.',
       severity: 'error',
       from: { path: '^lib/manager/' },
-      to: { path: '^lib/(module|health)/' },
+      to: { path: '^lib/(module|health|observability)/' },
     },
     {
       name: 'only-index-imports-the-module',

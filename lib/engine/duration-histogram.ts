@@ -62,8 +62,8 @@ export class DurationHistogram {
 
   /**
    * How many durations were at most as long as each bound; the histogram of an exporter. A duration that equals a bound
-   * is always counted with it. So are durations up to 1/64 above the bound, because the bucket that the bound lies in is
-   * counted as a whole.
+   * is always counted with it. So are durations up to 1/64 above the bound, because the bucket that the bound lies in
+   * is counted as a whole.
    *
    * @param boundsMs in milliseconds, ascending.
    */

@@ -5,7 +5,7 @@ import type { EngineWatcher, WaitReason } from './engine-watcher.js';
 import type { LeaseHolder } from './errors.js';
 import type { Lease } from './lease.js';
 import type { PoolLimits, TenantLimits, TenantPolicy } from './limits.js';
-import type { PoolCounters } from './pool-counters.js';
+import type { PoolCounters, TenantCounts } from './pool-counters.js';
 import type { ProbeOptions, ProbeOutcome } from './probe.js';
 import type { LeaseReceiver } from './receivers.js';
 import type { Clock } from './time/clock.js';
@@ -44,21 +44,12 @@ export interface CloseReport {
 }
 
 /** One tenant's numbers. */
-export interface TenantNumbers {
-  /** `undefined`: work without a tenant. */
-  readonly id: string | undefined;
+export interface TenantNumbers extends TenantCounts {
   readonly limits: TenantLimits;
   readonly inUse: number;
   readonly waiting: number;
   /** Whether it may have one more slot. */
   readonly mayTake: boolean;
-  readonly acquisitions: number;
-  readonly timeouts: number;
-  readonly rejections: number;
-  /** Milliseconds over all its leases that have ended. */
-  readonly heldMs: number;
-  /** Milliseconds that its granted waiters had waited. */
-  readonly waitedMs: number;
   /** Moving average, in milliseconds. */
   readonly meanHoldMs: number;
 }

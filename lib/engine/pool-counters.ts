@@ -24,6 +24,19 @@ export type DestroyReason =
 export type RejectionReason =
   'closed' | 'suspended' | 'queueFull' | 'tenantLimit' | 'backendDown' | 'nested' | 'aborted';
 
+/** What was counted of one tenant since the pool came to know it. */
+export interface TenantCounts {
+  /** `undefined`: work without a tenant. */
+  readonly id: string | undefined;
+  readonly acquisitions: number;
+  readonly timeouts: number;
+  readonly rejections: number;
+  /** Milliseconds over all its leases that have ended. */
+  readonly heldMs: number;
+  /** Milliseconds that its granted waiters had waited. */
+  readonly waitedMs: number;
+}
+
 export class PoolCounters {
   /** Acquisitions that did not have to wait; they are not in `wait`. */
   immediate = 0;
@@ -63,8 +76,29 @@ export class PoolCounters {
   readonly use = new DurationHistogram();
   /** How long connects took. */
   readonly connect = new DurationHistogram();
+  /** Called with a tenant that the pool forgets, as its counts are lost with it. `undefined`: nothing listens. */
+  forgotten: ((tenant: TenantCounts) => void) | undefined = undefined;
+  readonly #forgottenListeners = new Set<(tenant: TenantCounts) => void>();
 
   get acquisitions(): number {
     return this.immediate + this.wait.count;
+  }
+
+  /**
+   * Lets an exporter hear of tenants that the pool forgets.
+   *
+   * @param listener must not throw, and must not call the pool, which is in the middle of an acquire or a release.
+   * @returns what ends it.
+   */
+  onForgotten(listener: (tenant: TenantCounts) => void): () => void {
+    const listeners = this.#forgottenListeners;
+    listeners.add(listener);
+    this.forgotten = (tenant) => {
+      for (const each of listeners) each(tenant);
+    };
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.forgotten = undefined;
+    };
   }
 }

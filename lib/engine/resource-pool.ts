@@ -84,10 +84,11 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
   constructor(options: ResourcePoolOptions<C, L>) {
     const { driver, random = Math.random } = options;
     const observer = new GuardedObserver(options.observer ?? {});
-    const scheduler = new TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>(options.tenants);
+    const counters = options.counters ?? new PoolCounters();
+    const scheduler = new TenantScheduler<PoolWaiter<C, L>, Slot<C, L>>(options.tenants, counters);
     this.id = options.id;
     this.watcher = options.watcher ?? NO_WATCHER;
-    this.counters = options.counters ?? new PoolCounters();
+    this.counters = counters;
     this.deadlines = options.deadlines ?? new Deadlines(systemClock);
     this.clock = this.deadlines.clock;
     this.limits = limitsAlone(options.limits);

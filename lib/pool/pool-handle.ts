@@ -9,7 +9,7 @@ import { inspect } from 'node:util';
 
 import type { Lease } from '../engine/lease.js';
 import type { LeaseScope } from '../engine/lease-scope.js';
-import type { AcquireLimits, CloseReport } from '../engine/lending-engine.js';
+import type { AcquireLimits, CloseReport, LendingEngine } from '../engine/lending-engine.js';
 import { type AtScopeEnd, mayBeWithdrawn, requestWithin } from '../engine/scoped-request.js';
 import { toError } from '../engine/to-error.js';
 import { RequestEndedError } from '../errors.js';
@@ -275,6 +275,11 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
           ? ' unscoped'
           : '';
     return `${this.constructor.name} "${this.id}"${whose} { ${this.status}, ${engine.numbers.active} of ${engine.limits.maxSize} in use, ${engine.numbers.waiting} waiting }`;
+  }
+
+  /** @internal For exporters: what the engine counts and statistics only summarise. */
+  get engine(): LendingEngine<L> {
+    return this.core.engine;
   }
 
   /** @internal What statistics show beside the engine's numbers. */

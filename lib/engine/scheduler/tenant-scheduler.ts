@@ -44,6 +44,13 @@ export interface Hold {
   chargedMs: number;
 }
 
+/** Who hears of tenants that are forgotten: their counts are lost with them. */
+export interface ForgettingWatch<T> {
+  readonly forgotten: ((tenant: T) => void) | undefined;
+}
+
+const UNWATCHED = { forgotten: undefined };
+
 const UNLIMITED: TenantLimits = { max: Infinity, weight: 1, reserved: 0, maxWaiting: Infinity, whenFull: 'queue' };
 
 /**
@@ -72,9 +79,11 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
   /** Since when no request has waited, or until when virtual time has been carried on. */
   #carriedOnMs = 0;
   #size = Infinity;
+  readonly #watch: ForgettingWatch<Tenant<W, S>>;
 
-  constructor(policy: TenantPolicy) {
+  constructor(policy: TenantPolicy, watch: ForgettingWatch<Tenant<W, S>> = UNWATCHED) {
     this.#policy = policy;
+    this.#watch = watch;
     this.anonymous = new Tenant<W, S>(undefined, UNLIMITED, this.#known, Infinity, 0, 0);
     this.#last = this.anonymous;
   }
@@ -399,6 +408,7 @@ export class TenantScheduler<W extends Waiting<W, S>, S> {
     // A slot may still name a tenant that was forgotten and has come back as another object since.
     if (tenant.id === undefined || this.#tenants.get(tenant.id) !== tenant) return;
     this.#tenants.delete(tenant.id);
+    this.#watch.forgotten?.(tenant);
     if (this.#remembered.has(tenant.id)) this.#remembered.refresh(tenant.id);
   }
 }
