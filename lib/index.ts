@@ -122,5 +122,11 @@ export type {
   StatusChange,
 } from './pool/pool-health.js';
 
+// Metrics.
+export { collectPoolMetrics } from './observability/collect-pool-metrics.js';
+export { PoolMetricsModule } from './observability/pool-metrics.module.js';
+export type { PoolMetricsModuleOptions, PoolMetricsOptions } from './observability/pool-metrics.options.js';
+export type { MetricsRegistry } from './observability/prom-client.js';
+
 // Errors.
 export * from './errors.js';

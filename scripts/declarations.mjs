@@ -18,6 +18,7 @@ const madeOf = {
   pg: 'ReturnType<typeof pools.asPgPool>',
   ioredis: "Parameters<NonNullable<pools.RedisClient['defineCommand']>>[1]",
   axios: "pools.HttpPool['axiosRef']",
+  'prom-client': "ReturnType<pools.MetricsRegistry['getMetricsAsArray']>",
   '@nestjs/terminus': "Awaited<ReturnType<pools.PoolHealthIndicator['check']>>",
 };
 const names = Object.keys(madeOf);

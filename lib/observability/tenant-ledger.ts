@@ -6,8 +6,8 @@
  *
  * Promises: a counter never goes backwards between two readings in which its name is shown. A tenant that leaves the
  * top adds nothing to `other` of what it did before, and one that comes in takes nothing away from it. The increases of
- * all names together are those of the pool, because the first reading of a new name is 0. A name that comes back goes on
- * where it was, or from 0 when it was away for so long that others took its place among the candidates: a counter's
+ * all names together are those of the pool, because the first reading of a new name is 0. A name that comes back goes
+ * on where it was, or from 0 when it was away for so long that others took its place among the candidates: a counter's
  * restart, as exporters know it.
  */
 import type { LeaseHolder } from '../engine/errors.js';

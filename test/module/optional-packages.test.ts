@@ -44,12 +44,18 @@ describe('An optional package', () => {
     .filter((path) => path.endsWith('.ts'))
     .flatMap(packagesLoadedIn);
 
-  it.each(['pg', 'ioredis', 'axios', '@nestjs/axios', 'undici', '@nestjs/terminus', '@nestjs/websockets'])(
-    'is loaded when it is needed: %s',
-    (name) => {
-      expect(loaded.map((found) => found.name)).toContain(name);
-    },
-  );
+  it.each([
+    'pg',
+    'ioredis',
+    'axios',
+    '@nestjs/axios',
+    'undici',
+    '@nestjs/terminus',
+    '@nestjs/websockets',
+    'prom-client',
+  ])('is loaded when it is needed: %s', (name) => {
+    expect(loaded.map((found) => found.name)).toContain(name);
+  });
 
   // webpack, rspack and esbuild end with an error for any other import of what isn't installed.
   it('is loaded inside a try block, so that bundles can be made without it', () => {
