@@ -1,9 +1,9 @@
 /**
- * The service: three pools, the orders, the health routes and the numbers.
+ * The service: three pools, the orders, the health routes, the metrics and the numbers.
  */
 import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
-import { fromHeader, PoolHealthModule, PoolManagerModule } from 'nestjs-pool-manager';
+import { fromHeader, PoolHealthModule, PoolManagerModule, PoolMetricsModule } from 'nestjs-pool-manager';
 
 import { Migrations } from './database/migrations.js';
 import { OrdersModule } from './orders/orders.module.js';
@@ -50,6 +50,7 @@ import { StatsController } from './stats/stats.controller.js';
       }),
     }),
     PoolHealthModule,
+    PoolMetricsModule.register({ tenants: { top: 10 } }),
     OrdersModule,
   ],
   controllers: [StatsController],

@@ -21,6 +21,7 @@ try {
 The orders service listens on ${url}${stack.otherPort ? ' (the port asked for was taken)' : ''}
   ${url}/orders        list and create orders
   ${url}/health        also /health/live and /health/ready
+  ${url}/metrics       for Prometheus; observability/compose.yml starts it, and Grafana
   ${url}/stats         the pools' numbers
 Billing listens on ${stack.billingUrl}
 
