@@ -35,6 +35,7 @@ const checks = {
   'api report': ['scripts/api-report.mjs', '--check'],
   'options table': ['scripts/options-table.mjs', '--check'],
   'errors table': ['scripts/errors-table.mjs', '--check'],
+  'metrics table': ['scripts/metrics-table.mjs', '--check'],
 };
 
 const wanted = process.argv.slice(2);

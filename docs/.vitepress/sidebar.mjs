@@ -65,6 +65,7 @@ export const chapters = [
     pages: [
       ['Options', 'options'],
       ['Errors', 'errors'],
+      ['Metrics', 'metrics'],
       ['API', 'api/index'],
     ],
   },
