@@ -23,7 +23,14 @@ const nest = ['common', 'core', 'microservices', 'platform-express', 'platform-f
 const companions = ['@nestjs/axios@4', '@nestjs/bullmq@11', '@nestjs/terminus@11'];
 
 /** What shows how Nest 11 finds, makes, calls and ends things. GraphQL's packages here are those of Nest 12. */
-const tests = ['test/health', 'test/module', 'test/tenancy', '--testPathIgnorePatterns', 'graphql'];
+const tests = [
+  'test/health',
+  'test/observability',
+  'test/module',
+  'test/tenancy',
+  '--testPathIgnorePatterns',
+  'graphql',
+];
 
 /** Tests of what Nest 11 and its companions don't do, by parts of their names. */
 const leftOut = [

@@ -1,5 +1,5 @@
 /**
- * What each of a pool's busiest tenants did, for metrics: the number of series is bounded, whatever ids there are.
+ * What each of a pool's busiest tenants did, for metrics; invented ids can't raise the number of time series.
  *
  * The `top` busiest tenants are shown by name, all others together as `other`, and work without a tenant as `none`.
  * What a tenant did between two readings counts for its own name if it is shown in both, else for `other`.

@@ -190,7 +190,7 @@ describe('the counters of tenants', () => {
     expect(byName(readings).other?.slotMs).toBe(2_060);
   });
 
-  it('keep tenants apart from the fixed names whatever their ids are', async () => {
+  it('keep tenants apart from the fixed names, also a tenant whose id is one of these', async () => {
     const fake = fakePool();
     const ledger = new TenantLedger(fake.pool, 10);
     const ids = ['other', 'other~', 'none', 'none~~', 'another', ''.padEnd(128, 'x')];
@@ -212,7 +212,7 @@ describe('the counters of tenants', () => {
     expect(pool.counters.forgotten).toBeUndefined();
   });
 
-  it('add up to the increases of the pool, whatever happens between readings', async () => {
+  it('add up to the increases of the pool over random programs', async () => {
     const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', undefined);
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ kind: fc.constant('acquire' as const), tenant }) },
