@@ -4,6 +4,7 @@
  * It costs a pool without a watcher one read of a field in each acquire and release: no allocation, no reading of the
  * clock.
  */
+import type { Lease } from './lease.js';
 import type { RejectionReason } from './pool-counters.js';
 import type { LeaseReceiver } from './receivers.js';
 
@@ -37,9 +38,9 @@ export interface EngineWatcher {
     whyItWaits: () => WaitReason,
   ): void;
   /** An acquire that could not have waited was granted. */
-  acquired(tenantId: string | undefined): void;
+  acquired(lease: Lease<unknown>): void;
   /** A lease has ended. @param error what its borrower returned it with. */
-  released(tenantId: string | undefined, heldMs: number, error: unknown): void;
+  released(lease: Lease<unknown>, heldMs: number, error: unknown): void;
   /** An acquire has ended without a lease. */
   refused(tenantId: string | undefined, reason: RefusalReason, waitedMs: number, error: Error): void;
   /** Watches a connect: returns what `open` returns. */

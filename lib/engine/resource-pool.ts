@@ -327,7 +327,7 @@ export class ResourcePool<C, L = C> implements LendingEngine<L>, SlotOwner<C, L>
     if (this.#drain !== undefined) this.#drain.finished++;
     this.#returnSlot(slot, lease, error, nowMs);
     this.#observer.released?.(slot.connection, lease, error);
-    if (this.watcher.watchesReleases) this.watcher.released(lease.tenantId, nowMs - lease.startedAtMs, error);
+    if (this.watcher.watchesReleases) this.watcher.released(lease, nowMs - lease.startedAtMs, error);
   }
 
   #returnSlot(slot: Slot<C, L>, lease: PoolLease<L>, error: unknown, nowMs: number): void {

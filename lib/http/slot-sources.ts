@@ -36,7 +36,7 @@ export class PooledSlotSource implements SlotSource, LeaseReceiver<AxiosInstance
     this.#request = request;
     const lease = this.#engine.tryAcquire(this.tenantId);
     if (lease !== undefined) {
-      this.#engine.watcher.acquired(this.tenantId);
+      this.#engine.watcher.acquired(lease);
       // A request ends by itself; a body that is to be read may be forgotten, as a lease may.
       if (request.streams) this.#scope?.add(lease);
       return this.granted(lease);

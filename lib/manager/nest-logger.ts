@@ -19,7 +19,7 @@ export function fitLogger(logger: PoolLogger): PoolLogger {
 
 function nestLogger(logger: Logger | ConsoleLogger): PoolLogger {
   const writer =
-    (level: 'log' | 'warn') =>
+    (level: keyof PoolLogger) =>
     (message: string, fields?: object): void => {
       if (fields === undefined) return logger[level](message);
       try {
@@ -32,8 +32,8 @@ function nestLogger(logger: Logger | ConsoleLogger): PoolLogger {
   return {
     log: writer('log'),
     warn: writer('warn'),
-    error: (message) => logger.error(message),
-    debug: (message) => logger.debug(message),
+    error: writer('error'),
+    debug: writer('debug'),
   };
 }
 

@@ -10,6 +10,7 @@ import { PoolMonitor } from './pool-monitor.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
 import type { PoolRuntime, PoolType } from './pool-runtime.js';
 import { assertResolvedLimits } from './running-limits.js';
+import { SlowLog } from './slow-log.js';
 
 export interface PoolCore<L> {
   readonly runtime: PoolRuntime;
@@ -44,6 +45,7 @@ export interface PoolCoreOptions<C, L> {
 export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
   const { runtime, config, observer = {} } = options;
   const { id, type, clock, random, tenants, deadlines, counters, log, events, channels, noAddress } = runtime;
+  channels.logSlow(SlowLog.of(config, log, clock));
   const driver = noAddress === undefined ? options.driver : unopenable(options.driver, noAddress);
   const probe = noAddress === undefined ? options.probe : undefined;
   const { resolve } = config.tenants;

@@ -108,7 +108,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     const lease = this.core.engine.tryAcquire(this.tenantFor(undefined, frame));
     if (lease === undefined) return undefined;
     frame?.scope?.add(lease);
-    this.core.engine.watcher.acquired(lease.tenantId);
+    this.core.engine.watcher.acquired(lease);
     return lease;
   }
 

@@ -5,26 +5,28 @@
  * harms nothing.
  */
 import { whereAcquired } from '../engine/acquire-stack.js';
+import type { WaitReason } from '../engine/engine-watcher.js';
 import type { LeaseHolder } from '../engine/errors.js';
 import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { StatusChange } from './pool-health.js';
+import type { SlowWork } from './slow-work.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */
 export interface PoolLogger {
   /**
    * What is worth knowing: a recovery, a finished shutdown.
    *
-   * @param fields the same as values, for loggers that write JSON; the shutdown's report has them.
+   * @param fields the same as values, for loggers that write JSON: `poolId` first of all, where it is about one pool.
    */
   log(message: string, fields?: object): void;
   /** What may need a person: an outage, a leaked lease, a shutdown that cut work. @param fields as for `log`. */
   warn(message: string, fields?: object): void;
-  /** What needs a person: a driver or a listener that fails. */
-  error(message: string): void;
-  /** What helps to find a fault. */
-  debug(message: string): void;
+  /** What needs a person: a driver or a listener that fails. @param fields as for `log`. */
+  error(message: string, fields?: object): void;
+  /** What helps to find a fault. @param fields as for `log`. */
+  debug(message: string, fields?: object): void;
 }
 
 /** How long a backend must have been back for its next failure to be another outage, in milliseconds. */
@@ -48,24 +50,29 @@ export class PoolLog {
   }
 
   error(message: string): void {
-    this.#logger.error(`Pool "${this.#poolId}": ${message}`);
+    this.#write('error', `: ${message}`);
   }
 
   warn(message: string): void {
-    this.#logger.warn(`Pool "${this.#poolId}": ${message}`);
+    this.#write('warn', `: ${message}`);
   }
 
   debug(message: string): void {
-    this.#logger.debug(`Pool "${this.#poolId}": ${message}`);
+    this.#write('debug', `: ${message}`);
+  }
+
+  /** @param message goes on behind the pool's name. */
+  #write(level: keyof PoolLogger, message: string, fields: object = {}): void {
+    this.#logger[level](`Pool "${this.#poolId}"${message}`, { poolId: this.#poolId, ...fields });
   }
 
   status({ to, error }: StatusChange): void {
     if (to === 'healthy') {
       this.restored();
-      this.#logger.log(`Pool "${this.#poolId}" is healthy`);
+      this.#write('log', ' is healthy', { status: to });
     } else if (to === 'degraded' || to === 'unhealthy') {
       const why = error === undefined ? 'no slot came free for a health check' : describeError(error);
-      this.#logger[this.#tell(to)](`Pool "${this.#poolId}" is ${to}: ${why}`);
+      this.#write(this.#tell(to), ` is ${to}: ${why}`, { status: to, reason: why });
     }
   }
 
@@ -73,7 +80,8 @@ export class PoolLog {
   connectFailed(error: Error, changedStatus: boolean): void {
     const level = changedStatus ? 'debug' : this.#tell('degraded');
     this.#toldOfConnection = true;
-    this.#logger[level](`Pool "${this.#poolId}" could not connect: ${describeError(error)}`);
+    const reason = describeError(error);
+    this.#write(level, ` could not connect: ${reason}`, { reason });
   }
 
   /**
@@ -88,7 +96,7 @@ export class PoolLog {
     this.#told = 'unhealthy';
     this.#toldOfConnection = true;
     const why = error === undefined ? 'the server closed it' : describeError(error);
-    this.#logger[level](`Pool "${this.#poolId}": ${which} has no connection: ${why}`);
+    this.#write(level, `: ${which} has no connection: ${why}`, { reason: why });
   }
 
   /** The backend is back: the pool is healthy, or a connection that the kind has besides its slots is there again. */
@@ -113,21 +121,63 @@ export class PoolLog {
   }
 
   leak({ tenantId, heldMs, stack }: LeaseHolder): void {
-    const whose = tenantId === undefined ? 'without a tenant' : `of tenant "${tenantId}"`;
+    const whose = ofTenant(tenantId);
     const outFor = `${Math.round(heldMs)} ms`;
-    this.#logger.warn(`Pool "${this.#poolId}": a lease ${whose} has been out for ${outFor}.${whereAcquired(stack)}`);
+    this.#write('warn', `: a lease ${whose} has been out for ${outFor}.${whereAcquired(stack)}`, {
+      tenantId,
+      heldMs,
+      stack,
+    });
+  }
+
+  /** @param leftOut how many such lines were left out since the last one. */
+  slowAcquire(work: SlowWork, waitedFor: WaitReason | undefined, leftOut: number): void {
+    const why = waitedFor === undefined ? '' : `, ${WAITED_FOR[waitedFor]}`;
+    this.#slow('an acquire', 'waited', `${why}.`, work, { waitedMs: work.durationMs, waitedFor }, leftOut);
+  }
+
+  /** @param leftOut as for {@link slowAcquire}. */
+  slowUse(work: SlowWork, leftOut: number): void {
+    this.#slow('a lease', 'lasted', '.', work, { heldMs: work.durationMs }, leftOut);
+  }
+
+  #slow(what: string, verb: string, end: string, work: SlowWork, fields: object, leftOut: number): void {
+    const { tenantId, durationMs, frame } = work;
+    const where = frame === undefined ? '' : ` Asked for at ${frame}.`;
+    const more = leftOut === 0 ? '' : ` ${leftOut} more since the last line of this sort.`;
+    const whose = ofTenant(tenantId);
+    this.#write('warn', `: ${what} ${whose} ${verb} ${Math.round(durationMs)} ms${end}${where}${more}`, {
+      tenantId,
+      ...fields,
+      frame,
+      leftOut,
+    });
   }
 
   releasedTwice(): void {
     const { stack = '' } = new Error('released again here');
-    this.#logger.warn(`Pool "${this.#poolId}": a lease was released twice; the second time did nothing. ${stack}`);
+    this.#write('warn', `: a lease was released twice; the second time did nothing. ${stack}`, { stack });
   }
 
   driverFailed(method: DriverMethod, error: unknown): void {
     // That a connection couldn't be made clean is ordinary: it was replaced.
     const level = method === 'recycle' ? 'debug' : 'warn';
-    this.#logger[level](`Pool "${this.#poolId}": ${method} of the driver failed with ${describeError(error)}`);
+    const reason = describeError(error);
+    this.#write(level, `: ${method} of the driver failed with ${reason}`, { method, reason });
   }
+}
+
+/** What a slow acquire waited for, as the end of a sentence. */
+const WAITED_FOR: Readonly<Record<WaitReason, string>> = {
+  pool: 'because every slot was in use',
+  tenant: 'because its tenant had as many slots as it may have',
+  connecting: 'for a connection to be opened or pinged',
+  backend: 'because connects failed',
+  suspended: 'because the pool was suspended',
+};
+
+function ofTenant(tenantId: string | undefined): string {
+  return tenantId === undefined ? 'without a tenant' : `of tenant "${tenantId}"`;
 }
 
 /** A logger that never throws: an application's own may fail, and must not take a slot or the process with it. */

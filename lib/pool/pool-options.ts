@@ -70,6 +70,10 @@ export const basePoolShape = {
   keepaliveMs: durationMs(0).default(0),
   /** A lease that is out for longer is reported with the stack of its acquire; 0: never. */
   leakDetectionMs: durationMs(0).default(0),
+  /** An acquire that waited for longer is logged with the frame that asked, a line a second at most; 0: never. */
+  slowAcquireMs: durationMs(0).default(0),
+  /** A lease that lasted for longer is logged when it ends, with the frame that asked; 0: never. */
+  slowUseMs: durationMs(0).default(0),
   /** How long making a returned connection clean may take before it is destroyed instead. */
   recycleTimeoutMs: durationMs(1).default(5_000),
   /** How long the graceful close of one connection may take before it is cut. */
@@ -115,6 +119,10 @@ export interface ResolvedBasePoolOptions extends PoolLimits {
   readonly startup: 'wait' | 'background';
   /** How long `startup: 'wait'` retries before the start fails. */
   readonly startupTimeoutMs: number;
+  /** From which wait on an acquire is logged, in milliseconds; 0: never. */
+  readonly slowAcquireMs: number;
+  /** From which duration on a lease is logged, in milliseconds; 0: never. */
+  readonly slowUseMs: number;
 }
 
 /** Names that other pools use for the same thing. */

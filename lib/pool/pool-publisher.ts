@@ -1,10 +1,11 @@
 /**
  * Publishes what one pool does. The engine's watcher: acquires and releases are looked at while there are subscribers.
  */
-import { channel, type TracingChannel,tracingChannel } from 'node:diagnostics_channel';
+import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel';
 
 import type { EngineWatcher, RefusalReason, WaitReason } from '../engine/engine-watcher.js';
 import type { LeaseHolder } from '../engine/errors.js';
+import type { Lease } from '../engine/lease.js';
 import type { DestroyReason } from '../engine/pool-counters.js';
 import type { LeaseReceiver } from '../engine/receivers.js';
 import type { Clock } from '../engine/time/clock.js';
@@ -22,6 +23,7 @@ import {
   type StatusMessage,
 } from './pool-channels.js';
 import type { StatusChange } from './pool-health.js';
+import type { SlowLog } from './slow-log.js';
 import { traced } from './traced.js';
 import { WatchedReceiver } from './watched-receiver.js';
 
@@ -39,17 +41,24 @@ export class PoolPublisher implements EngineWatcher {
   readonly #evict = channel(POOL_CHANNELS.evict);
   readonly #resize = channel(POOL_CHANNELS.resize);
 
+  #slow: SlowLog | undefined = undefined;
+
   constructor(pool: PoolMessage, clock: Clock) {
     this.pool = pool;
     this.#clock = clock;
   }
 
+  /** Logs what takes long from now on, if that is wanted. */
+  logSlow(log: SlowLog | undefined): void {
+    this.#slow = log;
+  }
+
   get watchesAcquires(): boolean {
-    return this.#acquire.hasSubscribers;
+    return this.#slow !== undefined || this.#acquire.hasSubscribers;
   }
 
   get watchesReleases(): boolean {
-    return this.#release.hasSubscribers;
+    return this.#slow !== undefined || this.#release.hasSubscribers;
   }
 
   acquire<L>(
@@ -59,19 +68,22 @@ export class PoolPublisher implements EngineWatcher {
     whyItWaits: () => WaitReason,
   ): void {
     const message = this.#acquireMessage(tenantId, undefined);
-    const watched = new WatchedReceiver<L>(receiver, this.#acquire, message, this.#clock);
+    const watched = new WatchedReceiver<L>(receiver, this.#acquire, message, this.#clock, this.#slow);
     this.#acquire.start.runStores(message, () => request(watched));
     watched.requested(whyItWaits);
   }
 
-  acquired(tenantId: string | undefined): void {
+  acquired(lease: Lease<unknown>): void {
+    this.#slow?.granted(lease, new Error(), 0, undefined);
     if (!this.#acquire.hasSubscribers) return;
-    const message = this.#acquireMessage(tenantId, 0);
+    const message = this.#acquireMessage(lease.tenantId, 0);
     this.#acquire.start.publish(message);
     this.#acquire.end.publish(message);
   }
 
-  released(tenantId: string | undefined, heldMs: number, error: unknown): void {
+  released(lease: Lease<unknown>, heldMs: number, error: unknown): void {
+    this.#slow?.released(lease, heldMs);
+    const { tenantId } = lease;
     this.#release.publish({ ...this.pool, tenantId, heldMs, error } satisfies ReleaseMessage);
   }
 

@@ -8,6 +8,7 @@ import type { Lease } from '../engine/lease.js';
 import { grantTo, type LeaseReceiver, refuse, shareWith } from '../engine/receivers.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { AcquireMessage } from './pool-channels.js';
+import type { SlowLog } from './slow-log.js';
 
 /**
  * Stands between the engine and who asked for a slot. What was decided while it was being asked for is passed on when
@@ -19,6 +20,9 @@ export class WatchedReceiver<L> implements LeaseReceiver<L> {
   readonly #message: AcquireMessage;
   readonly #clock: Clock;
   readonly #askedAtMs: number;
+  readonly #slow: SlowLog | undefined;
+  /** Made where the acquire was, for the log. */
+  readonly #origin: Error | undefined;
   /** What was decided at once. */
   #decided: (() => void) | undefined = undefined;
   #isAsking = true;
@@ -28,12 +32,15 @@ export class WatchedReceiver<L> implements LeaseReceiver<L> {
     channels: TracingChannel<unknown, AcquireMessage>,
     message: AcquireMessage,
     clock: Clock,
+    slow: SlowLog | undefined,
   ) {
     this.#receiver = receiver;
     this.#channels = channels;
     this.#message = message;
     this.#clock = clock;
     this.#askedAtMs = clock.now();
+    this.#slow = slow;
+    this.#origin = slow && new Error();
   }
 
   /** The engine has been asked. */
@@ -45,7 +52,11 @@ export class WatchedReceiver<L> implements LeaseReceiver<L> {
   }
 
   granted(lease: Lease<L>): void {
-    this.#end(undefined, () => grantTo(this.#receiver, lease));
+    this.#end(undefined, () => {
+      const { waitedMs = 0, waitReason } = this.#message;
+      if (this.#origin !== undefined) this.#slow?.granted(lease, this.#origin, waitedMs, waitReason);
+      grantTo(this.#receiver, lease);
+    });
   }
 
   refused(error: Error): void {
