@@ -97,7 +97,7 @@ export async function closeAll(
       try {
         return await pool.close({ deadlineMs });
       } catch (error) {
-        logger.error(`Closing pool "${pool.id}" failed: ${describeError(error)}`);
+        logger.error(`Closing pool "${pool.id}" failed: ${describeError(error)}`, { poolId: pool.id });
         return undefined;
       }
     }),

@@ -87,6 +87,7 @@ export class Failover {
     this.#evictedAtMs = nowMs;
     logger.warn(
       `Pool "${poolId}" used to write, and its server takes no writes any more: every connection is replaced`,
+      { poolId },
     );
     this.#connections?.evict();
     return true;
@@ -97,7 +98,9 @@ export class Failover {
     const nowMs = clock.now();
     if (!this.#newestWrites && nowMs - this.#replacedAtMs < REPLACE_AGAIN_MS) return false;
     this.#replacedAtMs = nowMs;
-    logger.warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`);
+    logger.warn(`Pool "${poolId}" used to write, and a connection takes no writes any more: it is replaced`, {
+      poolId,
+    });
     return true;
   }
 }

@@ -148,7 +148,7 @@ export class RoleSafety {
       if (unsafe !== undefined) throw unsafe;
     } else if (unsafe !== undefined && !this.#warned) {
       this.#warned = true;
-      logger.warn(unsafe.message);
+      logger.warn(unsafe.message, { poolId });
     }
   }
 
@@ -174,8 +174,8 @@ export class RoleSafety {
     const { poolId, logger } = this.#dependencies;
     const monitor = this.#pool?.monitor;
     monitor?.obstructed(unsafe);
-    if (unsafe !== undefined) return logger.error(unsafe.message);
-    logger.log(`Pool "${poolId}": row security binds its user again; it serves its tenants`);
+    if (unsafe !== undefined) return logger.error(unsafe.message, { poolId });
+    logger.log(`Pool "${poolId}": row security binds its user again; it serves its tenants`, { poolId });
     // The connects that were refused meanwhile say nothing against it any more.
     void monitor?.check();
   }

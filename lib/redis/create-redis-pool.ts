@@ -44,7 +44,7 @@ export async function createRedisPool(
 ): Promise<RedisPool | RedisPool<Cluster>> {
   const ioredis = await loadIoredis(id);
   const name = connectionName(dependencies.owner, id);
-  const report = reportTo(id, (message) => dependencies.logger.error(message));
+  const report = reportTo(id, (message) => dependencies.logger.error(message, { poolId: id }));
   const retries = new RetryStrategies(dependencies.random, dependencies.clock, report);
   const facade: FacadeOptions = { poolId: id, ioredis, report, noAddress: dependencies.noAddress };
   const { cluster } = config;
