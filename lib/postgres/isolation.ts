@@ -95,10 +95,15 @@ export function sessionAssignment({ name, value }: TenantSetting): string | unde
   return `SET ${name.split('.').map(quoteIdentifier).join('.')} TO ${quoteIdentifier(value)}`;
 }
 
-/** Makes a setting hold for a transaction. Its parameters: the name, the value. */
-export const SET_LOCALLY = 'select pg_catalog.set_config($1, $2, true)';
+/**
+ * Makes a setting hold for a transaction. Its parameters: the name, the value.
+ *
+ * `set_config` returns the new value, which is never null, so that there is no row: neither the server nor pg spends
+ * time on one.
+ */
+export const SET_LOCALLY = 'select where pg_catalog.set_config($1, $2, true) is null';
 /** Makes a setting hold for the session. */
-export const SET_FOR_SESSION = 'select pg_catalog.set_config($1, $2, false)';
+export const SET_FOR_SESSION = 'select where pg_catalog.set_config($1, $2, false) is null';
 
 /** An identifier as SQL spells it, with any characters in it. */
 export function quoteIdentifier(name: string): string {

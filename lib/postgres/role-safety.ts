@@ -17,6 +17,7 @@ import type { PoolCore } from '../pool/pool-core.js';
 import type { PoolLogger } from '../pool/pool-log.js';
 import { quoteIdentifier } from './isolation.js';
 import type { LeasedClient } from './session/leased-client.js';
+import { type WaitingCall, WaitingCalls } from './waiting-calls.js';
 
 const TABLES_NAMED = 20;
 
@@ -72,19 +73,13 @@ export interface RoleSafetyDependencies {
 /** The pool whose user it is: the engine gives connections for looks, the monitor is told of an unsafe user. */
 export type WatchedPool = Pick<PoolCore<LeasedClient>, 'engine' | 'monitor'>;
 
-/** A call that waits for a connection. */
-export interface WaitingCall {
-  /** The user was found unsafe. */
-  unsafe(error: UnsafeRoleError): void;
-}
-
 export class RoleSafety {
   readonly #dependencies: RoleSafetyDependencies;
   #pool: WatchedPool | undefined = undefined;
   /** Whether calls have to be kept from an unsafe pool. */
   readonly isEnforced: boolean;
   /** Those that are told at once, and not only when their wait is over. */
-  readonly waiting = new Set<WaitingCall>();
+  readonly waiting = new WaitingCalls();
   #error: UnsafeRoleError | undefined = undefined;
   #warned = false;
   /** Looks that have begun, and the youngest of those that have ended: an older one knows less. */
@@ -122,7 +117,12 @@ export class RoleSafety {
    */
   unlessUnsafe<T>(work: Promise<T>, undo: (result: T) => void): Promise<T> {
     return new Promise((resolve, reject) => {
-      const waiting: WaitingCall = { unsafe: reject };
+      const waiting: WaitingCall = {
+        isListed: false,
+        previousListed: undefined,
+        nextListed: undefined,
+        unsafe: reject,
+      };
       this.waiting.add(waiting);
       work.then(
         (result) => {
@@ -164,9 +164,7 @@ export class RoleSafety {
       return;
     }
     if (!this.#looking) this.#lookLater();
-    const waiting = [...this.waiting];
-    this.waiting.clear();
-    for (const call of waiting) call.unsafe(unsafe);
+    for (const call of this.waiting.takeAll()) call.unsafe(unsafe);
   }
 
   /** The user was found unsafe, or for another reason than before; undefined: it is safe again. */

@@ -3,8 +3,9 @@
  */
 import type { Lease } from '../../engine/lease.js';
 import type { UnsafeRoleError } from '../../errors.js';
-import type { RoleSafety, WaitingCall } from '../role-safety.js';
+import type { RoleSafety } from '../role-safety.js';
 import type { ClientDependencies, LeasedClient } from '../session/leased-client.js';
+import type { WaitingCall } from '../waiting-calls.js';
 import { OneShot } from './one-shot.js';
 import type { StatementConfig } from './statement.js';
 
@@ -14,6 +15,9 @@ export interface StatementRules extends ClientDependencies {
 }
 
 export class PoolQuery extends OneShot implements WaitingCall {
+  isListed = false;
+  previousListed: WaitingCall | undefined = undefined;
+  nextListed: WaitingCall | undefined = undefined;
   readonly #rules: StatementRules;
   /** It has got a connection, or will get none. */
   #hasTurn = false;

@@ -11,14 +11,18 @@ import type { LeaseReceiver } from '../../engine/receivers.js';
 import { toError } from '../../engine/to-error.js';
 import { RequestEndedError, type UnsafeRoleError } from '../../errors.js';
 import type { QueryCallback } from '../protocol/pg-module.js';
-import type { RoleSafety, WaitingCall } from '../role-safety.js';
+import type { RoleSafety } from '../role-safety.js';
 import type { LeasedClient } from '../session/leased-client.js';
+import type { WaitingCall } from '../waiting-calls.js';
 import { type CallerSubmittable, ignoreErrors } from './caller-submittable.js';
 import { SubmittableEnd } from './submittable-end.js';
 import { SubmittableTask } from './submittable-task.js';
 import { throwLater } from './throw-later.js';
 
 export class PoolSubmittable implements LeaseReceiver<LeasedClient>, WaitingCall {
+  isListed = false;
+  previousListed: WaitingCall | undefined = undefined;
+  nextListed: WaitingCall | undefined = undefined;
   readonly #query: CallerSubmittable;
   readonly #callback: QueryCallback | undefined;
   readonly #safety: RoleSafety;
