@@ -40,7 +40,7 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   readonly proxy: C;
   protected readonly facade: FacadeOptions;
   /** What the client's options look like from here, where that differs. */
-  readonly #shown: Readonly<Record<string, unknown>>;
+  readonly #shown: object;
   /** Holds what callers set on the facade. */
   readonly #own: C;
   readonly #methods = new Map<string | symbol, unknown>();
@@ -49,9 +49,10 @@ export abstract class ClientFacade<C extends RedisClient> implements ProxyHandle
   #listeners: BoundListeners | undefined;
   #nodes: WeakMap<Redis, Redis> | undefined;
 
+  /** @param shown isn't copied: a facade is made for each lease, and its options are hardly ever looked at. */
   constructor(first: C, facade: FacadeOptions, shown: object) {
     this.facade = facade;
-    this.#shown = { ...shown };
+    this.#shown = shown;
     this.#own = emptyClient(first, () => `${first.constructor.name} of pool "${facade.poolId}", ${this.client.status}`);
     this.proxy = new Proxy(this.#own, this);
   }

@@ -10,6 +10,7 @@ import { reportTo } from './caller-code.js';
 import type { FacadeOptions } from './client-facade.js';
 import { ClusterDeployment } from './cluster-deployment.js';
 import { DedicatedClients } from './dedicated-clients.js';
+import { DeferredWrites } from './deferred-writes.js';
 import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import { Failover } from './failover.js';
@@ -113,9 +114,11 @@ function assemble<C extends RedisClient>(
   const driver = new RedisDriver<C>({
     ...options,
     deployment,
+    shown: { ...deployment.shown, enableAutoPipelining: false },
     shared,
     probe,
     dedicated,
+    writes: new DeferredWrites(),
     clock,
     deadlines,
     commandTimeoutMs,

@@ -16,6 +16,7 @@ import { ConnectionLostError, LeaseReleasedError, OperationTimeoutError } from '
 import { ClientFacade, type FacadeOptions } from './client-facade.js';
 import { blockingMs } from './command-effects.js';
 import type { DedicatedClients } from './dedicated-clients.js';
+import type { DeferredWrites } from './deferred-writes.js';
 import type { Deployment } from './deployment.js';
 import type { ExclusiveConnection } from './exclusive-connection.js';
 import type { Failover } from './failover.js';
@@ -26,9 +27,12 @@ import { isConnectionError, isReadOnly, isReply, isUnfitServer, withoutSecrets }
 /** What all connections of a pool have in common for their borrowers. */
 export interface LendingOptions<C extends RedisClient> extends FacadeOptions {
   readonly deployment: Deployment<C>;
+  /** What a borrower sees of the client's options, where that differs. Made once: a copy costs more than a command. */
+  readonly shown: object;
   readonly dedicated: DedicatedClients<C>;
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  readonly writes: DeferredWrites;
   /** 0: as long as they like. */
   readonly commandTimeoutMs: number;
   /** Is told when the server refuses to write. */
@@ -40,7 +44,7 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
   readonly #lease: LeaseInfo;
   readonly #options: LendingOptions<C>;
   constructor(connection: ExclusiveConnection<C>, lease: LeaseInfo, options: LendingOptions<C>) {
-    super(connection.client, options, { ...options.deployment.shown, enableAutoPipelining: false });
+    super(connection.client, options, options.shown);
     this.#connection = connection;
     this.#lease = lease;
     this.#options = options;
@@ -66,13 +70,15 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     }
     const connection = this.#connection;
     const { client } = connection;
-    const { commandTimeoutMs, clock, deadlines } = this.#options;
+    const { commandTimeoutMs, clock, deadlines, writes } = this.#options;
     connection.session.observe(command.name, command.args);
     const timeoutMs = commandTimeoutMs > 0 ? commandTimeoutMs + blockingMs(command.name, command.args) : 0;
     const pending = new PendingCommand(command, this, timeoutMs);
     pending.sent = isWritable(client);
     connection.unsettled++;
     if (timeoutMs > 0 && timeoutMs < Infinity) deadlines.add(pending, clock.now() + timeoutMs);
+    // With a stream it is part of a pipeline, which writes itself. A cluster's client has several sockets.
+    if (stream === undefined && sink === client && pending.sent && !('nodes' in client)) writes.next(client.stream);
     try {
       return sink.sendCommand(command, stream, node);
     } catch (error) {

@@ -24,10 +24,10 @@ const NESTED: ReadonlySet<string> = new Set(['tls', 'sentinelTLS', 'redisOptions
  * @param current the client's own options now; secrets are read from them when they are asked for, for they may change.
  * @param instead what is shown in place of them.
  */
-export function shownOptions<O extends object>(current: () => O, instead: Readonly<Record<string, unknown>>): O {
+export function shownOptions<O extends object>(current: () => O, instead: object): O {
   const shown = withoutSecrets(current);
-  for (const [name, value] of Object.entries(instead)) {
-    if (!SECRETS.has(name)) show(shown, name, () => value);
+  for (const name of Object.keys(instead)) {
+    if (!SECRETS.has(name)) show(shown, name, (): unknown => Reflect.get(instead, name));
   }
   return shown;
 }

@@ -40,6 +40,51 @@ async function writesOf(run: () => Promise<unknown>): Promise<number> {
 
 const many = <T>(ask: (at: number) => Promise<T>): Promise<T>[] => Array.from({ length: 100 }, (_, at) => ask(at));
 
+describe('commands of leases', () => {
+  it('leave in one write each turn, in their order', async () => {
+    await using test = await started({ maxSize: 1 });
+    const replies: Promise<unknown>[] = [];
+    await test.pool.use(async (client) => {
+      await client.get('key');
+      const writes = await writesOf(() => {
+        replies.push(client.set('lease', 1), client.incr('lease'), client.multi().incr('lease').exec());
+        replies.push(client.get('lease'));
+        return Promise.all(replies);
+      });
+      expect(writes).toBe(1);
+    });
+    expect(await Promise.all(replies)).toEqual(['OK', 2, [[null, 3]], '3']);
+  });
+
+  it('are written once all replies that have arrived are read, each over a connection of its own', async () => {
+    await using test = await started({ maxSize: 3 });
+    const { pool } = test;
+    await Promise.all([1, 2, 3].map(() => pool.use((client) => client.get('key'))));
+    const asked: Promise<string | null>[] = [];
+    let early = 0;
+    const writes = await writesOf(async () => {
+      early = await writesOf(async () => {
+        asked.push(...[1, 2, 3].map(() => pool.use((client) => client.get('key'))));
+        await new Promise(process.nextTick);
+      });
+      await Promise.all(asked);
+    });
+    expect([early, writes]).toEqual([0, 3]);
+  });
+
+  it('reach the server when the lease ends its connection in the same turn', async () => {
+    await using test = await started({ maxSize: 1 });
+    await test.pool
+      .use(async (client) => {
+        const set = client.set('farewell', 'said');
+        client.disconnect();
+        await set;
+      })
+      .catch(() => undefined);
+    expect(await test.pool.client.get('farewell')).toBe('said');
+  });
+});
+
 describe('commands of one turn', () => {
   it('leave in one write behind the first, which leaves at once', async () => {
     await using test = await started();
