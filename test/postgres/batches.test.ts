@@ -277,7 +277,17 @@ describe('queries of a tenant that wait', () => {
   it('go each over its own connection while there are any, opened or not', async () => {
     const pool = await pools.create({ maxSize: 3, connectConcurrency: 1 }, new FakeClock());
     await knowPace(pool);
-    const busy = [1, 2, 3].map(() => pool.query<{ pid: number }>('select pg_backend_pid() as pid, pg_sleep(0.05)'));
+    // All three are under way at once: each waits for a lock that is held until then.
+    const holder = await (await pools.create()).connect();
+    await holder.query('select pg_advisory_lock(7)');
+    const busy = [1, 2, 3].map(() =>
+      pool.query<{ pid: number }>('select pg_backend_pid() as pid from pg_advisory_lock_shared(7)'),
+    );
+    await eventually(async () => {
+      const waiting = `select 1 from pg_locks where locktype = 'advisory' and not granted`;
+      return (await database.query(waiting)).length === 3;
+    });
+    holder.release(true);
     const pids = (await Promise.all(busy)).map(({ rows }) => rows[0]?.pid);
     expect(new Set(pids).size).toBe(3);
   });
