@@ -32,7 +32,7 @@ export type { ShutdownReport, StopOptions } from './manager/shutdown.js';
 
 // What every pool is.
 export { PoolHandle, type AcquireOptions, type PoolListener, type TenantBinding } from './pool/pool-handle.js';
-export type { PoolType } from './pool/pool-runtime.js';
+export type { PoolType } from './pool/pool-type.js';
 export type { PoolLogger } from './pool/pool-log.js';
 export type { LeakReport, PoolEventMap } from './pool/pool-events.js';
 export {

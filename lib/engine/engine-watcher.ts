@@ -1,7 +1,7 @@
 /**
  * The hook by which layers above see acquires, connects and releases while they happen.
  *
- * It costs a pool without a watcher one read of a field in each acquire and release: no allocation, no reading of the
+ * While nothing is watched it costs an acquire and a release the look at a property: no allocation, no reading of the
  * clock.
  */
 import type { Lease } from './lease.js';

@@ -100,7 +100,8 @@ export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers, RoomN
     if (this.#pool.suspended) return 'suspended';
     if (this.#scheduler.find(tenantId)?.mayTake === false) return 'tenant';
     if (this.connectFailures > 0 && this.open === 0) return 'backend';
-    return this.connecting + this.validating > 0 ? 'connecting' : 'pool';
+    // The newest waiter: those ahead of it get what is being opened, or pinged, first.
+    return this.connecting + this.validating >= this.grantable ? 'connecting' : 'pool';
   }
   tenants(): Iterable<PoolTenant<C, L>> {
     return this.#scheduler.tenants();

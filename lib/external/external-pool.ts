@@ -30,6 +30,6 @@ export function createExternalPool<C, L = C>(
   config: ResolvedBasePoolOptions,
   dependencies: PoolDependencies,
 ): ExternalPool<L> {
-  const runtime = createPoolRuntime(id, 'external', dependencies);
+  const runtime = createPoolRuntime(id, 'external', config, dependencies);
   return new ExternalPool(createPoolCore({ runtime, config, driver }));
 }

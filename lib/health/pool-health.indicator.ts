@@ -10,7 +10,7 @@ import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { ConnectionPoolManager } from '../manager/connection-pool-manager.js';
 import { PoolHandle } from '../pool/pool-handle.js';
 import type { HealthCheckRequest, PoolStatus } from '../pool/pool-health.js';
-import type { PoolType } from '../pool/pool-runtime.js';
+import type { PoolType } from '../pool/pool-type.js';
 import { loadTerminus } from './terminus.js';
 
 /** How long an answer about health may take, and how old what it says may be. */

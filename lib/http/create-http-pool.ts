@@ -36,7 +36,7 @@ export async function createHttpPool(
   dependencies: PoolDependencies,
 ): Promise<HttpPool> {
   const { axios, HttpService, undici } = await loadHttpPackages(id, dependencies.logger);
-  const runtime = createPoolRuntime(id, 'http', dependencies);
+  const runtime = createPoolRuntime(id, 'http', config, dependencies);
   const { tenants, clock, deadlines } = runtime;
   const { baseURL, headers, timeoutMs, keepAliveTimeoutMs, connectTimeoutMs } = config;
   const { adapter: configured, ...axiosOptions } = config.client;

@@ -1,7 +1,8 @@
 /**
  * What pools publish on Node's diagnostics channels: for tracing, metrics and logs of an application's own.
  *
- * The channels are the process's: a message says of which pool it is. Promises: without a subscriber a pool makes no
+ * The channels are the process's: a message says of which pool it is. What becomes of an acquire, a statement or a
+ * transaction is published in the async context of its caller. Promises: without a subscriber a pool makes no
  * message; messages are published once the pool's own state is up to date, so that a subscriber may call it; a
  * subscriber that throws ends the process as Node has it (`uncaughtException`), and loses no slot.
  */
@@ -9,6 +10,7 @@ import type { RefusalReason, WaitReason } from '../engine/engine-watcher.js';
 import type { LeaseHolder } from '../engine/errors.js';
 import type { DestroyReason } from '../engine/pool-counters.js';
 import type { StatusChange } from './pool-health.js';
+import type { PoolType } from './pool-type.js';
 
 /**
  * Names of the channels. `acquire`, `connect`, `query` and `transaction` are tracing channels, for
@@ -49,8 +51,8 @@ export const POOL_CHANNELS = {
 export interface PoolMessage {
   /** The id of the pool. */
   readonly poolId: string;
-  /** What its connections lead to: `database`, `redis`, `http` or `external`. */
-  readonly poolType: string;
+  /** What its connections lead to. */
+  readonly poolType: PoolType;
   /** The application's name, by which pools of two applications in one process are told apart. */
   readonly application: string;
 }
@@ -87,7 +89,7 @@ export interface QueryMessage extends TenantMessage {
   readonly text: string | undefined;
   /** The name of a prepared statement. */
   readonly name: string | undefined;
-  /** From being sent to being answered, in milliseconds, once it has ended. */
+  /** From being given to its connection to being answered, in milliseconds, once it has ended. */
   durationMs: number | undefined;
   /** Why it failed. */
   error: unknown;
@@ -95,7 +97,7 @@ export interface QueryMessage extends TenantMessage {
 
 /** A call of `transaction`. */
 export interface TransactionMessage extends TenantMessage {
-  /** How often its function has been called so far. */
+  /** How often a connection has been asked for so far: its function is called once for each that was granted. */
   attempts: number;
   /** How long the call took, in milliseconds, once it has ended: waiting for a connection and retries included. */
   durationMs: number | undefined;
@@ -103,7 +105,10 @@ export interface TransactionMessage extends TenantMessage {
   error: unknown;
 }
 
-/** A lease that has ended. One that is cut when its pool closes is told by `destroy` alone. */
+/**
+ * A lease that has ended. One that is cut when its pool closes is told by `destroy` alone. Where an acquire waits for
+ * the slot, that acquire ends first.
+ */
 export interface ReleaseMessage extends TenantMessage {
   /** How long it lasted, in milliseconds. */
   readonly heldMs: number;

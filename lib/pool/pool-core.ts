@@ -8,9 +8,9 @@ import type { PoolObserver } from '../engine/pool-observer.js';
 import { ResourcePool } from '../engine/resource-pool.js';
 import { PoolMonitor } from './pool-monitor.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
-import type { PoolRuntime, PoolType } from './pool-runtime.js';
+import type { PoolRuntime } from './pool-runtime.js';
+import type { PoolType } from './pool-type.js';
 import { assertResolvedLimits } from './running-limits.js';
-import { SlowLog } from './slow-log.js';
 
 export interface PoolCore<L> {
   readonly runtime: PoolRuntime;
@@ -44,8 +44,7 @@ export interface PoolCoreOptions<C, L> {
 /** Puts a pool together. Nothing is opened. */
 export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L> {
   const { runtime, config, observer = {} } = options;
-  const { id, type, clock, random, tenants, deadlines, counters, log, events, channels, noAddress } = runtime;
-  channels.logSlow(SlowLog.of(config, log, clock));
+  const { id, type, clock, random, tenants, deadlines, counters, log, events, publisher, noAddress } = runtime;
   const driver = noAddress === undefined ? options.driver : unopenable(options.driver, noAddress);
   const probe = noAddress === undefined ? options.probe : undefined;
   const { resolve } = config.tenants;
@@ -70,7 +69,7 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     onStatus: (change) => {
       log.status(change);
       events.emit('status', change);
-      channels.statusChanged(change);
+      publisher.statusChanged(change);
     },
   });
   const engine = new ResourcePool<C, L>({
@@ -80,7 +79,7 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
     tenants: resolve === undefined ? config.tenants : { ...config.tenants, resolve: resolveLimits },
     deadlines,
     counters,
-    watcher: channels,
+    watcher: publisher,
     random,
     currentHolder: () => tenants.frame()?.holding,
     observer: {
@@ -103,12 +102,12 @@ export function createPoolCore<C, L>(options: PoolCoreOptions<C, L>): PoolCore<L
       destroyed: (connection, reason, error) => {
         if (reason === 'broken' || reason === 'fatal') monitor.connectionBroken(error);
         observer.destroyed?.(connection, reason, error);
-        channels.destroyed(reason, error);
+        publisher.destroyed(reason, error);
       },
       leaked: (holder) => {
         log.leak(holder);
         events.emit('leak', { ...holder, poolId: id });
-        channels.leaked(holder);
+        publisher.leaked(holder);
         observer.leaked?.(holder);
       },
       releasedTwice: (lease) => {

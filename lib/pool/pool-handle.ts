@@ -19,8 +19,8 @@ import type { PoolCore } from './pool-core.js';
 import type { PoolEventMap } from './pool-events.js';
 import type { HealthCheckRequest, HealthCheckResult, PoolStatus } from './pool-health.js';
 import type { ResolvedBasePoolOptions } from './pool-options.js';
-import type { PoolType } from './pool-runtime.js';
 import { PoolStats, type StatsContext } from './pool-stats.js';
+import type { PoolType } from './pool-type.js';
 import { assertLimits, changedPolicy } from './running-limits.js';
 import { FROM_CONTEXT, namedTenant, type TenantBinding, UNSCOPED } from './tenant-binding.js';
 import { parseTenantLimits, type TenantLimitOptions } from './tenant-options.js';
@@ -29,7 +29,8 @@ export type { PoolCore } from './pool-core.js';
 export { createPoolCore } from './pool-core.js';
 export type { PoolLogger } from './pool-log.js';
 export { createPoolRuntime } from './pool-runtime.js';
-export type { PoolDependencies, PoolRuntime, PoolType } from './pool-runtime.js';
+export type { PoolDependencies, PoolRuntime } from './pool-runtime.js';
+export type { PoolType } from './pool-type.js';
 export type { TenantBinding } from './tenant-binding.js';
 
 /** A listener of an event with these arguments. */
@@ -171,7 +172,7 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     assertLimits(this.id, { minSize, maxSize, tenants: engine.tenantPolicy });
     const { minSize: leastBefore, maxSize: mostBefore } = engine.limits;
     engine.changeLimits({ minSize, maxSize });
-    this.core.runtime.channels.resized({ minSize: leastBefore, maxSize: mostBefore }, { minSize, maxSize });
+    this.core.runtime.publisher.resized({ minSize: leastBefore, maxSize: mostBefore }, { minSize, maxSize });
   }
 
   /**
@@ -354,10 +355,15 @@ export abstract class PoolHandle<L = unknown, E extends PoolEventMap = PoolEvent
     return this.core.runtime.tenants.frame();
   }
 
+  /** @internal Whom a call works for that names no tenant itself. */
+  protected fixedTenant(frame: ContextFrame | undefined): string | undefined {
+    return this.binding.kind === 'context' ? frame?.tenantId : this.binding.tenantId;
+  }
+
   /** @internal Whom a call works for. @throws TenantRequiredError, TenantInvalidError */
   protected tenantFor(options: AcquireOptions | undefined, frame: ContextFrame | undefined): string | undefined {
     const { binding } = this;
-    const fixed = binding.kind === 'context' ? frame?.tenantId : binding.tenantId;
+    const fixed = this.fixedTenant(frame);
     // Nearly always the tenant is known and the call names no other.
     return fixed !== undefined && options?.tenantId === undefined
       ? fixed

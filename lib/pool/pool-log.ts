@@ -11,7 +11,6 @@ import type { DriverMethod } from '../engine/pool-observer.js';
 import { describeError } from '../engine/redact.js';
 import type { Clock } from '../engine/time/clock.js';
 import type { StatusChange } from './pool-health.js';
-import type { SlowWork } from './slow-work.js';
 
 /** Where a pool reports what needs a person's eye. Nest's Logger fits. */
 export interface PoolLogger {
@@ -27,6 +26,14 @@ export interface PoolLogger {
   error(message: string, fields?: object): void;
   /** What helps to find a fault. @param fields as for `log`. */
   debug(message: string, fields?: object): void;
+}
+
+/** What a line about something slow says of it. */
+export interface SlowWork {
+  readonly tenantId: string | undefined;
+  readonly durationMs: number;
+  /** Of the application's code. */
+  readonly frame: string | undefined;
 }
 
 /** How long a backend must have been back for its next failure to be another outage, in milliseconds. */

@@ -70,9 +70,12 @@ export const basePoolShape = {
   keepaliveMs: durationMs(0).default(0),
   /** A lease that is out for longer is reported with the stack of its acquire; 0: never. */
   leakDetectionMs: durationMs(0).default(0),
-  /** An acquire that waited for longer is logged with the frame that asked, a line a second at most; 0: never. */
+  /**
+   * An acquire that waited for at least this long is logged when it is granted, with the frame that asked, a line a
+   * second at most; 0: never.
+   */
   slowAcquireMs: durationMs(0).default(0),
-  /** A lease that lasted for longer is logged when it ends, with the frame that asked; 0: never. */
+  /** A lease that lasted for at least this long is logged when it ends, with the frame that asked; 0: never. */
   slowUseMs: durationMs(0).default(0),
   /** How long making a returned connection clean may take before it is destroyed instead. */
   recycleTimeoutMs: durationMs(1).default(5_000),

@@ -24,7 +24,7 @@ import {
 } from './pool-channels.js';
 import type { StatusChange } from './pool-health.js';
 import type { SlowLog } from './slow-log.js';
-import { traced } from './traced.js';
+import { traced, TracedWork } from './traced-work.js';
 import { WatchedReceiver } from './watched-receiver.js';
 
 export class PoolPublisher implements EngineWatcher {
@@ -41,16 +41,13 @@ export class PoolPublisher implements EngineWatcher {
   readonly #evict = channel(POOL_CHANNELS.evict);
   readonly #resize = channel(POOL_CHANNELS.resize);
 
-  #slow: SlowLog | undefined = undefined;
+  readonly #slow: SlowLog | undefined;
 
-  constructor(pool: PoolMessage, clock: Clock) {
+  /** @param slow logs what takes long, if that is wanted. */
+  constructor(pool: PoolMessage, clock: Clock, slow: SlowLog | undefined) {
     this.pool = pool;
     this.#clock = clock;
-  }
-
-  /** Logs what takes long from now on, if that is wanted. */
-  logSlow(log: SlowLog | undefined): void {
-    this.#slow = log;
+    this.#slow = slow;
   }
 
   get watchesAcquires(): boolean {
@@ -68,17 +65,14 @@ export class PoolPublisher implements EngineWatcher {
     whyItWaits: () => WaitReason,
   ): void {
     const message = this.#acquireMessage(tenantId, undefined);
-    const watched = new WatchedReceiver<L>(receiver, this.#acquire, message, this.#clock, this.#slow);
-    this.#acquire.start.runStores(message, () => request(watched));
-    watched.requested(whyItWaits);
+    new WatchedReceiver<L>(receiver, this.#acquire, message, this.#clock, this.#slow).ask(request, whyItWaits);
   }
 
   acquired(lease: Lease<unknown>): void {
-    this.#slow?.granted(lease, new Error(), 0, undefined);
+    if (this.#slow !== undefined) this.#slow.lent(lease, this.#slow.origin());
     if (!this.#acquire.hasSubscribers) return;
     const message = this.#acquireMessage(lease.tenantId, 0);
-    this.#acquire.start.publish(message);
-    this.#acquire.end.publish(message);
+    new TracedWork(this.#acquire, message).begin(() => {});
   }
 
   released(lease: Lease<unknown>, heldMs: number, error: unknown): void {

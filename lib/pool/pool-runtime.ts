@@ -9,9 +9,8 @@ import type { TenantContext } from '../tenancy/tenant-context.js';
 import { PoolEvents } from './pool-events.js';
 import { PoolLog, type PoolLogger } from './pool-log.js';
 import { PoolPublisher } from './pool-publisher.js';
-
-/** What a pool's connections lead to. */
-export type PoolType = 'database' | 'redis' | 'http' | 'external';
+import type { PoolType } from './pool-type.js';
+import { type SlowLimits,SlowLog } from './slow-log.js';
 
 /** What the manager gives to all its pools. */
 export interface PoolDependencies {
@@ -40,10 +39,15 @@ export interface PoolRuntime extends PoolDependencies {
   readonly counters: PoolCounters;
   readonly log: PoolLog;
   readonly events: PoolEvents;
-  readonly channels: PoolPublisher;
+  readonly publisher: PoolPublisher;
 }
 
-export function createPoolRuntime(id: string, type: PoolType, dependencies: PoolDependencies): PoolRuntime {
+export function createPoolRuntime(
+  id: string,
+  type: PoolType,
+  slow: SlowLimits,
+  dependencies: PoolDependencies,
+): PoolRuntime {
   const { clock, logger, owner } = dependencies;
   const log = new PoolLog(id, logger, clock);
   return {
@@ -54,6 +58,10 @@ export function createPoolRuntime(id: string, type: PoolType, dependencies: Pool
     counters: new PoolCounters(),
     log,
     events: new PoolEvents((message) => log.error(message)),
-    channels: new PoolPublisher({ poolId: id, poolType: type, application: owner }, clock),
+    publisher: new PoolPublisher(
+      { poolId: id, poolType: type, application: owner },
+      clock,
+      SlowLog.of(slow, log, clock),
+    ),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * A line in the log for each acquire that waited, and each lease that lasted, longer than the application wants, with
- * the frame of its code that asked.
+ * A line in the log for each acquire that waited, and each lease that lasted, for at least as long as the application
+ * says, with the frame of its code that asked.
  *
  * Promises: at most a line a second of each sort, whatever happens; the next one says how many were left out. The stack
  * of an acquire is taken when it is made, and read only for a line.
@@ -18,6 +18,8 @@ export interface SlowLimits {
 
 /** Least time between two lines of the same sort, in milliseconds. */
 const LINE_EVERY_MS = 1_000;
+/** Frames of a stack that are kept: those of this package and of libraries come before the application's. */
+const MOST_FRAMES = 50;
 
 export class SlowLog {
   readonly #limits: SlowLimits;
@@ -27,11 +29,6 @@ export class SlowLog {
   /** Where the leases that are out were asked for. */
   readonly #origins = new WeakMap<LeaseInfo, Error>();
 
-  /** `undefined`: nothing is to be logged. */
-  static of(limits: SlowLimits, log: PoolLog, clock: Clock): SlowLog | undefined {
-    return limits.slowAcquireMs > 0 || limits.slowUseMs > 0 ? new SlowLog(limits, log, clock) : undefined;
-  }
-
   private constructor(limits: SlowLimits, log: PoolLog, clock: Clock) {
     this.#limits = limits;
     this.#log = log;
@@ -39,15 +36,40 @@ export class SlowLog {
     this.#uses = new LineRate(clock);
   }
 
-  /** A lease has begun. @param origin made where it was asked for. */
-  granted(lease: LeaseInfo, origin: Error, waitedMs: number, waitedFor: WaitReason | undefined): void {
-    const { slowAcquireMs, slowUseMs } = this.#limits;
-    if (slowUseMs > 0) this.#origins.set(lease, origin);
-    if (slowAcquireMs === 0 || waitedMs < slowAcquireMs) return;
+  /** `undefined`: nothing is to be logged. */
+  static of(limits: SlowLimits, log: PoolLog, clock: Clock): SlowLog | undefined {
+    return limits.slowAcquireMs > 0 || limits.slowUseMs > 0 ? new SlowLog(limits, log, clock) : undefined;
+  }
+
+  /** To be made where a slot is asked for. */
+  origin(): Error {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = MOST_FRAMES;
+    const origin = new Error('asked for a slot');
+    Error.stackTraceLimit = stackTraceLimit;
+    return origin;
+  }
+
+  isSlowAcquire(waitedMs: number): boolean {
+    const { slowAcquireMs } = this.#limits;
+    return slowAcquireMs > 0 && waitedMs >= slowAcquireMs;
+  }
+
+  /** An acquire that was slow has been granted. */
+  waited(
+    tenantId: string | undefined,
+    origin: Error | undefined,
+    waitedMs: number,
+    waitedFor: WaitReason | undefined,
+  ): void {
     const leftOut = this.#acquires.take();
     if (leftOut === undefined) return;
-    const { tenantId } = lease;
     this.#log.slowAcquire({ tenantId, durationMs: waitedMs, frame: frameOf(origin) }, waitedFor, leftOut);
+  }
+
+  /** A lease has begun. */
+  lent(lease: LeaseInfo, origin: Error): void {
+    if (this.#limits.slowUseMs > 0) this.#origins.set(lease, origin);
   }
 
   /** A lease has ended. */
@@ -88,14 +110,15 @@ class LineRate {
 /** Where a frame is, if it is in a file. */
 const FILE = /\(?((?:file:\/\/)?[^\s()]+):\d+:\d+\)?$/;
 
-/** The innermost frame of the application: neither of this package, whose frames come first, nor of Node. */
+/** The innermost frame of the application: not of this package, whose frames come first, of Node or of a library. */
 function frameOf(origin: Error | undefined): string | undefined {
   const frames = (origin?.stack ?? '').split('\n').slice(1);
-  const own = folderOf(fileOf(frames[0]));
-  const asked = frames.find((frame) => {
+  const own = packageOf(fileOf(frames[0]));
+  const others = frames.filter((frame) => {
     const file = fileOf(frame);
-    return file !== '' && !file.startsWith('node:') && folderOf(file) !== own;
+    return file !== '' && !file.startsWith('node:') && !file.startsWith(own);
   });
+  const asked = others.find((frame) => !fileOf(frame).includes('/node_modules/')) ?? others[0];
   return asked?.trim().replace(/^at (?:async )?/, '');
 }
 
@@ -104,7 +127,7 @@ function fileOf(frame = ''): string {
   return FILE.exec(frame)?.[1] ?? '';
 }
 
-/** The folder above that of a file: for one of this package, where its folders are. */
-function folderOf(file: string): string {
-  return file.split('/').slice(0, -2).join('/');
+/** The folder of this package that has all its code, from a file one folder below. */
+function packageOf(file: string): string {
+  return `${file.split('/').slice(0, -2).join('/')}/`;
 }

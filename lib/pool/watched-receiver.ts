@@ -1,5 +1,5 @@
 /**
- * Publishes what becomes of an acquire.
+ * Publishes and logs what becomes of an acquire.
  */
 import type { TracingChannel } from 'node:diagnostics_channel';
 
@@ -9,21 +9,22 @@ import { grantTo, type LeaseReceiver, refuse, shareWith } from '../engine/receiv
 import type { Clock } from '../engine/time/clock.js';
 import type { AcquireMessage } from './pool-channels.js';
 import type { SlowLog } from './slow-log.js';
+import { TracedWork } from './traced-work.js';
 
 /**
- * Stands between the engine and who asked for a slot. What was decided while it was being asked for is passed on when
- * subscribers have been told: what a receiver does with its lease is no part of the acquire.
+ * Stands between the engine and the receiver of a lease. What is decided while the engine is asked reaches the receiver
+ * after the subscribers: what it does with the lease is no part of the acquire.
  */
 export class WatchedReceiver<L> implements LeaseReceiver<L> {
   readonly #receiver: LeaseReceiver<L>;
-  readonly #channels: TracingChannel<unknown, AcquireMessage>;
   readonly #message: AcquireMessage;
+  readonly #trace: TracedWork<AcquireMessage>;
   readonly #clock: Clock;
   readonly #askedAtMs: number;
   readonly #slow: SlowLog | undefined;
   /** Made where the acquire was, for the log. */
   readonly #origin: Error | undefined;
-  /** What was decided at once. */
+  /** Tells the receiver what was decided at once. */
   #decided: (() => void) | undefined = undefined;
   #isAsking = true;
 
@@ -35,32 +36,34 @@ export class WatchedReceiver<L> implements LeaseReceiver<L> {
     slow: SlowLog | undefined,
   ) {
     this.#receiver = receiver;
-    this.#channels = channels;
     this.#message = message;
+    this.#trace = new TracedWork(channels, message);
     this.#clock = clock;
     this.#askedAtMs = clock.now();
     this.#slow = slow;
-    this.#origin = slow && new Error();
+    this.#origin = slow?.origin();
   }
 
-  /** The engine has been asked. */
-  requested(whyItWaits: () => WaitReason): void {
-    this.#isAsking = false;
-    if (this.#decided === undefined) this.#message.waitReason = whyItWaits();
-    this.#channels.end.publish(this.#message);
+  /** Asks the engine. */
+  ask(request: (receiver: LeaseReceiver<L>) => void, whyItWaits: () => WaitReason): void {
+    this.#trace.begin(() => {
+      request(this);
+      this.#isAsking = false;
+      if (this.#decided === undefined) this.#message.waitReason = whyItWaits();
+    });
     this.#decided?.();
   }
 
   granted(lease: Lease<L>): void {
-    this.#end(undefined, () => {
-      const { waitedMs = 0, waitReason } = this.#message;
-      if (this.#origin !== undefined) this.#slow?.granted(lease, this.#origin, waitedMs, waitReason);
-      grantTo(this.#receiver, lease);
-    });
+    this.#end(undefined);
+    if (this.#origin !== undefined) this.#slow?.lent(lease, this.#origin);
+    this.#logIfSlow();
+    this.#tell(() => grantTo(this.#receiver, lease));
   }
 
   refused(error: Error): void {
-    this.#end(error, () => refuse(this.#receiver, error));
+    this.#end(error);
+    this.#tell(() => refuse(this.#receiver, error));
   }
 
   canShare(lease: Lease<L>): boolean {
@@ -69,20 +72,27 @@ export class WatchedReceiver<L> implements LeaseReceiver<L> {
 
   shared(lease: Lease<L>): void {
     this.#message.shared = true;
-    this.#end(undefined, () => shareWith(this.#receiver, lease));
+    this.#end(undefined);
+    this.#logIfSlow();
+    this.#tell(() => shareWith(this.#receiver, lease));
   }
 
-  #end(error: Error | undefined, tell: () => void): void {
-    const { error: failed, asyncStart, asyncEnd } = this.#channels;
+  #end(error: Error | undefined): void {
     this.#message.waitedMs = this.#isAsking ? 0 : this.#clock.now() - this.#askedAtMs;
     this.#message.error = error;
-    if (error !== undefined) failed.publish(this.#message);
-    if (this.#isAsking) {
-      this.#decided = tell;
-      return;
-    }
-    asyncStart.publish(this.#message);
-    asyncEnd.publish(this.#message);
-    tell();
+    if (error !== undefined) this.#trace.fail();
+    if (!this.#isAsking) this.#trace.end();
+  }
+
+  #tell(receiver: () => void): void {
+    if (this.#isAsking) this.#decided = receiver;
+    else receiver();
+  }
+
+  #logIfSlow(): void {
+    const { tenantId, waitedMs = 0, waitReason } = this.#message;
+    if (this.#slow?.isSlowAcquire(waitedMs) !== true) return;
+    // The logger may read the context: that of the caller, not of the release that made room.
+    this.#trace.inContext(() => this.#slow?.waited(tenantId, this.#origin, waitedMs, waitReason));
   }
 }

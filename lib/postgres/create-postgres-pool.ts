@@ -33,7 +33,7 @@ export async function createPostgresPool(
   dependencies: PoolDependencies,
 ): Promise<PostgresPool> {
   const pg = await loadPg(id);
-  const runtime = createPoolRuntime(id, 'database', dependencies);
+  const runtime = createPoolRuntime(id, 'database', config, dependencies);
   const { clock, deadlines, counters, events, logger } = runtime;
   const clientConfig = clientConfigOf(id, config, dependencies.owner);
   const server = resolveServer(id, pg, clientConfig, config);
@@ -54,7 +54,7 @@ export async function createPostgresPool(
     deadlines,
     clock,
     instrumentation: new Instrumentation(pg.Client),
-    queries: new QueryChannel(runtime.channels.pool, clock),
+    queries: new QueryChannel(runtime.publisher.pool, clock),
     limits: server.limits,
     parsers: new ConnectionParsers(clientConfig.types !== undefined),
     batching: new Batching(config.maxBatch),
@@ -85,7 +85,7 @@ export async function createPostgresPool(
     safety,
     options: pgPoolOptionsOf(config, server),
     ends: new PoolEnds(core, clock, dependencies.isDeclared ?? false),
-    transactions: new TransactionChannel(runtime.channels.pool),
+    transactions: new TransactionChannel(runtime.publisher.pool),
   });
 }
 

@@ -244,12 +244,8 @@ export class PostgresPool extends PostgresCounts {
     const host: TransactionHost = { ...dependencies, poolId: core.runtime.id, random, acquire, holding };
     const { transactions } = dependencies;
     if (!transactions.hasSubscribers) return runTransaction(host, fn, options);
-    try {
-      const tenantId = this.tenantFor(options, frame);
-      return transactions.follow(host, tenantId, (counting) => runTransaction(counting, fn, options));
-    } catch (error) {
-      return Promise.reject(toError(error));
-    }
+    const tenantId = options.tenantId ?? this.fixedTenant(frame);
+    return transactions.follow(host, tenantId, (counting) => runTransaction(counting, fn, options));
   }
 
   // ── pg.Pool's own methods ────────────────────────────────────────────────────────────────────────────────────────

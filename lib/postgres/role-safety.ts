@@ -9,7 +9,9 @@
  * minute, and one that was found unsafe looks again, with growing pauses, until it is mended; meanwhile it serves no
  * tenant, on no way in, and says why.
  */
+import type { Lease } from '../engine/lease.js';
 import { runOutside } from '../engine/outside-context.js';
+import { requestWithin } from '../engine/scoped-request.js';
 import type { Clock } from '../engine/time/clock.js';
 import { toError } from '../engine/to-error.js';
 import { UnsafeRoleError } from '../errors.js';
@@ -194,7 +196,9 @@ export class RoleSafety {
     this.#lookedAtMs = this.#dependencies.clock.now();
     try {
       // Past the pool's own refusal of its user.
-      const lease = await engine.acquire(undefined, { timeoutMs: LOOK_WITHIN_MS });
+      const lease = await new Promise<Lease<LeasedClient>>((granted, refused) => {
+        requestWithin(engine, undefined, 'left', { granted, refused }, undefined, { timeoutMs: LOOK_WITHIN_MS });
+      });
       let failure: unknown;
       try {
         await this.inspect(lease.connection);

@@ -65,7 +65,7 @@ function assemble<C extends RedisClient>(
   deployment: Deployment<C>,
 ): RedisPool<C> {
   const { poolId } = options;
-  const runtime = createPoolRuntime(poolId, 'redis', dependencies);
+  const runtime = createPoolRuntime(poolId, 'redis', config, dependencies);
   const { clock, deadlines, log, tenants } = runtime;
   const { failFastAfterMs, closeTimeoutMs, connectTimeoutMs, healthCheck } = config;
   const commandTimeoutMs = strictest(

@@ -7,5 +7,5 @@ jest.unstable_mockModule('undici', () => {
 const { expectNoHarmFromServers } = await import('./support/fuzz.js');
 
 describe('without undici', () => {
-  expectNoHarmFromServers(1_500);
+  expectNoHarmFromServers(1_000);
 });

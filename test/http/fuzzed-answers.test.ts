@@ -5,5 +5,5 @@ import { describe } from '@jest/globals';
 import { expectNoHarmFromServers } from './support/fuzz.js';
 
 describe('over undici', () => {
-  expectNoHarmFromServers(1_500);
+  expectNoHarmFromServers(1_000);
 });

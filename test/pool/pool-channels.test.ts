@@ -1,6 +1,6 @@
 // What every kind of pool publishes on Node's diagnostics channels, and that subscribers may call the pool.
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { tracingChannel } from 'node:diagnostics_channel';
+import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 
@@ -181,11 +181,11 @@ describe('a pool', () => {
 
   it('publishes each connect, and what it failed with', async () => {
     using connects = recordTrace(POOL_CHANNELS.connect);
-    driver.openBehaviour = new FatalError('nobody listens');
+    driver.openBehaviour = new FatalError('no server listens');
     const pool = await manager.createPool('things', driver, { minSize: 0, startup: 'background' });
     await expect(pool.acquire({ timeoutMs: 20 })).rejects.toThrow(AcquireTimeoutError);
     expect(eventsOf(connects).slice(0, 5)).toEqual(['start', 'end', 'error', 'asyncStart', 'asyncEnd']);
-    expect(connects[4]?.message.error).toMatchObject({ message: 'nobody listens' });
+    expect(connects[4]?.message.error).toMatchObject({ message: 'no server listens' });
     driver.openBehaviour = 'ok';
     await pool.use(() => undefined);
     expect(connects.at(-1)?.message).toMatchObject({ poolId: 'things', poolType: 'external', error: undefined });
@@ -261,6 +261,40 @@ describe('a pool', () => {
       expect(around).toBeUndefined();
     } finally {
       start.unbindStore(span);
+    }
+  });
+
+  it('tells of an acquire that has waited in the context of its caller, not of the release that made room', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const pool = await manager.createPool('things', driver, { maxSize: 1 });
+    const first = await requests.run('the first request', () => pool.acquire());
+    const heard: unknown[] = [];
+    using _ = recordTrace(POOL_CHANNELS.acquire, (event) => heard.push(`${event} in ${requests.getStore()}`));
+    const second = requests.run('the second request', () => pool.acquire());
+    requests.run('the first request', () => first.release());
+    (await second).release();
+    expect(heard).toEqual(['start', 'end', 'asyncStart', 'asyncEnd'].map((event) => `${event} in the second request`));
+  });
+
+  it.each(['acquire', 'connect'] as const)('ends a message of %s in the stores bound to its start', async (name) => {
+    const span = new AsyncLocalStorage<string>();
+    const channels = tracingChannel(POOL_CHANNELS[name]);
+    const seen: unknown[] = [];
+    const look = (): void => void seen.push(span.getStore());
+    channels.start.bindStore(span, () => 'the span');
+    const events = ['end', 'asyncStart', 'asyncEnd'].map((event) => `tracing:${POOL_CHANNELS[name]}:${event}`);
+    for (const event of events) subscribe(event, look);
+    try {
+      const pool = await manager.createPool('things', driver, { minSize: 0, maxSize: 1 });
+      const held = await pool.acquire();
+      const waits = pool.acquire();
+      held.release();
+      (await waits).release();
+      expect(seen.length).toBeGreaterThanOrEqual(3);
+      expect(new Set(seen)).toEqual(new Set(['the span']));
+    } finally {
+      channels.start.unbindStore(span);
+      for (const event of events) unsubscribe(event, look);
     }
   });
 

@@ -5,14 +5,15 @@ import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel
 import { describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 
-import { POOL_CHANNELS } from '../../lib/index.js';
+import { POOL_CHANNELS, PoolClosedError, TenantRequiredError } from '../../lib/index.js';
 import { eventsOf, record, recordTrace } from '../support/channels.js';
+import { FakeClock } from '../support/fakes/fake-clock.js';
 import { type TestPools, withTestPools } from './pools.js';
 
 let pools: TestPools;
 withTestPools((made) => ({ pools } = made));
 
-const SECRET = 'a value that nobody else may see';
+const SECRET = 'a value that no subscriber may see';
 
 describe('a statement', () => {
   it.each(['the pool', 'a lease', 'a transaction'])(
@@ -135,6 +136,22 @@ describe('a transaction', () => {
     expect(transactions[4]?.message).toMatchObject({ attempts: 1, error: thrown });
   });
 
+  it('counts as one use without a tenant, whether it is published or not', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls', setting: 'app.tenant' } });
+    await pool.unscoped().transaction((tx) => tx.query('select 1'));
+    const before = pool.stats().unscopedUses;
+    using _ = recordTrace(POOL_CHANNELS.transaction);
+    await pool.unscoped().transaction((tx) => tx.query('select 1'));
+    expect(pool.stats().unscopedUses).toBe(2 * before);
+  });
+
+  it('without the tenant that it needs is published, and rejects', async () => {
+    const pool = await pools.create({ isolation: { mode: 'rls', setting: 'app.tenant' } });
+    using transactions = recordTrace(POOL_CHANNELS.transaction);
+    await expect(pool.transaction((tx) => tx.query('select 1'))).rejects.toThrow(TenantRequiredError);
+    expect(transactions.at(-1)?.message).toMatchObject({ tenantId: undefined, attempts: 1 });
+  });
+
   it('runs its function in the stores that a subscriber has bound to its start', async () => {
     const span = new AsyncLocalStorage<string>();
     const { start } = tracingChannel(POOL_CHANNELS.transaction);
@@ -150,6 +167,35 @@ describe('a transaction', () => {
   });
 });
 
+describe('the log of slow work', () => {
+  it('names the frame of the application for a transaction, and for each statement that shares a lease', async () => {
+    const pool = await pools.create({ maxSize: 1, slowAcquireMs: 1, slowUseMs: 1 });
+    await pool.transaction((tx) => tx.query('select pg_sleep(0.01)'));
+    const lines = pools.log.lines.filter((line) => line.includes('lasted'));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/Asked for at .*test.postgres.channels\.test/);
+  });
+
+  it('counts the statements that share a lease among the acquires that waited', async () => {
+    const clock = new FakeClock();
+    const pool = await pools.create({ maxSize: 1, slowAcquireMs: 100 }, clock);
+    const lease = await pool.acquire();
+    const answers = Array.from({ length: 8 }, () => pool.query('select 1'));
+    await clock.advance(200);
+    lease.release();
+    await Promise.all(answers);
+    await clock.advance(1_000);
+    const again = await pool.acquire();
+    const late = pool.query('select 1');
+    await clock.advance(200);
+    again.release();
+    await late;
+    const lines = pools.log.lines.filter((line) => line.includes('waited'));
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toContain('7 more since the last line of this sort');
+  });
+});
+
 it('a subscriber that ends the pool while statements travel together loses none of them', async () => {
   const pool = await pools.create({ maxSize: 1 });
   const lease = await pool.acquire();
@@ -159,8 +205,17 @@ it('a subscriber that ends the pool while statements travel together loses none 
   });
   const answers = Array.from({ length: 8 }, (_, at) => pool.query('select $1::int as at', [at]));
   lease.release();
-  const outcomes = await Promise.allSettled(answers);
+  // Those that have their connection are served, each with its own answer; those that wait for one are refused.
+  const outcomes = await Promise.all(
+    answers.map((answer) =>
+      answer.then(
+        ({ rows }): unknown => rows[0],
+        (error: unknown) => error,
+      ),
+    ),
+  );
   await closed;
-  expect(outcomes).toHaveLength(8);
+  expect(outcomes[0]).toEqual({ at: 0 });
+  for (const [at, outcome] of outcomes.entries()) expect([{ at }, expect.any(PoolClosedError)]).toContainEqual(outcome);
   expect(pool.stats()).toMatchObject({ active: 0, waiting: 0, total: 0 });
 });

@@ -1,11 +1,11 @@
 /**
  * Publishes the application's statements: what is sent, and what became of it. Never their values.
  */
-import { AsyncResource } from 'node:async_hooks';
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel';
 
 import type { Clock } from '../../engine/time/clock.js';
 import { POOL_CHANNELS, type PoolMessage, type QueryMessage } from '../../pool/pool-channels.js';
+import { TracedWork } from '../../pool/traced-work.js';
 import type { ObservedCall, StatementText } from './instrumentation.js';
 
 export class QueryChannel {
@@ -34,23 +34,18 @@ export class QueryChannel {
     observed: ObservedCall = { ...statement, ahead: [], blocked: undefined, finish() {} },
   ): ObservedCall {
     const { text, name } = statement;
-    const { start, end, asyncStart, asyncEnd, error: failed } = this.#channels;
     const startedAtMs = this.#clock.now();
     const message: QueryMessage = { ...this.#pool, tenantId, text, name, durationMs: undefined, error: undefined };
-    // Made within the stores that subscribers bind: what they find at the end is what they had at the start.
-    const context = start.runStores(message, () => new AsyncResource('PostgresQuery'));
-    end.publish(message);
+    const trace = new TracedWork(this.#channels, message);
+    trace.begin(() => {});
     return {
       ...observed,
       finish: (error, result) => {
         observed.finish(error, result);
         message.durationMs = this.#clock.now() - startedAtMs;
         message.error = error;
-        context.runInAsyncScope(() => {
-          if (error !== undefined) failed.publish(message);
-          asyncStart.publish(message);
-          asyncEnd.publish(message);
-        });
+        if (error !== undefined) trace.fail();
+        trace.end();
       },
     };
   }

@@ -5,7 +5,7 @@
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel';
 
 import { POOL_CHANNELS, type PoolMessage, type TransactionMessage } from '../../pool/pool-channels.js';
-import { traced } from '../../pool/traced.js';
+import { traced } from '../../pool/traced-work.js';
 import type { TransactionHost } from './run-transaction.js';
 
 export class TransactionChannel {

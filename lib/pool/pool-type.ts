@@ -1,0 +1,2 @@
+/** What a pool's connections lead to. */
+export type PoolType = 'database' | 'redis' | 'http' | 'external';
