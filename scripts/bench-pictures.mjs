@@ -44,7 +44,7 @@ const pictures = {
     unit: 'requests/s',
     cases: ['small JSON, 1 caller', 'small JSON, 50 callers'],
     subjects: [
-      ['nestjs-pool-manager request', 'pool.request'],
+      ['nestjs-pool-manager request()', 'pool.request'],
       ['nestjs-pool-manager axiosRef', 'pool.axiosRef'],
       ['axios', 'axios'],
       ['HttpService', 'HttpService'],
