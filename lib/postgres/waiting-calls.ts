@@ -1,11 +1,9 @@
 /**
  * The calls that wait for a connection and are told when the database user is found unsafe.
  *
- * Each statement of a busy pool comes and goes here, so this is a list whose links are fields of the calls, and not a
- * `Set`. A `Set` replaces its table after some hundred additions, and the old table keeps a reference to the new one.
- * When an old table has reached the old generation of V8's heap, each table after it survives the collections of the
- * young generation, with the calls that were in it: a third of all statements and their results were copied in the
- * pauses of the collector. For the same reason a call that leaves the list keeps no link to another one.
+ * The links of the list are fields of the calls: the tables that a `Set` leaves behind keep calls alive that have left
+ * it, and the garbage collector copies them (bench/README.md has the measurement). For the same reason a call that
+ * leaves the list keeps no link to another one.
  */
 import type { UnsafeRoleError } from '../errors.js';
 
