@@ -118,7 +118,7 @@ function assemble<C extends RedisClient>(
     shared,
     probe,
     dedicated,
-    writes: new DeferredWrites(),
+    writes: new DeferredWrites(clock),
     clock,
     deadlines,
     commandTimeoutMs,

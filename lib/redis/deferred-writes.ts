@@ -13,24 +13,35 @@
 import type { Duplex } from 'node:stream';
 
 import { runOutside } from '../engine/outside-context.js';
+import type { Clock } from '../engine/time/clock.js';
+import type { HeldWrite, PendingCommand } from './pending-command.js';
 
 /** As it is when this is loaded: a test of an application may stop its own clock, and would stop this with it. */
 const { setImmediate } = globalThis;
 
 export class DeferredWrites {
+  readonly #clock: Clock;
   #held: Duplex[] = [];
+  #write: HeldWrite = { madeAtMs: undefined };
 
-  /** A command is about to be written to `socket`. */
-  next(socket: Duplex): void {
-    // What the sockets of all leases report must not run in the context of the caller that happened to be the first.
-    if (this.#held.length === 0) runOutside(() => setImmediate(this.#write));
-    socket.cork();
-    this.#held.push(socket);
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
-  readonly #write = (): void => {
+  /** `pending` is about to be written to `socket`. */
+  next(socket: Duplex, pending: PendingCommand): void {
+    // What the sockets of all leases report must not run in the context of the caller that happened to be the first.
+    if (this.#held.length === 0) runOutside(() => setImmediate(this.#writeAll));
+    socket.cork();
+    this.#held.push(socket);
+    pending.heldFor = this.#write;
+  }
+
+  readonly #writeAll = (): void => {
     const held = this.#held;
     this.#held = [];
+    this.#write.madeAtMs = this.#clock.now();
+    this.#write = { madeAtMs: undefined };
     // A socket writes once it has been uncorked as often as it was corked.
     for (const socket of held) socket.uncork();
   };

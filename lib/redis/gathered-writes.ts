@@ -10,16 +10,26 @@
  */
 import type { Duplex } from 'node:stream';
 
+import type { Clock } from '../engine/time/clock.js';
+import type { HeldWrite, PendingCommand } from './pending-command.js';
+
 /** As it is when this is loaded: a test of an application may stop its own clock, and would stop this with it. */
 const { nextTick } = process;
 
 export class GatheredWrites {
+  readonly #clock: Clock;
   #count = 0;
   #held: Duplex | undefined = undefined;
+  #write: HeldWrite | undefined = undefined;
 
-  /** A command is about to be written to `socket`. */
-  next(socket: Duplex): void {
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** `pending` is about to be written to `socket`. */
+  next(socket: Duplex, pending: PendingCommand): void {
     if (this.#count++ === 0) return nextTick(this.#turnEnds);
+    pending.heldFor = this.#write ??= { madeAtMs: undefined };
     if (socket === this.#held) return;
     this.#held?.uncork();
     socket.cork();
@@ -30,5 +40,8 @@ export class GatheredWrites {
     this.#count = 0;
     this.#held?.uncork();
     this.#held = undefined;
+    if (this.#write === undefined) return;
+    this.#write.madeAtMs = this.#clock.now();
+    this.#write = undefined;
   };
 }

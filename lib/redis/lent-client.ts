@@ -78,7 +78,8 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     connection.unsettled++;
     if (timeoutMs > 0 && timeoutMs < Infinity) deadlines.add(pending, clock.now() + timeoutMs);
     // With a stream it is part of a pipeline, which writes itself. A cluster's client has several sockets.
-    if (stream === undefined && sink === client && pending.sent && !('nodes' in client)) writes.next(client.stream);
+    if (stream === undefined && sink === client && pending.sent && !('nodes' in client))
+      writes.next(client.stream, pending);
     try {
       return sink.sendCommand(command, stream, node);
     } catch (error) {
@@ -157,7 +158,9 @@ export class LentClient<C extends RedisClient> extends ClientFacade<C> implement
     this.#options.deadlines.remove(pending);
   }
 
-  overdue(pending: PendingCommand): void {
+  overdue(pending: PendingCommand, nowMs: number): void {
+    const { answerDueAtMs } = pending;
+    if (answerDueAtMs > nowMs) return this.#options.deadlines.add(pending, answerDueAtMs);
     const { poolId, tenantId } = this.#lease;
     const error = new OperationTimeoutError(pending.title, pending.timeoutMs, { poolId, tenantId });
     pending.command.reject(error);

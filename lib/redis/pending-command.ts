@@ -20,11 +20,19 @@ export interface CommandKeeper {
   explain(error: Error, pending: PendingCommand): Error;
 }
 
+/** A write that was held back until the end of the event loop's turn. */
+export interface HeldWrite {
+  /** When it was made, a reading of the clock; undefined: not yet. */
+  madeAtMs: number | undefined;
+}
+
 export class PendingCommand extends DeadlineEntry {
   override readonly keepsProcessAlive = true;
   readonly command: Command;
   /** False until it has been given to a connection that could send it. */
   sent = false;
+  /** The write that it was held back for; undefined: it was written at once. */
+  heldFor: HeldWrite | undefined = undefined;
   /** It has been sent before, and is to be sent again within the same limit. */
   repeated = false;
   /**
@@ -57,6 +65,15 @@ export class PendingCommand extends DeadlineEntry {
   /** What it is, for messages; without its arguments, which may be secret. */
   get title(): string {
     return `Redis command ${this.command.name.toUpperCase()}`;
+  }
+
+  /**
+   * Until when it may be answered, where it was held back: its time begins when it is written. A caller that keeps the
+   * event loop from turning would use it up.
+   */
+  get answerDueAtMs(): number {
+    const madeAtMs = this.heldFor?.madeAtMs;
+    return madeAtMs === undefined || this.repeated ? 0 : madeAtMs + this.timeoutMs;
   }
 
   /** Once: what was given up may still be answered. */

@@ -64,7 +64,7 @@ export class SharedClient<C extends RedisClient>
   readonly #dependencies: SharedClientDependencies<C>;
   readonly #connection: SharedConnection<C>;
   readonly #held = new HeldCommands();
-  readonly #writes = new GatheredWrites();
+  readonly #writes: GatheredWrites;
   #ignoredEnds = 0;
 
   constructor(dependencies: SharedClientDependencies<C>) {
@@ -73,6 +73,7 @@ export class SharedClient<C extends RedisClient>
     const { autoPipeliningIgnoredCommands } = client.options;
     super(client, dependencies, { ...dependencies.deployment.shown, autoPipeliningIgnoredCommands });
     this.#dependencies = dependencies;
+    this.#writes = new GatheredWrites(dependencies.clock);
     this.#connection = dependencies.connection;
     this.#connection.listen(this);
   }
@@ -228,7 +229,7 @@ export class SharedClient<C extends RedisClient>
     const { client } = this;
     pending.sent = true;
     // What comes with a stream is written by its pipeline, and to a cluster by the client of a node.
-    if (stream === undefined && sink === client && !('nodes' in client)) this.#writes.next(client.stream);
+    if (stream === undefined && sink === client && !('nodes' in client)) this.#writes.next(client.stream, pending);
     try {
       return sink.sendCommand(command, stream, node);
     } catch (error) {
@@ -305,8 +306,10 @@ export class SharedClient<C extends RedisClient>
   }
 
   overdue(pending: PendingCommand, nowMs: number): void {
-    const { poolId } = this.#dependencies;
+    const { poolId, deadlines } = this.#dependencies;
     if (pending.sent) {
+      const { answerDueAtMs } = pending;
+      if (answerDueAtMs > nowMs) return deadlines.add(pending, answerDueAtMs);
       this.#reconnectIfStuck(pending.command);
       pending.command.reject(new OperationTimeoutError(pending.title, pending.timeoutMs, { poolId }));
       return;

@@ -3,6 +3,7 @@
 import { Socket } from 'node:net';
 
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { Redis } from 'ioredis';
 
 import { claimRedis, type TestRedis } from '../support/databases.js';
 import { redisPool, type TestPool } from './pools.js';
@@ -83,7 +84,129 @@ describe('commands of leases', () => {
       .catch(() => undefined);
     expect(await test.pool.client.get('farewell')).toBe('said');
   });
+
+  /** Commands of every kind, asked for at once. */
+  const asked = (client: Redis): Promise<unknown>[] => [
+    client.get('key'),
+    client
+      .pipeline()
+      .get('key')
+      .exec()
+      .then((replies) => replies?.[0]?.[1]),
+    client
+      .multi()
+      .get('key')
+      .exec()
+      .then((replies) => replies?.[0]?.[1]),
+    client.get('key'),
+  ];
+  const LOST = /^(ConnectionLostError|PoolClosedError|LeaseReleasedError)$/;
+  // The replies of a pipeline hold its errors.
+  const outcomesOf = async (replies: readonly Promise<unknown>[]): Promise<string[]> =>
+    (await Promise.allSettled(replies)).map((result) => {
+      if (result.status === 'fulfilled') return typeof result.value === 'string' ? result.value : 'lost';
+      return LOST.test((result.reason as Error).name) ? 'lost' : String(result.reason);
+    });
+
+  it('are answered when the pool replaces its connections in the same turn', async () => {
+    await using test = await started({ maxSize: 1 });
+    const { pool } = test;
+    let first = 0;
+    const outcomes = await pool.use(async (client) => {
+      first = await client.client('ID');
+      const before = asked(client);
+      pool.evict();
+      return outcomesOf([...before, ...asked(client)]);
+    });
+    expect(outcomes).toEqual(Array.from({ length: 8 }, () => 'value'));
+    await pool.use(async (client) => {
+      expect(await client.client('ID')).not.toBe(first);
+      expect(await client.get('key')).toBe('value');
+    });
+  });
+
+  it('are answered or fail when the pool is closed at once in the same turn', async () => {
+    await using test = await started({ maxSize: 1 });
+    const { pool } = test;
+    const { connection } = await pool.acquire();
+    const before = asked(connection);
+    const closing = pool.close({ deadlineMs: 0 });
+    const outcomes = await outcomesOf([...before, ...asked(connection)]);
+    await closing;
+    expect(outcomes).toHaveLength(8);
+    for (const outcome of outcomes) expect(outcome).toMatch(/^(value|lost)$/);
+  });
+
+  it('fail when their connection is lost before the turn ends, and the next lease has another one', async () => {
+    await using test = await started({ maxSize: 1 });
+    const { pool } = test;
+    const lease = await pool.acquire();
+    const first = await lease.connection.client('ID');
+    let before: Promise<unknown>[] = [];
+    const [socket] = corkedBy(() => (before = asked(lease.connection)));
+    socket?.destroy();
+    expect(await outcomesOf([...before, ...asked(lease.connection)])).toEqual(Array.from({ length: 8 }, () => 'lost'));
+    lease.release();
+    await pool.use(async (client) => {
+      expect(await client.client('ID')).not.toBe(first);
+      expect(await outcomesOf(asked(client))).toEqual(['value', 'value', 'value', 'value']);
+    });
+  });
+
+  it('that nothing waits for leave no reply to the next lease when theirs ends in the same turn', async () => {
+    await using test = await started({ maxSize: 1 });
+    const { pool } = test;
+    const first = await pool.acquire();
+    const before = asked(first.connection);
+    first.release();
+    const second = await pool.acquire();
+    const marked = [second.connection.set('mark', 'mine'), second.connection.get('mark')];
+    expect(await Promise.all(marked)).toEqual(['OK', 'mine']);
+    expect(await second.connection.echo('hello')).toBe('hello');
+    second.release();
+    for (const outcome of await outcomesOf(before)) expect(outcome).toMatch(/^(value|lost)$/);
+    expect(pool.stats()).toMatchObject({ active: 0 });
+  });
+
+  it('have the whole of their time although the turn lasts for longer', async () => {
+    await using test = await started({ maxSize: 1, commandTimeoutMs: 200 });
+    await test.pool.use(async (client) => {
+      await client.get('key');
+      const reply = client.eval(SLOW, 0);
+      block(300);
+      expect(await reply).toBe('done');
+    });
+  });
 });
+
+/** Takes the server 20 ms: longer than the event loop needs for its next turn. */
+const SLOW = `
+  local function now() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end
+  local began = now()
+  while now() - began < 20000 do end
+  return 'done'`;
+
+/** Keeps the event loop from turning. */
+function block(ms: number): void {
+  const endsAt = performance.now() + ms;
+  while (performance.now() < endsAt);
+}
+
+/** The sockets that `run` holds back. */
+function corkedBy(run: () => void): Socket[] {
+  const own: unknown = Reflect.get(Socket.prototype, 'cork');
+  const sockets: Socket[] = [];
+  Reflect.set(Socket.prototype, 'cork', function (this: Socket): void {
+    sockets.push(this);
+    if (typeof own === 'function') Reflect.apply(own, this, []);
+  });
+  try {
+    run();
+  } finally {
+    Reflect.deleteProperty(Socket.prototype, 'cork');
+  }
+  return sockets;
+}
 
 describe('commands of one turn', () => {
   it('leave in one write behind the first, which leaves at once', async () => {
@@ -126,6 +249,15 @@ describe('commands of one turn', () => {
       client.call('rpush', 'list', 'f'),
     ]);
     expect(await client.lrange('list', 0, -1)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+  });
+
+  it('have the whole of their time although the turn lasts for longer', async () => {
+    await using test = await started({ commandTimeoutMs: 200 });
+    const { client } = test.pool;
+    await client.get('key');
+    const replies = [client.get('key'), client.eval(SLOW, 0)];
+    block(300);
+    expect(await Promise.all(replies)).toEqual(['value', 'done']);
   });
 
   it('leave although the clock of a test stands still', async () => {
