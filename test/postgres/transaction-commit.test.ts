@@ -1,5 +1,6 @@
 // COMMIT travels with the last statement of a transaction whose function returns that statement's promise. What the
-// caller hears, and what is committed, is the same as with a COMMIT of its own.
+// caller hears, and what is committed, is the same as with a COMMIT of its own; a connection that is lost without an
+// answer to the statement may have committed, and the caller hears that.
 import { afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 
@@ -37,6 +38,10 @@ withTestPools(
     `create constraint trigger at_commit after insert on checked deferrable initially deferred
      for each row execute function look_at_commit()`,
     'grant all on checked, seen_at_commit, commits to public',
+    `create function leave(other text) returns text language plpgsql as $$
+    begin
+      return set_config('app.tenant_id', other, false);
+    end $$`,
   ],
 );
 
@@ -429,6 +434,67 @@ describe('a COMMIT that travels with the last statement', () => {
     expect(await names()).toEqual([]);
   });
 
+  const CLOSE: [string, (pool: PostgresPool) => unknown] = ['closes at once', (pool) => pool.close({ deadlineMs: 0 })];
+  const EVICT: [string, (pool: PostgresPool) => unknown] = ['replaces its connections', (pool) => pool.evict()];
+  const later: [string, (run: () => void) => void][] = [
+    ['as the statement is asked for', (run) => run()],
+    ['before COMMIT has left', (run) => queueMicrotask(run)],
+    ['when COMMIT has just left', (run) => void process.nextTick(() => process.nextTick(run))],
+    ['in the turn behind that', (run) => void setImmediate(run)],
+  ];
+  const moments = [CLOSE, EVICT].flatMap(([how, end]) =>
+    later.map(([when, defer]) => [how, when, end, defer] as const),
+  );
+
+  it.each(moments)('has an outcome that is told as it is when the pool %s %s', async (_how, _when, end, defer) => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1 });
+    await pool.query('select 1');
+    const whole = pool.transaction((tx) => {
+      const statement = tx.query(insert, ['a']);
+      defer(() => void end(pool));
+      return statement;
+    });
+    const error: unknown = await whole.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    await pool.close({ deadlineMs: 0 });
+    await eventually(async () => (await sessionsInTransaction()).length === 0);
+    const isUnknown = error instanceof Error && error.message.includes('the COMMIT of a transaction');
+    if (!isUnknown) expect(await names()).toEqual(error === undefined ? ['a'] : []);
+  });
+
+  it('under way is said to have an unknown outcome when the pool is closed at once', async () => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1 });
+    await using lock = await held();
+    let statement: Promise<unknown> | undefined;
+    const whole = pool.transaction((tx) => (statement = tx.query(check, ['wait'])));
+    const outcome = expect(whole).rejects.toMatchObject({
+      code: 'POOL_CONNECTION_LOST',
+      sent: true,
+      message: expect.stringContaining('the COMMIT of a transaction'),
+    });
+    await eventually(() => statement !== undefined);
+    await statement;
+    await pool.close({ deadlineMs: 0 });
+    await outcome;
+    await lock.release();
+  });
+
+  it('leaves nothing of a function that changes the tenant to whoever has the connection next', async () => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1, isolation: { mode: 'rls', unsafeRole: 'warn' } });
+    const current = "insert into things (name) values (current_setting('app.tenant_id'))";
+    await pool.forTenant('acme').transaction((tx) => tx.query("insert into things (name) select leave('globex')"));
+    await pool.forTenant('initech').transaction((tx) => tx.query(current));
+    await pool.forTenant('acme').transaction((tx) => tx.query("insert into things (name) select leave('globex')"));
+    await pool.forTenant('initech').query(current);
+    expect(await names()).toEqual(['globex', 'globex', 'initech', 'initech']);
+    expect(pool.stats()).toMatchObject({ connects: 1 });
+  });
+
   it('is not executed when the statement ends the session, and the connection is lost', async () => {
     await clear();
     const pool = await pools.create({ maxSize: 1 });
@@ -446,6 +512,9 @@ describe('a COMMIT that travels with the last statement', () => {
   });
 
   describe('over a connection that is lost', () => {
+    const commitIsUnknown: unknown = expect.stringContaining(
+      'before the COMMIT of a transaction was answered: whether it was carried out is unknown',
+    );
     const fatal = (code: string): Buffer => serverMessage('E', `SFATAL\0VFATAL\0C${code}\0Mthe server goes\0\0`);
 
     /** Runs one through a server that answers the command of this tag, once, so, and goes. */
@@ -490,9 +559,58 @@ describe('a COMMIT that travels with the last statement', () => {
 
     it.each(['INSERT', 'COMMIT'])('without a word is not repeated either: under %s', async (tag) => {
       const { error, attempts } = await runThrough(tag, []);
-      expect(error).toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true });
+      expect(error).toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true, message: commitIsUnknown });
       expect(attempts).toBe(1);
     });
+
+    it('is carried out once when all answers are lost, and its outcome is said to be unknown', () =>
+      proxied({}, async (pool, proxy) => {
+        await clear();
+        let attempts = 0;
+        let statement: Promise<unknown> = Promise.resolve();
+        proxy.cutReplyAfter(0);
+        const whole = pool.transaction((tx) => (attempts++, (statement = tx.query(insert, ['a']))), { retries: 3 });
+        await expect(whole).rejects.toMatchObject({
+          code: 'POOL_CONNECTION_LOST',
+          sent: true,
+          message: commitIsUnknown,
+          stack: expect.stringContaining('transaction-commit.test'),
+        });
+        await expect(statement).rejects.toMatchObject({ code: 'POOL_CONNECTION_LOST', sent: true });
+        expect(attempts).toBe(1);
+        await proxy.restore();
+        await eventually(async () => (await names()).length > 0);
+        expect(await names()).toEqual(['a']);
+        await pool.transaction((tx) => tx.query(insert, ['b']));
+        expect(await names()).toEqual(['a', 'b']);
+      }));
+
+    it('is told of as a COMMIT that went by itself', () =>
+      proxied({}, async (pool, proxy) => {
+        await clear();
+        const whole = pool.transaction(async (tx) => {
+          await tx.query(insert, ['a']);
+          proxy.cutReplyAfter(0);
+        });
+        await expect(whole).rejects.toMatchObject({
+          code: 'POOL_CONNECTION_LOST',
+          sent: true,
+          message: commitIsUnknown,
+        });
+        await eventually(async () => (await names()).length > 0);
+      }));
+
+    it('had not left where the connection is lost under a statement with a COMMIT of its own', () =>
+      proxied({}, async (pool, proxy) => {
+        await clear();
+        proxy.cutReplyAfter(0);
+        const whole = pool.transaction(async (tx) => void (await tx.query(insert, ['a'])));
+        await expect(whole).rejects.toMatchObject({
+          code: 'POOL_CONNECTION_LOST',
+          message: expect.stringContaining('before a query was answered'),
+        });
+        expect(await names()).toEqual([]);
+      }));
 
     it('is repeated where the server ended the session under the statement, for a matter of timing', async () => {
       const { error, attempts } = await runThrough('INSERT', [fatal('40001')]);
@@ -537,6 +655,13 @@ describe('a COMMIT that travels with the last statement', () => {
 function abortable(): { readonly signal: AbortSignal; abort(): void } {
   const controller = new AbortController();
   return { signal: controller.signal, abort: () => controller.abort() };
+}
+
+/** The sessions of the pools that are in the middle of a transaction. */
+function sessionsInTransaction(): Promise<unknown[]> {
+  return database.query(
+    `select 1 from pg_stat_activity where datname = current_database() and xact_start is not null and pid <> pg_backend_pid()`,
+  );
 }
 
 /** Holds the advisory lock that statements and the trigger wait for. */

@@ -141,8 +141,11 @@ export class LeaseBinding {
     if (setting !== undefined && text !== undefined && MAY_SET.test(text)) this.#maySetAnyTime = true;
   }
 
-  /** Whether the binding holds behind a statement that reads and writes rows, whenever what it sets is set. */
-  outlasts(text: string): boolean {
+  /**
+   * Whether the session is still bound when the statement `text`, which reads and writes rows, has been executed:
+   * neither it nor a statement before it names what sets a session's settings.
+   */
+  isKeptBy(text: string): boolean {
     if ((this.#setting ?? this.#opening?.tenant) === undefined) return true;
     return !this.#maySetAnyTime && !MAY_SET.test(text);
   }

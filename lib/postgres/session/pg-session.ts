@@ -96,13 +96,13 @@ export class PgSession<B = unknown> implements QueueOwner, HygienicSession, Stat
   }
 
   /**
-   * What the caller of `error` is told: a connection that ended under a query is told as such, with what the server
-   * said last.
+   * What the caller of `operation` is told of `error`: a connection that ended under it is told as such, with what the
+   * server said last.
    */
-  toCallersError(error: Error, sent: boolean): Error {
+  toCallersError(error: Error, sent: boolean, operation = 'a query'): Error {
     const lost = this.lostBecause ?? (isFatalError(error) ? error : undefined);
     if (error instanceof PoolError || lost === undefined || isStatementError(error)) return error;
-    return new ConnectionLostError(this.rules.poolId, 'a query', sent, {
+    return new ConnectionLostError(this.rules.poolId, operation, sent, {
       tenantId: this.hygiene.servedTenant,
       cause: lost,
     });

@@ -42,6 +42,10 @@ export abstract class CallerStatement extends Statement implements AbortListener
   /** Whose pool and tenant, for errors. */
   protected abstract readonly poolId: string;
   protected abstract readonly tenantId: string | undefined;
+  /** What it is, for errors; undefined: a query. */
+  protected get operation(): string | undefined {
+    return undefined;
+  }
   /** The caller has been told; what is left of the statement is discarded. */
   protected abstract abandoned(): void;
   /** It was cancelled, and still the server hasn't answered. */
@@ -114,7 +118,7 @@ export abstract class CallerStatement extends Statement implements AbortListener
 
   protected reject(cause: Error): void {
     if (!this.#markAnswered()) return;
-    const error = this.session?.toCallersError(cause, this.isSent) ?? cause;
+    const error = this.session?.toCallersError(cause, this.isSent, this.operation) ?? cause;
     this.observed?.finish(error, undefined);
     if (this.#callback !== undefined) this.#callBack(this.#callback, error, undefined);
     else if (this.#resolve !== undefined) rejectAtCaller(this.#resolve, error);

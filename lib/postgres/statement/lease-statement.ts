@@ -21,6 +21,9 @@ export interface StatementClient extends TypeParsers {
   awaitLastWordOf(statement: LeaseStatement): void;
 }
 
+/** What ends a transaction of the pool's, as errors name it. */
+export const TRANSACTION_END = 'the COMMIT of a transaction';
+
 export class LeaseStatement extends CallerStatement {
   readonly #client: StatementClient;
   /** What goes right behind it, without waiting for its answer. */
@@ -47,6 +50,10 @@ export class LeaseStatement extends CallerStatement {
 
   protected override get tenantId(): string | undefined {
     return this.#client.lease.tenantId;
+  }
+
+  protected override get operation(): string | undefined {
+    return this.kind === 'end' && this.text === 'COMMIT' ? TRANSACTION_END : undefined;
   }
 
   protected override typeParsers(): TypeParsers {

@@ -66,8 +66,8 @@ export interface StatementSession extends WireSession {
   /** Why a task must not be sent, if so. */
   rejectionOf(task: SessionTask): Error | undefined;
   commandCompleted(task: SessionTask, tag: string, text: string | undefined): void;
-  /** `error` as the caller is told: a connection that ended is told as such. */
-  toCallersError(error: Error, sent: boolean): Error;
+  /** `error` of `operation` as the caller is told: a connection that ended is told as such. */
+  toCallersError(error: Error, sent: boolean, operation?: string): Error;
   /** Has the server drop the plan of a statement that has just failed, and runs it ahead of everything that waits. */
   prepareAgain(statement: SessionTask): void;
   /** Cancels what is running. */

@@ -13,14 +13,19 @@
  *    asks for one more statement, which belongs to the transaction;
  *  - all that was asked of the transaction are statements that read and write rows: none of them ends the transaction,
  *    or gives up its tenant, under which deferred constraints are checked at COMMIT;
- *  - once the server has carried the statement out, its caller can't hear of a failure. So neither the statement nor
- *    the transaction has a time limit or a signal, which could end the call when it isn't known what was committed, and
- *    no rows are converted, because a type parser may throw. A read-only transaction may return rows: it commits
- *    nothing.
+ *  - nothing on the client's side can reject the call after the server has committed. So neither the statement nor the
+ *    transaction has a time limit or a signal: they could fire after the server has committed. And no rows are
+ *    converted: a type parser may throw. A read-only transaction may return rows: no row that it could have changed is
+ *    committed.
+ *
+ * A lost connection is the exception: the server may have committed before the answer to the statement has come. The
+ * call rejects then as when the connection is lost under a COMMIT that went by itself: {@link CommitBehind.lossOf}.
  */
+import { ConnectionLostError } from '../../errors.js';
+import { isRetriable } from '../protocol/pg-errors.js';
 import type { LeasedClient } from '../session/leased-client.js';
 import { isPlain, returnsNoRows } from '../statement/batchable.js';
-import { LeaseStatement } from '../statement/lease-statement.js';
+import { LeaseStatement, TRANSACTION_END } from '../statement/lease-statement.js';
 import type { TextRequest } from '../statement/query-arguments.js';
 import type { WatchedPromise } from '../statement/watched-promise.js';
 
@@ -68,10 +73,10 @@ export class CommitBehind {
   /** Whether COMMIT can go behind the statement whose promise the function has returned. */
   canFollow(returned: unknown): boolean {
     const last = this.#asked?.at(-1);
-    return last !== undefined && last.promise === returned && this.#isForeseeable(last.statement);
+    return last !== undefined && last.promise === returned && this.#mayCommitBehind(last.statement);
   }
 
-  #isForeseeable(last: LeaseStatement): boolean {
+  #mayCommitBehind(last: LeaseStatement): boolean {
     const { hygiene, lostBecause, leaseRejection } = this.#client.session;
     if (lostBecause !== undefined || leaseRejection !== undefined) return false;
     if (this.#asked?.every((asked) => this.#onlyTouchesRows(asked)) !== true) return false;
@@ -84,7 +89,7 @@ export class CommitBehind {
     if (promise.isAwaited || answered || rejection !== undefined || isScript) return false;
     if (config?.timeoutMs !== undefined || config?.signal !== undefined) return false;
     const text = hygiene.textOf(statement);
-    return text !== undefined && isPlain(text) && hygiene.binding.outlasts(text);
+    return text !== undefined && isPlain(text) && hygiene.binding.isKeptBy(text);
   }
 
   /** Has COMMIT sent behind that statement, at once or with it. {@link giveUp} takes it back until then. */
@@ -107,5 +112,18 @@ export class CommitBehind {
   /** The server's answer to COMMIT, once that has been sent. */
   get answer(): Answer | undefined {
     return this.#commit?.isSent === true ? this.#answer : undefined;
+  }
+
+  /**
+   * What the transaction's caller is told instead of `error`, with which its last statement has failed, where COMMIT
+   * may have been carried out: the connection was lost before the statement was answered. An error that says that only
+   * the timing was wrong is the server's answer to the statement: it has not come to COMMIT. Any other may be that of a
+   * pooler, which has lost its own connection to the server.
+   */
+  lossOf(error: unknown): ConnectionLostError | undefined {
+    if (this.answer === undefined || !(error instanceof ConnectionLostError)) return undefined;
+    if (isRetriable(error.cause)) return undefined;
+    const { poolId, tenantId } = this.#client.lease;
+    return new ConnectionLostError(poolId, TRANSACTION_END, true, { tenantId, cause: error.cause });
   }
 }

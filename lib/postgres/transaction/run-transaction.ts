@@ -118,6 +118,8 @@ async function attemptOnce<T>(
     if (limit.error !== undefined) client.session.breakOff(limit.error);
     else if (client.session.lostBecause !== undefined || isFatalError(error)) destroyReason = true;
     else await tx.rollback().catch(() => (destroyReason = true));
+    const lost = commitBehind?.lossOf(error);
+    if (lost !== undefined) throw lost;
     throw error;
   } finally {
     // A rollback that no caller waited for is the first thing to happen to the returned connection.
@@ -157,7 +159,12 @@ const ISOLATION_LEVELS = {
   serializable: 'SERIALIZABLE',
 } as const;
 
-/** A connection that the server ended for a matter of timing (FATAL 40001) counts too, unless COMMIT had been sent. */
+/**
+ * A connection that the server ended for a matter of timing (FATAL 40001) counts too, unless that may have been the
+ * answer to COMMIT. Where COMMIT went with the last statement, it may be so only once that statement has been answered:
+ * a server that ends the session in answer to the statement has not come to COMMIT. A connection that is lost without
+ * a word is never retried.
+ */
 function isWorthRetrying(error: unknown, { isCommitting }: AttemptProgress): boolean {
   if (error instanceof ConnectionLostError) return !(isCommitting && error.sent) && isRetriable(error.cause);
   return isRetriable(error instanceof TransactionAbortedError ? error.cause : error);
