@@ -177,6 +177,17 @@ describe('commands of leases', () => {
       expect(await reply).toBe('done');
     });
   });
+
+  it('leave although the clock of a test stands still', async () => {
+    await using test = await started({ maxSize: 1 });
+    await test.pool.use((client) => client.get('key'));
+    const faked = jest.useFakeTimers();
+    try {
+      expect(await test.pool.use((client) => Promise.all([client.get('key'), client.get('key')]))).toHaveLength(2);
+    } finally {
+      faked.useRealTimers();
+    }
+  });
 });
 
 /** Takes the server 20 ms: longer than the event loop needs for its next turn. */
