@@ -1,7 +1,7 @@
 // COMMIT travels with the last statement of a transaction whose function returns that statement's promise. What the
 // caller hears, and what is committed, is the same as with a COMMIT of its own; a connection that is lost without an
 // answer to the statement may have committed, and the caller hears that.
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 
 import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
@@ -481,6 +481,20 @@ describe('a COMMIT that travels with the last statement', () => {
     await pool.close({ deadlineMs: 0 });
     await outcome;
     await lock.release();
+  });
+
+  it('leaves although the clock of a test stands still', async () => {
+    await clear();
+    const pool = await pools.create({ maxSize: 1 });
+    await pool.query('select 1');
+    const faked = jest.useFakeTimers();
+    try {
+      await pool.transaction(async (tx) => tx.query(insert, ['a']));
+      await pool.transaction((tx) => tx.query(insert, ['b']));
+    } finally {
+      faked.useRealTimers();
+    }
+    expect(await names()).toEqual(['a', 'b']);
   });
 
   it('leaves nothing of a function that changes the tenant to whoever has the connection next', async () => {

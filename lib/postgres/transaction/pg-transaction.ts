@@ -13,6 +13,9 @@ import { SubmittableTask } from '../statement/submittable-task.js';
 import { WatchedPromise } from '../statement/watched-promise.js';
 import type { CommitBehind } from './commit-behind.js';
 
+/** As it is when this is loaded: a test of an application may stop its own clock, and would stop COMMIT with it. */
+const { nextTick } = process;
+
 /** The nested transaction in whose function the running code is. */
 const nestedAround = new AsyncLocalStorage<PgTransaction>();
 
@@ -233,5 +236,5 @@ export class PgTransaction extends Queryable {
 
 /** Resolves when all that this turn of the event loop has set off by promises has run. */
 function promisesHaveRun(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve));
+  return new Promise((resolve) => nextTick(resolve));
 }
