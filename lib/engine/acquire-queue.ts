@@ -74,12 +74,20 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
   /** The error of an acquire that may not even wait. */
   notAdmitted(tenantId: string | undefined, signal: AbortSignal | undefined): PoolError {
     const { id, draining } = this.#pool;
+    this.#countNotAdmitted(tenantId);
     if (draining) return this.#counted(tenantId, 'closed', new PoolClosedError(id, { tenantId }));
     if (signal?.aborted === true) {
       const error = new AcquireAbortedError(id, 0, { tenantId, cause: signal.reason });
       return this.#counted(tenantId, 'aborted', error);
     }
     return this.#counted(tenantId, 'suspended', new PoolSuspendedError(id, 0, { tenantId }));
+  }
+
+  /** Counts a rejection for its tenant. A tenant that the pool doesn't know is not made: its id may be invented. */
+  #countNotAdmitted(id: string | undefined): void {
+    const tenant = this.#scheduler.find(id);
+    if (tenant !== undefined) tenant.rejections++;
+    else this.#pool.counters.forgotten?.({ id, acquisitions: 0, timeouts: 0, rejections: 1, heldMs: 0, waitedMs: 0 });
   }
 
   /** Makes a waiter. Throws when no more may wait. */

@@ -76,7 +76,10 @@ export class PoolCounters {
   readonly use = new DurationHistogram();
   /** How long connects took. */
   readonly connect = new DurationHistogram();
-  /** Called with a tenant that the pool forgets, as its counts are lost with it. `undefined`: nothing listens. */
+  /**
+   * Called with counts of tenants that are kept nowhere else: those of a tenant that the pool forgets, and a rejection
+   * of a tenant that it doesn't know. `undefined`: nothing listens.
+   */
   forgotten: ((tenant: TenantCounts) => void) | undefined = undefined;
   readonly #forgottenListeners = new Set<(tenant: TenantCounts) => void>();
 
@@ -85,7 +88,7 @@ export class PoolCounters {
   }
 
   /**
-   * Lets an exporter hear of tenants that the pool forgets.
+   * Lets an exporter hear of counts of tenants that the pool doesn't keep: see {@link forgotten}.
    *
    * @param listener must not throw, and must not call the pool, which is in the middle of an acquire or a release.
    * @returns what ends it.

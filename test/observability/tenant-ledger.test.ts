@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
 import type { Lease } from '../../lib/engine/lease.js';
+import type { AcquireLimits } from '../../lib/engine/lending-engine.js';
 import { TenantLedger, type TenantReading } from '../../lib/observability/tenant-ledger.js';
 import { type FakePool, fakePool } from '../support/fakes/fake-pool.js';
 
@@ -113,6 +114,47 @@ describe('the counters of tenants', () => {
     expect(byName(ledger.read()).acme).toMatchObject({ timeouts: 1, rejections: 1, waitedMs: 30, slotMs: 230 });
   });
 
+  it('count what is refused before it could wait for the tenant that asked, and for no other', async () => {
+    const fake = fakePool();
+    const ledger = new TenantLedger(fake.pool, 1);
+    await work(fake, 'acme', 10);
+    ledger.read();
+    const signal = AbortSignal.abort();
+    for (const id of ['acme', 'acme', 'acme', undefined, undefined, 'globex']) {
+      await expect(fake.pool.acquire(id, { signal })).rejects.toMatchObject({ code: 'POOL_ACQUIRE_ABORTED' });
+    }
+    expect(byName(ledger.read())).toMatchObject({
+      acme: { rejections: 3 },
+      none: { rejections: 2 },
+      other: { rejections: 1 },
+    });
+    expect([...fake.pool.numbers.tenants()].map(({ id }) => id)).toEqual([undefined, 'acme']);
+  });
+
+  it('name no others on a pool without tenants', async () => {
+    const fake = fakePool();
+    const ledger = new TenantLedger(fake.pool, 1);
+    ledger.read();
+    await expect(fake.pool.acquire(undefined, { signal: AbortSignal.abort() })).rejects.toThrow();
+    fake.pool.suspend('reject');
+    await expect(fake.pool.acquire(undefined)).rejects.toMatchObject({ code: 'POOL_SUSPENDED' });
+    await fake.pool.close({ deadlineMs: 0 });
+    await expect(fake.pool.acquire(undefined)).rejects.toMatchObject({ code: 'POOL_CLOSED' });
+    expect(byName(ledger.read())).toMatchObject({ none: { rejections: 3 }, other: { rejections: 0 } });
+  });
+
+  it('count what is refused before it could wait for a named tenant that the pool has forgotten', async () => {
+    const fake = fakePool();
+    const ledger = new TenantLedger(fake.pool, 1);
+    await work(fake, 'acme', 10);
+    ledger.read();
+    await fake.pool.close({ deadlineMs: 0 });
+    expect([...fake.pool.numbers.tenants()].map(({ id }) => id)).toEqual([undefined]);
+    await expect(fake.pool.acquire('acme')).rejects.toMatchObject({ code: 'POOL_CLOSED' });
+    await expect(fake.pool.acquire('globex')).rejects.toMatchObject({ code: 'POOL_CLOSED' });
+    expect(byName(ledger.read())).toMatchObject({ acme: { rejections: 1 }, other: { rejections: 1 } });
+  });
+
   it('show a tenant whose first lease is still out', async () => {
     const fake = fakePool();
     const ledger = new TenantLedger(fake.pool, 1);
@@ -216,6 +258,7 @@ describe('the counters of tenants', () => {
     const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', undefined);
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ kind: fc.constant('acquire' as const), tenant }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('aborted' as const), tenant }) },
       { weight: 5, arbitrary: fc.record({ kind: fc.constant('release' as const), index: fc.nat(5) }) },
       {
         weight: 4,
@@ -239,8 +282,8 @@ describe('the counters of tenants', () => {
           const ledger = new TenantLedger(fake.pool, top);
           const prometheus = new Increases();
           const leases: Lease<unknown>[] = [];
-          const acquire = (id: string | undefined): void => {
-            fake.pool.acquire(id).then(
+          const acquire = (id: string | undefined, options: AcquireLimits = {}): void => {
+            fake.pool.acquire(id, options).then(
               (lease) => void leases.push(lease),
               () => undefined,
             );
@@ -249,6 +292,7 @@ describe('the counters of tenants', () => {
           const start = totals(fake);
           for (const next of steps) {
             if (next.kind === 'acquire') acquire(next.tenant);
+            if (next.kind === 'aborted') acquire(next.tenant, { signal: AbortSignal.abort() });
             if (next.kind === 'release') leases.splice(next.index, 1)[0]?.release();
             if (next.kind === 'pass') await fake.clock.advance(next.ms);
             if (next.kind === 'crowd') for (let index = 0; index < next.size; index++) acquire(`crowd-${index}`);
