@@ -54,6 +54,9 @@ export interface TenantNumbers extends TenantCounts {
   readonly meanHoldMs: number;
 }
 
+/** Is told of a lease: whose it is, and for how long it has been out, in milliseconds. Must not call the pool. */
+export type LeaseVisitor = (tenantId: string | undefined, heldMs: number) => void;
+
 /** An engine's numbers at this moment. */
 export interface EngineNumbers {
   /** Slots taken, in all states together: what `maxSize` bounds. */
@@ -73,8 +76,8 @@ export interface EngineNumbers {
   tenants(): Iterable<TenantNumbers>;
   /** What an acquire of that tenant waits for. */
   whyItWaits(tenantId: string | undefined): WaitReason;
-  /** The oldest leases that are out, `most` of them. */
-  oldestHolders(most?: number): readonly LeaseHolder[];
+  /** Calls `visit` for each lease that is out, in no order. Pools have many: nothing is made for one. */
+  eachLease(visit: LeaseVisitor): void;
 }
 
 export interface LendingEngine<L> {

@@ -6,7 +6,7 @@
  */
 import type { WaitReason } from './engine-watcher.js';
 import type { LeaseHolder } from './errors.js';
-import type { EngineNumbers } from './lending-engine.js';
+import type { EngineNumbers, LeaseVisitor } from './lending-engine.js';
 import type { NewConnections } from './new-connections.js';
 import type { BackendFailure, RejectionNumbers } from './rejections.js';
 import type { TenantScheduler } from './scheduler/tenant-scheduler.js';
@@ -71,8 +71,12 @@ export class PoolNumbers<C, L> implements EngineNumbers, RejectionNumbers, RoomN
   get total(): number {
     return this.#slots.open + this.#connections.connecting + this.#slots.closing;
   }
-  oldestHolders(most = HOLDERS_NAMED): readonly LeaseHolder[] {
-    return this.#slots.oldestHolders(most);
+  oldestHolders(): readonly LeaseHolder[] {
+    return this.#slots.oldestHolders(HOLDERS_NAMED);
+  }
+  eachLease(visit: LeaseVisitor): void {
+    const nowMs = this.#pool.clock.now();
+    for (const { lease } of this.#slots) if (lease !== undefined) visit(lease.tenantId, nowMs - lease.startedAtMs);
   }
 
   // ── Tenants and waiters ──────────────────────────────────────────────────────────────────────────────────────────

@@ -153,7 +153,7 @@ export class Slots<C, L> {
     return leases;
   }
 
-  /** The oldest leases that are out, `most` of them. */
+  /** The oldest leases that are out, `most` of them: a few, as each lease is compared with all of those. */
   oldestHolders(most: number): readonly LeaseHolder[] {
     const nowMs = this.#pool.clock.now();
     const oldest: PoolLease<L>[] = [];

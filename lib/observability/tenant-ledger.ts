@@ -10,8 +10,7 @@
  * on where it was, or from 0 when it was away for so long that others took its place among the candidates: a counter's
  * restart, as exporters know it.
  */
-import type { LeaseHolder } from '../engine/errors.js';
-import type { TenantNumbers } from '../engine/lending-engine.js';
+import type { LeaseVisitor, TenantNumbers } from '../engine/lending-engine.js';
 import type { PoolCounters, TenantCounts } from '../engine/pool-counters.js';
 
 /** Stands for the tenants that are not shown by name. */
@@ -43,7 +42,7 @@ export interface LedgerPool {
   readonly clock: { now(): number };
   readonly numbers: {
     tenants(): Iterable<TenantNumbers>;
-    oldestHolders(most: number): readonly LeaseHolder[];
+    eachLease(visit: LeaseVisitor): void;
   };
 }
 
@@ -156,11 +155,11 @@ export class TenantLedger {
   /** Chooses who is shown. Leases that are still out count by how long they have lasted. */
   #rank(): void {
     const runningMs = new Map<string, number>();
-    for (const { tenantId, heldMs } of this.#pool.numbers.oldestHolders(Infinity)) {
-      if (tenantId === undefined) continue;
+    this.#pool.numbers.eachLease((tenantId, heldMs) => {
+      if (tenantId === undefined) return;
       this.#candidate(tenantId);
       runningMs.set(tenantId, (runningMs.get(tenantId) ?? 0) + heldMs);
-    }
+    });
     const rankOf = ({ id, score, isShown }: Candidate): number =>
       (score + (runningMs.get(id) ?? 0)) * (isShown ? LEAD_OF_SHOWN : 1);
     const ranked = [...this.#candidates.values()]
