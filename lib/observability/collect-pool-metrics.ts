@@ -47,7 +47,7 @@ export async function collectPoolMetrics(
   options: PoolMetricsOptions = {},
 ): Promise<() => void> {
   const resolved = parsePoolMetricsOptions(options);
-  const client = await loadPromClient();
+  const client = await loadPromClient('collectPoolMetrics');
   const { sources, names } = sourcesIn(registry);
   const { tenants, buckets } = resolved;
   const reader = new PoolReader(manager, { bounds: buckets, topTenants: tenants === false ? false : tenants.top });

@@ -36,7 +36,7 @@ function declare(options: ResolvedPoolMetricsModuleOptions): ModuleMetadata {
         provide: CollectedMetrics,
         inject: [ConnectionPoolManager],
         useFactory: async (manager: ConnectionPoolManager) => {
-          const { Registry } = await loadPromClient();
+          const { Registry } = await loadPromClient('PoolMetricsModule');
           const registry = given ?? new Registry();
           return new CollectedMetrics(registry, await collectPoolMetrics(registry, manager, told));
         },

@@ -196,4 +196,17 @@ describe('Without prom-client', () => {
       });
     });
   });
+
+  it('a registry that should show a manager is refused by the name of the function that was called', async () => {
+    await jest.isolateModulesAsync(async () => {
+      jest.unstable_mockModule('prom-client', () => {
+        throw Object.assign(new Error("Cannot find package 'prom-client'"), { code: 'ERR_MODULE_NOT_FOUND' });
+      });
+      const isolated = await import('../../lib/index.js');
+      const manager = new isolated.ConnectionPoolManager({ pools: {} }, { logger: new LogBook() });
+      await expect(isolated.collectPoolMetrics(new Registry(), manager)).rejects.toMatchObject({
+        problems: [{ key: 'collectPoolMetrics', rule: expect.stringContaining('npm install prom-client') }],
+      });
+    });
+  });
 });
