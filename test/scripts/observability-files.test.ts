@@ -22,7 +22,7 @@ const rules = readFileSync(RULES, 'utf8');
 interface Panel {
   readonly title: string;
   readonly type: string;
-  readonly targets?: readonly { readonly expr: string }[];
+  readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[];
 }
 const dashboard = JSON.parse(readFileSync(join(FOLDER, 'grafana/dashboards/pools.json'), 'utf8')) as {
   readonly panels: readonly Panel[];
@@ -32,6 +32,13 @@ const dashboard = JSON.parse(readFileSync(join(FOLDER, 'grafana/dashboards/pools
 const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr })));
 const ruleQueries = [...rules.matchAll(/^ *expr: (.+)$/gm)].map(([, expr = '']) => expr);
 const recorded = [...rules.matchAll(/record: (\S+)$/gm)].map(([, name = '']) => name);
+
+/** The labels of each aggregation of a query that tells pools apart. */
+function groupingsByPool(query: string): string[][] {
+  return [...query.matchAll(/\bby \(([^)]*)\)/g)]
+    .map(([, labels = '']) => labels.split(', '))
+    .filter((labels) => labels.includes('pool'));
+}
 
 /** Every metric that a query names. */
 function metricsIn(query: string): string[] {
@@ -129,9 +136,23 @@ describe('the dashboard', () => {
     expect(asked.length).toBeGreaterThan(queries.length);
     expect(asked.filter((name) => !exported.has(name))).toEqual([]);
   });
+
+  it('tells pools of the same name apart by their managers', () => {
+    const groupings = queries.flatMap(({ expr }) => groupingsByPool(expr));
+    expect(groupings.length).toBeGreaterThan(queries.length / 2);
+    expect(groupings.filter((labels) => !labels.includes('manager'))).toEqual([]);
+    const legends = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ legendFormat }) => legendFormat));
+    expect(legends.filter((legend) => legend.includes('{{pool}}') && !legend.includes('{{manager}}'))).toEqual([]);
+  });
 });
 
 describe('the rules', () => {
+  it('tell pools of the same name apart by their managers', () => {
+    const groupings = ruleQueries.flatMap(groupingsByPool);
+    expect(groupings).not.toEqual([]);
+    expect(groupings.filter((labels) => !labels.includes('manager'))).toEqual([]);
+  });
+
   it('ask for metrics that the application exports, and for what other rules record', () => {
     const asked = ruleQueries.flatMap(metricsIn);
     expect(asked.length).toBeGreaterThan(10);
