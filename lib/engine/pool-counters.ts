@@ -44,7 +44,7 @@ export class PoolCounters {
   leaks = 0;
   connects = 0;
   connectFailures = 0;
-  /** Returned connections that needed cleaning. */
+  /** Connections that were made clean after use: on return, while idle, or ahead of the next borrower's statement. */
   resets = 0;
   readonly timeouts = { pool: 0, tenant: 0, backend: 0 };
   readonly rejections: Record<RejectionReason, number> = {

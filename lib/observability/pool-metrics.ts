@@ -200,7 +200,7 @@ export const poolMetrics: readonly PoolMetric[] = [
   ),
   counter(
     'resets',
-    'Returned connections that needed cleaning.',
+    "Connections that were made clean after use: on return, while idle, or ahead of the next borrower's statement.",
     one(({ stats }) => stats.resets),
   ),
   counter(

@@ -94,7 +94,7 @@ export class PoolStats {
   readonly connectFailures: number;
   /** Connections that ended, by the reason. */
   readonly destroyed: Readonly<Record<DestroyReason, number>>;
-  /** Returned connections that needed cleaning. */
+  /** Connections that were made clean after use: on return, while idle, or ahead of the next borrower's statement. */
   readonly resets: number;
   /** Uses of `unscoped()` where a tenant would have been required. */
   readonly unscopedUses: number;
