@@ -5,8 +5,6 @@
  * Names follow Prometheus' rules: base units, `_total` for what only grows.
  */
 import type { PoolStatus } from '../pool/pool-health.js';
-import { PostgresPoolStats } from '../postgres/postgres-pool-stats.js';
-import { RedisPoolStats } from '../redis/redis-pool-stats.js';
 import type { DurationReading, PoolReading } from './pool-reading.js';
 import type { TenantReading } from './tenant-ledger.js';
 
@@ -156,7 +154,7 @@ export const poolMetrics: readonly PoolMetric[] = [
   gauge(
     'redis_duplicates',
     'Clients from duplicate() that are open. Redis pools only.',
-    one(({ stats }) => (stats instanceof RedisPoolStats ? stats.duplicates : undefined)),
+    one(({ stats }) => stats.duplicates),
   ),
   counter(
     'acquisitions',
@@ -221,9 +219,7 @@ export const poolMetrics: readonly PoolMetric[] = [
   counter(
     'ignored_ends',
     'Calls that end a client or a pool elsewhere, and were ignored. Redis and PostgreSQL pools only.',
-    one(({ stats }) =>
-      stats instanceof RedisPoolStats || stats instanceof PostgresPoolStats ? stats.ignoredEnds : undefined,
-    ),
+    one(({ stats }) => stats.ignoredEnds),
   ),
   histogram('wait', 'How long granted acquires had waited, in seconds; 0 for no wait.', ({ wait }) => wait),
   histogram('use', 'How long leases lasted, in seconds.', ({ use }) => use),

@@ -17,9 +17,15 @@ export interface DurationReading {
   readonly sumMs: number;
 }
 
+/** Numbers that the statistics of some kinds of pool have, beside those of every pool. */
+export interface NumbersOfKinds {
+  readonly duplicates?: number;
+  readonly ignoredEnds?: number;
+}
+
 /** The numbers of one pool. */
 export interface PoolReading {
-  readonly stats: PoolStats;
+  readonly stats: PoolStats & NumbersOfKinds;
   /** Acquisitions that waited for a slot. */
   readonly waits: number;
   readonly wait: DurationReading;

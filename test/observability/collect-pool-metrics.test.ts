@@ -10,8 +10,13 @@ import {
   TenantInvalidError,
 } from '../../lib/index.js';
 import { poolMetrics, tenantMetrics } from '../../lib/observability/pool-metrics.js';
+import type { PoolReading } from '../../lib/observability/pool-reading.js';
+import { PoolStats } from '../../lib/pool/pool-stats.js';
+import { PostgresPoolStats } from '../../lib/postgres/postgres-pool-stats.js';
+import { RedisPoolStats } from '../../lib/redis/redis-pool-stats.js';
 import { FakeClock } from '../support/fakes/fake-clock.js';
 import { FakeDriver, FatalError } from '../support/fakes/fake-driver.js';
+import { fakePool } from '../support/fakes/fake-pool.js';
 import { LogBook } from '../support/log-book.js';
 import { rejectionOf } from '../support/problems.js';
 
@@ -178,6 +183,33 @@ describe('The metrics of pools', () => {
     for (const { name, type, help } of [...poolMetrics, ...tenantMetrics]) {
       expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}`);
     }
+  });
+});
+
+describe('Numbers that some kinds of pool have', () => {
+  const engine = fakePool().pool;
+  const context = {
+    type: 'database',
+    status: 'healthy',
+    lastHealthCheck: undefined,
+    consecutiveFailures: 0,
+    lastError: undefined,
+    unscopedUses: 0,
+  } as const;
+
+  it.each([
+    ['Redis', new RedisPoolStats(engine, context, { duplicates: 2, ignoredEnds: 3 }), [2], [3]],
+    ['PostgreSQL', new PostgresPoolStats(engine, context, 4), [], [4]],
+    ['another', new PoolStats(engine, context), [], []],
+  ])('are exported for those alone: %s', (_kind, stats, duplicates, ignoredEnds) => {
+    const none = { counts: [], count: 0, sumMs: 0 };
+    const reading: PoolReading = { stats, waits: 0, wait: none, use: none, connect: none, tenants: [] };
+    const valuesOf = (name: string): number[] =>
+      poolMetrics.flatMap((metric) =>
+        metric.name === name && metric.type !== 'histogram' ? metric.samples(reading).map(({ value }) => value) : [],
+      );
+    expect(valuesOf('pool_manager_redis_duplicates')).toEqual(duplicates);
+    expect(valuesOf('pool_manager_ignored_ends_total')).toEqual(ignoredEnds);
   });
 });
 
