@@ -1,9 +1,9 @@
 /**
  * Keeps the requests of axios instances in their slots, whichever adapter their callers choose for them.
  *
- * Interceptors and `transformRequest` may replace the adapter of a request, after which axios would send it past the
- * pool. So the guard notes for whom a request is before the caller's functions run, and looks at its adapter after the
- * last of them.
+ * Interceptors and `transformRequest` may replace the adapter of a request; axios would then send it without a slot. So
+ * the guard notes the pool's adapter of a request, which knows the slot source of the request, before the caller's
+ * functions run. After the last of them it puts a replaced adapter into a slot of that source.
  */
 import type { AxiosAdapter, AxiosInstance, AxiosStatic, InternalAxiosRequestConfig } from 'axios';
 
@@ -13,7 +13,7 @@ import type { AdapterChoice } from './bound-axios.js';
 export interface AdapterFamily {
   /** Whether `adapter` takes slots of this pool. */
   isOwn(adapter: unknown): adapter is AxiosAdapter;
-  /** An adapter for whom `own` is, that has requests sent by `choice`; `undefined`: by the pool's transport. */
+  /** An adapter with the slot source of `own`, whose requests `choice` sends; `undefined`: the pool's transport. */
   through(own: AxiosAdapter, choice: AdapterChoice | undefined): AxiosAdapter;
 }
 
@@ -55,40 +55,42 @@ export class AdapterGuard {
     };
   }
 
-  /** The adapter by which it is known for whom a request is that was made with `adapter`. */
+  /** The pool's adapter that knows the slot source of a request which was made with `adapter`. */
   ownOf(adapter: unknown): AxiosAdapter {
     return this.#family.isOwn(adapter) ? adapter : this.#default;
   }
 
-  /** The request, which will be sent in a slot of `own`. */
+  /** The request, which will be sent in a slot of the slot source of `own`. */
   kept(config: InternalAxiosRequestConfig, own: AxiosAdapter): InternalAxiosRequestConfig {
-    const sealed = this.#isChanged(config.transformRequest)
-      ? changed(config, 'transformRequest', this.#sealed(config.transformRequest))
-      : config;
+    const transforms = listed(config.transformRequest);
+    const sealed = this.#isChanged(transforms) ? changed(config, 'transformRequest', this.#sealed(transforms)) : config;
     return sealed.adapter === own ? sealed : changed(sealed, 'adapter', this.#back(sealed.adapter, own));
   }
 
-  /** `adapter` in a slot of `own`. One of the pool's adapters, which may be another's, says nothing of who sends it. */
+  /**
+   * `adapter` in a slot of the slot source of `own`. Another of the pool's adapters says only which slot source it has:
+   * the pool's transport sends the request in its place.
+   */
   #back(adapter: AdapterChoice | undefined, own: AxiosAdapter): AxiosAdapter {
     return this.#family.through(own, this.#family.isOwn(adapter) ? undefined : adapter);
   }
 
-  /** Whether there are other functions than axios' own, which is left alone because each request has it. */
-  #isChanged(transforms: Transforms | undefined): transforms is Transforms {
+  /** Whether there are functions besides axios' own. That one is on each request, and replaces no adapter. */
+  #isChanged(list: readonly unknown[]): list is readonly Transform[] {
     const [own] = listed(this.#axios.defaults.transformRequest);
-    const list = listed(transforms);
-    return list.length > 1 || (list.length === 1 && list[0] !== own);
+    return list.length > 0 && !(list.length === 1 && list[0] === own) && list.every(isTransform);
   }
 
-  #sealed(transforms: Transforms): Transform[] {
-    const list = listed(transforms);
-    return list[0] === this.#note ? list : [this.#note, ...list, this.#restore];
+  /** A request that is repeated may have an earlier seal, with functions that the caller has added around it. */
+  #sealed(list: readonly Transform[]): Transform[] {
+    const unsealed = list.filter((transform) => transform !== this.#note && transform !== this.#restore);
+    return [this.#note, ...unsealed, this.#restore];
   }
 
-  /** Before the caller's functions, which have the request as their `this`. */
+  /** Runs before the caller's functions, whose `this` is the request. */
   readonly #note = transform((config) => void this.#noted.set(config, this.ownOf(config.adapter)));
 
-  /** After them. */
+  /** Runs after them. */
   readonly #restore = transform((config) => {
     const own = this.#noted.get(config);
     if (own !== undefined && config.adapter !== own) config.adapter = this.#back(config.adapter, own);
@@ -103,7 +105,7 @@ function transform(look: (config: InternalAxiosRequestConfig) => void): Transfor
   };
 }
 
-/** What axios visits for each request: `runWhen` at once, `fulfilled` in its place among the interceptors. */
+/** What axios visits for each request. It calls `runWhen` at once, and `fulfilled` in the order of interceptors. */
 interface RequestInterceptor {
   readonly synchronous: true;
   readonly fulfilled: (config: InternalAxiosRequestConfig) => InternalAxiosRequestConfig;
@@ -111,7 +113,7 @@ interface RequestInterceptor {
   runWhen(config: InternalAxiosRequestConfig): boolean;
 }
 
-/** One request. axios runs its interceptors in reverse order, unless `legacyInterceptorReqResOrdering` says no. */
+/** One request. axios runs its interceptors in reverse order, unless `legacyInterceptorReqResOrdering` is false. */
 class GuardedRequest {
   readonly #guard: AdapterGuard;
   #own: AxiosAdapter | undefined;
@@ -150,9 +152,14 @@ function isVisited(interceptors: object): interceptors is VisitedInterceptors {
   return 'forEach' in interceptors && typeof interceptors.forEach === 'function';
 }
 
-function listed(transforms: Transforms | undefined): Transform[] {
-  if (transforms === undefined) return [];
+/** axios takes `null` for no function, which its declarations leave out. */
+function listed(transforms: Transforms | null | undefined): readonly unknown[] {
+  if (transforms === undefined || transforms === null) return [];
   return Array.isArray(transforms) ? transforms : [transforms];
+}
+
+function isTransform(value: unknown): value is Transform {
+  return typeof value === 'function';
 }
 
 /** A frozen request is copied. */

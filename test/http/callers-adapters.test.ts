@@ -1,7 +1,7 @@
 // Whichever adapter sends a request, and however a caller comes to choose it, the request has a slot, belongs to the
 // tenant for whom it was made, is counted, and ends at its deadline.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AxiosAdapter, AxiosInstance, InternalAxiosRequestConfig } from 'axios';
+import type { AxiosAdapter, AxiosInstance, AxiosRequestTransformer, InternalAxiosRequestConfig } from 'axios';
 import { firstValueFrom } from 'rxjs';
 
 import { OperationTimeoutError } from '../../lib/errors.js';
@@ -193,6 +193,36 @@ it('a request that is repeated keeps the adapter that its caller named, and its 
     expect(await tenants.run('globex', () => instance.request<unknown>(config))).toMatchObject({ data: 'mocked' });
   expect(active).toEqual([1, 1, 1]);
   expect(pool.stats().tenant('acme')?.acquisitions).toBe(3);
+});
+
+it('a request without functions in transformRequest is sent as axios sends it', async () => {
+  await using made = await httpPool({ baseURL: server.url, maxSize: 1 });
+  Reflect.set(made.pool.axiosRef.defaults, 'transformRequest', null);
+  expect(await made.pool.axiosRef.get('/echo')).toMatchObject({ status: 200 });
+  expect(made.pool.stats()).toMatchObject({ acquisitions: 1, active: 0 });
+});
+
+describe.each<[string, (list: AxiosRequestTransformer[], added: AxiosRequestTransformer) => AxiosRequestTransformer[]]>(
+  [
+    ['behind', (list, added) => [...list, added]],
+    ['before', (list, added) => [added, ...list]],
+  ],
+)('a function that is added %s those of transformRequest of a request that is repeated', (_where, add) => {
+  it('has no way past the pool', async () => {
+    await using made = await httpPool({ baseURL: server.url, maxSize: 1 });
+    const { pool } = made;
+    const active: number[] = [];
+    const adapter = seen(pool, active);
+    const { axiosRef } = pool.forTenant('acme');
+    const { config } = await axiosRef.get('/echo', { transformRequest: (data: unknown) => data });
+    config.transformRequest = add([config.transformRequest ?? []].flat(), function (data: unknown) {
+      this.adapter = adapter;
+      return data;
+    });
+    expect(await axiosRef.request<unknown>(config)).toMatchObject({ data: 'mocked' });
+    expect(active).toEqual([1]);
+    expect(pool.stats().tenant('acme')).toMatchObject({ acquisitions: 2, active: 0 });
+  });
 });
 
 function expectOneOf({ pool }: MadePool, tenantId: string): void {
