@@ -16,18 +16,25 @@ import { type StreamedBody, streamedBody } from './streamed-body.js';
 import { axiosTimeoutMs } from './time-limits.js';
 import type { Sent, Transport } from './transport.js';
 
+/** Called before a caller's adapter: `signal` is on the request that the adapter gets. */
+export type BeforeCall = (signal: AbortSignal, slot: HttpSlot) => void;
+
 /** An adapter of the caller's, which may be a mock: its failures tell nothing of the upstream. */
 export class AdapterTransport implements Transport {
   readonly #axios: AxiosStatic;
   readonly #choice: AdapterChoice;
+  readonly #before: BeforeCall;
 
-  constructor(axios: AxiosStatic, choice: AdapterChoice) {
+  constructor(axios: AxiosStatic, choice: AdapterChoice, before: BeforeCall) {
     this.#axios = axios;
     this.#choice = choice;
+    this.#before = before;
   }
 
-  send(config: InternalAxiosRequestConfig, _slot: HttpSlot, uploadTaken: () => void): Sent {
-    const call = new AdapterCall(this.#axios.getAdapter(this.#choice, config), config);
+  send(config: InternalAxiosRequestConfig, slot: HttpSlot, uploadTaken: () => void): Sent {
+    const cancel = new AbortController();
+    const call = new AdapterCall(this.#axios.getAdapter(this.#choice, config), config, cancel);
+    this.#before(cancel.signal, slot);
     // What the time-out means to a function of the caller's is the caller's business.
     const own = typeof this.#choice === 'function' ? {} : { timeout: axiosTimeoutMs(this.#axios, config) };
     const response = call.run(own, () => {});
@@ -90,7 +97,7 @@ export class AdapterCall {
   body: StreamedBody | undefined = undefined;
 
   /** Made in the caller's context, in which its callbacks run, too. */
-  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, cancel: AbortSource = new AbortController()) {
+  constructor(adapter: AxiosAdapter, config: InternalAxiosRequestConfig, cancel: AbortSource) {
     this.#adapter = adapter;
     this.#config = config;
     this.#cancel = cancel;

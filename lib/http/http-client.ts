@@ -34,14 +34,14 @@ export class HttpClient {
   abandonable(tenantId: string | undefined, named: AdapterChoice | undefined): AbandonableAdapter {
     const { adapters, axios, instance } = this.#dependencies;
     const start = (config: InternalAxiosRequestConfig, chosen: AdapterChoice | undefined): PooledRequest =>
-      adapters.start(config, this.#slotSource(tenantId), chosen);
+      adapters.start(config, () => this.#slotSource(tenantId), chosen);
     return new AbandonableAdapter(adapters, start, new Abandonment(axios), named ?? instance.defaults.adapter);
   }
 
   /**
-   * `axiosRef` of a view: the instance with another idea of whom it works for.
+   * `axiosRef` of a view: the instance, with requests of another tenant.
    *
-   * @param tenant whom a request is for, asked at each request; may throw.
+   * @param tenant the tenant of a request, asked at each request; may throw.
    */
   bound(tenant: () => string | undefined): AxiosInstance {
     return this.#dependencies.adapters.bound((named) => this.#adapter(tenant, named));

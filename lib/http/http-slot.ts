@@ -26,6 +26,8 @@ export class HttpSlot {
   #agents: KeepAliveAgents | undefined;
   /** The request in flight. Private, because leases lead to their slot: no borrower may find the next one's request. */
   #pooledRequest: Cancellable | undefined = undefined;
+  /** Requests that the adapter of the one in flight passes on, and which may outlast it. */
+  #passedOn: Set<Cancellable> | undefined = undefined;
 
   /** @param keepAliveTimeoutMs how long the agents keep an idle socket. */
   constructor(keepAliveTimeoutMs: number) {
@@ -57,24 +59,29 @@ export class HttpSlot {
   }
 
   get busy(): boolean {
-    return this.#pooledRequest !== undefined;
+    return this.#pooledRequest !== undefined || (this.#passedOn?.size ?? 0) > 0;
   }
 
   /** `pooledRequest` uses the slot from now on. */
   occupy(pooledRequest: Cancellable): void {
-    this.#pooledRequest = pooledRequest;
+    if (this.#pooledRequest === undefined) this.#pooledRequest = pooledRequest;
+    else (this.#passedOn ??= new Set()).add(pooledRequest);
   }
 
   /** `pooledRequest` is over. */
-  vacate(pooledRequest: Cancellable | undefined): void {
+  vacate(pooledRequest: Cancellable): void {
     if (this.#pooledRequest === pooledRequest) this.#pooledRequest = undefined;
+    else this.#passedOn?.delete(pooledRequest);
   }
 
-  /** Cuts off the request in flight, if there is one. */
+  /** Cuts off the request in flight, if there is one, and what its adapter has passed on. */
   cut(reason: Error): void {
+    const passedOn = this.#passedOn;
     const pooledRequest = this.#pooledRequest;
+    this.#passedOn = undefined;
     this.#pooledRequest = undefined;
     pooledRequest?.abort(reason);
+    for (const request of passedOn ?? []) request.abort(reason);
   }
 
   /** Closes every socket once what is under way on it has ended. */

@@ -9,6 +9,7 @@ import type { LeaseInfo } from '../engine/driver.js';
 import { AdapterTransport } from './adapter-call.js';
 import type { AdapterFamily } from './adapter-guard.js';
 import { type AdapterChoice, boundAxios } from './bound-axios.js';
+import { HeldSlot } from './held-slot.js';
 import type { HttpSlot } from './http-slot.js';
 import { PooledRequest, type PooledRequestDependencies, type SlotSource } from './pooled-request.js';
 import { LeaseSlotSource } from './slot-sources.js';
@@ -23,7 +24,7 @@ export interface SlotAdaptersDependencies extends PooledRequestDependencies {
   readonly configured: AdapterChoice | undefined;
 }
 
-/** Sends a request in a slot of whom an adapter is for; `named` is the adapter that is to send it. */
+/** Sends a request in a slot of an adapter's slot source; `named` is the adapter that sends it. */
 type StartRequest = (config: InternalAxiosRequestConfig, named: AdapterChoice | undefined) => Promise<AxiosResponse>;
 
 /** On the adapters themselves. A WeakMap would cost more: each observable has an adapter of its own. */
@@ -37,6 +38,11 @@ interface SlotsOfAdapter {
 
 export class SlotAdapters implements AdapterFamily {
   readonly #dependencies: SlotAdaptersDependencies;
+  /**
+   * The slots of requests that are with an adapter of the caller's, by the signals that it gets. Not by the requests,
+   * which an adapter may copy before it passes them on.
+   */
+  readonly #held = new WeakMap<object, HeldSlot>();
 
   constructor(dependencies: SlotAdaptersDependencies) {
     this.#dependencies = dependencies;
@@ -48,7 +54,7 @@ export class SlotAdapters implements AdapterFamily {
    * @param named the adapter that the request names itself, and that is to send it.
    */
   from(slotSource: () => SlotSource, named: AdapterChoice | undefined): AxiosAdapter {
-    return this.asOwn(async (config, chosen) => this.start(config, slotSource(), chosen).response, named);
+    return this.asOwn(async (config, chosen) => this.start(config, slotSource, chosen).response, named);
   }
 
   /** An adapter that starts requests by `start`, which takes slots for them. */
@@ -70,11 +76,30 @@ export class SlotAdapters implements AdapterFamily {
     return hasSlots(adapter) && adapter[SLOTS].adapters === this ? adapter[SLOTS] : undefined;
   }
 
-  start(config: InternalAxiosRequestConfig, slotSource: SlotSource, named: AdapterChoice | undefined): PooledRequest {
-    const { axios, transport, configured } = this.#dependencies;
+  /** @param slotSource asked for a request that no adapter of the caller's passes on; may throw. */
+  start(
+    config: InternalAxiosRequestConfig,
+    slotSource: () => SlotSource,
+    named: AdapterChoice | undefined,
+  ): PooledRequest {
+    const { transport, configured } = this.#dependencies;
+    const source = this.#heldSlot(config) ?? slotSource();
     const chosen = named ?? configured;
-    const sender = chosen === undefined ? transport : new AdapterTransport(axios, chosen);
-    return new PooledRequest(this.#dependencies, slotSource, sender, config);
+    if (chosen === undefined) return new PooledRequest(this.#dependencies, source, transport, config);
+    const held = new HeldSlot(this.#dependencies.poolId, source);
+    return new PooledRequest(this.#dependencies, held, this.#callersTransport(chosen, held), config);
+  }
+
+  /** The slot of the request which the caller's adapter that passes `config` on is sending. */
+  #heldSlot({ signal }: InternalAxiosRequestConfig): HeldSlot | undefined {
+    return signal ? this.#held.get(signal) : undefined;
+  }
+
+  #callersTransport(choice: AdapterChoice, held: HeldSlot): Transport {
+    return new AdapterTransport(this.#dependencies.axios, choice, (signal, slot) => {
+      this.#held.set(signal, held);
+      held.open(slot, () => this.#held.delete(signal));
+    });
   }
 
   /** The adapter that is to send the requests of an adapter: itself, unless it is one of ours. */

@@ -1,10 +1,20 @@
 // Whichever adapter sends a request, and however a caller comes to choose it, the request has a slot, belongs to the
 // tenant for whom it was made, is counted, and ends at its deadline.
+import type { Readable } from 'node:stream';
+import { text as readText } from 'node:stream/consumers';
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AxiosAdapter, AxiosInstance, AxiosRequestTransformer, InternalAxiosRequestConfig } from 'axios';
+import type {
+  AxiosAdapter,
+  AxiosInstance,
+  AxiosRequestTransformer,
+  AxiosResponse,
+  InternalAxiosRequestConfig,
+} from 'axios';
+import axios from 'axios';
 import { firstValueFrom } from 'rxjs';
 
-import { OperationTimeoutError } from '../../lib/errors.js';
+import { OperationTimeoutError, PoolClosedError } from '../../lib/errors.js';
 import type { HttpPool } from '../../lib/http/http-pool.js';
 import { type HttpFixture, startHttpServer } from '../support/servers/index.js';
 import { httpPool, type MadePool } from './support/http-pools.js';
@@ -223,6 +233,135 @@ describe.each<[string, (list: AxiosRequestTransformer[], added: AxiosRequestTran
     expect(active).toEqual([1]);
     expect(pool.stats().tenant('acme')).toMatchObject({ acquisitions: 2, active: 0 });
   });
+});
+
+/** How a caller has its own adapter pass requests on to the pool's. */
+const WRAPS: readonly [string, (instance: AxiosInstance) => void][] = [
+  [
+    'the defaults',
+    ({ defaults }) => {
+      const original = axios.getAdapter(defaults.adapter);
+      defaults.adapter = (config) => original(config);
+    },
+  ],
+  [
+    'the defaults, with a copy of the request',
+    ({ defaults }) => {
+      const original = axios.getAdapter(defaults.adapter);
+      defaults.adapter = (config) => original({ ...config });
+    },
+  ],
+  [
+    'the defaults, twice',
+    ({ defaults }) => {
+      for (let times = 0; times < 2; times++) {
+        const original = axios.getAdapter(defaults.adapter);
+        defaults.adapter = async (config) => original(config);
+      }
+    },
+  ],
+  [
+    'an interceptor, around the adapter of the request',
+    (instance) =>
+      replace(instance, (config) => {
+        const original = axios.getAdapter(config.adapter);
+        return { ...config, adapter: (given) => original(given) };
+      }),
+  ],
+];
+
+it('requests that an adapter passes on at once are sent one after the other', async () => {
+  await using made = await httpPool({ baseURL: server.url, maxSize: 1, acquireTimeoutMs: 100 });
+  const { defaults } = made.pool.axiosRef;
+  const original = axios.getAdapter(defaults.adapter);
+  defaults.adapter = async (config) => {
+    const [first] = await Promise.all([original(config), original(config), original(config)]);
+    return first;
+  };
+  const before = server.counters.socketsAccepted;
+  expect(await made.pool.forTenant('acme').axiosRef.get('/echo')).toMatchObject({ status: 200 });
+  expect(server.counters.socketsAccepted - before).toBe(1);
+  expectOneOf(made, 'acme');
+});
+
+describe.each(WRAPS)("a caller's adapter that passes requests on to the pool's, set by %s", (_choice, wrap) => {
+  it.each(WAYS)('sends a request through %s in one slot', async (_way, ask) => {
+    await using made = await httpPool({
+      baseURL: server.url,
+      maxSize: 1,
+      acquireTimeoutMs: 100,
+      timeoutMs: 5_000,
+      tenants: { required: true },
+    });
+    wrap(made.pool.axiosRef);
+    expect(await made.tenants.run('globex', () => ask(made))).toMatchObject({ status: 200 });
+    expectOneOf(made, 'acme');
+  });
+
+  it('gives the slot back at the deadline', async () => {
+    await using made = await httpPool({ baseURL: server.url, maxSize: 1, acquireTimeoutMs: 100, timeoutMs: 30 });
+    wrap(made.pool.axiosRef);
+    const view = made.pool.forTenant('acme');
+    await expect(view.axiosRef.get('/never')).rejects.toBeInstanceOf(OperationTimeoutError);
+    expectOneOf(made, 'acme');
+  });
+
+  it('gives the slot back when its body has been read', async () => {
+    await using made = await httpPool({ baseURL: server.url, maxSize: 1, acquireTimeoutMs: 100 });
+    wrap(made.pool.axiosRef);
+    const { axiosRef } = made.pool.forTenant('acme');
+    const { data } = await axiosRef.get<Readable>('/echo', { responseType: 'stream' });
+    expect(made.pool.stats().active).toBe(1);
+    await readText(data);
+    expectOneOf(made, 'acme');
+  });
+});
+
+it('a request that an adapter passes on and does not wait for keeps the slot until it is over', async () => {
+  await using made = await httpPool({ baseURL: server.url, maxSize: 1 });
+  const { pool } = made;
+  const original = axios.getAdapter(pool.axiosRef.defaults.adapter);
+  const passedOn: Promise<AxiosResponse>[] = [];
+  const mocked = seen(pool, []);
+  const adapter: AxiosAdapter = (config) => {
+    passedOn.push(original(config));
+    return mocked(config);
+  };
+  const { axiosRef } = pool.forTenant('acme');
+  expect(await axiosRef.get<unknown>('/echo', { adapter })).toMatchObject({ data: 'mocked' });
+  expect(pool.stats().active).toBe(1);
+  expect(await Promise.all(passedOn)).toMatchObject([{ status: 200 }]);
+  expectOneOf(made, 'acme');
+});
+
+it('a request that an adapter passes on and does not wait for is cut with the pool', async () => {
+  const made = await httpPool({ baseURL: server.url, maxSize: 1 });
+  const { pool } = made;
+  const original = axios.getAdapter(pool.axiosRef.defaults.adapter);
+  const outcomes: Promise<unknown>[] = [];
+  const mocked = seen(pool, []);
+  const adapter: AxiosAdapter = (config) => {
+    outcomes.push(original(config).catch((error: unknown) => error));
+    return mocked(config);
+  };
+  await pool.axiosRef.get('/never', { adapter });
+  await made[Symbol.asyncDispose]();
+  expect(await Promise.all(outcomes)).toEqual([expect.any(PoolClosedError)]);
+});
+
+it('a request that is passed on after the answer takes a slot of its own', async () => {
+  await using made = await httpPool({ baseURL: server.url, maxSize: 1 });
+  const { pool } = made;
+  const original = axios.getAdapter(pool.axiosRef.defaults.adapter);
+  const given: InternalAxiosRequestConfig[] = [];
+  const mocked = seen(pool, []);
+  const adapter: AxiosAdapter = (config) => {
+    given.push(config);
+    return mocked(config);
+  };
+  await pool.axiosRef.get('/echo', { adapter });
+  for (const config of given) expect(await original(config)).toMatchObject({ status: 200 });
+  expect(pool.stats()).toMatchObject({ acquisitions: 2, active: 0 });
 });
 
 function expectOneOf({ pool }: MadePool, tenantId: string): void {
