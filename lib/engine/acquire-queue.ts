@@ -322,7 +322,10 @@ export class AcquireQueue<C, L> implements WaiterOwner<PoolWaiter<C, L>> {
       tenant.timeouts++;
       counters.timeouts[error.kind]++;
       watcher.refused(tenant.id, 'timeout', waitedMs, error);
-    } else this.#counted(tenant.id, 'suspended', error, waitedMs);
+    } else {
+      tenant.rejections++;
+      this.#counted(tenant.id, 'suspended', error, waitedMs);
+    }
     this.#scheduler.forgetIfIdle(tenant);
     refuse(waiter.receiver, error);
   }

@@ -10,7 +10,7 @@ import { PoolEvents } from './pool-events.js';
 import { PoolLog, type PoolLogger } from './pool-log.js';
 import { PoolPublisher } from './pool-publisher.js';
 import type { PoolType } from './pool-type.js';
-import { type SlowLimits,SlowLog } from './slow-log.js';
+import { type SlowLimits, SlowLog } from './slow-log.js';
 
 /** What the manager gives to all its pools. */
 export interface PoolDependencies {

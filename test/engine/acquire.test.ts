@@ -235,6 +235,8 @@ describe('suspending a pool', () => {
     const outcome = expect(waiting).rejects.toBeInstanceOf(PoolSuspendedError);
     await clock.advance(100);
     await outcome;
+    expect(pool.counters.rejections.suspended).toBe(1);
+    expect([...pool.numbers.tenants()][0]?.rejections).toBe(1);
   });
 
   it('refuses at once when told so', async () => {
