@@ -2,7 +2,7 @@
  * A line in the log for each acquire that waited, and each lease that lasted, for at least as long as the application
  * says, with the frame of its code that asked.
  *
- * Promises: at most a line a second of each sort, whatever happens; the next one says how many were left out. The stack
+ * Promises: at most a line a second of each sort; the next one says how many were left out. The stack
  * of an acquire is taken when it is made, and read only for a line.
  */
 import type { LeaseInfo } from '../engine/driver.js';

@@ -26,6 +26,8 @@ describe('the options of a PostgreSQL pool', () => {
       maxUses: 0,
       keepaliveMs: 0,
       leakDetectionMs: 0,
+      slowAcquireMs: 0,
+      slowUseMs: 0,
       recycleTimeoutMs: 5_000,
       closeTimeoutMs: 5_000,
       tenants: {
