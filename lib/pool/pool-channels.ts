@@ -17,10 +17,10 @@ import type { PoolType } from './pool-type.js';
  * `diagnostics_channel.tracingChannel(name)`; the others are plain ones, for `diagnostics_channel.subscribe(name, …)`.
  *
  * @example
- * import { subscribe, tracingChannel } from 'node:diagnostics_channel';
+ * import { subscribe } from 'node:diagnostics_channel';
  *
  * subscribe(POOL_CHANNELS.rejection, (message) => console.warn(message));
- * tracingChannel(POOL_CHANNELS.acquire).subscribe({ asyncEnd: ({ poolId, waitedMs }) => … });
+ * subscribe(`tracing:${POOL_CHANNELS.acquire}:asyncEnd`, (message) => console.log(message));
  */
 export const POOL_CHANNELS = {
   /** An acquire ({@link AcquireMessage}), queries and requests included; with `asyncEnd` if it had to wait. */
