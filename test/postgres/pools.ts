@@ -11,6 +11,7 @@ import { parsePostgresPoolOptions, type PostgresPoolOptions } from '../../lib/po
 import { TenantContext } from '../../lib/tenancy/tenant-context.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
 import { withDatabase } from '../support/with-database.js';
 
 /** Keeps what a pool reports. */
@@ -53,6 +54,21 @@ export class TestPools implements AsyncDisposable {
     });
     this.#pools.push(pool);
     return pool;
+  }
+
+  /** Runs with a pool of one connection, which has served once, through a proxy that has counted nothing since. */
+  async proxied(
+    options: PostgresPoolOptions,
+    run: (pool: PostgresPool, proxy: FaultProxy) => Promise<void>,
+  ): Promise<void> {
+    const url = new URL(this.#database.url);
+    await using proxy = await startFaultProxy({ target: { host: url.hostname, port: Number(url.port) } });
+    url.hostname = proxy.host;
+    url.port = String(proxy.port);
+    const pool = await this.create({ maxSize: 1, connectionString: url.href, ...options });
+    await pool.unscoped().query('select 1');
+    proxy.resetCounters();
+    await run(pool, proxy);
   }
 
   async close(): Promise<void> {

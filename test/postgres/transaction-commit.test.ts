@@ -10,7 +10,6 @@ import type { PgTransaction } from '../../lib/postgres/transaction/pg-transactio
 import type { TransactionOptions } from '../../lib/postgres/transaction/run-transaction.js';
 import type { TestDatabase } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
-import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
 import { serverMessage, startMessageProxy } from '../support/servers/message-proxy.js';
 import { sleepingStatements, type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
@@ -51,20 +50,6 @@ const clear = () => database.query('truncate things, checked, seen_at_commit');
 const names = async (table: 'things' | 'checked' = 'things'): Promise<string[]> =>
   (await database.query(`select name from ${table} order by name`)).map(({ name }) => String(name));
 
-async function proxied(
-  options: PostgresPoolOptions,
-  run: (pool: PostgresPool, proxy: FaultProxy) => Promise<void>,
-): Promise<void> {
-  const url = new URL(database.url);
-  await using proxy = await startFaultProxy({ target: { host: url.hostname, port: Number(url.port) } });
-  url.hostname = proxy.host;
-  url.port = String(proxy.port);
-  const pool = await pools.create({ maxSize: 1, connectionString: url.href, ...options });
-  await pool.unscoped().query('select 1');
-  proxy.resetCounters();
-  await run(pool, proxy);
-}
-
 /** How many round trips a transaction takes. */
 async function roundTrips(
   fn: (tx: PgTransaction) => unknown,
@@ -72,7 +57,7 @@ async function roundTrips(
   poolOptions: PostgresPoolOptions = {},
 ): Promise<number> {
   let trips = 0;
-  await proxied(poolOptions, async (pool, proxy) => {
+  await pools.proxied(poolOptions, async (pool, proxy) => {
     await pool.transaction(fn, options).catch(() => {});
     trips = proxy.counters.roundTrips;
   });
@@ -152,7 +137,7 @@ describe('a transaction', () => {
   });
 
   it('under row security takes one, also on the connection of another tenant', () =>
-    proxied({ isolation: { mode: 'rls', unsafeRole: 'warn' } }, async (pool, proxy) => {
+    pools.proxied({ isolation: { mode: 'rls', unsafeRole: 'warn' } }, async (pool, proxy) => {
       await clear();
       await pool.forTenant('globex').transaction((tx) => tx.query(insert, ['globex']));
       for (const tenant of ['acme', 'acme', 'globex']) {
@@ -578,7 +563,7 @@ describe('a COMMIT that travels with the last statement', () => {
     });
 
     it('is carried out once when all answers are lost, and its outcome is said to be unknown', () =>
-      proxied({}, async (pool, proxy) => {
+      pools.proxied({}, async (pool, proxy) => {
         await clear();
         let attempts = 0;
         let statement: Promise<unknown> = Promise.resolve();
@@ -600,7 +585,7 @@ describe('a COMMIT that travels with the last statement', () => {
       }));
 
     it('is told of as a COMMIT that went by itself', () =>
-      proxied({}, async (pool, proxy) => {
+      pools.proxied({}, async (pool, proxy) => {
         await clear();
         const whole = pool.transaction(async (tx) => {
           await tx.query(insert, ['a']);
@@ -615,7 +600,7 @@ describe('a COMMIT that travels with the last statement', () => {
       }));
 
     it('had not left where the connection is lost under a statement with a COMMIT of its own', () =>
-      proxied({}, async (pool, proxy) => {
+      pools.proxied({}, async (pool, proxy) => {
         await clear();
         proxy.cutReplyAfter(0);
         const whole = pool.transaction(async (tx) => void (await tx.query(insert, ['a'])));
@@ -653,7 +638,7 @@ describe('a COMMIT that travels with the last statement', () => {
         return Reflect.apply(original, this, [{ ...config, text: `/* traced */ ${config.text}` }, end]);
       };
       Reflect.set(pg.Client.prototype, 'query', traced);
-      await proxied({}, async (pool, proxy) => {
+      await pools.proxied({}, async (pool, proxy) => {
         events.length = 0;
         await pool.transaction((tx) => tx.query(insert, ['a']));
         expect(proxy.counters.roundTrips).toBe(2);

@@ -3,11 +3,8 @@
 import { describe, expect, it } from '@jest/globals';
 import Cursor from 'pg-cursor';
 
-import type { PostgresPool } from '../../lib/postgres/postgres-pool.js';
-import type { PostgresPoolOptions } from '../../lib/postgres/postgres-pool.options.js';
 import type { PgTransaction } from '../../lib/postgres/transaction/pg-transaction.js';
 import type { TestDatabase } from '../support/databases.js';
-import { type FaultProxy, startFaultProxy } from '../support/servers/fault-proxy.js';
 import { type TestPools, THINGS_TABLE, withTestPools } from './pools.js';
 
 let database: TestDatabase;
@@ -22,20 +19,6 @@ const names = async (): Promise<string[]> =>
   (await database.query('select name from things order by name')).map(({ name }) => String(name));
 const insert = 'insert into things (name) values ($1)';
 
-async function proxied(
-  options: PostgresPoolOptions,
-  run: (pool: PostgresPool, proxy: FaultProxy) => Promise<void>,
-): Promise<void> {
-  const url = new URL(database.url);
-  await using proxy = await startFaultProxy({ target: { host: url.hostname, port: Number(url.port) } });
-  url.hostname = proxy.host;
-  url.port = String(proxy.port);
-  const pool = await pools.create({ maxSize: 1, connectionString: url.href, ...options });
-  await pool.unscoped().query('select 1');
-  proxy.resetCounters();
-  await run(pool, proxy);
-}
-
 describe('a transaction', () => {
   const shapes: [string, number, (tx: PgTransaction) => Promise<unknown>][] = [
     ['no statement', 0, () => Promise.resolve()],
@@ -48,14 +31,14 @@ describe('a transaction', () => {
   ];
 
   it.each(shapes)('of %s takes %i round trips', (_name, trips, work) =>
-    proxied({}, async (pool, proxy) => {
+    pools.proxied({}, async (pool, proxy) => {
       await pool.transaction(work);
       expect(proxy.counters.roundTrips).toBe(trips);
     }),
   );
 
   it('as a tenant takes no more', () =>
-    proxied({ isolation: { mode: 'rls', unsafeRole: 'warn' } }, async (pool, proxy) => {
+    pools.proxied({ isolation: { mode: 'rls', unsafeRole: 'warn' } }, async (pool, proxy) => {
       const acme = pool.forTenant('acme');
       await acme.query('select 1');
       proxy.resetCounters();
